@@ -1,0 +1,169 @@
+//! The 61 bytes in front of every batch.
+
+use super::BatchError;
+
+/// Size of an encoded header.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes in front of what the length field counts: base offset and the length itself.
+const LENGTH_FROM: usize = 12;
+const MAGIC: i8 = 2;
+const CODEC_MASK: i16 = 0x07;
+const CODEC_MAX: i16 = 4;
+const APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
+/// A decoded batch header; the layout stands in the module above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: u64,
+    /// Bytes after the length field.
+    pub length: u32,
+    /// Ownership epoch under which the batch was appended.
+    pub leader_epoch: i32,
+    /// CRC-32C of everything after it.
+    pub crc: u32,
+    /// Codec and flags.
+    pub attributes: i16,
+    /// Offset of the last record minus `base_offset`.
+    pub last_offset_delta: i32,
+    /// Timestamp the records' deltas refer to, ms.
+    pub base_timestamp: i64,
+    /// Greatest timestamp in the batch, ms.
+    pub max_timestamp: i64,
+    /// Idempotent producer, or -1.
+    pub producer_id: i64,
+    /// The producer's epoch, or -1.
+    pub producer_epoch: i16,
+    /// Sequence number of the first record, or -1.
+    pub base_sequence: i32,
+    /// Number of records.
+    pub record_count: i32,
+}
+
+impl BatchHeader {
+    /// Reads a header from the start of `bytes`. Checks only what framing needs: size, layout, length.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(BatchError::Truncated)?;
+        let magic = i8::from_be_bytes(take(bytes, 16));
+        if magic != MAGIC {
+            return Err(BatchError::Magic(magic));
+        }
+        let length = u32::from_be_bytes(take(bytes, 8));
+        if (length as usize) < HEADER_BYTES - LENGTH_FROM || length > i32::MAX as u32 {
+            return Err(BatchError::Inconsistent(
+                "the batch length is smaller than its header",
+            ));
+        }
+        Ok(Self {
+            base_offset: u64::from_be_bytes(take(bytes, 0)),
+            length,
+            leader_epoch: i32::from_be_bytes(take(bytes, 12)),
+            crc: u32::from_be_bytes(take(bytes, 17)),
+            attributes: i16::from_be_bytes(take(bytes, 21)),
+            last_offset_delta: i32::from_be_bytes(take(bytes, 23)),
+            base_timestamp: i64::from_be_bytes(take(bytes, 27)),
+            max_timestamp: i64::from_be_bytes(take(bytes, 35)),
+            producer_id: i64::from_be_bytes(take(bytes, 43)),
+            producer_epoch: i16::from_be_bytes(take(bytes, 51)),
+            base_sequence: i32::from_be_bytes(take(bytes, 53)),
+            record_count: i32::from_be_bytes(take(bytes, 57)),
+        })
+    }
+
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        put(&mut out, 0, self.base_offset.to_be_bytes());
+        put(&mut out, 8, self.length.to_be_bytes());
+        put(&mut out, 12, self.leader_epoch.to_be_bytes());
+        put(&mut out, 16, MAGIC.to_be_bytes());
+        put(&mut out, 17, self.crc.to_be_bytes());
+        put(&mut out, 21, self.attributes.to_be_bytes());
+        put(&mut out, 23, self.last_offset_delta.to_be_bytes());
+        put(&mut out, 27, self.base_timestamp.to_be_bytes());
+        put(&mut out, 35, self.max_timestamp.to_be_bytes());
+        put(&mut out, 43, self.producer_id.to_be_bytes());
+        put(&mut out, 51, self.producer_epoch.to_be_bytes());
+        put(&mut out, 53, self.base_sequence.to_be_bytes());
+        put(&mut out, 57, self.record_count.to_be_bytes());
+        out
+    }
+
+    /// The header's share of what the checksum covers.
+    pub(super) fn checked_part(&self) -> [u8; HEADER_BYTES - 21] {
+        let whole = self.encode();
+        std::array::from_fn(|i| whole[i + 21])
+    }
+
+    /// Refuses headers whose fields contradict each other.
+    pub fn check(&self) -> Result<(), BatchError> {
+        let wrong = BatchError::Inconsistent;
+        if self.record_count <= 0 {
+            return Err(wrong("a batch holds at least one record"));
+        }
+        if self.last_offset_delta != self.record_count - 1 {
+            return Err(wrong(
+                "the last offset delta does not match the record count",
+            ));
+        }
+        if self.attributes & CODEC_MASK > CODEC_MAX {
+            return Err(wrong("unknown compression codec"));
+        }
+        if self.producer_id >= 0
+            && (self.producer_epoch < 0 || (self.base_sequence < 0 && !self.is_control()))
+        {
+            return Err(wrong("a producer id needs an epoch and a sequence"));
+        }
+        Ok(())
+    }
+
+    /// Size of the whole batch, header included.
+    pub fn total_bytes(&self) -> usize {
+        self.length as usize + LENGTH_FROM
+    }
+
+    /// Offset of the last record.
+    pub fn last_offset(&self) -> u64 {
+        self.base_offset + u64::from(self.last_offset_delta.unsigned_abs())
+    }
+
+    /// Offset after the last record.
+    pub fn next_offset(&self) -> u64 {
+        self.last_offset() + 1
+    }
+
+    /// Compression codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub fn codec(&self) -> i16 {
+        self.attributes & CODEC_MASK
+    }
+
+    /// Whether the timestamps are the time of the append, not the producer's.
+    pub fn is_append_time(&self) -> bool {
+        self.attributes & APPEND_TIME != 0
+    }
+
+    /// Whether the batch belongs to a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether the batch carries markers instead of user records.
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
+    pub(super) fn set_append_time(&mut self, now: i64) {
+        self.attributes |= APPEND_TIME;
+        self.max_timestamp = now;
+    }
+}
+
+fn take<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    std::array::from_fn(|i| bytes[at + i])
+}
+
+fn put<const N: usize>(out: &mut [u8; HEADER_BYTES], at: usize, value: [u8; N]) {
+    out[at..at + N].copy_from_slice(&value);
+}

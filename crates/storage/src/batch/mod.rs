@@ -1,0 +1,197 @@
+//! The batch at rest: the record-batch v2 layout, owned by storage and used for every stream.
+//!
+//! ```text
+//!  0  base offset       i64 ┐ outside the checksum: patched
+//!  8  length            i32 │ when the batch gets its place
+//! 12  leader epoch      i32 │
+//! 16  magic (2)         i8  ┘
+//! 17  crc               u32   CRC-32C of everything from 21 on
+//! 21  attributes        i16   bits 0-2 codec, 3 append time, 4 transactional, 5 control
+//! 23  last offset delta i32
+//! 27  base timestamp    i64   ms
+//! 35  max timestamp     i64   ms
+//! 43  producer id       i64   -1: none
+//! 51  producer epoch    i16
+//! 53  base sequence     i32
+//! 57  record count      i32
+//! 61  records, opaque to storage
+//! ```
+//!
+//! Peers send batches in this layout, so the busiest path is: check the header and the checksum, patch twelve
+//! bytes, append the rest as it came. See the "Record Batch" section of the message format specification.
+
+mod build;
+mod header;
+mod records;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::BatchBuilder;
+pub use header::{BatchHeader, HEADER_BYTES};
+pub use records::{Record, RecordHeader, Records};
+
+use bytes::{Bytes, BytesMut};
+
+/// Batches up to this size are copied into one piece when placed, so that a small batch neither pins a large
+/// receive buffer nor costs two segments in every response.
+const COPY_BYTES_MAX: usize = 1024;
+
+/// Why bytes are not a valid batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Fewer bytes than the header or the length field says.
+    #[error("the batch is cut short")]
+    Truncated,
+    /// A layout other than version 2.
+    #[error("batch layout version {0} is not supported")]
+    Magic(i8),
+    /// The checksum does not match.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// A field contradicts another one.
+    #[error("{0}")]
+    Inconsistent(&'static str),
+    /// The records are compressed and this operation needs them plain.
+    #[error("the records are compressed")]
+    Compressed,
+}
+
+/// One batch of records: a decoded header and the bytes it came from.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The header, always in step with the bytes.
+    pub header: BatchHeader,
+    /// The header's bytes, or the whole batch when it lies in one piece; `rest` is then a part of it.
+    head: Bytes,
+    /// The records.
+    rest: Bytes,
+}
+
+/// What stands behind the first piece of a batch that has only one.
+static NOTHING: Bytes = Bytes::new();
+
+impl Batch {
+    /// Splits the first batch off `bytes` after checking lengths, layout, counts and checksum. The records are
+    /// shared with `bytes`, not copied.
+    pub fn split_first(bytes: &mut Bytes) -> Result<Self, BatchError> {
+        let batch = Self::split_trusted(bytes)?;
+        batch.header.check()?;
+        if batch.checksum() != batch.header.crc {
+            return Err(BatchError::Checksum);
+        }
+        Ok(batch)
+    }
+
+    /// Like [`Batch::split_first`] for bytes already covered by another checksum: only the frame is checked.
+    pub fn split_trusted(bytes: &mut Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::decode(bytes)?;
+        let total = header.total_bytes();
+        if bytes.len() < total {
+            return Err(BatchError::Truncated);
+        }
+        let whole = bytes.split_to(total);
+        let rest = whole.slice(HEADER_BYTES..);
+        Ok(Self {
+            header,
+            head: whole,
+            rest,
+        })
+    }
+
+    /// Gives the batch its final place: base offset, leader epoch and, for append-time streams, the timestamp
+    /// (ms) that replaces the records' own.
+    #[must_use]
+    pub fn placed(mut self, base_offset: u64, leader_epoch: i32, append_time: Option<i64>) -> Self {
+        self.header.base_offset = base_offset;
+        self.header.leader_epoch = leader_epoch;
+        if let Some(now) = append_time {
+            self.header.set_append_time(now);
+            self.header.crc =
+                crc32c::crc32c_append(crc32c::crc32c(&self.header.checked_part()), &self.rest);
+        }
+        let head = self.header.encode();
+        if self.bytes() <= COPY_BYTES_MAX {
+            let mut whole = BytesMut::with_capacity(self.bytes());
+            whole.extend_from_slice(&head);
+            whole.extend_from_slice(&self.rest);
+            self.head = whole.freeze();
+            self.rest = self.head.slice(HEADER_BYTES..);
+        } else {
+            self.head = Bytes::copy_from_slice(&head);
+        }
+        self
+    }
+
+    /// The batch's bytes as one piece when they are contiguous (small and placed batches), else as two.
+    pub fn pieces(&self) -> [&Bytes; 2] {
+        let rest = if self.is_contiguous() {
+            &NOTHING
+        } else {
+            &self.rest
+        };
+        [&self.head, rest]
+    }
+
+    /// The whole batch as one piece, copied only when the two parts are not neighbours in memory.
+    pub fn to_bytes(&self) -> Bytes {
+        if self.is_contiguous() {
+            return self.head.clone();
+        }
+        let mut whole = BytesMut::with_capacity(self.bytes());
+        whole.extend_from_slice(&self.head);
+        whole.extend_from_slice(&self.rest);
+        whole.freeze()
+    }
+
+    /// The records behind the header, still in their codec.
+    pub fn body(&self) -> &Bytes {
+        &self.rest
+    }
+
+    /// Size in bytes, header included.
+    pub fn bytes(&self) -> usize {
+        HEADER_BYTES + self.rest.len()
+    }
+
+    /// The records, one by one. Errors: `Compressed`.
+    pub fn records(&self) -> Result<Records, BatchError> {
+        if self.header.codec() != 0 {
+            return Err(BatchError::Compressed);
+        }
+        Ok(Records::new(&self.header, self.rest.clone()))
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.head.len() > HEADER_BYTES
+    }
+
+    fn checksum(&self) -> u32 {
+        let head = self.head.get(21..HEADER_BYTES).unwrap_or_default();
+        crc32c::crc32c_append(crc32c::crc32c(head), &self.rest)
+    }
+}
+
+/// What a fuzzer, and a test over noise, asserts of any bytes: reading never panics, and a sound batch stays sound
+/// wherever it is placed.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let mut bytes = Bytes::copy_from_slice(data);
+    while let Ok(batch) = Batch::split_first(&mut bytes) {
+        if let Ok(records) = batch.records() {
+            let most = records.count();
+            assert!(most <= batch.bytes(), "records take bytes");
+        }
+        for append_time in [None, Some(1)] {
+            let placed = batch.clone().placed(7, 0, append_time);
+            let again = Batch::split_first(&mut placed.to_bytes()).expect("it was sound");
+            assert_eq!(again.header, placed.header);
+        }
+    }
+    let mut damaged = Bytes::copy_from_slice(data);
+    if let Ok(batch) = Batch::split_trusted(&mut damaged)
+        && let Ok(records) = batch.records()
+    {
+        records.for_each(drop);
+    }
+}

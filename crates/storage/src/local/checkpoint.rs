@@ -1,0 +1,205 @@
+//! The checkpoint: everything start needs besides the journal's end, in one file replaced as a whole.
+//!
+//! ```text
+//!   0  magic "FBCP"          u32
+//!   4  format version        u32
+//!   8  body length           u64
+//!  16  body checksum         u32
+//!  20  body:
+//!        journal sequence, generation, offset      3 x u64   where replay begins
+//!        next segment id                           u64
+//!        version floor of documents                u64
+//!        stream count                              u64
+//!          stream 16 + 4, start u64, end u64, extent count u32
+//!            extent: segment, base, end, bytes u64, max timestamp i64, index position u64, blocks, crc u32
+//!        document count                            u64
+//!          version u64, key and value each behind a u32 length
+//! ```
+//!
+//! It may show more than the replay position stands for (a trim, a document put later): replaying those changes
+//! again leads to the same state. It never shows what is not durable yet, which is why it is written after a sync
+//! of everything handed over before it was taken.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::codec::{Input, put_counted, put_stream, size};
+use super::journal::Position;
+use super::segment::Extent;
+use crate::disk::Disk;
+use crate::{Document, Error, Result, StreamId};
+
+const NAME: &str = "checkpoint";
+const NEW_NAME: &str = "checkpoint.new";
+const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
+const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 20;
+
+/// A stream as the checkpoint knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StreamImage {
+    pub(super) id: StreamId,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) extents: Vec<Extent>,
+}
+
+/// The content of a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) position: Position,
+    pub(super) next_segment: u64,
+    pub(super) floor: u64,
+    pub(super) streams: Vec<StreamImage>,
+    pub(super) documents: Vec<(String, Document)>,
+}
+
+impl Image {
+    pub(super) fn set_documents(&mut self, documents: &BTreeMap<String, Document>, floor: u64) {
+        self.floor = floor;
+        let copy = |(key, document): (&String, &Document)| (key.clone(), document.clone());
+        self.documents = documents.iter().map(copy).collect();
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; HEADER_BYTES];
+        let numbers = [
+            self.position.sequence,
+            self.position.generation,
+            self.position.offset,
+            self.next_segment,
+            self.floor,
+            self.streams.len() as u64,
+        ];
+        for number in numbers {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        for stream in &self.streams {
+            put_stream(&mut out, stream.id);
+            out.extend_from_slice(&stream.start.to_le_bytes());
+            out.extend_from_slice(&stream.end.to_le_bytes());
+            let count = u32::try_from(stream.extents.len()).expect("far fewer extents per stream");
+            out.extend_from_slice(&count.to_le_bytes());
+            for extent in &stream.extents {
+                put_extent(&mut out, extent);
+            }
+        }
+        out.extend_from_slice(&(self.documents.len() as u64).to_le_bytes());
+        for (key, document) in &self.documents {
+            out.extend_from_slice(&document.version.to_le_bytes());
+            put_counted(&mut out, key.as_bytes());
+            put_counted(&mut out, &document.value);
+        }
+        let body = (out.len() - HEADER_BYTES) as u64;
+        let crc = crc32c::crc32c(&out[HEADER_BYTES..]);
+        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        out[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[8..16].copy_from_slice(&body.to_le_bytes());
+        out[16..20].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let wrong = |why: &str| Error::corrupt(NAME, why);
+        let mut header = Input(bytes);
+        let magic = header.u32();
+        let version = header.u32();
+        if magic != Some(MAGIC) {
+            return Err(wrong("not a checkpoint"));
+        }
+        if version != Some(FORMAT_VERSION) {
+            return Err(wrong("its format version is not known here"));
+        }
+        let (length, crc) = (header.u64(), header.u32());
+        let body = header.0;
+        if length != Some(body.len() as u64) || crc != Some(crc32c::crc32c(body)) {
+            return Err(wrong("the checksum does not match"));
+        }
+        Self::decode_body(body).ok_or_else(|| wrong("a field is cut short"))
+    }
+
+    fn decode_body(body: &[u8]) -> Option<Self> {
+        let mut input = Input(body);
+        let mut image = Self {
+            position: Position {
+                sequence: input.u64()?,
+                generation: input.u64()?,
+                offset: input.u64()?,
+            },
+            next_segment: input.u64()?,
+            floor: input.u64()?,
+            ..Self::default()
+        };
+        for _ in 0..input.u64()? {
+            let (id, start, end) = (input.stream()?, input.u64()?, input.u64()?);
+            let mut extents = Vec::new();
+            for _ in 0..input.u32()? {
+                extents.push(extent(&mut input)?);
+            }
+            image.streams.push(StreamImage {
+                id,
+                start,
+                end,
+                extents,
+            });
+        }
+        for _ in 0..input.u64()? {
+            let version = input.u64()?;
+            let key = String::from_utf8(input.counted()?.to_vec()).ok()?;
+            let value = Bytes::copy_from_slice(input.counted()?);
+            image.documents.push((key, Document { version, value }));
+        }
+        Some(image)
+    }
+
+    /// Replaces the checkpoint on disk, durably.
+    pub(super) fn store(&self, disk: &dyn Disk) -> std::io::Result<()> {
+        match disk.remove(NEW_NAME) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(NEW_NAME)?;
+        file.write_at(&[IoSlice::new(&self.encode())], 0)?;
+        file.sync()?;
+        disk.rename(NEW_NAME, NAME)?;
+        disk.sync_names("")
+    }
+
+    /// The checkpoint on disk; `None` when there never was one.
+    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Self>> {
+        let failed = |error| Error::io("read the checkpoint", error);
+        let file = match disk.open(NAME) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let mut bytes = vec![0; size(file.len().map_err(failed)?)];
+        file.read_at(&mut bytes, 0).map_err(failed)?;
+        Self::decode(&bytes).map(Some)
+    }
+}
+
+fn put_extent(out: &mut Vec<u8>, extent: &Extent) {
+    out.extend_from_slice(&extent.segment.to_le_bytes());
+    out.extend_from_slice(&extent.base.to_le_bytes());
+    out.extend_from_slice(&extent.end.to_le_bytes());
+    out.extend_from_slice(&extent.bytes.to_le_bytes());
+    out.extend_from_slice(&extent.max_timestamp.to_le_bytes());
+    out.extend_from_slice(&extent.index_position.to_le_bytes());
+    out.extend_from_slice(&extent.blocks.to_le_bytes());
+    out.extend_from_slice(&extent.index_crc.to_le_bytes());
+}
+
+fn extent(input: &mut Input<'_>) -> Option<Extent> {
+    Some(Extent {
+        segment: input.u64()?,
+        base: input.u64()?,
+        end: input.u64()?,
+        bytes: input.u64()?,
+        max_timestamp: input.i64()?,
+        index_position: input.u64()?,
+        blocks: input.u32()?,
+        index_crc: input.u32()?,
+    })
+}

@@ -1,0 +1,181 @@
+//! Documents in memory: what is durable, and what is on its way.
+//!
+//! A put is checked against the newest version, durable or not, so that of two racing puts with the same
+//! expectation one loses at once. It becomes visible when the journal thread reports its number durable; changes
+//! are published to watchers in that order.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use super::lock::lock;
+use crate::{Change, Document, Error, Expected, Lsn, Result};
+
+/// Changes a watcher may fall behind before it has to list again.
+const WATCH_CHANGES_MAX: usize = 1024;
+/// Largest value.
+pub(super) const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Leases are documents under keys no caller can name; their version is the epoch.
+pub(super) const LEASE_PREFIX: &str = "\0lease/";
+
+#[derive(Debug)]
+struct Pending {
+    lsn: Lsn,
+    key: String,
+    version: u64,
+    value: Option<Bytes>,
+}
+
+/// The newest state of a key that has changes on their way.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    version: u64,
+    exists: bool,
+    changes: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    committed: BTreeMap<String, Document>,
+    pending: VecDeque<Pending>,
+    newest: HashMap<String, Newest>,
+    /// No deleted key had a greater version: new keys start above it, so that no key ever repeats one.
+    floor: u64,
+}
+
+/// What a put comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Prepared {
+    Version(u64),
+    /// A delete of what does not exist.
+    Nothing,
+}
+
+impl State {
+    /// The version a change would get, if `expected` holds.
+    pub(super) fn prepare(&self, key: &str, expected: Expected, deletes: bool) -> Result<Prepared> {
+        let current = match self.newest.get(key) {
+            Some(newest) => newest.exists.then_some(newest.version),
+            None => self.committed.get(key).map(|document| document.version),
+        };
+        let holds = match expected {
+            Expected::Any => true,
+            Expected::Absent => current.is_none(),
+            Expected::Version(version) => current == Some(version),
+        };
+        if !holds {
+            return Err(Error::Conflict(key.to_owned()));
+        }
+        Ok(match current {
+            Some(version) => Prepared::Version(version + 1),
+            None if deletes => Prepared::Nothing,
+            None => Prepared::Version(self.floor + 1),
+        })
+    }
+
+    /// Takes note of a change that was handed to the journal.
+    pub(super) fn handed_over(&mut self, lsn: Lsn, key: &str, version: u64, value: Option<Bytes>) {
+        let newest = self.newest.entry(key.to_owned()).or_insert(Newest {
+            version,
+            exists: false,
+            changes: 0,
+        });
+        newest.version = version;
+        newest.exists = value.is_some();
+        newest.changes += 1;
+        if value.is_none() {
+            self.floor = self.floor.max(version);
+        }
+        self.pending.push_back(Pending {
+            lsn,
+            key: key.to_owned(),
+            version,
+            value,
+        });
+    }
+
+    fn apply(&mut self, key: &str, version: u64, value: Option<Bytes>) -> Option<Document> {
+        let Some(value) = value else {
+            self.committed.remove(key);
+            self.floor = self.floor.max(version);
+            return None;
+        };
+        let document = Document { version, value };
+        self.committed.insert(key.to_owned(), document.clone());
+        Some(document)
+    }
+
+    /// All durable documents, leases among them, and the version floor.
+    pub(super) fn image(&self) -> (&BTreeMap<String, Document>, u64) {
+        (&self.committed, self.floor)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Documents {
+    state: Mutex<State>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Documents {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changes: broadcast::Sender::new(WATCH_CHANGES_MAX),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Sets what a checkpoint or the journal says.
+    pub(super) fn restore(&self, key: &str, version: u64, value: Option<Bytes>) {
+        self.lock().apply(key, version, value);
+    }
+
+    pub(super) fn restore_floor(&self, floor: u64) {
+        let mut state = self.lock();
+        state.floor = state.floor.max(floor);
+    }
+
+    /// Everything up to `lsn` is durable.
+    pub(super) fn commit(&self, lsn: Lsn) {
+        let mut state = self.lock();
+        while let Some(change) = state.pending.pop_front_if(|change| change.lsn <= lsn) {
+            let document = state.apply(&change.key, change.version, change.value);
+            if let Some(newest) = state.newest.get_mut(&change.key) {
+                newest.changes -= 1;
+                if newest.changes == 0 {
+                    state.newest.remove(&change.key);
+                }
+            }
+            if !change.key.starts_with(LEASE_PREFIX) {
+                let key = change.key;
+                // Without watchers there is nobody to tell.
+                let _ = self.changes.send(Change { key, document });
+            }
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<Document> {
+        self.lock().committed.get(key).cloned()
+    }
+
+    pub(super) fn list(&self, prefix: &str) -> Vec<(String, Document)> {
+        let state = self.lock();
+        state
+            .committed
+            .range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(key, _)| !key.starts_with(LEASE_PREFIX))
+            .map(|(key, document)| (key.clone(), document.clone()))
+            .collect()
+    }
+
+    pub(super) fn watch(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}

@@ -1,0 +1,398 @@
+//! The flusher thread: moves what only memory and journal hold into segments, and forgets what is obsolete.
+//!
+//! 1. Sync the journal and take its position, the *cut*.
+//! 2. Freeze: from every stream that changed, the batches up to the cut that were not trimmed meanwhile.
+//! 3. Write them: streams with much data get their own segment, the others share a pack. Sync.
+//! 4. Let the streams point to the new extents.
+//! 5. Write a checkpoint that replays from the cut.
+//! 6. Only now: free the journal files before the cut, remove segments nothing points to, let memory go.
+//!
+//! A crash before the end of step 5 leaves files nobody points to; the next start removes them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Shared;
+use super::checkpoint::{Image, StreamImage};
+use super::journal::{Cut, is_full};
+use super::lock::lock;
+use super::segment::{self, Extent, Finished, SegmentWriter};
+use super::stats::Counters;
+use super::streams::Stream;
+use crate::disk::DiskFile;
+use crate::{Batch, Error, Result};
+
+/// The flusher looks around by itself this often.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks after which given-up segment bytes lead to a checkpoint, however few they are.
+const FORGET_TICKS: u32 = 10;
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Flushes asked for; each is done by a flush that starts after it was asked.
+    asked: u64,
+    done: u64,
+    /// One that was asked for is under way.
+    is_busy: bool,
+    failed: Option<Error>,
+    stop: bool,
+    last_flush: bool,
+}
+
+/// How other threads talk to the flusher.
+#[derive(Debug, Default)]
+pub(super) struct FlushSignal {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+impl FlushSignal {
+    /// Asks for a flush unless one was asked for and has not begun.
+    pub(super) fn ask(&self) {
+        let mut wanted = lock(&self.wanted);
+        if wanted.asked == wanted.done {
+            wanted.asked += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks for a flush of everything handed over so far and waits for its end.
+    pub(super) fn flush(&self) -> Result<()> {
+        let mut wanted = lock(&self.wanted);
+        // One that is under way may have begun too early.
+        let target = wanted.done + 1 + u64::from(wanted.is_busy);
+        wanted.asked = wanted.asked.max(target);
+        wanted.failed = None;
+        self.changed.notify_all();
+        while wanted.done < target && !wanted.stop && wanted.failed.is_none() {
+            wanted = self
+                .changed
+                .wait(wanted)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        match &wanted.failed {
+            Some(error) => Err(error.clone()),
+            None if wanted.done < target => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the thread, with or without a last flush.
+    pub(super) fn stop(&self, last_flush: bool) {
+        let mut wanted = lock(&self.wanted);
+        wanted.stop = true;
+        wanted.last_flush = last_flush;
+        self.changed.notify_all();
+    }
+}
+
+enum Task {
+    Flush,
+    Tick,
+    Stop { flush: bool },
+}
+
+/// What one stream contributes to a flush.
+struct Frozen {
+    stream: Arc<Stream>,
+    /// Everything of the stream before the cut lies below this offset.
+    until: u64,
+    batches: Vec<Batch>,
+    bytes: u64,
+    extents: Vec<Extent>,
+}
+
+pub(super) struct Flusher {
+    shared: Arc<Shared>,
+    /// Where the last checkpoint replays from.
+    cut: Cut,
+    ticks: u32,
+    /// Segments the system may still keep in memory, oldest first, and their bytes together.
+    cached: VecDeque<(Arc<dyn DiskFile>, u64)>,
+    cached_bytes: u64,
+}
+
+impl Flusher {
+    pub(super) fn new(shared: Arc<Shared>, cut: Cut) -> Self {
+        Self {
+            shared,
+            cut,
+            ticks: 0,
+            cached: VecDeque::new(),
+            cached_bytes: 0,
+        }
+    }
+
+    /// Runs until stopped. `true` when a last flush left nothing to replay.
+    pub(super) fn run(mut self) -> bool {
+        loop {
+            let result = match self.next_task() {
+                Task::Flush => self.flush(),
+                Task::Tick => self.tick(),
+                Task::Stop { flush } => return flush && self.last_flush(),
+            };
+            let starved = matches!(result, Err(Error::DiskFull));
+            self.shared.flush_starved.store(starved, Ordering::Relaxed);
+            self.report(result);
+        }
+    }
+
+    fn next_task(&self) -> Task {
+        let signal = &self.shared.flush;
+        let mut wanted = lock(&signal.wanted);
+        if !wanted.stop && wanted.asked == wanted.done {
+            let waited = signal.changed.wait_timeout(wanted, TICK);
+            wanted = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if wanted.stop {
+            let flush = wanted.last_flush;
+            return Task::Stop { flush };
+        }
+        wanted.is_busy = wanted.asked > wanted.done;
+        if wanted.is_busy {
+            Task::Flush
+        } else {
+            Task::Tick
+        }
+    }
+
+    fn report(&self, result: Result<()>) {
+        let signal = &self.shared.flush;
+        let mut wanted = lock(&signal.wanted);
+        if std::mem::take(&mut wanted.is_busy) {
+            wanted.done += 1;
+        }
+        wanted.failed = result.as_ref().err().cloned();
+        drop(wanted);
+        match result {
+            Err(Error::DiskFull) => tracing::warn!("no space to flush, trying again"),
+            Err(error) if !matches!(error, Error::Closed) => self.shared.poison(&error),
+            _ => {}
+        }
+        signal.changed.notify_all();
+        // Not under the lock above: those who wait here may be asking for a flush.
+        self.shared.intake.unstall();
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let shared = &self.shared;
+        self.ticks += 1;
+        if shared.intake.stopped().is_some() {
+            return Ok(());
+        }
+        if shared.wants_flush() {
+            return self.flush();
+        }
+        let dropped = shared.streams.dropped_bytes.load(Ordering::Relaxed);
+        let many = dropped >= shared.options.unflushed_bytes / 4;
+        let waited = self.ticks >= FORGET_TICKS || shared.is_full();
+        if dropped > 0 && (many || waited) {
+            return self.checkpoint(self.cut);
+        }
+        Ok(())
+    }
+
+    fn last_flush(&mut self) -> bool {
+        match self.flush() {
+            Ok(()) => self.cut.lsn >= self.shared.last_lsn(),
+            Err(error) => {
+                tracing::warn!(%error, "the last flush failed, the next start replays the journal");
+                false
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.shared.sync()?;
+        let cut = *lock(&self.shared.cut);
+        let mut frozen = self.freeze(cut);
+        if let Err(error) = self.write(&mut frozen) {
+            for part in &frozen {
+                self.shared.streams.mark_dirty(&part.stream);
+            }
+            return Err(error);
+        }
+        let streams = &self.shared.streams;
+        for part in &frozen {
+            streams.flushed(&part.stream, part.until, &part.extents);
+        }
+        drop(frozen);
+        self.checkpoint(cut)?;
+        self.shared.streams.evict(self.shared.options.tail_bytes);
+        Counters::add(&self.shared.stats.flushes, 1);
+        self.shared.merges.ask();
+        Ok(())
+    }
+
+    fn freeze(&self, cut: Cut) -> Vec<Frozen> {
+        let mut frozen = Vec::new();
+        for stream in self.shared.streams.take_dirty() {
+            let state = lock(&stream.state);
+            if state.removed {
+                continue;
+            }
+            let later = state.tail.partition_point(|held| held.lsn <= cut.lsn);
+            let until = state
+                .tail
+                .get(later)
+                .map_or(state.end, |held| held.batch.header.base_offset);
+            let first = state
+                .tail
+                .partition_point(|held| held.batch.header.base_offset < state.flushed);
+            let batches: Vec<Batch> = state
+                .tail
+                .range(first.min(later)..later)
+                .map(|held| held.batch.clone())
+                .collect();
+            let is_left = later < state.tail.len();
+            drop(state);
+            if is_left {
+                self.shared.streams.mark_dirty(&stream);
+            }
+            frozen.push(Frozen {
+                stream,
+                until,
+                bytes: batches.iter().map(|batch| batch.bytes() as u64).sum(),
+                batches,
+                extents: Vec::new(),
+            });
+        }
+        frozen
+    }
+
+    /// Writes the frozen batches to segments and notes their extents. All or nothing.
+    fn write(&mut self, frozen: &mut [Frozen]) -> Result<()> {
+        let mut made = Vec::new();
+        let result = self.write_files(frozen, &mut made);
+        if result.is_err() {
+            self.shared.discard(&made);
+            return result;
+        }
+        let bytes = frozen.iter().map(|part| part.bytes).sum();
+        Counters::add(&self.shared.stats.flushed_bytes, bytes);
+        self.shared.register(&made);
+        Ok(())
+    }
+
+    fn write_files(&mut self, frozen: &mut [Frozen], made: &mut Vec<MadeSegment>) -> Result<()> {
+        let own_bytes = self.shared.options.own_segment_bytes;
+        let with_data = frozen.iter_mut().filter(|part| !part.batches.is_empty());
+        let (large, small): (Vec<_>, Vec<_>) = with_data.partition(|part| part.bytes >= own_bytes);
+        for part in large {
+            self.write_file(&mut [part], made)?;
+        }
+        let mut small = small;
+        if !small.is_empty() {
+            self.write_file(&mut small, made)?;
+        }
+        if made.is_empty() {
+            return Ok(());
+        }
+        let failed = |error| Error::io("sync the names of segments", error);
+        self.shared.disk.sync_names(segment::FOLDER).map_err(failed)
+    }
+
+    fn write_file(&mut self, parts: &mut [&mut Frozen], made: &mut Vec<MadeSegment>) -> Result<()> {
+        let shared = &self.shared;
+        let id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
+        made.push(MadeSegment {
+            id,
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+            is_pack: parts.len() > 1,
+        });
+        let write = || -> std::io::Result<Finished> {
+            let mut writer = SegmentWriter::create(&*shared.disk, id, shared.options.block_bytes)?;
+            for part in parts.iter() {
+                writer.begin(part.stream.id);
+                for batch in &part.batches {
+                    writer.push(batch)?;
+                }
+            }
+            writer.finish()
+        };
+        let finished = write().map_err(|error| segment_failed(id, error))?;
+        for (part, (_, extent)) in parts.iter_mut().zip(finished.extents) {
+            part.extents.push(extent);
+        }
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        self.keep_cached(finished.file, bytes);
+        Ok(())
+    }
+
+    /// Readers a little behind find the newest segments in the system's memory. Older ones make room for them:
+    /// pages that are used again cost less than fresh ones, and a broker should not fill the machine.
+    fn keep_cached(&mut self, file: Arc<dyn DiskFile>, bytes: u64) {
+        self.cached.push_back((file, bytes));
+        self.cached_bytes += bytes;
+        while self.cached_bytes > self.shared.options.page_cache_bytes {
+            let Some((oldest, bytes)) = self.cached.pop_front() else {
+                return;
+            };
+            oldest.uncache();
+            self.cached_bytes -= bytes;
+        }
+    }
+
+    fn checkpoint(&mut self, cut: Cut) -> Result<()> {
+        let shared = &self.shared;
+        let known: Vec<u64> = lock(&shared.segment_files).keys().copied().collect();
+        shared.streams.dropped_bytes.store(0, Ordering::Relaxed);
+        let mut live = BTreeSet::new();
+        let mut image = Image {
+            position: cut.position,
+            ..Image::default()
+        };
+        for stream in shared.streams.all() {
+            let state = lock(&stream.state);
+            // What a later append made will be made again by replaying it.
+            if state.removed || state.created > cut.lsn {
+                continue;
+            }
+            live.extend(state.extents.iter().map(|extent| extent.segment));
+            image.streams.push(StreamImage {
+                id: stream.id,
+                start: state.start.min(state.flushed),
+                end: state.flushed,
+                extents: state.extents.iter().copied().collect(),
+            });
+        }
+        let documents = shared.documents.lock();
+        let (all, floor) = documents.image();
+        image.set_documents(all, floor);
+        drop(documents);
+        image.next_segment = shared.next_segment.load(Ordering::Relaxed);
+        // The image may show trims that are not durable yet, and nothing may become true before what was handed
+        // over earlier.
+        shared.sync()?;
+        image.store(&*shared.disk).map_err(|error| {
+            if is_full(&error) {
+                Error::DiskFull
+            } else {
+                Error::io("write the checkpoint", error)
+            }
+        })?;
+        self.cut = cut;
+        self.ticks = 0;
+        shared.pool.retire(cut.position);
+        let dead: Vec<u64> = known.into_iter().filter(|id| !live.contains(id)).collect();
+        shared.remove_segments(&dead)
+    }
+}
+
+pub(super) fn segment_failed(id: u64, error: std::io::Error) -> Error {
+    if is_full(&error) {
+        Error::DiskFull
+    } else {
+        Error::io(format!("write {}", segment::name(id)), error)
+    }
+}
+
+/// A segment written and not yet known to the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MadeSegment {
+    pub(super) id: u64,
+    pub(super) bytes: u64,
+    pub(super) is_pack: bool,
+}

@@ -1,0 +1,365 @@
+//! The journal's bytes.
+//!
+//! A journal file is a run of groups, each starting at a multiple of 4 KiB and padded to one, so that no
+//! write ever touches a page that holds acknowledged bytes. A group is what one write carries, and is valid
+//! as a whole or not at all.
+//!
+//! ```text
+//! group    0  magic "FBJ1"        u32
+//!          4  format version      u16, then two zero bytes
+//!          8  file generation     u64   of the file this group was written to
+//!         16  sequence            u64   +1 from group to group, across files
+//!         24  durable             u64   last sequence known to be synced when this group was written
+//!         32  length              u64   header and entries, without padding
+//!         40  entry count         u32
+//!         44  checksum            u32   CRC-32C of bytes 0..44
+//!         48  entries, then zeroes up to the next 4 KiB
+//!
+//! entry    0  body length         u32
+//!          4  kind                u8    then three zero bytes
+//!          8  stream              16 + 4 bytes (zero for documents)
+//!         28  checksum            u32   CRC-32C of bytes 0..28 and the body, seeded
+//!         32  body
+//!
+//! kind     1 batch    the batch, verbatim
+//!          2 trim     u64: first offset kept
+//!          3 remove   empty
+//!          4 put      u64 version, u32 key length, key, value
+//!          5 delete   u64 version, u32 key length, key
+//! ```
+//!
+//! Entry checksums are seeded with generation and sequence. Files are recycled without being cleared: what an
+//! earlier life of the file left behind has another generation and never passes for new.
+
+use bytes::Bytes;
+
+use super::super::codec::{Input, STREAM_BYTES, put_counted, put_stream, size};
+use super::super::intake::Change;
+use crate::{Batch, Lsn, StreamId};
+
+/// Groups start at multiples of this.
+pub(crate) const PAGE: u64 = 4096;
+pub(super) const GROUP_HEADER_BYTES: usize = 48;
+const ENTRY_HEADER_BYTES: usize = 32;
+const MAGIC: u32 = u32::from_le_bytes(*b"FBJ1");
+const FORMAT_VERSION: u16 = 1;
+/// Bodies at least this large are written from where they lie instead of being copied together.
+const SHARED_BODY_BYTES: usize = 8 * 1024;
+
+const BATCH: u8 = 1;
+const TRIM: u8 = 2;
+const REMOVE: u8 = 3;
+const PUT: u8 = 4;
+const DELETE: u8 = 5;
+
+const NO_STREAM: StreamId = StreamId {
+    owner: uuid::Uuid::nil(),
+    part: 0,
+};
+
+/// A change on its way to the journal.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) lsn: Lsn,
+    pub(crate) sync: bool,
+    pub(crate) change: Change,
+    /// Bytes it takes in a group.
+    pub(crate) bytes: u64,
+}
+
+impl Entry {
+    pub(crate) fn new(lsn: Lsn, sync: bool, change: Change) -> Self {
+        let bytes = match &change {
+            Change::Batches(appends) => appends
+                .iter()
+                .map(|append| ENTRY_HEADER_BYTES + append.batch.bytes())
+                .sum(),
+            Change::Trim { .. } => ENTRY_HEADER_BYTES + 8,
+            Change::Remove { .. } => ENTRY_HEADER_BYTES,
+            Change::Put { key, value, .. } => ENTRY_HEADER_BYTES + 12 + key.len() + value.len(),
+            Change::Delete { key, .. } => ENTRY_HEADER_BYTES + 12 + key.len(),
+        };
+        Self {
+            lsn,
+            sync,
+            change,
+            bytes: bytes as u64,
+        }
+    }
+}
+
+/// Rounds up to whole pages.
+pub(super) fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(PAGE)
+}
+
+/// The bytes in front of a group's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupHeader {
+    pub(super) generation: u64,
+    pub(super) sequence: u64,
+    pub(super) durable: u64,
+    pub(super) length: u64,
+    pub(super) entries: u32,
+}
+
+impl GroupHeader {
+    pub(super) fn encode(&self) -> [u8; GROUP_HEADER_BYTES] {
+        let mut out = [0; GROUP_HEADER_BYTES];
+        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        out[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[8..16].copy_from_slice(&self.generation.to_le_bytes());
+        out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        out[24..32].copy_from_slice(&self.durable.to_le_bytes());
+        out[32..40].copy_from_slice(&self.length.to_le_bytes());
+        out[40..44].copy_from_slice(&self.entries.to_le_bytes());
+        let crc = crc32c::crc32c(&out[..44]);
+        out[44..48].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// `None` when the bytes are not a group header; `Err` when they are one of a format version we do not know,
+    /// which must never be mistaken for the torn end of the log.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Option<Self>, u16> {
+        let Some((header, version)) = Self::fields(bytes) else {
+            return Ok(None);
+        };
+        if version != FORMAT_VERSION {
+            return Err(version);
+        }
+        let sound = header.length >= GROUP_HEADER_BYTES as u64;
+        Ok(sound.then_some(header))
+    }
+
+    fn fields(bytes: &[u8]) -> Option<(Self, u16)> {
+        let mut input = Input(bytes);
+        if input.u32()? != MAGIC {
+            return None;
+        }
+        let (version, _) = (input.u16()?, input.u16()?);
+        let header = Self {
+            generation: input.u64()?,
+            sequence: input.u64()?,
+            durable: input.u64()?,
+            length: input.u64()?,
+            entries: input.u32()?,
+        };
+        let sound = input.u32()? == crc32c::crc32c(&bytes[..44]);
+        sound.then_some((header, version))
+    }
+
+    fn seed(&self) -> u32 {
+        let generation = crc32c::crc32c(&self.generation.to_le_bytes());
+        crc32c::crc32c_append(generation, &self.sequence.to_le_bytes())
+    }
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// A range of the staging buffer.
+    Staged(usize, usize),
+    Shared(Bytes),
+}
+
+/// Encodes groups; keeps its buffers from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    staging: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// Start of the staged bytes not yet in `pieces`.
+    open: usize,
+    shared_bytes: usize,
+    seed: u32,
+    entries: u32,
+}
+
+impl Encoder {
+    /// Staging buffers larger than this are not kept.
+    const STAGING_KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+    /// Encodes one group. `header.length` and `header.entries` are filled in here.
+    pub(super) fn encode(&mut self, mut header: GroupHeader, group: &[Entry]) {
+        self.clear();
+        self.seed = header.seed();
+        self.staging.resize(GROUP_HEADER_BYTES, 0);
+        for entry in group {
+            self.change(&entry.change);
+        }
+        let length = self.staging.len() + self.shared_bytes;
+        header.length = length as u64;
+        header.entries = self.entries;
+        let padding = padded(header.length) - header.length;
+        self.staging.resize(self.staging.len() + size(padding), 0);
+        self.close_staged();
+        self.staging[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode());
+    }
+
+    /// The encoded group, ready to be written.
+    pub(super) fn slices(&self) -> Vec<std::io::IoSlice<'_>> {
+        self.pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Staged(from, to) => std::io::IoSlice::new(&self.staging[*from..*to]),
+                Piece::Shared(bytes) => std::io::IoSlice::new(bytes),
+            })
+            .collect()
+    }
+
+    /// Lets go of shared bodies, so that memory is not held until the next group.
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.staging.clear();
+        self.staging.shrink_to(Self::STAGING_KEPT_BYTES);
+        self.open = 0;
+        self.shared_bytes = 0;
+        self.entries = 0;
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Batches(appends) => {
+                for append in appends {
+                    self.batch(append.stream, &append.batch);
+                }
+            }
+            Change::Trim { stream, before } => self.small(TRIM, *stream, &before.to_le_bytes()),
+            Change::Remove { stream } => self.small(REMOVE, *stream, &[]),
+            Change::Put {
+                key,
+                version,
+                value,
+            } => {
+                let mut body = Vec::with_capacity(12 + key.len() + value.len());
+                body.extend_from_slice(&version.to_le_bytes());
+                put_counted(&mut body, key.as_bytes());
+                body.extend_from_slice(value);
+                self.small(PUT, NO_STREAM, &body);
+            }
+            Change::Delete { key, version } => {
+                let mut body = Vec::with_capacity(12 + key.len());
+                body.extend_from_slice(&version.to_le_bytes());
+                put_counted(&mut body, key.as_bytes());
+                self.small(DELETE, NO_STREAM, &body);
+            }
+        }
+    }
+
+    fn small(&mut self, kind: u8, stream: StreamId, body: &[u8]) {
+        let at = self.entry_header(kind, stream, body.len());
+        let crc = crc32c::crc32c_append(self.header_crc(at), body);
+        self.seal(at, crc);
+        self.staging.extend_from_slice(body);
+    }
+
+    fn batch(&mut self, stream: StreamId, batch: &Batch) {
+        let at = self.entry_header(BATCH, stream, batch.bytes());
+        let mut crc = self.header_crc(at);
+        for piece in batch.pieces() {
+            crc = crc32c::crc32c_append(crc, piece);
+        }
+        self.seal(at, crc);
+        for piece in batch.pieces() {
+            if piece.len() < SHARED_BODY_BYTES {
+                self.staging.extend_from_slice(piece);
+            } else {
+                self.close_staged();
+                self.shared_bytes += piece.len();
+                self.pieces.push(Piece::Shared(piece.clone()));
+            }
+        }
+    }
+
+    /// Stages an entry's header without its checksum, and returns where it stands.
+    fn entry_header(&mut self, kind: u8, stream: StreamId, body_bytes: usize) -> usize {
+        let at = self.staging.len();
+        let length = u32::try_from(body_bytes).expect("a batch's own length field is 31 bits");
+        self.entries += 1;
+        self.staging.extend_from_slice(&length.to_le_bytes());
+        self.staging.extend_from_slice(&[kind, 0, 0, 0]);
+        put_stream(&mut self.staging, stream);
+        at
+    }
+
+    fn header_crc(&self, at: usize) -> u32 {
+        crc32c::crc32c_append(self.seed, &self.staging[at..at + 8 + STREAM_BYTES])
+    }
+
+    fn seal(&mut self, at: usize, crc: u32) {
+        debug_assert_eq!(
+            self.staging.len(),
+            at + 8 + STREAM_BYTES,
+            "one header at a time"
+        );
+        self.staging.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    fn close_staged(&mut self) {
+        if self.open < self.staging.len() {
+            self.pieces
+                .push(Piece::Staged(self.open, self.staging.len()));
+            self.open = self.staging.len();
+        }
+    }
+}
+
+/// Takes a group's entries apart. `None` when anything does not add up; `bytes` starts with the header.
+pub(super) fn decode_entries(header: &GroupHeader, bytes: &[u8]) -> Option<Vec<Change>> {
+    let mut input = Input(bytes.get(GROUP_HEADER_BYTES..)?);
+    let mut changes = Vec::new();
+    for _ in 0..header.entries {
+        changes.push(decode_entry(header.seed(), &mut input)?);
+    }
+    input.0.is_empty().then_some(changes)
+}
+
+fn decode_entry(seed: u32, input: &mut Input<'_>) -> Option<Change> {
+    let checked = input.bytes(8 + STREAM_BYTES)?;
+    let mut fields = Input(checked);
+    let length = fields.u32()? as usize;
+    let kind = fields.u8()?;
+    fields.bytes(3)?;
+    let stream = fields.stream()?;
+    let crc = input.u32()?;
+    let body = input.bytes(length)?;
+    if crc32c::crc32c_append(crc32c::crc32c_append(seed, checked), body) != crc {
+        return None;
+    }
+    decode_change(kind, stream, body)
+}
+
+fn decode_change(kind: u8, stream: StreamId, body: &[u8]) -> Option<Change> {
+    let mut fields = Input(body);
+    let change = match kind {
+        BATCH => {
+            // Copied, because a small batch must not keep a large read buffer alive.
+            let batch = Batch::split_trusted(&mut Bytes::copy_from_slice(body)).ok()?;
+            Change::Batches(vec![crate::Append { stream, batch }])
+        }
+        TRIM => Change::Trim {
+            stream,
+            before: fields.u64()?,
+        },
+        REMOVE => Change::Remove { stream },
+        PUT => Change::Put {
+            version: fields.u64()?,
+            key: decode_key(&mut fields)?,
+            value: Bytes::copy_from_slice(fields.0),
+        },
+        DELETE => Change::Delete {
+            version: fields.u64()?,
+            key: decode_key(&mut fields)?,
+        },
+        _ => return None,
+    };
+    Some(change)
+}
+
+fn decode_key(fields: &mut Input<'_>) -> Option<String> {
+    String::from_utf8(fields.counted()?.to_vec()).ok()
+}
+
+/// Bytes a group of these entries takes on disk.
+pub(super) fn group_bytes(entries: &[Entry]) -> u64 {
+    let entries: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    padded(GROUP_HEADER_BYTES as u64 + entries)
+}

@@ -1,0 +1,331 @@
+//! The merge thread: keeps the number of packs small and gives back the space of what was trimmed from them.
+//!
+//! Packs of about the same size are merged once there are enough of them, so that a byte is copied a few times
+//! in its life and the number of packs grows with the logarithm of what is stored. A pack whose larger part was
+//! given up is rewritten by itself. Streams that have grown large enough get a segment of their own on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::flush::{MadeSegment, segment_failed};
+use super::lock::lock;
+use super::segment::{self, Extent, SegmentWriter};
+use super::shared::is_gone;
+use super::stats::Counters;
+use super::streams::Stream;
+use crate::{Batch, Error};
+
+/// Packs this large are only rewritten when mostly dead.
+const SETTLED_BYTES: u64 = 256 * 1024 * 1024;
+/// Blocks read at once.
+const COPY_BYTES: usize = 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct Wanted {
+    look: bool,
+    stop: bool,
+}
+
+/// How other threads talk to the merge thread.
+#[derive(Debug, Default)]
+pub(super) struct MergeSignal {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+impl MergeSignal {
+    pub(super) fn ask(&self) {
+        lock(&self.wanted).look = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn stop(&self) {
+        lock(&self.wanted).stop = true;
+        self.changed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        lock(&self.wanted).stop
+    }
+
+    /// Waits until there may be something to do; `false` when it is time to end.
+    fn wait(&self) -> bool {
+        let mut wanted = lock(&self.wanted);
+        while !wanted.look && !wanted.stop {
+            wanted = self
+                .changed
+                .wait(wanted)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        wanted.look = false;
+        !wanted.stop
+    }
+}
+
+/// Neighbouring extents of one stream that become one.
+struct Run {
+    stream: Arc<Stream>,
+    extents: Vec<Extent>,
+    /// Where the stream began when the merge did: batches before are left behind.
+    start: u64,
+    bytes: u64,
+}
+
+pub(super) struct Merger {
+    shared: Arc<Shared>,
+    /// Packs that could not be read. They stay as they are; their streams' readers learn of it.
+    damaged: BTreeSet<u64>,
+}
+
+impl Merger {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            damaged: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while self.shared.merges.wait() {
+            loop {
+                let chosen = self.choose();
+                if chosen.is_empty() || self.shared.merges.is_stopping() {
+                    break;
+                }
+                if let Err(error) = self.merge(&chosen) {
+                    self.failed(error, chosen);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, failed: Failed, chosen: BTreeSet<u64>) {
+        match failed {
+            Failed::Write(Error::DiskFull) => tracing::warn!("no space to merge packs"),
+            Failed::Write(error) => self.shared.poison(&error),
+            Failed::Read(Error::Closed) => {}
+            // Trimmed away and removed meanwhile.
+            Failed::Read(error) if is_gone(&error) => {}
+            Failed::Read(error) => {
+                tracing::error!(%error, "packs stay unmerged");
+                self.damaged.extend(chosen);
+            }
+        }
+    }
+
+    fn choose(&self) -> BTreeSet<u64> {
+        let packs: Vec<MadeSegment> = lock(&self.shared.segment_files)
+            .values()
+            .filter(|file| file.is_pack && !self.damaged.contains(&file.id))
+            .copied()
+            .collect();
+        let live = self.live_bytes();
+        let mut chosen = BTreeSet::new();
+        let mut tiers: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for pack in packs {
+            let live = live.get(&pack.id).copied().unwrap_or(0);
+            if live == 0 {
+                // The next checkpoint removes it.
+                continue;
+            }
+            if live < pack.bytes / 2 {
+                chosen.insert(pack.id);
+            } else if live < SETTLED_BYTES {
+                let tier = live.ilog(4);
+                tiers.entry(tier).or_default().push(pack.id);
+            }
+        }
+        let enough = self.shared.options.pack_files_max.max(2);
+        let crowded = tiers.into_values().filter(|packs| packs.len() >= enough);
+        chosen.extend(crowded.flatten());
+        chosen
+    }
+
+    fn live_bytes(&self) -> BTreeMap<u64, u64> {
+        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+        for stream in self.shared.streams.all() {
+            let state = lock(&stream.state);
+            for extent in &state.extents {
+                *live.entry(extent.segment).or_default() += extent.live_bytes(state.start);
+            }
+        }
+        live
+    }
+
+    fn runs(&self, chosen: &BTreeSet<u64>) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for stream in self.shared.streams.all() {
+            let state = lock(&stream.state);
+            let mut open = false;
+            for extent in &state.extents {
+                if !chosen.contains(&extent.segment) {
+                    open = false;
+                    continue;
+                }
+                if !open {
+                    runs.push(Run {
+                        stream: Arc::clone(&stream),
+                        extents: Vec::new(),
+                        start: state.start,
+                        bytes: 0,
+                    });
+                }
+                open = true;
+                let run = runs.last_mut().expect("one was pushed");
+                run.extents.push(*extent);
+                run.bytes += extent.live_bytes(state.start);
+            }
+        }
+        runs
+    }
+
+    fn merge(&self, chosen: &BTreeSet<u64>) -> Outcome<()> {
+        let own_bytes = self.shared.options.own_segment_bytes;
+        let runs = self.runs(chosen);
+        let (large, small): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|run| run.bytes >= own_bytes);
+        let mut made = Vec::new();
+        let result = self.write_all(large, small, &mut made);
+        let runs = match result {
+            Ok(runs) => runs,
+            Err(error) => {
+                self.shared.discard(&made);
+                return Err(error);
+            }
+        };
+        for (run, extent) in &runs {
+            install(run, *extent);
+        }
+        self.shared.register(&made);
+        let bytes = made.iter().map(|file| file.bytes).sum();
+        // Lets the next tick write a checkpoint, which removes the old files.
+        self.shared
+            .streams
+            .dropped_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        // Until then nothing must choose them again.
+        let mut files = lock(&self.shared.segment_files);
+        for id in chosen {
+            if let Some(file) = files.get_mut(id) {
+                file.is_pack = false;
+            }
+        }
+        Counters::add(&self.shared.stats.merges, 1);
+        Ok(())
+    }
+
+    fn write_all(
+        &self,
+        large: Vec<Run>,
+        small: Vec<Run>,
+        made: &mut Vec<MadeSegment>,
+    ) -> Outcome<Vec<(Run, Extent)>> {
+        let mut written = Vec::new();
+        for run in large {
+            written.extend(self.write(vec![run], made)?);
+        }
+        if !small.is_empty() {
+            written.extend(self.write(small, made)?);
+        }
+        let failed = |error| Failed::Write(Error::io("sync the names of segments", error));
+        self.shared
+            .disk
+            .sync_names(segment::FOLDER)
+            .map_err(failed)?;
+        Ok(written)
+    }
+
+    fn write(&self, runs: Vec<Run>, made: &mut Vec<MadeSegment>) -> Outcome<Vec<(Run, Extent)>> {
+        let shared = &self.shared;
+        let id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
+        made.push(MadeSegment {
+            id,
+            bytes: runs.iter().map(|run| run.bytes).sum(),
+            is_pack: runs.len() > 1,
+        });
+        let failed = |error| Failed::Write(segment_failed(id, error));
+        let mut writer =
+            SegmentWriter::create(&*shared.disk, id, shared.options.block_bytes).map_err(failed)?;
+        for run in &runs {
+            writer.begin(run.stream.id);
+            for extent in &run.extents {
+                self.copy(run, extent, &mut writer, &failed)?;
+            }
+        }
+        let finished = writer.finish().map_err(failed)?;
+        finished.file.uncache();
+        Ok(runs
+            .into_iter()
+            .zip(finished.extents.into_iter().map(|(_, extent)| extent))
+            .collect())
+    }
+
+    fn copy(
+        &self,
+        run: &Run,
+        extent: &Extent,
+        writer: &mut SegmentWriter,
+        failed: &dyn Fn(std::io::Error) -> Failed,
+    ) -> Outcome<()> {
+        let segments = &self.shared.segments;
+        let index = segments.index(extent)?;
+        let live = index
+            .partition_point(|block| block.base <= run.start)
+            .saturating_sub(1);
+        let mut rest = &index[live..];
+        while !rest.is_empty() {
+            if self.shared.merges.is_stopping() {
+                return Err(Error::Closed.into());
+            }
+            let mut bytes = 0;
+            let more = |block: &&segment::Block| {
+                bytes += block.length as usize;
+                bytes <= COPY_BYTES
+            };
+            let count = rest.iter().take_while(more).count().max(1);
+            let (some, after) = rest.split_at(count);
+            rest = after;
+            let mut bytes: Bytes = segments.blocks(extent, some)?;
+            while !bytes.is_empty() {
+                let batch = Batch::split_trusted(&mut bytes).map_err(|error| {
+                    Error::corrupt(segment::name(extent.segment), error.to_string())
+                })?;
+                if batch.header.next_offset() > run.start {
+                    writer.push(&batch).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which side of a merge went wrong: a pack that cannot be read concerns its readers, a failed write the store.
+enum Failed {
+    Read(Error),
+    Write(Error),
+}
+
+type Outcome<T> = Result<T, Failed>;
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// Lets a stream point to the merged extent instead of those it was made of.
+fn install(run: &Run, merged: Extent) {
+    let mut state = lock(&run.stream.state);
+    if state.removed || merged.end <= state.start {
+        return;
+    }
+    let at = state.extents.partition_point(|e| e.end <= merged.base);
+    state.extents.retain(|e| !run.extents.contains(e));
+    let at = at.min(state.extents.len());
+    state.extents.insert(at, merged);
+}

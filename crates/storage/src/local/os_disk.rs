@@ -1,0 +1,185 @@
+//! A directory of the operating system as a [`Disk`], locked against a second process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::FlockOperation;
+
+use crate::disk::{Disk, DiskFile};
+
+const LOCK_NAME: &str = "lock";
+/// Most pieces one `pwritev` takes (`IOV_MAX` on Linux and macOS).
+const PIECES_MAX: usize = 1024;
+
+/// A directory on a local file system.
+#[derive(Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+    /// Held for its lock, which the operating system releases when the process ends in whatever way.
+    _lock: File,
+}
+
+impl OsDisk {
+    /// Opens (and makes, where needed) a directory. Fails with `WouldBlock` when another process, or another
+    /// disk of this one, has it open.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        fs::create_dir_all(&root)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join(LOCK_NAME))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn make_folder_of(&self, path: &Path) -> io::Result<()> {
+        let Some(folder) = path.parent().filter(|folder| !folder.exists()) else {
+            return Ok(());
+        };
+        fs::create_dir_all(folder)?;
+        File::open(&self.root)?.sync_all()
+    }
+}
+
+impl Disk for OsDisk {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(name))?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path(name);
+        self.make_folder_of(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
+        }
+        Ok(names)
+    }
+
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
+        match File::open(self.path(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            folder => folder?.sync_all(),
+        }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn write_at(&self, pieces: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut at = position;
+        for some in pieces.chunks(PIECES_MAX) {
+            let total: usize = some.iter().map(|piece| piece.len()).sum();
+            let written = write_once(&self.0, some, at)?;
+            if written < total {
+                write_rest(&self.0, some, written, at)?;
+            }
+            at += total as u64;
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, position)
+    }
+
+    fn read(&self, length: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = position + bytes.len() as u64;
+            match rustix::io::pread(&self.0, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The allocator may have given more room than asked for, and the file may go on.
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn uncache(&self) {
+        // Only a hint: a system that ignores it loses nothing but memory.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+fn write_once(file: &File, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+    loop {
+        match rustix::io::pwritev(file, pieces, at) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// A short write is rare (a signal, a nearly full disk): what is left goes out piece by piece.
+fn write_rest(file: &File, pieces: &[IoSlice<'_>], written: usize, at: u64) -> io::Result<()> {
+    let mut skip = written;
+    let mut from = at;
+    for piece in pieces {
+        let skipped = skip.min(piece.len());
+        if skipped < piece.len() {
+            file.write_all_at(&piece[skipped..], from + skipped as u64)?;
+        }
+        skip -= skipped;
+        from += piece.len() as u64;
+    }
+    Ok(())
+}

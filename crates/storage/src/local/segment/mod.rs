@@ -1,0 +1,79 @@
+//! Segments: immutable files of batches, written by flushes and merges, read by whoever is behind the tail.
+//!
+//! ```text
+//! blocks    batches verbatim, back to back; a block is a run of whole batches of one stream of about 64 KiB
+//! footer    for every extent (the run of one stream's batches in this file), by stream and offset:
+//!             stream          16 + 4 bytes
+//!             base offset     u64
+//!             end offset      u64
+//!             max timestamp   i64
+//!             bytes           u64   of its blocks
+//!             block count     u32
+//!             blocks          block count times, the index:
+//!               base offset     u64
+//!               max timestamp   i64   of this block
+//!               position        u64   in this file
+//!               length          u32
+//!               checksum        u32   CRC-32C of the block
+//! trailer    0  magic "FBSG"       u32
+//!            4  format version     u32
+//!            8  footer position    u64
+//!           16  footer length      u64
+//!           24  footer checksum    u32
+//!           28  checksum           u32   of bytes 0..28
+//! ```
+//!
+//! A file with one extent is a stream's own segment, one with many is a pack. The checkpoint remembers the
+//! extents, so that neither start nor reading goes through the footer; it makes the file readable by itself.
+//! Indexes are read when needed, so that memory does not grow with what is stored.
+
+mod read;
+mod write;
+
+pub(super) use read::{Segments, batch_header};
+pub(super) use write::{Finished, SegmentWriter};
+
+pub(super) const FOLDER: &str = "segments";
+const MAGIC: u32 = u32::from_le_bytes(*b"FBSG");
+const FORMAT_VERSION: u32 = 1;
+const BLOCK_ENTRY_BYTES: usize = 32;
+
+pub(super) fn name(id: u64) -> String {
+    format!("{FOLDER}/{id:016x}")
+}
+
+/// A contiguous run of one stream's batches in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) segment: u64,
+    pub(super) base: u64,
+    pub(super) end: u64,
+    pub(super) bytes: u64,
+    pub(super) max_timestamp: i64,
+    pub(super) index_position: u64,
+    pub(super) blocks: u32,
+    pub(super) index_crc: u32,
+}
+
+impl Extent {
+    /// Bytes at or after `start`, estimated when it lies inside.
+    pub(super) fn live_bytes(&self, start: u64) -> u64 {
+        let live = self.end.saturating_sub(start.max(self.base));
+        let whole = self.end - self.base;
+        if live == whole {
+            return self.bytes;
+        }
+        let part = u128::from(self.bytes) * u128::from(live) / u128::from(whole.max(1));
+        u64::try_from(part).unwrap_or(self.bytes)
+    }
+}
+
+/// An index entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) base: u64,
+    pub(super) max_timestamp: i64,
+    pub(super) position: u64,
+    pub(super) length: u32,
+    pub(super) crc: u32,
+}

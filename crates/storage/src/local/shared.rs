@@ -1,0 +1,188 @@
+//! What the threads of one store share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::documents::Documents;
+use super::flush::{FlushSignal, MadeSegment};
+use super::intake::Intake;
+use super::journal::{Cut, FilePool};
+use super::lock::lock;
+use super::merge::MergeSignal;
+use super::options::Options;
+use super::segment::{self, Extent, Segments};
+use super::stats::{Counters, Stats};
+use super::streams::{Plan, Stream, Streams};
+use crate::disk::Disk;
+use crate::{Chunk, Error, Lsn, Progress, Result};
+
+/// How often a cold read whose segment was merged away looks for the new one.
+const REPLANS_MAX: usize = 4;
+
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: Options,
+    pub(super) intake: Intake,
+    pub(super) streams: Streams,
+    pub(super) documents: Documents,
+    pub(super) pool: FilePool,
+    pub(super) segments: Segments,
+    /// Segments that belong to the store, whether or not a stream still points to them.
+    pub(super) segment_files: Mutex<BTreeMap<u64, MadeSegment>>,
+    pub(super) next_segment: AtomicU64,
+    pub(super) flush: FlushSignal,
+    pub(super) merges: MergeSignal,
+    /// The last synced place.
+    pub(super) cut: Mutex<Cut>,
+    /// Published positions, set before those who wait are woken.
+    pub(super) written: AtomicU64,
+    pub(super) durable: AtomicU64,
+    /// Groups were written and not synced.
+    pub(super) unsynced: AtomicBool,
+    /// Free space is below the watermark.
+    pub(super) low_space: AtomicBool,
+    /// The last flush failed for lack of space.
+    pub(super) flush_starved: AtomicBool,
+    pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) stats: Counters,
+}
+
+impl Shared {
+    pub(super) fn progress(&self) -> Progress {
+        // In this order `durable` cannot be the greater one.
+        let durable = Lsn(self.durable.load(Ordering::Acquire));
+        let written = Lsn(self.written.load(Ordering::Acquire));
+        Progress { written, durable }
+    }
+
+    pub(super) fn last_lsn(&self) -> Lsn {
+        self.intake.last()
+    }
+
+    /// Syncs everything handed over so far.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.intake.sync(|| self.progress().durable)
+    }
+
+    /// Stops the store after a failed write: nothing is acknowledged any more.
+    pub(super) fn poison(&self, error: &Error) {
+        let why = error.to_string();
+        tracing::error!(error = %why, "the store stops");
+        self.intake.stop(Error::Poisoned(why.clone()));
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                *failed = Some(why);
+            }
+            first
+        });
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.low_space.load(Ordering::Relaxed)
+            || self.flush_starved.load(Ordering::Relaxed)
+            || self.pool.is_starved()
+    }
+
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        self.streams.memory.unflushed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn wants_flush(&self) -> bool {
+        self.unflushed_bytes() >= self.options.unflushed_bytes
+            || self.pool.live_bytes() >= self.options.journal_bytes_max / 2
+    }
+
+    pub(super) fn ask_for_flush_if_needed(&self) {
+        if self.wants_flush() {
+            self.flush.ask();
+        }
+    }
+
+    /// Whether the journal must wait for the flusher. Not when the disk is full: what frees space must go on.
+    pub(super) fn is_stalled(&self) -> bool {
+        let over = self.unflushed_bytes() >= self.options.unflushed_bytes.saturating_mul(2)
+            || self.pool.live_bytes() >= self.options.journal_bytes_max;
+        if over {
+            self.flush.ask();
+        }
+        over && !self.is_full()
+    }
+
+    /// Reads a part of a stream that only segments have. Blocks.
+    pub(super) fn read_cold(&self, stream: &Stream, extent: Extent, want: Want) -> Result<Chunk> {
+        let mut extent = extent;
+        for _ in 0..REPLANS_MAX {
+            let result = self
+                .segments
+                .read(&extent, want.from, want.until, want.max_bytes);
+            match result {
+                Err(ref error) if is_gone(error) => {}
+                result => return result,
+            }
+            // The segment was removed after the plan was made: trimmed or merged. Anything else is damage.
+            let state = lock(&stream.state);
+            if state.removed {
+                return Err(Error::Missing);
+            }
+            match state.plan(want.from, want.until, want.max_bytes, self.progress()) {
+                Plan::Ready(result) => return result,
+                Plan::Cold(same) if same == extent => break,
+                Plan::Cold(other) => extent = other,
+            }
+        }
+        let place = segment::name(extent.segment);
+        Err(Error::corrupt(place, "the file is missing"))
+    }
+
+    /// Takes note of new segments.
+    pub(super) fn register(&self, made: &[MadeSegment]) {
+        lock(&self.segment_files).extend(made.iter().map(|file| (file.id, *file)));
+    }
+
+    /// Removes segments that never became part of the store. What cannot be removed goes at the next start.
+    pub(super) fn discard(&self, made: &[MadeSegment]) {
+        for file in made {
+            self.segments.forget(file.id);
+            let _ = self.disk.remove(&segment::name(file.id));
+        }
+    }
+
+    /// Removes segments no checkpoint and no stream points to.
+    pub(super) fn remove_segments(&self, dead: &[u64]) -> Result<()> {
+        for &id in dead {
+            let failed = |error| Error::io(format!("remove {}", segment::name(id)), error);
+            self.disk.remove(&segment::name(id)).map_err(failed)?;
+            self.segments.forget(id);
+            lock(&self.segment_files).remove(&id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            unflushed_bytes: self.unflushed_bytes(),
+            tail_bytes: self.streams.memory.cached.load(Ordering::Relaxed),
+            queued_bytes: self.intake.queued_bytes(),
+            journal_files: self.pool.files(),
+            segment_files: lock(&self.segment_files).len() as u64,
+            streams: self.streams.count(),
+            ..self.stats.read()
+        }
+    }
+}
+
+/// What a reader asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) from: u64,
+    pub(super) until: u64,
+    pub(super) max_bytes: usize,
+}
+
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}

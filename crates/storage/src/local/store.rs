@@ -1,0 +1,481 @@
+//! The store's public face: opening and closing, and the two seams.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, watch};
+
+use super::documents::{LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
+use super::flush::{FlushSignal, Flusher};
+use super::intake::{Change as Handed, Intake};
+use super::journal::{Cut, FilePool, Writer};
+use super::lock::lock;
+use super::merge::{MergeSignal, Merger};
+use super::open::{self, Opened, REPLAYED, RecoveryReport};
+use super::options::Options;
+use super::seek::{Brief, View};
+use super::segment::Segments;
+use super::shared::{Shared, Want, is_gone};
+use super::stats::{Counters, Stats};
+use super::streams::{Plan, Stream};
+use crate::disk::Disk;
+use crate::{
+    Append, Bounds, BoxFuture, Catalog, Change, Document, Durability, Error, Expected, Found,
+    Lease, Log, Lsn, Progress, Read, Result, Seek, StreamId, Trim,
+};
+
+/// Intervals of the file thread after which free space is looked at again.
+const SPACE_LOOKS_EVERY: u32 = 10;
+
+/// How much is on its way to the disk.
+///
+/// `append` never waits and never refuses because of load: callers must bound what they have handed over and not
+/// seen acknowledged, and should take in less while the pressure is high. The journal itself stops acknowledging
+/// while unflushed memory is at twice its budget, so that callers who wait for acknowledgements come to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes handed over and not yet written.
+    pub queued_bytes: u64,
+    /// Memory of batches not yet in segments.
+    pub unflushed_bytes: u64,
+    /// The queue is at its limit, or the journal waits for the flusher.
+    pub is_high: bool,
+}
+
+/// Log and catalog in one directory. Clones are the same store; when the last one is dropped its threads sync
+/// and end, and the next start replays the journal. [`LocalStore::close`] spares it that.
+#[derive(Clone)]
+pub struct LocalStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Progress>,
+    report: RecoveryReport,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    journal: JoinHandle<()>,
+    files: JoinHandle<()>,
+    flusher: JoinHandle<bool>,
+    merger: JoinHandle<()>,
+}
+
+impl LocalStore {
+    /// Opens the store on `disk`, or makes a new one there, and starts its threads. Blocks while the journal is
+    /// replayed.
+    ///
+    /// Errors: `Corrupt` when what is on disk does not add up (nothing was changed then), `Io`.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        let opened = open::open(&disk, &options)?;
+        let report = opened.report.clone();
+        let checkpoint = Cut {
+            lsn: Lsn(0),
+            position: opened.checkpoint,
+        };
+        let start = Cut {
+            lsn: REPLAYED,
+            position: opened.replayed.end,
+        };
+        let at = Progress {
+            written: REPLAYED,
+            durable: REPLAYED,
+        };
+        let (sender, progress) = watch::channel(at);
+        let shared = Arc::new(share(disk, options, opened, start));
+        let threads = Threads {
+            journal: spawn("journal", {
+                let writer = Writer::new(Arc::clone(&shared), sender, start);
+                move || writer.run()
+            })?,
+            files: spawn("journal-files", {
+                let shared = Arc::clone(&shared);
+                move || tend_files(&shared)
+            })?,
+            flusher: spawn("flusher", {
+                let flusher = Flusher::new(Arc::clone(&shared), checkpoint);
+                move || flusher.run()
+            })?,
+            merger: spawn("merger", {
+                let merger = Merger::new(Arc::clone(&shared));
+                move || merger.run()
+            })?,
+        };
+        shared.ask_for_flush_if_needed();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                progress,
+                report,
+                threads: Mutex::new(Some(threads)),
+            }),
+        })
+    }
+
+    /// What opening came to.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.report
+    }
+
+    /// Writes and syncs everything handed over, moves it to segments and stops the threads; the next start has
+    /// nothing to replay. Blocks. Afterwards everything but reading fails with `Closed`.
+    pub fn close(&self) -> Result<()> {
+        let is_clean = self.inner.stop(true);
+        match self.inner.shared.intake.stopped() {
+            Some(error @ Error::Poisoned(_)) => Err(error),
+            _ if is_clean => open::put_clean_mark(&*self.inner.shared.disk),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves everything handed over so far to segments and writes a checkpoint. Blocks. Only tests and tools need
+    /// it: the store flushes by itself.
+    pub fn flush(&self) -> Result<()> {
+        self.inner.shared.flush.flush()
+    }
+
+    /// How much is on its way to the disk.
+    pub fn pressure(&self) -> Pressure {
+        let shared = &self.inner.shared;
+        let queued_bytes = shared.intake.queued_bytes();
+        Pressure {
+            queued_bytes,
+            unflushed_bytes: shared.unflushed_bytes(),
+            is_high: queued_bytes >= shared.options.queue_bytes_max || shared.is_stalled(),
+        }
+    }
+
+    /// Whether appends are refused for lack of space.
+    pub fn is_full(&self) -> bool {
+        self.inner.shared.is_full()
+    }
+
+    /// Holds the reason once the store was stopped by a failed write; the process should then end with an error.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.inner.shared.failed.subscribe()
+    }
+
+    /// A reading of counters and sizes.
+    pub fn stats(&self) -> Stats {
+        self.inner.shared.stats()
+    }
+
+    fn put(&self, key: &str, expected: Expected, value: Option<Bytes>) -> Result<(Lsn, u64)> {
+        let shared = &self.inner.shared;
+        if value.is_some() && shared.is_full() {
+            return Err(Error::DiskFull);
+        }
+        let mut documents = shared.documents.lock();
+        let version = match documents.prepare(key, expected, value.is_none())? {
+            Prepared::Version(version) => version,
+            Prepared::Nothing => return Ok((Lsn(0), 0)),
+        };
+        let change = match value.clone() {
+            Some(value) => Handed::Put {
+                key: key.to_owned(),
+                version,
+                value,
+            },
+            None => Handed::Delete {
+                key: key.to_owned(),
+                version,
+            },
+        };
+        let queue = shared.intake.open()?;
+        documents.handed_over(queue.next(), key, version, value);
+        let lsn = shared.intake.push(queue, change, true);
+        Ok((lsn, version))
+    }
+
+    async fn durable(&self, lsn: Lsn) -> Result<()> {
+        let mut progress = self.inner.progress.clone();
+        let reached = progress.wait_for(|at| at.durable >= lsn).await.is_ok();
+        if reached {
+            return Ok(());
+        }
+        Err(self.inner.shared.intake.stopped().unwrap_or(Error::Closed))
+    }
+
+    async fn put_durably(
+        &self,
+        key: &str,
+        expected: Expected,
+        value: Option<Bytes>,
+    ) -> Result<u64> {
+        let (lsn, version) = self.put(key, expected, value)?;
+        self.durable(lsn).await?;
+        Ok(version)
+    }
+}
+
+impl Inner {
+    /// Stops the threads, each after those that need it. Whether a last flush left nothing to replay.
+    fn stop(&self, last_flush: bool) -> bool {
+        let Some(threads) = lock(&self.threads).take() else {
+            return false;
+        };
+        let shared = &self.shared;
+        shared.merges.stop();
+        shared.intake.stop(Error::Closed);
+        let sound = threads.journal.join().is_ok();
+        let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
+        shared.flush.stop(last_flush && sound && !poisoned);
+        let clean = threads.flusher.join().unwrap_or(false);
+        shared.pool.stop();
+        let sound = threads.merger.join().is_ok() & threads.files.join().is_ok();
+        clean && sound
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop(false);
+    }
+}
+
+fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> Shared {
+    Shared {
+        pool: FilePool::new(
+            Arc::clone(&disk),
+            options
+                .journal_file_bytes_first
+                .min(options.journal_file_bytes),
+            options.journal_file_bytes,
+            opened.replayed.files,
+        ),
+        segments: Segments::new(Arc::clone(&disk)),
+        disk,
+        options,
+        intake: Intake::new(start.lsn),
+        streams: opened.streams,
+        documents: opened.documents,
+        segment_files: Mutex::new(opened.segment_files),
+        next_segment: AtomicU64::new(opened.next_segment),
+        flush: FlushSignal::default(),
+        merges: MergeSignal::default(),
+        cut: Mutex::new(start),
+        written: AtomicU64::new(start.lsn.0),
+        durable: AtomicU64::new(start.lsn.0),
+        unsynced: AtomicBool::new(false),
+        low_space: AtomicBool::new(false),
+        flush_starved: AtomicBool::new(false),
+        failed: watch::Sender::new(None),
+        stats: Counters::default(),
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| Error::io(format!("start the {name} thread"), error))
+}
+
+/// The file thread: files ahead, interval syncs, free space.
+fn tend_files(shared: &Shared) {
+    let mut looks = 0;
+    loop {
+        if looks == 0 {
+            match shared.disk.free_bytes() {
+                Ok(free) => {
+                    let low = free < shared.options.min_free_bytes;
+                    if shared.low_space.swap(low, Ordering::Relaxed) != low {
+                        tracing::warn!(free, low, "free space crossed the watermark");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "free space is unknown"),
+            }
+        }
+        looks = (looks + 1) % SPACE_LOOKS_EVERY;
+        if shared.unsynced.load(Ordering::Acquire) {
+            shared.intake.want_sync();
+        }
+        match shared.pool.tend(shared.options.flush_interval) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                shared.poison(&error);
+                // Nobody will make files any more: the journal must not wait for one.
+                shared.pool.stop();
+                return;
+            }
+        }
+    }
+}
+
+impl Log for LocalStore {
+    fn append(&self, appends: Vec<Append>, durability: Durability) -> Result<Lsn> {
+        let shared = &self.inner.shared;
+        if shared.is_full() && durability != Durability::Vital {
+            return Err(Error::DiskFull);
+        }
+        let bytes = appends.iter().map(|append| append.batch.bytes() as u64);
+        Counters::add(&shared.stats.appended_bytes, bytes.sum());
+        let queue = shared.intake.open()?;
+        let lsn = queue.next();
+        for (index, append) in appends.iter().enumerate() {
+            let Err(expected) = shared.streams.push(append, lsn, durability) else {
+                continue;
+            };
+            for done in appends[..index].iter().rev() {
+                shared.streams.undo(done);
+            }
+            drop(queue);
+            panic!(
+                "a batch at {} does not continue {:?} at {expected}",
+                append.batch.header.base_offset, append.stream
+            );
+        }
+        let sync = durability != Durability::Flush;
+        shared.intake.push(queue, Handed::Batches(appends), sync);
+        shared.ask_for_flush_if_needed();
+        Ok(lsn)
+    }
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.inner.progress.clone()
+    }
+
+    fn read(&self, stream: StreamId, from: u64, until: u64, max_bytes: usize) -> Read {
+        let shared = &self.inner.shared;
+        let Some(stream) = shared.streams.get(stream) else {
+            return Read::Ready(Err(Error::Missing));
+        };
+        let at = shared.progress();
+        let plan = lock(&stream.state).plan(from, until, max_bytes, at);
+        match plan {
+            Plan::Ready(result) => Read::Ready(result),
+            Plan::Cold(extent) => {
+                let shared = Arc::clone(shared);
+                let want = Want {
+                    from,
+                    until,
+                    max_bytes,
+                };
+                Read::Disk(Box::pin(blocking(move || {
+                    shared.read_cold(&stream, extent, want)
+                })))
+            }
+        }
+    }
+
+    fn bounds(&self, stream: StreamId) -> Option<Bounds> {
+        let stream = self.inner.shared.streams.get(stream)?;
+        let state = lock(&stream.state);
+        Some(state.bounds())
+    }
+
+    fn seek(&self, stream: StreamId, seek: Seek) -> BoxFuture<'_, Result<Option<Found>>> {
+        Box::pin(async move {
+            let shared = &self.inner.shared;
+            let stream = shared.streams.get(stream).ok_or(Error::Missing)?;
+            let view = view(shared, &stream);
+            if view.extents.is_empty() {
+                return view.seek(&shared.segments, seek);
+            }
+            let shared = Arc::clone(shared);
+            blocking(move || match view.seek(&shared.segments, seek) {
+                // Merged or trimmed away in between: a new view knows the new place.
+                Err(error) if is_gone(&error) => {
+                    self::view(&shared, &stream).seek(&shared.segments, seek)
+                }
+                result => result,
+            })
+            .await
+        })
+    }
+
+    fn trim(&self, stream: StreamId, trim: Trim) -> Result<Lsn> {
+        let shared = &self.inner.shared;
+        let queue = shared.intake.open()?;
+        let change = match trim {
+            Trim::Before(before) => {
+                if !shared.streams.trim(stream, before)? {
+                    return Ok(queue.last());
+                }
+                Handed::Trim { stream, before }
+            }
+            Trim::All => {
+                shared.streams.remove(stream)?;
+                Handed::Remove { stream }
+            }
+        };
+        Ok(shared.intake.push(queue, change, trim == Trim::All))
+    }
+}
+
+fn view(shared: &Shared, stream: &Stream) -> View {
+    let at = shared.progress();
+    let state = lock(&stream.state);
+    let visible = state.visible(at).count();
+    let brief = |(index, held): (usize, &super::streams::Held)| Brief {
+        header: held.batch.header,
+        visible: index < visible,
+    };
+    let flushed = state.flushed;
+    View {
+        start: state.start,
+        extents: VecDeque::iter(&state.extents).copied().collect(),
+        unflushed: state
+            .tail
+            .iter()
+            .enumerate()
+            .map(brief)
+            .filter(|brief| brief.header.base_offset >= flushed)
+            .collect(),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // Only when the runtime shuts down, or the closure panicked.
+        Err(error) => Err(Error::io("run on the blocking pool", error.into())),
+    }
+}
+
+impl Catalog for LocalStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
+        Box::pin(async move { Ok(self.inner.shared.documents.get(key)) })
+    }
+
+    fn put_if<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        assert!(!key.contains('\0'), "a key holds a NUL character");
+        let bytes = value.as_ref().map_or(0, Bytes::len);
+        assert!(bytes <= VALUE_BYTES_MAX, "a document of {bytes} bytes");
+        Box::pin(self.put_durably(key, expected, value))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Document)>>> {
+        Box::pin(async move { Ok(self.inner.shared.documents.list(prefix)) })
+    }
+
+    fn watch(&self) -> broadcast::Receiver<Change> {
+        self.inner.shared.documents.watch()
+    }
+
+    fn lease<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Lease>> {
+        Box::pin(async move {
+            let key = format!("{LEASE_PREFIX}{name}");
+            let epoch = self
+                .put_durably(&key, Expected::Any, Some(Bytes::new()))
+                .await?;
+            Ok(Lease { epoch })
+        })
+    }
+}
