@@ -1,0 +1,482 @@
+//! The controller: the one task that changes which topics and groups exist.
+//!
+//! A change is a document: it is decided on the table as it stands, written to the catalog, and only then
+//! shown to everybody by replacing the table. Removal leaves a note (`removed/<id>`) first, so that a crash
+//! half-way is finished by the next start instead of leaving records nobody owns.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use storage::Expected;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::topics::{ConfigChange, NewTopic};
+use super::{Inner, group_hash, partition_hash};
+use crate::group::Group;
+use crate::partition::Partition;
+use crate::shard::Opening;
+use crate::topic::{Config, Topic, TopicDocument, Topics, name, settings};
+use crate::{Error, Result, shard};
+
+/// What the controller can be asked.
+pub(super) enum Command {
+    Create {
+        topic: NewTopic,
+        dry_run: bool,
+        done: oneshot::Sender<Result<Arc<Topic>>>,
+    },
+    Delete {
+        name: Arc<str>,
+        id: Uuid,
+        done: oneshot::Sender<Result<()>>,
+    },
+    Grow {
+        name: Arc<str>,
+        count: u32,
+        dry_run: bool,
+        done: oneshot::Sender<Result<()>>,
+    },
+    Configure {
+        name: Arc<str>,
+        changes: Vec<ConfigChange>,
+        dry_run: bool,
+        done: oneshot::Sender<Result<()>>,
+    },
+    CreateGroup {
+        name: Arc<str>,
+        done: oneshot::Sender<Result<()>>,
+    },
+    RemoveGroup {
+        name: Arc<str>,
+        done: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// Serves commands one at a time until the broker is gone.
+pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        match command {
+            Command::Create {
+                topic,
+                dry_run,
+                done,
+            } => drop(done.send(create(&inner, topic, dry_run).await)),
+            Command::Delete { name, id, done } => drop(done.send(delete(&inner, &name, id).await)),
+            Command::Grow {
+                name,
+                count,
+                dry_run,
+                done,
+            } => {
+                drop(done.send(grow(&inner, &name, count, dry_run).await));
+            }
+            Command::Configure {
+                name,
+                changes,
+                dry_run,
+                done,
+            } => {
+                drop(done.send(configure(&inner, &name, &changes, dry_run).await));
+            }
+            Command::CreateGroup { name, done } => {
+                drop(done.send(create_group(&inner, name).await));
+            }
+            Command::RemoveGroup { name, done } => {
+                drop(done.send(remove_group(&inner, &name).await));
+            }
+        }
+    }
+}
+
+pub(super) fn topic_key(name: &str) -> String {
+    format!("topics/{name}")
+}
+
+pub(super) fn group_key(name: &str) -> String {
+    format!("groups/{name}")
+}
+
+pub(super) fn removed_key(id: Uuid) -> String {
+    format!("removed/{id}")
+}
+
+async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
+    let topics = inner.topics.load_full();
+    let document = decide_create(inner, &topics, &new)?;
+    let config = config_of(inner, &document.overrides)?;
+    if dry_run {
+        return Ok(Arc::new(make_topic(&new.name, document, config, 0)));
+    }
+    let value = encode(&document);
+    let version = inner
+        .catalog
+        .put_if(&topic_key(&new.name), Expected::Absent, Some(value))
+        .await?;
+    let topic = Arc::new(make_topic(&new.name, document, config, version));
+    open(inner, &topic, 0).await?;
+    show(inner, &topics, &topic);
+    Ok(topic)
+}
+
+fn decide_create(inner: &Inner, topics: &Topics, new: &NewTopic) -> Result<TopicDocument> {
+    name::check(&new.name)?;
+    if topics.named(&new.name).is_some() {
+        return Err(Error::TopicExists(new.name.clone()));
+    }
+    let partitions = new.partitions.unwrap_or(inner.settings.default_partitions);
+    if partitions == 0 {
+        return Err(Error::InvalidPartitions(
+            "Number of partitions must be larger than 0.".into(),
+        ));
+    }
+    check_total(inner, topics, partitions as usize)?;
+    let replication = new.replication.unwrap_or(1);
+    if replication == 0 {
+        return Err(Error::InvalidReplication(
+            "Replication factor must be larger than 0.".into(),
+        ));
+    }
+    if replication > inner.settings.replication_max {
+        return Err(Error::InvalidReplication(format!(
+            "Unable to replicate the partition {replication} time(s): only 1 broker(s) are registered."
+        )));
+    }
+    Ok(TopicDocument {
+        id: inner.dice.fresh_id(),
+        partitions,
+        replication,
+        overrides: new.overrides.clone(),
+    })
+}
+
+fn check_total(inner: &Inner, topics: &Topics, more: usize) -> Result<()> {
+    let total: usize = topics.iter().map(|t| t.partitions.len()).sum();
+    let most = inner.settings.partitions_max;
+    if total.saturating_add(more) > most {
+        return Err(Error::InvalidPartitions(format!(
+            "the broker holds at most {most} partitions"
+        )));
+    }
+    Ok(())
+}
+
+async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<()> {
+    let topics = inner.topics.load_full();
+    let topic = topics
+        .named(name)
+        .filter(|t| t.id() == id)
+        .ok_or(Error::UnknownTopic)?;
+    let note = Some(encode(&topic.document));
+    let noted = inner
+        .catalog
+        .put_if(&removed_key(id), Expected::Any, note)
+        .await;
+    let forget = (topic_key(name), Expected::Version(topic.version));
+    let finish = match noted {
+        Ok(_) => {
+            inner.catalog.put_if(&forget.0, forget.1, None).await?;
+            (removed_key(id), Expected::Any)
+        }
+        // No room for the note, and removing is what makes room: the records go first. A crash in between
+        // leaves an empty topic, which was not acknowledged as removed and can be removed again.
+        Err(storage::Error::DiskFull) => forget,
+        Err(error) => return Err(error.into()),
+    };
+    let mut next = Topics::clone(&topics);
+    next.remove(name);
+    inner.topics.store(Arc::new(next));
+    close(inner, id).await?;
+    inner.catalog.put_if(&finish.0, finish.1, None).await?;
+    Ok(())
+}
+
+/// Has the owners give up a topic's partitions and records, and groups their offsets for it.
+async fn close(inner: &Inner, id: Uuid) -> Result<()> {
+    for shard in &inner.shards {
+        let (done, closed) = oneshot::channel();
+        let close = shard::Command::Close { topic_id: id, done };
+        shard.send(close).await.map_err(|_| Error::Unavailable)?;
+        closed.await.map_err(|_| Error::Unavailable)?;
+        let forget = shard::Command::TopicRemoved { topic_id: id };
+        shard.send(forget).await.map_err(|_| Error::Unavailable)?;
+    }
+    Ok(())
+}
+
+async fn grow(inner: &Arc<Inner>, name: &str, count: u32, dry_run: bool) -> Result<()> {
+    let topics = inner.topics.load_full();
+    let topic = topics.named(name).ok_or(Error::UnknownTopic)?;
+    let before = topic.document.partitions;
+    if count <= before {
+        return Err(Error::InvalidPartitions(if count == before {
+            format!("Topic already has {before} partition(s).")
+        } else {
+            format!(
+                "The topic {name} currently has {before} partition(s); {count} would not be an increase."
+            )
+        }));
+    }
+    check_total(inner, &topics, (count - before) as usize)?;
+    if dry_run {
+        return Ok(());
+    }
+    let mut next = Topic::clone(topic);
+    next.document.partitions = count;
+    next.partitions
+        .extend((before..count).map(|i| Arc::new(Partition::new(topic.id(), i, 0, 0))));
+    let next = store(inner, next).await?;
+    open(inner, &next, before as usize).await?;
+    show(inner, &topics, &next);
+    Ok(())
+}
+
+async fn configure(
+    inner: &Arc<Inner>,
+    name: &str,
+    changes: &[ConfigChange],
+    dry_run: bool,
+) -> Result<()> {
+    let topics = inner.topics.load_full();
+    let topic = topics.named(name).ok_or(Error::UnknownTopic)?;
+    let mut next = Topic::clone(topic);
+    for change in changes {
+        let defaults = &inner.settings.topic_defaults;
+        change_overrides(&mut next.document.overrides, defaults, change)?;
+    }
+    next.config = config_of(inner, &next.document.overrides)?;
+    if dry_run {
+        return Ok(());
+    }
+    let next = store(inner, next).await?;
+    for shard in &inner.shards {
+        let command = shard::Command::Configure {
+            topic_id: next.id(),
+            config: next.config,
+        };
+        shard.send(command).await.map_err(|_| Error::Unavailable)?;
+    }
+    show(inner, &topics, &next);
+    Ok(())
+}
+
+type Overrides = BTreeMap<String, String>;
+
+fn change_overrides(
+    overrides: &mut Overrides,
+    defaults: &Overrides,
+    change: &ConfigChange,
+) -> Result<()> {
+    match change {
+        ConfigChange::Set(name, value) => {
+            overrides.insert(name.clone(), value.clone());
+        }
+        ConfigChange::Reset(name) => {
+            overrides.remove(name);
+        }
+        ConfigChange::Append(name, value) => change_list(overrides, defaults, name, |list| {
+            for item in value.split(',') {
+                if !list.iter().any(|have| have == item) {
+                    list.push(item.to_owned());
+                }
+            }
+        })?,
+        ConfigChange::Subtract(name, value) => change_list(overrides, defaults, name, |list| {
+            list.retain(|have| !value.split(',').any(|item| item == have));
+        })?,
+        ConfigChange::ResetAll => overrides.clear(),
+    }
+    Ok(())
+}
+
+fn change_list(
+    overrides: &mut Overrides,
+    defaults: &Overrides,
+    name: &str,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Result<()> {
+    let setting = settings::find(name)
+        .ok_or_else(|| Error::InvalidConfig(format!("Unknown topic config name: {name}")))?;
+    if !matches!(
+        setting.kind,
+        settings::Kind::List(_) | settings::Kind::FreeList
+    ) {
+        return Err(Error::InvalidConfig(format!(
+            "Only lists can be appended to or subtracted from, and {name} is none"
+        )));
+    }
+    let now = overrides.get(name).or_else(|| defaults.get(name));
+    let now = now.map_or(setting.default, String::as_str);
+    let mut list: Vec<String> = now
+        .split(',')
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect();
+    change(&mut list);
+    overrides.insert(name.to_owned(), list.join(","));
+    Ok(())
+}
+
+async fn create_group(inner: &Arc<Inner>, name: Arc<str>) -> Result<()> {
+    let count = {
+        let groups = inner
+            .groups
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if groups.contains_key(&name) {
+            return Ok(());
+        }
+        groups.len()
+    };
+    if count >= inner.settings.groups_max {
+        return Err(Error::InvalidRequest(format!(
+            "the broker holds at most {count} groups"
+        )));
+    }
+    let id = inner.dice.fresh_id();
+    let value = Bytes::from(id.to_string());
+    inner
+        .catalog
+        .put_if(&group_key(&name), Expected::Absent, Some(value))
+        .await?;
+    open_group(
+        inner,
+        &name,
+        id,
+        Group::new(inner.settings.group.clone()),
+        0,
+    )
+    .await?;
+    inner
+        .groups
+        .write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .insert(name, id);
+    Ok(())
+}
+
+/// Forgets a group that is dead: its log goes first, so that a crash in between leaves an empty group, which
+/// upkeep finds again.
+async fn remove_group(inner: &Arc<Inner>, name: &Arc<str>) -> Result<()> {
+    let (done, closed) = oneshot::channel();
+    inner
+        .tell(
+            group_hash(name),
+            shard::Command::CloseGroup {
+                name: Arc::clone(name),
+                done,
+            },
+        )
+        .await?;
+    if !closed.await.map_err(|_| Error::Unavailable)? {
+        return Ok(());
+    }
+    inner
+        .catalog
+        .put_if(&group_key(name), Expected::Any, None)
+        .await?;
+    inner
+        .groups
+        .write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .remove(name);
+    Ok(())
+}
+
+/// Hands a group to its shard and waits until it has it.
+pub(super) async fn open_group(
+    inner: &Inner,
+    name: &Arc<str>,
+    id: Uuid,
+    group: Group,
+    end: u64,
+) -> Result<()> {
+    let (done, opened) = oneshot::channel();
+    let command = shard::Command::OpenGroup {
+        name: Arc::clone(name),
+        id,
+        group: Box::new(group),
+        end,
+        done,
+    };
+    inner.tell(group_hash(name), command).await?;
+    opened.await.map_err(|_| Error::Unavailable)
+}
+
+/// Writes a changed topic's document.
+async fn store(inner: &Inner, mut topic: Topic) -> Result<Arc<Topic>> {
+    let expected = Expected::Version(topic.version);
+    topic.version = inner
+        .catalog
+        .put_if(
+            &topic_key(&topic.name),
+            expected,
+            Some(encode(&topic.document)),
+        )
+        .await?;
+    Ok(Arc::new(topic))
+}
+
+/// Hands a topic's partitions from `first` on to their owners.
+async fn open(inner: &Inner, topic: &Topic, first: usize) -> Result<()> {
+    for partition in &topic.partitions[first..] {
+        open_partition(inner, partition, Opening::default(), topic.config).await?;
+    }
+    Ok(())
+}
+
+/// Hands one partition to its owner.
+pub(super) async fn open_partition(
+    inner: &Inner,
+    partition: &Arc<Partition>,
+    opening: Opening,
+    config: Config,
+) -> Result<()> {
+    let hash = partition_hash(partition.topic_id, partition.index);
+    inner
+        .tell(
+            hash,
+            shard::Command::Open {
+                partition: Arc::clone(partition),
+                opening,
+                config,
+            },
+        )
+        .await
+}
+
+fn show(inner: &Inner, topics: &Topics, topic: &Arc<Topic>) {
+    let mut next = topics.clone();
+    next.insert(Arc::clone(topic));
+    inner.topics.store(Arc::new(next));
+}
+
+fn make_topic(name: &str, document: TopicDocument, config: Config, version: u64) -> Topic {
+    let partitions = (0..document.partitions)
+        .map(|i| Arc::new(Partition::new(document.id, i, 0, 0)))
+        .collect();
+    Topic {
+        name: Arc::from(name),
+        document,
+        version,
+        config,
+        partitions,
+    }
+}
+
+/// A topic's effective settings: built-in defaults, then the broker's, then the topic's own.
+pub(super) fn config_of(inner: &Inner, overrides: &BTreeMap<String, String>) -> Result<Config> {
+    let mut all = inner.settings.topic_defaults.clone();
+    all.extend(
+        overrides
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    Config::new(&all)
+}
+
+fn encode(document: &TopicDocument) -> Bytes {
+    Bytes::from(serde_json::to_vec(document).expect("plain data always serializes"))
+}

@@ -1,0 +1,114 @@
+//! Consumer groups through the door.
+
+use std::sync::{Arc, PoisonError};
+
+use security::{Principal, Resource, Verb};
+use tokio::sync::oneshot;
+
+use super::controller::Command;
+use super::{Broker, group_hash};
+use crate::group::{self, Group};
+use crate::{Error, Result, shard};
+
+/// Longest group name, bytes.
+const NAME_BYTES_MAX: usize = 512;
+
+impl Broker {
+    /// Carries out a command on a group. With `create`, a group that does not exist comes into being first.
+    pub async fn group_command(
+        &self,
+        principal: &Principal,
+        name: &str,
+        command: group::Command,
+        create: bool,
+    ) -> Result<group::Reply> {
+        self.authorize(principal, Verb::Consume, Resource::Group(name))?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Error::InvalidName(format!(
+                "a group name has at most {NAME_BYTES_MAX} bytes"
+            )));
+        }
+        let name: Arc<str> = Arc::from(name);
+        if create && !self.group_exists(&name) {
+            self.create_group(&name).await?;
+        }
+        let mut reply = self.tell_group(&name, command.clone()).await;
+        // The group was being removed while we asked; the controller has finished that by the time it answers.
+        if create && matches!(reply, Err(Error::Group(group::Error::NotFound))) {
+            self.create_group(&name).await?;
+            reply = self.tell_group(&name, command).await;
+        }
+        if matches!(reply, Ok(group::Reply::Delete(Ok(())))) {
+            self.command(|done| Command::RemoveGroup { name, done })
+                .await?;
+        }
+        reply
+    }
+
+    async fn create_group(&self, name: &Arc<str>) -> Result<()> {
+        let name = Arc::clone(name);
+        self.command(|done| Command::CreateGroup { name, done })
+            .await
+    }
+
+    async fn tell_group(&self, name: &Arc<str>, command: group::Command) -> Result<group::Reply> {
+        let (done, answer) = oneshot::channel();
+        let (hash, name) = (group_hash(name), Arc::clone(name));
+        self.inner
+            .tell(
+                hash,
+                shard::Command::Group {
+                    name,
+                    command: Box::new(command),
+                    done,
+                },
+            )
+            .await?;
+        answer.await.map_err(|_| Error::Unavailable)?
+    }
+
+    /// Looks at a group; what was seen is durable when the answer comes.
+    pub async fn inspect_group<T: Send + 'static>(
+        &self,
+        principal: &Principal,
+        name: &str,
+        look: impl FnOnce(Option<&Group>) -> T + Send + 'static,
+    ) -> Result<T> {
+        self.authorize(principal, Verb::Describe, Resource::Group(name))?;
+        let (done, answer) = oneshot::channel();
+        let inspect: shard::Inspect = Box::new(move |group| {
+            let seen = look(group);
+            Box::new(move || drop(done.send(seen)))
+        });
+        self.inner
+            .tell(
+                group_hash(name),
+                shard::Command::Inspect {
+                    name: Arc::from(name),
+                    inspect,
+                },
+            )
+            .await?;
+        answer.await.map_err(|_| Error::Unavailable)
+    }
+
+    /// Names of all groups, sorted.
+    pub fn group_names(&self) -> Vec<Arc<str>> {
+        let groups = self
+            .inner
+            .groups
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<_> = groups.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn group_exists(&self, name: &str) -> bool {
+        self.inner
+            .groups
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(name)
+    }
+}

@@ -1,0 +1,183 @@
+//! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
+
+mod controller;
+mod fetch;
+mod groups;
+mod producers;
+mod publish;
+mod start;
+mod topics;
+mod upkeep;
+
+pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
+pub use publish::{Pending, Publish, TopicKey};
+pub use topics::{ConfigChange, NewTopic, TimeLookup};
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use security::{Authorizer, Principal, Resource, Verb};
+use storage::{Catalog, Log};
+use tokio::sync::{Semaphore, mpsc, watch};
+use uuid::Uuid;
+
+use crate::clock::{Clock, Dice};
+use crate::group::GroupSettings;
+use crate::metrics::Metrics;
+use crate::shard;
+use crate::topic::Topics;
+use crate::{Error, Result};
+
+/// What the broker is made of; the binary and the tests hand these in.
+pub struct Parts {
+    /// Where records go.
+    pub log: Arc<dyn Log>,
+    /// Where documents go.
+    pub catalog: Arc<dyn Catalog>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where fresh identities come from.
+    pub dice: Arc<dyn Dice>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+/// Plain data with units and limits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Owners that share the partitions and groups; one per core is right.
+    pub shards: usize,
+    /// Bytes of batches being published that the broker holds at most; publishers wait beyond that.
+    pub publish_bytes_max: usize,
+    /// Partitions of a topic whose creator named no number.
+    pub default_partitions: u32,
+    /// Greatest replication factor that is accepted and reported, although one node keeps one copy.
+    pub replication_max: u16,
+    /// Partitions all topics may have together.
+    pub partitions_max: usize,
+    /// Groups that may exist.
+    pub groups_max: usize,
+    /// Settings every topic starts from, where they differ from the built-in defaults.
+    pub topic_defaults: BTreeMap<String, String>,
+    /// How consumer groups behave.
+    pub group: GroupSettings,
+    /// How often age and size of partitions are looked at.
+    pub upkeep_interval: Duration,
+    /// Identity of the installation; made at the first start when absent.
+    pub cluster_id: Option<String>,
+    /// How long a silent idempotent producer is remembered.
+    pub producer_expiry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: std::thread::available_parallelism()
+                .map_or(2, std::num::NonZeroUsize::get)
+                .min(16),
+            publish_bytes_max: 256 << 20,
+            default_partitions: 1,
+            replication_max: 1,
+            partitions_max: 200_000,
+            groups_max: 100_000,
+            topic_defaults: BTreeMap::new(),
+            group: GroupSettings::default(),
+            upkeep_interval: Duration::from_secs(30),
+            cluster_id: None,
+            producer_expiry: Duration::from_hours(24),
+        }
+    }
+}
+
+/// The broker. Cheap to clone; all clones are the same broker.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    log: Arc<dyn Log>,
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    dice: Arc<dyn Dice>,
+    authorizer: Arc<dyn Authorizer>,
+    metrics: Arc<Metrics>,
+    topics: ArcSwap<Topics>,
+    groups: RwLock<HashMap<Arc<str>, Uuid>>,
+    shards: Vec<mpsc::Sender<shard::Command>>,
+    controller: mpsc::Sender<controller::Command>,
+    publishing: Arc<Semaphore>,
+    producer_ids: producers::ProducerIds,
+    draining: watch::Sender<bool>,
+    cluster_id: String,
+}
+
+impl Broker {
+    /// The broker's numbers.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
+    }
+
+    /// Identity of this installation, made once and kept.
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.cluster_id
+    }
+
+    /// The settings it runs with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The current time, ms, from the clock that was handed in.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// A fresh random identity, from the dice that were handed in.
+    pub fn fresh_id(&self) -> Uuid {
+        self.inner.dice.fresh_id()
+    }
+
+    /// Asks whether `principal` may `verb` the `resource`; frontends use it only to filter lists.
+    pub fn allows(&self, principal: &Principal, verb: Verb, resource: Resource<'_>) -> bool {
+        self.inner.authorizer.allows(principal, verb, resource)
+    }
+
+    fn authorize(&self, principal: &Principal, verb: Verb, resource: Resource<'_>) -> Result<()> {
+        if self.allows(principal, verb, resource) {
+            Ok(())
+        } else {
+            Err(Error::Denied)
+        }
+    }
+}
+
+impl Inner {
+    fn shard(&self, hash: u64) -> &mpsc::Sender<shard::Command> {
+        let count = self.shards.len() as u64;
+        &self.shards[usize::try_from(hash % count).expect("fewer shards than addresses")]
+    }
+
+    async fn tell(&self, hash: u64, command: shard::Command) -> Result<()> {
+        self.shard(hash)
+            .send(command)
+            .await
+            .map_err(|_| Error::Unavailable)
+    }
+}
+
+/// Where a partition lives: neighbours go to different shards, so that one topic uses all of them.
+fn partition_hash(topic_id: Uuid, index: u32) -> u64 {
+    topic_id.as_u64_pair().1.wrapping_add(u64::from(index))
+}
+
+/// Where a group lives.
+fn group_hash(name: &str) -> u64 {
+    // FNV-1a: stable, and names are short.
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

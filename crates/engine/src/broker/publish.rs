@@ -1,0 +1,165 @@
+//! Publishing: split by owner, handed over in order, answered when everything is as durable as it should be.
+
+use std::sync::Arc;
+
+use security::{Principal, Resource, Verb};
+use storage::Batch;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Broker, partition_hash};
+use crate::shard::{Command, Entry};
+use crate::topic::Topic;
+use crate::{Error, Result, Verdicts};
+
+/// How a caller names a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicKey<'a> {
+    /// By name.
+    Name(&'a str),
+    /// By identity.
+    Id(Uuid),
+}
+
+/// One batch to publish.
+#[derive(Debug)]
+pub struct Publish<'a> {
+    /// The topic.
+    pub topic: TopicKey<'a>,
+    /// The partition's number.
+    pub partition: i32,
+    /// The batch as it came, checked; its offsets are not final yet. An error made while reading it travels
+    /// along, so that outcomes stay in the order of the request.
+    pub batch: Result<Batch>,
+}
+
+/// A publish that was handed over.
+pub struct Pending {
+    verdicts: Verdicts,
+    /// Per shard: which outcomes it decides, and where they come from.
+    parts: Vec<(Vec<usize>, oneshot::Receiver<Verdicts>)>,
+}
+
+impl Pending {
+    /// Waits for the outcomes, one per batch in the order given.
+    pub async fn done(mut self) -> Verdicts {
+        for (places, part) in self.parts {
+            let Ok(decided) = part.await else { continue };
+            for (place, verdict) in places.into_iter().zip(decided) {
+                self.verdicts[place] = verdict;
+            }
+        }
+        self.verdicts
+    }
+}
+
+/// What one shard gets of a publish.
+#[derive(Default)]
+struct Share {
+    places: Vec<usize>,
+    entries: Vec<Entry>,
+}
+
+impl Broker {
+    /// Hands batches to their owners and returns once they are queued; publishes of one caller that follow
+    /// each other keep their order. Waits while the broker holds too many bytes already: that is the
+    /// back-pressure a publisher feels.
+    pub async fn publish(&self, principal: &Principal, batches: Vec<Publish<'_>>) -> Pending {
+        // Until a shard says otherwise: a shard that has ended never will.
+        let mut verdicts: Verdicts = batches.iter().map(|_| Err(Error::Unavailable)).collect();
+        let mut shares: Vec<Share> = Vec::new();
+        shares.resize_with(self.inner.shards.len(), Share::default);
+        let mut bytes = 0;
+        for (place, publish) in batches.into_iter().enumerate() {
+            match self.route(principal, publish) {
+                Ok(entry) => {
+                    bytes += entry.batch.bytes();
+                    let share = &mut shares[self.shard_of(&entry)];
+                    share.places.push(place);
+                    share.entries.push(entry);
+                }
+                Err(error) => verdicts[place] = Err(error),
+            }
+        }
+        let parts = self.hand_over(shares, bytes).await;
+        Pending { verdicts, parts }
+    }
+
+    async fn hand_over(
+        &self,
+        shares: Vec<Share>,
+        bytes: usize,
+    ) -> Vec<(Vec<usize>, oneshot::Receiver<Verdicts>)> {
+        let mut parts = Vec::with_capacity(1);
+        if bytes == 0 {
+            return parts;
+        }
+        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
+        // One permit for the whole publish, given back when its last share is done with it.
+        let mut permit = Arc::clone(&self.inner.publishing)
+            .acquire_many_owned(room)
+            .await
+            .ok();
+        for (shard, share) in self.inner.shards.iter().zip(shares) {
+            if share.entries.is_empty() {
+                continue;
+            }
+            let (done, decided) = oneshot::channel();
+            let own = permit.as_mut().and_then(|p| {
+                let bytes: usize = share.entries.iter().map(|e| e.batch.bytes()).sum();
+                p.split(bytes.min(p.num_permits()))
+            });
+            let command = Command::Publish {
+                entries: share.entries,
+                permit: own,
+                done,
+            };
+            if shard.send(command).await.is_ok() {
+                parts.push((share.places, decided));
+            }
+        }
+        parts
+    }
+
+    fn shard_of(&self, entry: &Entry) -> usize {
+        let count = self.inner.shards.len() as u64;
+        usize::try_from(partition_hash(entry.topic_id, entry.index) % count)
+            .expect("fewer shards than addresses")
+    }
+
+    fn route(&self, principal: &Principal, publish: Publish<'_>) -> Result<Entry> {
+        let topic = self.find_topic(principal, publish.topic, Verb::Publish)?;
+        let partition = topic
+            .partition(publish.partition)
+            .ok_or(Error::UnknownPartition)?;
+        Ok(Entry {
+            topic_id: topic.id(),
+            index: partition.index,
+            batch: publish.batch?,
+        })
+    }
+
+    /// Finds a topic the principal may `verb`.
+    pub(super) fn find_topic(
+        &self,
+        principal: &Principal,
+        key: TopicKey<'_>,
+        verb: Verb,
+    ) -> Result<Arc<Topic>> {
+        let topics = self.inner.topics.load();
+        match key {
+            TopicKey::Name(name) => {
+                // Refused before it is looked up: whether a topic exists is not told to those who may not see it.
+                self.authorize(principal, verb, Resource::Topic(name))?;
+                topics.named(name).cloned().ok_or(Error::UnknownTopic)
+            }
+            TopicKey::Id(id) => {
+                let topic = topics.with_id(id).cloned().ok_or(Error::UnknownTopic)?;
+                self.authorize(principal, verb, Resource::Topic(&topic.name))
+                    .map_err(|_| Error::UnknownTopic)?;
+                Ok(topic)
+            }
+        }
+    }
+}

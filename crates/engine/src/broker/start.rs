@@ -1,0 +1,301 @@
+//! Starting: the state is folded out of the catalog and the logs, then the owners begin to serve.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use storage::{Chunk, Expected, Log, Read, StreamId, Trim};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::controller::{self, config_of, open_group, open_partition};
+use super::producers::ProducerIds;
+use super::{Broker, Inner, Parts, Settings, upkeep};
+use crate::group::{Group, GroupEvent};
+use crate::metrics::Metrics;
+use crate::partition::{Ledger, Partition, Snapshot};
+use crate::shard::{self, Shard};
+use crate::topic::{Topic, TopicDocument, Topics};
+use crate::{Error, Result};
+
+/// Bytes read per step of a recovery.
+const READ_BYTES: usize = 1 << 20;
+/// Commands the controller holds before senders wait.
+const CONTROLLER_MAILBOX_MAX: usize = 1024;
+
+impl Broker {
+    /// Recovers everything that was durable, and starts the owners. Errors: `Storage` when a document or a
+    /// group's log is damaged.
+    pub async fn start(parts: Parts, settings: Settings) -> Result<Self> {
+        let metrics = Arc::new(Metrics::default());
+        let mut shards = Vec::with_capacity(settings.shards);
+        for _ in 0..settings.shards.max(1) {
+            let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
+            let shard = Shard::new(
+                Arc::clone(&parts.log),
+                Arc::clone(&parts.clock),
+                Arc::clone(&metrics),
+            );
+            tokio::spawn(shard.run(commands));
+            shards.push(mailbox);
+        }
+        let (controller, commands) = mpsc::channel(CONTROLLER_MAILBOX_MAX);
+        let cluster_id = match settings.cluster_id.clone() {
+            Some(id) => id,
+            None => cluster_id(&*parts.catalog, parts.dice.fresh_id()).await?,
+        };
+        let inner = Arc::new(Inner {
+            publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
+            producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
+            settings,
+            log: parts.log,
+            catalog: parts.catalog,
+            clock: parts.clock,
+            dice: parts.dice,
+            authorizer: parts.authorizer,
+            metrics,
+            topics: ArcSwap::from_pointee(Topics::default()),
+            groups: RwLock::new(HashMap::new()),
+            shards,
+            controller,
+            draining: watch::Sender::new(false),
+            cluster_id,
+        });
+        finish_removals(&inner).await?;
+        recover_topics(&inner).await?;
+        recover_groups(&inner).await?;
+        tokio::spawn(controller::run(Arc::downgrade(&inner), commands));
+        tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Ends waiting fetches early from now on: the broker is about to stop.
+    pub fn drain(&self) {
+        self.inner.draining.send_replace(true);
+    }
+
+    /// Lets the owners finish: everything handed over is durable, and snapshots make the next start quick.
+    pub async fn stop(&self) {
+        self.drain();
+        for shard in &self.inner.shards {
+            let (done, stopped) = oneshot::channel();
+            if shard.send(shard::Command::Stop { done }).await.is_ok() {
+                let _ = stopped.await;
+            }
+        }
+    }
+}
+
+/// Digits of the usual form of such an identity: 16 bytes in URL-safe base 64.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The installation's identity: made once, kept as a document.
+async fn cluster_id(catalog: &dyn storage::Catalog, fresh: Uuid) -> Result<String> {
+    const KEY: &str = "cluster/id";
+    if let Some(document) = catalog.get(KEY).await? {
+        return String::from_utf8(document.value.to_vec())
+            .map_err(|_| Error::Storage("the cluster id is not text".into()));
+    }
+    let bits = fresh.as_u128();
+    let digit =
+        |i: u32| char::from(DIGITS[usize::try_from((bits >> (6 * i)) & 63).expect("six bits")]);
+    let id: String = (0..22).map(digit).collect();
+    catalog
+        .put_if(KEY, Expected::Absent, Some(Bytes::from(id.clone())))
+        .await?;
+    Ok(id)
+}
+
+/// Finishes removals a crash has interrupted.
+async fn finish_removals(inner: &Inner) -> Result<()> {
+    for (key, note) in inner.catalog.list("removed/").await? {
+        let document: TopicDocument = decode(&key, &note.value)?;
+        for (topic_key, other) in inner.catalog.list("topics/").await? {
+            if decode::<TopicDocument>(&topic_key, &other.value)?.id == document.id {
+                inner
+                    .catalog
+                    .put_if(&topic_key, Expected::Version(other.version), None)
+                    .await?;
+            }
+        }
+        for part in 0..document.partitions * 2 {
+            let stream = StreamId {
+                owner: document.id,
+                part,
+            };
+            match inner.log.trim(stream, Trim::All) {
+                // Never written to, or removed before the crash.
+                Ok(_) | Err(storage::Error::Missing) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        inner.catalog.put_if(&key, Expected::Any, None).await?;
+    }
+    Ok(())
+}
+
+fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value)
+        .map_err(|error| Error::Storage(format!("document {key}: {error}")))
+}
+
+async fn recover_topics(inner: &Inner) -> Result<()> {
+    let mut topics = Topics::default();
+    for (key, stored) in inner.catalog.list("topics/").await? {
+        let document: TopicDocument = decode(&key, &stored.value)?;
+        let name = key.trim_start_matches("topics/");
+        // A setting this version no longer knows must not keep the broker from starting.
+        let config = config_of(inner, &document.overrides).or_else(|error| {
+            tracing::error!(topic = name, %error, "ignoring the topic's settings");
+            config_of(inner, &std::collections::BTreeMap::new())
+        })?;
+        let mut partitions = Vec::with_capacity(document.partitions as usize);
+        for index in 0..document.partitions {
+            let opening =
+                recover_partition(&*inner.log, document.id, index, inner.clock.now_ms()).await?;
+            let (start, end) = (opening.ledger.start, opening.ledger.end);
+            let partition = Arc::new(Partition::new(document.id, index, start, end));
+            open_partition(inner, &partition, opening, config).await?;
+            partitions.push(partition);
+        }
+        topics.insert(Arc::new(Topic {
+            name: Arc::from(name),
+            document,
+            version: stored.version,
+            config,
+            partitions,
+        }));
+    }
+    inner.topics.store(Arc::new(topics));
+    Ok(())
+}
+
+/// A partition's ledger: its snapshot, and every batch since.
+async fn recover_partition(
+    log: &dyn Log,
+    topic_id: Uuid,
+    index: u32,
+    now: u64,
+) -> Result<shard::Opening> {
+    let blank = Partition::new(topic_id, index, 0, 0);
+    let Some(bounds) = log.bounds(blank.records()) else {
+        return Ok(shard::Opening::default());
+    };
+    let mut snapshot_upto = 0;
+    let mut ledger = Ledger {
+        start: bounds.start,
+        end: bounds.start,
+        ..Ledger::default()
+    };
+    if let Some(snapshot) = last_snapshot(log, blank.state()).await?
+        && (bounds.start..=bounds.end).contains(&snapshot.upto)
+    {
+        snapshot_upto = snapshot.upto;
+        ledger.end = snapshot.upto;
+        ledger.producers = snapshot.producers;
+    }
+    let mut bytes = 0;
+    let mut first = true;
+    while ledger.end < bounds.end {
+        let chunk = read(log, blank.records(), ledger.end, bounds.end).await?;
+        if chunk.next_offset <= ledger.end {
+            return Err(Error::Storage(format!(
+                "partition {index} of {topic_id} ends before it should"
+            )));
+        }
+        for batch in chunk.batches()? {
+            bytes += batch.bytes() as u64;
+            // A trim may have cut into the first batch; all others must continue where the one before ended.
+            if std::mem::take(&mut first) {
+                ledger.end = batch.header.base_offset;
+            }
+            // Seen now: the batch's own time is whatever its producer says, and a producer of old records
+            // must not be forgotten while it still repeats its last batches.
+            ledger.apply(&batch.header, now);
+        }
+    }
+    Ok(shard::Opening {
+        ledger,
+        snapshot_upto,
+        bytes_since_snapshot: bytes,
+    })
+}
+
+async fn last_snapshot(log: &dyn Log, stream: StreamId) -> Result<Option<Snapshot>> {
+    let Some(bounds) = log.bounds(stream) else {
+        return Ok(None);
+    };
+    let mut snapshot = None;
+    let mut from = bounds.start;
+    while from < bounds.end {
+        let chunk = read(log, stream, from, bounds.end).await?;
+        if chunk.next_offset <= from {
+            break;
+        }
+        for batch in chunk.batches()? {
+            for record in batch.records()?.flatten() {
+                snapshot = record
+                    .value
+                    .as_deref()
+                    .and_then(Snapshot::decode)
+                    .or(snapshot);
+            }
+        }
+        from = chunk.next_offset;
+    }
+    Ok(snapshot)
+}
+
+async fn recover_groups(inner: &Inner) -> Result<()> {
+    for (key, stored) in inner.catalog.list("groups/").await? {
+        let name: Arc<str> = Arc::from(key.trim_start_matches("groups/"));
+        let id = std::str::from_utf8(&stored.value)
+            .ok()
+            .and_then(|text| Uuid::parse_str(text).ok());
+        let id = id.ok_or_else(|| Error::Storage(format!("document {key} is not an identity")))?;
+        let (mut group, end) = recover_group(inner, id).await?;
+        group.restored(inner.clock.now_ms());
+        open_group(inner, &name, id, group, end).await?;
+        inner
+            .groups
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(name, id);
+    }
+    Ok(())
+}
+
+async fn recover_group(inner: &Inner, id: Uuid) -> Result<(Group, u64)> {
+    let stream = StreamId { owner: id, part: 0 };
+    let mut group = Group::new(inner.settings.group.clone());
+    let Some(bounds) = inner.log.bounds(stream) else {
+        return Ok((group, 0));
+    };
+    let mut from = bounds.start;
+    while from < bounds.end {
+        let chunk = read(&*inner.log, stream, from, bounds.end).await?;
+        if chunk.next_offset <= from {
+            return Err(Error::Storage(format!(
+                "the log of group {id} ends before it should"
+            )));
+        }
+        for batch in chunk.batches()? {
+            for record in batch.records()? {
+                let value = record?.value.unwrap_or_default();
+                let event = GroupEvent::decode(&value)
+                    .map_err(|error| Error::Storage(format!("an event of group {id}: {error}")))?;
+                group.apply(&event);
+            }
+        }
+        from = chunk.next_offset;
+    }
+    Ok((group, bounds.end))
+}
+
+async fn read(log: &dyn Log, stream: StreamId, from: u64, until: u64) -> Result<Chunk> {
+    Ok(match log.read(stream, from, until, READ_BYTES) {
+        Read::Ready(read) => read?,
+        Read::Disk(read) => read.await?,
+    })
+}

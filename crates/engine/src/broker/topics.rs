@@ -1,0 +1,236 @@
+//! Topics through the door: make, find, change, trim and remove them, and look offsets up by time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use security::{Principal, Resource, Verb};
+use storage::{Chunk, Read, Seek};
+use tokio::sync::oneshot;
+
+use super::controller::Command;
+use super::{Broker, TopicKey, partition_hash};
+use crate::partition::Partition;
+use crate::topic::{Topic, Topics};
+use crate::{Error, Result, shard};
+
+/// A topic to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewTopic {
+    /// Name.
+    pub name: String,
+    /// Number of partitions; the broker's default when absent.
+    pub partitions: Option<u32>,
+    /// Copies; one when absent.
+    pub replication: Option<u16>,
+    /// Settings that differ from their defaults.
+    pub overrides: BTreeMap<String, String>,
+}
+
+/// One change of a topic's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Gives a setting a value.
+    Set(String, String),
+    /// Goes back to the default.
+    Reset(String),
+    /// Adds to a list.
+    Append(String, String),
+    /// Takes out of a list.
+    Subtract(String, String),
+    /// Goes back to the default everywhere: the changes that follow start from nothing.
+    ResetAll,
+}
+
+/// What to look up in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLookup {
+    /// The first readable offset.
+    Earliest,
+    /// One past the last readable offset.
+    Latest,
+    /// The record with the greatest timestamp.
+    MaxTimestamp,
+    /// The first record at or after this time, ms.
+    At(i64),
+}
+
+impl Broker {
+    /// All topics at this moment. Frontends filter by [`Broker::allows`].
+    pub fn topics(&self) -> Arc<Topics> {
+        self.inner.topics.load_full()
+    }
+
+    /// One topic, if the principal may see it.
+    pub fn topic(&self, principal: &Principal, key: TopicKey<'_>) -> Result<Arc<Topic>> {
+        self.find_topic(principal, key, Verb::Describe)
+    }
+
+    /// Makes a topic; with `dry_run` only checks whether it could be made.
+    pub async fn create_topic(
+        &self,
+        principal: &Principal,
+        topic: NewTopic,
+        dry_run: bool,
+    ) -> Result<Arc<Topic>> {
+        self.authorize(principal, Verb::Create, Resource::Topic(&topic.name))?;
+        self.command(|done| Command::Create {
+            topic,
+            dry_run,
+            done,
+        })
+        .await
+    }
+
+    /// Removes a topic and its records.
+    pub async fn delete_topic(
+        &self,
+        principal: &Principal,
+        key: TopicKey<'_>,
+    ) -> Result<Arc<Topic>> {
+        let topic = self.find_topic(principal, key, Verb::Delete)?;
+        let name = Arc::clone(&topic.name);
+        self.command(|done| Command::Delete {
+            name,
+            id: topic.id(),
+            done,
+        })
+        .await?;
+        Ok(topic)
+    }
+
+    /// Gives a topic more partitions: `count` in all.
+    pub async fn add_partitions(
+        &self,
+        principal: &Principal,
+        name: &str,
+        count: u32,
+        dry_run: bool,
+    ) -> Result<()> {
+        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Configure)?;
+        let name = Arc::clone(&topic.name);
+        self.command(|done| Command::Grow {
+            name,
+            count,
+            dry_run,
+            done,
+        })
+        .await
+    }
+
+    /// Changes a topic's settings, all or none.
+    pub async fn configure_topic(
+        &self,
+        principal: &Principal,
+        name: &str,
+        changes: Vec<ConfigChange>,
+        dry_run: bool,
+    ) -> Result<()> {
+        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Configure)?;
+        let name = Arc::clone(&topic.name);
+        self.command(|done| Command::Configure {
+            name,
+            changes,
+            dry_run,
+            done,
+        })
+        .await
+    }
+
+    pub(super) async fn command<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let (done, outcome) = oneshot::channel();
+        self.inner
+            .controller
+            .send(make(done))
+            .await
+            .map_err(|_| Error::Unavailable)?;
+        outcome.await.map_err(|_| Error::Unavailable)?
+    }
+
+    /// Deletes a partition's records before `before` (all readable ones when absent); returns the new start.
+    pub async fn delete_records(
+        &self,
+        principal: &Principal,
+        name: &str,
+        partition: i32,
+        before: Option<u64>,
+    ) -> Result<u64> {
+        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Trim)?;
+        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
+        let before = before.unwrap_or_else(|| partition.high_watermark());
+        let (done, outcome) = oneshot::channel();
+        let (topic_id, index) = (partition.topic_id, partition.index);
+        let hash = partition_hash(topic_id, index);
+        self.inner
+            .tell(
+                hash,
+                shard::Command::Trim {
+                    topic_id,
+                    index,
+                    before,
+                    done,
+                },
+            )
+            .await?;
+        outcome.await.map_err(|_| Error::Unavailable)?
+    }
+
+    /// Finds an offset and its timestamp; `None` when there is no such record.
+    pub async fn lookup(
+        &self,
+        principal: &Principal,
+        key: TopicKey<'_>,
+        partition: i32,
+        lookup: TimeLookup,
+    ) -> Result<Option<(u64, i64)>> {
+        let topic = self.find_topic(principal, key, Verb::Describe)?;
+        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
+        match lookup {
+            TimeLookup::Earliest => Ok(Some((partition.start(), -1))),
+            TimeLookup::Latest => Ok(Some((partition.high_watermark(), -1))),
+            TimeLookup::MaxTimestamp => self.seek(partition, Seek::MaxTime, None).await,
+            TimeLookup::At(time) => self.seek(partition, Seek::Time(time), Some(time)).await,
+        }
+    }
+
+    async fn seek(
+        &self,
+        partition: &Partition,
+        seek: Seek,
+        at: Option<i64>,
+    ) -> Result<Option<(u64, i64)>> {
+        let found = match self.inner.log.seek(partition.records(), seek).await {
+            Err(storage::Error::Missing) => None,
+            other => other?,
+        };
+        let Some(found) = found else { return Ok(None) };
+        let high_watermark = partition.high_watermark();
+        if found.base_offset >= high_watermark {
+            return Ok(None);
+        }
+        let chunk =
+            match self
+                .inner
+                .log
+                .read(partition.records(), found.base_offset, high_watermark, 1)
+            {
+                Read::Ready(read) => read?,
+                Read::Disk(read) => read.await?,
+            };
+        let record = record_at(&chunk, at.unwrap_or(found.max_timestamp));
+        Ok(Some(
+            record.unwrap_or((found.base_offset, found.max_timestamp)),
+        ))
+    }
+}
+
+/// First record of the first batch at or after `time`. `None` when the records are compressed: the broker
+/// does not open them, and the batch as a whole is the answer.
+fn record_at(chunk: &Chunk, time: i64) -> Option<(u64, i64)> {
+    let batch = chunk.batches().ok()?.into_iter().next()?;
+    let mut records = batch.records().ok()?;
+    let found = records.find_map(|r| r.ok().filter(|r| r.timestamp >= time))?;
+    Some((found.offset, found.timestamp))
+}

@@ -1,0 +1,123 @@
+//! Upkeep: what happens because time passes. Retention by age and size, and forgetting silent producers.
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use storage::Seek;
+use tokio::sync::oneshot;
+
+use super::controller::Command;
+use super::{Inner, group_hash, partition_hash};
+use crate::group::State;
+use crate::partition::Partition;
+use crate::topic::Config;
+use crate::{Result, shard};
+
+/// Looks at every partition once per interval, until the broker is gone.
+pub(super) async fn run(inner: Weak<Inner>) {
+    while let Some(strong) = inner.upgrade() {
+        let interval = strong.settings.upkeep_interval;
+        look_after(&strong).await;
+        drop(strong);
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn look_after(inner: &Inner) {
+    let now = inner.clock.now_ms();
+    let expiry = u64::try_from(inner.settings.producer_expiry.as_millis()).unwrap_or(u64::MAX);
+    for shard in &inner.shards {
+        let _ = shard
+            .send(shard::Command::ExpireProducers {
+                horizon: now.saturating_sub(expiry),
+            })
+            .await;
+    }
+    remove_dead_groups(inner).await;
+    for topic in inner.topics.load_full().iter() {
+        for partition in &topic.partitions {
+            if let Err(error) = retain(inner, partition, &topic.config, now).await {
+                tracing::warn!(topic = %topic.name, partition = partition.index, %error, "retention failed");
+            }
+        }
+    }
+}
+
+/// Forgets groups that have neither members nor offsets any more.
+async fn remove_dead_groups(inner: &Inner) {
+    let names: Vec<Arc<str>> = {
+        let groups = inner.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.keys().cloned().collect()
+    };
+    for name in names {
+        let (seen, dead) = oneshot::channel();
+        let inspect: shard::Inspect = Box::new(move |group| {
+            let is_dead = group.is_some_and(|group| group.state() == State::Dead);
+            Box::new(move || {
+                let _ = seen.send(is_dead);
+            })
+        });
+        let look = shard::Command::Inspect {
+            name: Arc::clone(&name),
+            inspect,
+        };
+        if inner.tell(group_hash(&name), look).await.is_ok() && dead.await.unwrap_or(false) {
+            let (done, _outcome) = oneshot::channel();
+            let _ = inner
+                .controller
+                .send(Command::RemoveGroup { name, done })
+                .await;
+        }
+    }
+}
+
+/// Trims a partition to what its settings let it keep.
+async fn retain(
+    inner: &Inner,
+    partition: &Arc<Partition>,
+    config: &Config,
+    now: u64,
+) -> Result<()> {
+    let Some(bounds) = inner.log.bounds(partition.records()) else {
+        return Ok(());
+    };
+    if bounds.start == bounds.end {
+        return Ok(());
+    }
+    let mut keep_from = bounds.start;
+    if let Some(age) = config.retention_ms {
+        let oldest = now.saturating_sub(age).cast_signed();
+        let found = inner
+            .log
+            .seek(partition.records(), Seek::Time(oldest))
+            .await?;
+        // Nothing young enough: everything readable may go.
+        keep_from =
+            keep_from.max(found.map_or_else(|| partition.high_watermark(), |f| f.base_offset));
+    }
+    if let Some(most) = config.retention_bytes.filter(|most| bounds.bytes > *most) {
+        let found = inner
+            .log
+            .seek(partition.records(), Seek::TailBytes(most))
+            .await?;
+        keep_from =
+            keep_from.max(found.map_or_else(|| partition.high_watermark(), |f| f.base_offset));
+    }
+    let before = keep_from.min(partition.high_watermark());
+    if before <= partition.start() {
+        return Ok(());
+    }
+    let (topic_id, index) = (partition.topic_id, partition.index);
+    let (done, _outcome) = oneshot::channel();
+    let hash = partition_hash(topic_id, index);
+    inner
+        .tell(
+            hash,
+            shard::Command::Trim {
+                topic_id,
+                index,
+                before,
+                done,
+            },
+        )
+        .await
+}

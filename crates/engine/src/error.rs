@@ -1,0 +1,111 @@
+//! Every outcome the engine can refuse with; a frontend maps each of them on purpose.
+
+/// Why the engine refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The principal may not do this.
+    #[error("not authorized")]
+    Denied,
+    /// No topic of that name or id.
+    #[error("no such topic")]
+    UnknownTopic,
+    /// The topic has no such partition.
+    #[error("no such partition")]
+    UnknownPartition,
+    /// A topic of that name exists already.
+    #[error("topic '{0}' already exists")]
+    TopicExists(String),
+    /// A name breaks the rules of names.
+    #[error("{0}")]
+    InvalidName(String),
+    /// A setting is unknown or its value makes no sense.
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// A partition count that cannot be.
+    #[error("{0}")]
+    InvalidPartitions(String),
+    /// A replication factor one node cannot give.
+    #[error("{0}")]
+    InvalidReplication(String),
+    /// The batch is malformed or breaks the stream's rules.
+    #[error("{0}")]
+    InvalidRecord(String),
+    /// The batch's checksum does not match.
+    #[error("the batch is corrupt: {0}")]
+    CorruptBatch(String),
+    /// The records' codec is not known to the reader's or writer's version of its protocol.
+    #[error("the codec is not supported by this version")]
+    UnsupportedCodec,
+    /// The caller believes in an ownership epoch that does not exist (yet).
+    #[error("unknown ownership epoch")]
+    UnknownEpoch,
+    /// The batch is larger than the topic allows.
+    #[error("the batch has {bytes} bytes, the topic allows {allowed}")]
+    TooLarge {
+        /// Size of the batch.
+        bytes: usize,
+        /// The topic's limit.
+        allowed: usize,
+    },
+    /// The batch's timestamps lie outside what the topic allows.
+    #[error("the timestamp {0} is out of the range the topic allows")]
+    InvalidTimestamp(i64),
+    /// A gap in an idempotent producer's sequence.
+    #[error("out of order: expected sequence {expected}, got {got}")]
+    OutOfOrderSequence {
+        /// The next sequence number the partition would take.
+        expected: i32,
+        /// What came.
+        got: i32,
+    },
+    /// A newer incarnation of the producer exists.
+    #[error("the producer epoch {0} is fenced")]
+    ProducerFenced(i16),
+    /// The offset is outside the partition.
+    #[error("the offset is outside the partition")]
+    OffsetOutOfRange,
+    /// Something about a consumer group; see there.
+    #[error(transparent)]
+    Group(#[from] crate::group::Error),
+    /// A request that makes no sense as a whole.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// The free-space watermark was reached: publishing waits until space is made.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// The broker is stopping, or not ready; another try later may succeed.
+    #[error("the broker is not available")]
+    Unavailable,
+    /// Storage failed; the broker is about to stop, or one stream is damaged.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// The result of an engine operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::DiskFull => Self::DiskFull,
+            storage::Error::OutOfRange { .. } => Self::OffsetOutOfRange,
+            storage::Error::Closed | storage::Error::Poisoned(_) => Self::Unavailable,
+            storage::Error::Missing
+            | storage::Error::Io { .. }
+            | storage::Error::Corrupt { .. }
+            | storage::Error::Conflict(_) => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+impl From<storage::batch::BatchError> for Error {
+    fn from(error: storage::batch::BatchError) -> Self {
+        use storage::batch::BatchError;
+        match error {
+            BatchError::Checksum | BatchError::Truncated => Self::CorruptBatch(error.to_string()),
+            BatchError::Magic(_) | BatchError::Inconsistent(_) | BatchError::Compressed => {
+                Self::InvalidRecord(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a broker knows: the state machines for topics, partitions, groups and producers.
+//!
+//! The engine speaks no protocol. Frontends translate requests into calls of [`Broker`], the only public door,
+//! which authorizes every call before anything else happens. Inside, one line for every message:
+//! `decide` (pure, all rules) - `append` (the only moment something becomes true) - `apply` (cannot fail).
+
+mod broker;
+mod clock;
+mod error;
+pub mod group;
+pub mod metrics;
+pub mod partition;
+mod shard;
+pub mod topic;
+
+pub use broker::{
+    Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Parts,
+    Pending, Publish, Settings, TimeLookup, TopicKey,
+};
+pub use clock::{Clock, Dice};
+pub use error::{Error, Result};
+// Records travel through the door as the batches they are stored in.
+pub use storage::{Batch, Chunk};
+
+/// Where a published batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Offset of its first record.
+    pub base_offset: u64,
+    /// Time of the append, ms, where the topic's timestamps are that.
+    pub append_time: Option<i64>,
+    /// First readable offset of the partition.
+    pub start: u64,
+    /// The batch was in the log already: a producer repeated itself.
+    pub duplicate: bool,
+}
+
+/// One outcome per published batch, in the order given.
+pub type Verdicts = Vec<Result<Published>>;

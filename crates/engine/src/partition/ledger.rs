@@ -1,0 +1,103 @@
+//! What the owner of a partition knows: where the next batch goes and who has sent what.
+//!
+//! `decide` holds all rules and changes nothing; `apply` changes the ledger by a batch that is in the log and
+//! cannot refuse. A restart is `apply` over the batches since the last snapshot.
+
+use storage::{Batch, BatchHeader};
+
+use super::producers::{Producers, Verdict};
+use crate::topic::Config;
+use crate::{Error, Result};
+
+/// The owner's state of one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// First readable offset.
+    pub start: u64,
+    /// Offset of the next record.
+    pub end: u64,
+    /// Idempotent producers seen here.
+    pub producers: Producers,
+}
+
+/// A decided append.
+#[derive(Debug)]
+pub enum Decision {
+    /// Append this batch, which has its final place.
+    Append(Batch),
+    /// The batch is in the log already, from `base_offset` on.
+    Duplicate {
+        /// Offset of the original's first record.
+        base_offset: u64,
+    },
+}
+
+impl Ledger {
+    /// Decides what a batch becomes at `now` (ms).
+    pub fn decide(&self, batch: Batch, config: &Config, now: u64) -> Result<Decision> {
+        check_batch(&batch, config, now)?;
+        match self.producers.decide(&batch.header)? {
+            Verdict::Duplicate(original) => Ok(Decision::Duplicate {
+                base_offset: original.base_offset,
+            }),
+            Verdict::Append => {
+                // A batch without a time would be older than any retention allows.
+                let untimed = batch.header.max_timestamp < 0;
+                let append_time = (config.append_time || untimed).then_some(now.cast_signed());
+                Ok(Decision::Append(batch.placed(
+                    self.end,
+                    super::LEADER_EPOCH,
+                    append_time,
+                )))
+            }
+        }
+    }
+
+    /// Takes note of a batch that was appended. Panics when it does not continue the partition.
+    pub fn apply(&mut self, header: &BatchHeader, now: u64) {
+        assert_eq!(
+            header.base_offset, self.end,
+            "a batch must continue its partition"
+        );
+        self.end = header.next_offset();
+        self.producers.apply(header, now);
+    }
+
+    /// Moves the first readable offset forward; never back, never past the end.
+    pub fn trim(&mut self, before: u64) {
+        self.start = self.start.max(before.min(self.end));
+    }
+}
+
+fn check_batch(batch: &Batch, config: &Config, now: u64) -> Result<()> {
+    let header = &batch.header;
+    if batch.bytes() > config.batch_bytes_max {
+        return Err(Error::TooLarge {
+            bytes: batch.bytes(),
+            allowed: config.batch_bytes_max,
+        });
+    }
+    if header.is_control() {
+        return Err(Error::InvalidRecord(
+            "only the broker writes control batches".into(),
+        ));
+    }
+    if header.is_transactional() {
+        return Err(Error::InvalidRecord(
+            "transactions are not supported".into(),
+        ));
+    }
+    if config.append_time {
+        return Ok(());
+    }
+    let now = now.cast_signed();
+    if header.max_timestamp > now.saturating_add(config.timestamp_after_max_ms) {
+        return Err(Error::InvalidTimestamp(header.max_timestamp));
+    }
+    if header.max_timestamp >= 0
+        && header.max_timestamp < now.saturating_sub(config.timestamp_before_max_ms)
+    {
+        return Err(Error::InvalidTimestamp(header.max_timestamp));
+    }
+    Ok(())
+}

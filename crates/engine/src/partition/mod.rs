@@ -1,0 +1,91 @@
+//! A partition: one ordered log and the state its owner keeps about it.
+//!
+//! [`Partition`] is what everybody shares: atomics that say how far readers may go, and who waits for more.
+//! [`Ledger`] is what only the owning shard touches. The two streams of partition `n` are numbered `2n`
+//! (records) and `2n + 1` (the ledger's snapshots).
+
+mod ledger;
+mod producers;
+mod snapshot;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+pub use ledger::{Decision, Ledger};
+pub use producers::{Producer, Producers, Remembered, Verdict};
+pub use snapshot::{Snapshot, fuzz};
+pub use waiters::Waiters;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use storage::StreamId;
+use uuid::Uuid;
+
+/// One node owns everything and never changes hands: the ownership epoch is constant, and every answer that
+/// carries an epoch carries this one.
+pub const LEADER_EPOCH: i32 = 0;
+
+/// The shared face of a partition.
+#[derive(Debug)]
+pub struct Partition {
+    /// The topic it belongs to.
+    pub topic_id: Uuid,
+    /// Its number within the topic.
+    pub index: u32,
+    /// Who waits for records to become readable.
+    pub waiters: Waiters,
+    start: AtomicU64,
+    high_watermark: AtomicU64,
+}
+
+impl Partition {
+    /// A partition readable from `start` to `high_watermark`.
+    pub fn new(topic_id: Uuid, index: u32, start: u64, high_watermark: u64) -> Self {
+        Self {
+            topic_id,
+            index,
+            waiters: Waiters::default(),
+            start: AtomicU64::new(start),
+            high_watermark: AtomicU64::new(high_watermark),
+        }
+    }
+
+    /// The stream that holds the records.
+    pub fn records(&self) -> StreamId {
+        StreamId {
+            owner: self.topic_id,
+            part: self.index * 2,
+        }
+    }
+
+    /// The stream that holds the ledger's snapshots.
+    pub fn state(&self) -> StreamId {
+        StreamId {
+            owner: self.topic_id,
+            part: self.index * 2 + 1,
+        }
+    }
+
+    /// First readable offset.
+    pub fn start(&self) -> u64 {
+        self.start.load(Ordering::Acquire)
+    }
+
+    /// One past the last readable offset.
+    pub fn high_watermark(&self) -> u64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Makes records before `upto` readable and wakes who waits for them. Only the owner calls this.
+    pub fn advance(&self, upto: u64) {
+        if self.high_watermark.fetch_max(upto, Ordering::AcqRel) < upto {
+            self.waiters.wake();
+        }
+    }
+
+    /// Moves the first readable offset. Only the owner calls this.
+    pub fn trimmed(&self, start: u64) {
+        self.start.fetch_max(start, Ordering::AcqRel);
+    }
+}

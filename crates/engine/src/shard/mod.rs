@@ -1,0 +1,235 @@
+//! A shard: one task that owns some partitions and groups, and is alone in changing them.
+//!
+//! Commands come through a bounded mailbox, many at a time. Each is decided, appended and applied at once;
+//! its answer waits in `pending` until the log has come far enough. The log wakes the shard once per commit
+//! group, whatever the number of answers that releases.
+
+mod groups;
+mod partitions;
+mod pending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::{Log, Progress};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::group::{self, Group};
+use crate::metrics::Metrics;
+use crate::partition::{Ledger, Partition};
+use crate::topic::Config;
+use crate::{Result, Verdicts};
+
+pub(crate) use groups::{Answer, GroupTable};
+use partitions::PartitionTable;
+use pending::Pending;
+
+/// Commands a mailbox holds before senders wait.
+pub(crate) const MAILBOX_MAX: usize = 1024;
+/// Commands taken out of the mailbox in one go.
+const DRAIN_MAX: usize = 256;
+/// How long a shard sleeps when nothing is due.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// One batch of a publish, for one partition of this shard.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) topic_id: Uuid,
+    pub(crate) index: u32,
+    pub(crate) batch: storage::Batch,
+}
+
+/// How a partition stands when its owner takes it over.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) ledger: Ledger,
+    /// Up to where a stored snapshot accounts for producers.
+    pub(crate) snapshot_upto: u64,
+    /// Bytes behind that snapshot: what the next start would read again.
+    pub(crate) bytes_since_snapshot: u64,
+}
+
+/// Looks at a group, and returns what to do once what was seen is durable.
+pub(crate) type Inspect = Box<dyn FnOnce(Option<&Group>) -> Box<dyn FnOnce() + Send> + Send>;
+
+/// What a shard can be asked.
+pub(crate) enum Command {
+    /// Takes ownership of a partition.
+    Open {
+        partition: Arc<Partition>,
+        opening: Opening,
+        config: Config,
+    },
+    /// Changes the settings of a topic's partitions.
+    Configure { topic_id: Uuid, config: Config },
+    /// Gives up a topic's partitions and their records; answered when that is durable.
+    Close {
+        topic_id: Uuid,
+        done: oneshot::Sender<()>,
+    },
+    /// Appends batches.
+    Publish {
+        entries: Vec<Entry>,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+        done: oneshot::Sender<Verdicts>,
+    },
+    /// Moves a partition's first readable offset; answers with the new one.
+    Trim {
+        topic_id: Uuid,
+        index: u32,
+        before: u64,
+        done: oneshot::Sender<Result<u64>>,
+    },
+    /// Forgets producers silent since before `horizon` (ms).
+    ExpireProducers { horizon: u64 },
+    /// Takes ownership of a group.
+    OpenGroup {
+        name: Arc<str>,
+        id: Uuid,
+        group: Box<Group>,
+        end: u64,
+        done: oneshot::Sender<()>,
+    },
+    /// Gives up a group and its log if it is dead; answers whether it was.
+    CloseGroup {
+        name: Arc<str>,
+        done: oneshot::Sender<bool>,
+    },
+    /// A command for a group.
+    Group {
+        name: Arc<str>,
+        command: Box<group::Command>,
+        done: oneshot::Sender<Answer>,
+    },
+    /// A look at a group.
+    Inspect { name: Arc<str>, inspect: Inspect },
+    /// A topic is gone: groups drop their offsets for it.
+    TopicRemoved { topic_id: Uuid },
+    /// Writes what makes the next start quick, and ends.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// The task's state.
+pub(crate) struct Shard {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    partitions: PartitionTable,
+    groups: GroupTable,
+    pending: Pending,
+}
+
+impl Shard {
+    pub(crate) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            log,
+            clock,
+            metrics,
+            partitions: PartitionTable::default(),
+            groups: GroupTable::default(),
+            pending: Pending::default(),
+        }
+    }
+
+    /// Serves the mailbox until it is told to stop, or the log stops.
+    pub(crate) async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+        let mut progress = self.log.progress();
+        let mut commands = Vec::with_capacity(DRAIN_MAX);
+        loop {
+            let due = self.sleep();
+            tokio::select! {
+                // Answers first: they free memory, and their clients send the next command.
+                biased;
+                changed = progress.changed() => if changed.is_err() { return self.fail() },
+                received = mailbox.recv_many(&mut commands, DRAIN_MAX) => if received == 0 { return },
+                () = tokio::time::sleep(due) => {}
+            }
+            self.tick();
+            for command in commands.drain(..) {
+                if let Command::Stop { done } = command {
+                    return self.stop(progress, done).await;
+                }
+                self.handle(command);
+            }
+            let reached = *progress.borrow_and_update();
+            self.release(reached);
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Open {
+                partition,
+                opening,
+                config,
+            } => self.partitions.open(partition, opening, config),
+            Command::Configure { topic_id, config } => self.partitions.configure(topic_id, config),
+            Command::Close { topic_id, done } => self.close(topic_id, done),
+            Command::Publish {
+                entries,
+                permit,
+                done,
+            } => self.publish(entries, permit, done),
+            Command::Trim {
+                topic_id,
+                index,
+                before,
+                done,
+            } => self.trim(topic_id, index, before, done),
+            Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
+            Command::OpenGroup {
+                name,
+                id,
+                group,
+                end,
+                done,
+            } => {
+                self.groups.open(&name, id, *group, end);
+                let _ = done.send(());
+            }
+            Command::CloseGroup { name, done } => self.close_group(&name, done),
+            Command::Group {
+                name,
+                command,
+                done,
+            } => self.group_command(&name, *command, done),
+            Command::Inspect { name, inspect } => self.inspect(&name, inspect),
+            Command::TopicRemoved { topic_id } => self.topic_removed(topic_id),
+            Command::Stop { .. } => unreachable!("the loop takes care of it"),
+        }
+    }
+
+    /// Sends every answer the log has caught up with.
+    fn release(&mut self, reached: Progress) {
+        while let Some(ready) = self.pending.pop(reached) {
+            ready.send();
+        }
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let now = self.clock.now_ms();
+        self.groups
+            .next_deadline()
+            .map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)))
+    }
+
+    /// The log has failed: nothing that waits was made durable, and nobody may be told that it was.
+    fn fail(mut self) {
+        self.pending.fail();
+    }
+
+    async fn stop(mut self, mut progress: watch::Receiver<Progress>, done: oneshot::Sender<()>) {
+        self.snapshot_all();
+        while !self.pending.is_empty() {
+            if progress.changed().await.is_err() {
+                return self.fail();
+            }
+            let reached = *progress.borrow_and_update();
+            self.release(reached);
+        }
+        let _ = done.send(());
+    }
+}

@@ -1,0 +1,157 @@
+//! Groups over restarts: offsets, generations, and the end of groups nobody needs.
+
+use std::time::Duration;
+
+use engine::group::{
+    Command, CommitOffsets, Join, MemberRef, NamedPartition, OffsetCommit, Reply, State, Sync,
+    TopicPartition,
+};
+use engine::topic::Topic;
+
+use crate::stage::{ENDS, Stage, anyone, eventually};
+
+fn at(topic: &Topic) -> NamedPartition {
+    NamedPartition {
+        partition: TopicPartition {
+            topic: topic.id(),
+            partition: 0,
+        },
+        topic_name: topic.name.to_string(),
+    }
+}
+
+pub(crate) async fn commit(stage: &Stage, topic: &Topic, offset: i64) -> engine::Result<Reply> {
+    let command = Command::CommitOffsets(CommitOffsets {
+        member: MemberRef {
+            member_id: String::new(),
+            instance_id: None,
+            generation: -1,
+        },
+        producer_id: None,
+        retention_ms: None,
+        offsets: vec![OffsetCommit {
+            at: at(topic),
+            offset,
+            leader_epoch: None,
+            metadata: "note".into(),
+        }],
+    });
+    let group = stage
+        .broker
+        .group_command(anyone(), "readers", command, true);
+    group.await
+}
+
+pub(crate) async fn committed(stage: &Stage, topic: &Topic) -> Option<i64> {
+    let place = at(topic).partition;
+    let look = move |group: Option<&engine::group::Group>| {
+        let offset = group?.committed(place, false).ok()??;
+        Some(offset.offset)
+    };
+    let seen = stage.broker.inspect_group(anyone(), "readers", look);
+    seen.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_offsets_are_kept() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        let topic = stage.make("orders", &[]).await.unwrap();
+        for offset in 0..500 {
+            commit(&stage, &topic, offset).await.unwrap();
+        }
+        let stage = stage.again(end).await;
+        assert_eq!(committed(&stage, &topic).await, Some(499), "{end:?}");
+        commit(&stage, &topic, 500).await.unwrap();
+        let stage = stage.again(end).await;
+        assert_eq!(committed(&stage, &topic).await, Some(500), "{end:?}");
+    }
+}
+
+async fn join(stage: &Stage) -> (String, i32) {
+    let command = Command::Join(Join {
+        member_id: String::new(),
+        instance_id: None,
+        client_id: "reader".into(),
+        client_host: "/127.0.0.1".into(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![("range".into(), bytes::Bytes::new())],
+        require_known_member: false,
+        can_skip_assignment: false,
+        fresh_id: stage.broker.fresh_id().to_string(),
+    });
+    let reply = stage
+        .broker
+        .group_command(anyone(), "readers", command, true);
+    let Reply::Join(Ok(joined)) = reply.await.unwrap() else {
+        panic!("not in");
+    };
+    (joined.member_id, joined.generation)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_and_generations_are_kept() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        let (member_id, generation) = join(&stage).await;
+        let member = MemberRef {
+            member_id: member_id.clone(),
+            instance_id: None,
+            generation,
+        };
+        let command = Command::Sync(Sync {
+            member: member.clone(),
+            protocol_type: None,
+            protocol_name: None,
+            assignments: vec![(member_id.clone(), "everything".into())],
+        });
+        let synced = stage
+            .broker
+            .group_command(anyone(), "readers", command, false);
+        assert!(matches!(synced.await, Ok(Reply::Sync(Ok(_)))));
+
+        let stage = stage.again(end).await;
+        let describe =
+            |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
+        let seen = stage.broker.inspect_group(anyone(), "readers", describe);
+        let description = seen.await.unwrap().unwrap();
+        assert_eq!(description.state, State::Stable, "{end:?}");
+        assert_eq!(description.generation, generation, "{end:?}");
+        assert_eq!(description.members[0].member_id, member_id, "{end:?}");
+        let beat = Command::Heartbeat(member);
+        let beat = stage.broker.group_command(anyone(), "readers", beat, false);
+        assert!(
+            matches!(beat.await, Ok(Reply::Heartbeat(Ok(())))),
+            "{end:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_nobody_needs_disappears() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        let topic = stage.make("orders", &[]).await.unwrap();
+        commit(&stage, &topic, 7).await.unwrap();
+        assert_eq!(stage.broker.group_names().len(), 1);
+        let forget = Command::DeleteOffsets {
+            partitions: vec![at(&topic)],
+        };
+        let forget = stage
+            .broker
+            .group_command(anyone(), "readers", forget, false);
+        assert!(matches!(forget.await, Ok(Reply::DeleteOffsets(Ok(_)))));
+        // It looks only now and then whether anything is left of it.
+        stage.skip(Duration::from_hours(1));
+        let gone = || stage.broker.group_names().is_empty();
+        eventually("the group is gone", gone).await;
+        let stage = stage.again(end).await;
+        assert!(stage.broker.group_names().is_empty(), "{end:?}");
+        assert_eq!(committed(&stage, &topic).await, None, "{end:?}");
+        commit(&stage, &topic, 1).await.unwrap();
+        let stage = stage.again(end).await;
+        assert_eq!(committed(&stage, &topic).await, Some(1), "{end:?}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole broker over a real store: restarts, crashes, full and failing disks, and the passing of time.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and so does its fixture"
+)]
+
+mod groups;
+mod removals;
+mod restarts;
+mod retention;
+mod stage;
+mod troubles;

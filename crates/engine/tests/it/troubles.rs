@@ -1,0 +1,78 @@
+//! Disks that are full, and disks that fail.
+
+use engine::{Error, TopicKey};
+use testkit::Fault;
+
+use crate::groups::{commit, committed};
+use crate::stage::{End, Stage, anyone, batch, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_publishes_are_refused_and_commits_go_on() {
+    let stage = Stage::new().await;
+    let topic = stage
+        .make("orders", &[("retention.ms", "-1")])
+        .await
+        .unwrap();
+    stage.publish("orders", batch(&["before"])).await.unwrap();
+    commit(&stage, &topic, 1).await.unwrap();
+    stage.disk.set_capacity(Some(1));
+    let value = "x".repeat(20_000);
+    let mut kept = 1;
+    let mut refused = false;
+    // What was made ahead is used up first.
+    for _ in 0..2000 {
+        match stage.publish("orders", batch(&[&value])).await {
+            Ok(_) => kept += 1,
+            Err(error) => {
+                assert_eq!(error, Error::DiskFull);
+                refused = true;
+                break;
+            }
+        }
+    }
+    assert!(refused, "never full");
+    for offset in 2..20 {
+        commit(&stage, &topic, offset).await.unwrap();
+    }
+    assert_eq!(committed(&stage, &topic).await, Some(19));
+    assert_eq!(stage.bounds("orders"), (0, kept));
+    let removed = stage
+        .broker
+        .delete_topic(anyone(), TopicKey::Name("orders"));
+    removed.await.expect("removing makes room");
+    stage.disk.set_capacity(None);
+    eventually("there is room again", || !stage.store.is_full()).await;
+    stage.make("orders", &[]).await.unwrap();
+    stage.publish("orders", batch(&["after"])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_acknowledges_nothing_more() {
+    for (life, fault) in [Fault::Sync(0), Fault::Write(0), Fault::ShortWrite(0)]
+        .into_iter()
+        .enumerate()
+    {
+        let stage = Stage::new().await;
+        stage
+            .make("orders", &[("retention.ms", "-1")])
+            .await
+            .unwrap();
+        stage.publish("orders", batch(&["kept"])).await.unwrap();
+        let mut failed = stage.store.failed();
+        stage.disk.inject(fault);
+        let unsure = stage.publish("orders", batch(&["unsure"])).await;
+        assert_eq!(unsure, Err(Error::Unavailable), "{fault:?}");
+        failed.wait_for(Option::is_some).await.unwrap();
+        for _ in 0..3 {
+            let refused = stage.publish("orders", batch(&["never"])).await;
+            assert_eq!(refused, Err(Error::Unavailable), "{fault:?}");
+        }
+        assert_eq!(stage.bounds("orders"), (0, 1), "{fault:?}: nobody read it");
+
+        let stage = stage.again(End::PowerLoss(life as u64)).await;
+        let values = stage.values("orders", 0).await.unwrap();
+        assert_eq!(values.first().map(String::as_str), Some("kept"));
+        assert!(!values.iter().any(|value| value == "never"), "{fault:?}");
+        stage.publish("orders", batch(&["again"])).await.unwrap();
+    }
+}
