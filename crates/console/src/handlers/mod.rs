@@ -1,0 +1,4 @@
+//! One file per resource.
+
+pub(crate) mod health;
+pub(crate) mod metrics;

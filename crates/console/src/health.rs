@@ -1,0 +1,83 @@
+//! Are we alive, and may clients come? Told by the binary, asked by probes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Health of the process. Starts alive and not ready.
+#[derive(Debug, Default)]
+pub struct Health {
+    ready: AtomicBool,
+    draining: AtomicBool,
+    failed: AtomicBool,
+    /// Conditions that make us unready for a while, by name; bounded because names are ours.
+    reasons: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Health {
+    /// Alive, still starting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Start-up is over: recovered and listening.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Stopping: clients should go elsewhere. There is no way back.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Something broke that only a restart repairs: `/livez` fails from now on.
+    pub fn set_failed(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Unready because of `name` (a disk alarm, say) until [`Health::clear_reason`].
+    pub fn add_reason(&self, name: &'static str, explanation: String) {
+        self.lock().insert(name, explanation);
+    }
+
+    /// The condition `name` is over.
+    pub fn clear_reason(&self, name: &'static str) {
+        self.lock().remove(name);
+    }
+
+    /// False once only a restart helps.
+    pub fn is_alive(&self) -> bool {
+        !self.failed.load(Ordering::Acquire)
+    }
+
+    /// True when nothing stands in the way of clients.
+    pub fn is_ready(&self) -> bool {
+        self.reasons().is_empty()
+    }
+
+    /// Everything that stands in the way of clients; empty means ready.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !self.ready.load(Ordering::Acquire) {
+            reasons.push("starting".to_owned());
+        }
+        if self.draining.load(Ordering::Acquire) {
+            reasons.push("draining".to_owned());
+        }
+        if !self.is_alive() {
+            reasons.push("failed".to_owned());
+        }
+        let lasting = self.lock();
+        reasons.extend(
+            lasting
+                .iter()
+                .map(|(name, explanation)| format!("{name}: {explanation}")),
+        );
+        reasons
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        // A map insert or remove leaves nothing half done, so a poisoned lock is as good as a sound one.
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

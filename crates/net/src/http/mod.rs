@@ -1,0 +1,94 @@
+//! The HTTP/1.1 server: an `axum::Router` on a [`Listener`], with every limit a hostile client would look for.
+
+mod body;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tower::ServiceExt;
+
+use crate::{Connection, Drain, Listener, Served};
+use body::Bounded;
+
+/// What the HTTP server allows a client.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// For the whole request head; also how long an idle connection is kept.
+    pub header_read: Duration,
+    /// For the whole request body, from its first byte asked for.
+    pub body_read: Duration,
+    /// Request line and headers together; at least 8 KiB.
+    pub header_bytes_max: usize,
+    /// Header lines in one request.
+    pub headers_max: usize,
+    /// Bytes in one request body.
+    pub body_bytes_max: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            header_read: Duration::from_mins(1),
+            body_read: Duration::from_mins(1),
+            header_bytes_max: 32 << 10,
+            headers_max: 100,
+            body_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// Serves `router` until `drain` begins; requests in flight are answered, kept-alive connections then close.
+///
+/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`.
+pub async fn serve_http(
+    listener: Listener,
+    router: Router,
+    limits: HttpLimits,
+    drain: Drain,
+) -> Served {
+    let router = router.layer(DefaultBodyLimit::max(limits.body_bytes_max));
+    let each = drain.clone();
+    listener
+        .serve(drain, move |connection| {
+            serve_connection(connection, router.clone(), limits, each.clone())
+        })
+        .await
+}
+
+async fn serve_connection(
+    connection: Connection,
+    router: Router,
+    limits: HttpLimits,
+    drain: Drain,
+) {
+    let peer = connection.peer();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(|body| Bounded::body(body, limits));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read)
+        .max_buf_size(limits.header_bytes_max.max(8 << 10))
+        .max_headers(limits.headers_max)
+        .serve_connection(TokioIo::new(connection), service);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = drain.draining() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "http connection failed");
+    }
+}

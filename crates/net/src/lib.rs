@@ -1,0 +1,16 @@
+//! Listeners, connection limits, graceful drain, and the HTTP server.
+//!
+//! A leaf: it moves bytes and counts connections, and knows neither what the bytes mean nor who sent them.
+//! Timers are allowed here (a peer that never reads must be given up on); the wall clock is not.
+
+mod capacity;
+mod connection;
+mod drain;
+mod http;
+mod listener;
+
+pub use capacity::Capacity;
+pub use connection::{Connection, Reader, Writer};
+pub use drain::{Drain, Shutdown, Tasks};
+pub use http::{HttpLimits, serve_http};
+pub use listener::{ConnectionNumbers, Limits, Listener, Observer, Served};
