@@ -1,0 +1,126 @@
+//! Engine outcomes as Kafka error codes, and the codes frontend rules need. One exhaustive match: a new
+//! outcome needs a deliberate answer here before anything compiles.
+
+use engine::{Error, group};
+
+/// Error codes of the protocol, as far as this broker gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+#[allow(missing_docs, reason = "the specification's own names")]
+pub(crate) enum Code {
+    UnknownServerError = -1,
+    None = 0,
+    OffsetOutOfRange = 1,
+    CorruptMessage = 2,
+    UnknownTopicOrPartition = 3,
+    NotLeaderOrFollower = 6,
+    MessageTooLarge = 10,
+    OffsetMetadataTooLarge = 12,
+    CoordinatorNotAvailable = 15,
+    InvalidTopic = 17,
+    InvalidRequiredAcks = 21,
+    IllegalGeneration = 22,
+    InconsistentGroupProtocol = 23,
+    InvalidGroupId = 24,
+    UnknownMemberId = 25,
+    InvalidSessionTimeout = 26,
+    RebalanceInProgress = 27,
+    InvalidCommitOffsetSize = 28,
+    TopicAuthorizationFailed = 29,
+    GroupAuthorizationFailed = 30,
+    InvalidTimestamp = 32,
+    UnsupportedVersion = 35,
+    TopicAlreadyExists = 36,
+    InvalidPartitions = 37,
+    InvalidReplicationFactor = 38,
+    InvalidReplicaAssignment = 39,
+    InvalidConfig = 40,
+    InvalidRequest = 42,
+    OutOfOrderSequenceNumber = 45,
+    InvalidProducerEpoch = 47,
+    TransactionalIdAuthorizationFailed = 53,
+    KafkaStorageError = 56,
+    NonEmptyGroup = 68,
+    GroupIdNotFound = 69,
+    UnknownLeaderEpoch = 75,
+    UnsupportedCompressionType = 76,
+    MemberIdRequired = 79,
+    GroupMaxSizeReached = 81,
+    FencedInstanceId = 82,
+    GroupSubscribedToTopic = 86,
+    InvalidRecord = 87,
+    UnstableOffsetCommit = 88,
+    UnknownTopicId = 100,
+    MismatchedEndpointType = 114,
+    RebootstrapRequired = 129,
+}
+
+impl From<Code> for i16 {
+    fn from(code: Code) -> Self {
+        code as Self
+    }
+}
+
+/// The code for an engine outcome.
+#[deny(clippy::wildcard_enum_match_arm)]
+pub(crate) fn code(error: &Error) -> Code {
+    match error {
+        Error::Denied => Code::TopicAuthorizationFailed,
+        Error::UnknownTopic | Error::UnknownPartition => Code::UnknownTopicOrPartition,
+        Error::TopicExists(_) => Code::TopicAlreadyExists,
+        Error::InvalidName(_) => Code::InvalidTopic,
+        Error::InvalidConfig(_) => Code::InvalidConfig,
+        Error::InvalidPartitions(_) => Code::InvalidPartitions,
+        Error::InvalidReplication(_) => Code::InvalidReplicationFactor,
+        Error::InvalidRecord(_) => Code::InvalidRecord,
+        Error::CorruptBatch(_) => Code::CorruptMessage,
+        Error::UnsupportedCodec => Code::UnsupportedCompressionType,
+        Error::UnknownEpoch => Code::UnknownLeaderEpoch,
+        Error::TooLarge { .. } => Code::MessageTooLarge,
+        Error::InvalidTimestamp(_) => Code::InvalidTimestamp,
+        Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
+        Error::ProducerFenced(_) => Code::InvalidProducerEpoch,
+        Error::OffsetOutOfRange => Code::OffsetOutOfRange,
+        Error::Group(error) => group_code(*error),
+        Error::InvalidRequest(_) => Code::InvalidRequest,
+        // Retriable, and what producers see on a full or failing disk.
+        Error::DiskFull | Error::Storage(_) => Code::KafkaStorageError,
+        Error::Unavailable => Code::NotLeaderOrFollower,
+    }
+}
+
+/// The code for an outcome of a request about groups.
+pub(crate) fn group_request_code(error: &Error) -> Code {
+    match code(error) {
+        Code::NotLeaderOrFollower | Code::KafkaStorageError => Code::CoordinatorNotAvailable,
+        Code::InvalidTopic => Code::InvalidGroupId,
+        Code::TopicAuthorizationFailed => Code::GroupAuthorizationFailed,
+        other => other,
+    }
+}
+
+/// Text that goes along with a code, where a response has room for it.
+pub(crate) fn message(error: &Error) -> std::borrow::Cow<'static, str> {
+    error.to_string().into()
+}
+
+/// The code for a group's refusal.
+#[deny(clippy::wildcard_enum_match_arm)]
+pub(crate) fn group_code(error: group::Error) -> Code {
+    match error {
+        group::Error::UnknownMember => Code::UnknownMemberId,
+        group::Error::FencedInstance => Code::FencedInstanceId,
+        group::Error::IllegalGeneration => Code::IllegalGeneration,
+        group::Error::RebalanceInProgress => Code::RebalanceInProgress,
+        group::Error::MemberIdRequired => Code::MemberIdRequired,
+        group::Error::InvalidSessionTimeout => Code::InvalidSessionTimeout,
+        group::Error::InconsistentProtocol => Code::InconsistentGroupProtocol,
+        group::Error::GroupFull => Code::GroupMaxSizeReached,
+        group::Error::NotFound => Code::GroupIdNotFound,
+        group::Error::NotEmpty => Code::NonEmptyGroup,
+        group::Error::Subscribed => Code::GroupSubscribedToTopic,
+        group::Error::MetadataTooLarge => Code::OffsetMetadataTooLarge,
+        group::Error::TooLarge | group::Error::OffsetsFull => Code::InvalidCommitOffsetSize,
+        group::Error::UnstableOffset => Code::UnstableOffsetCommit,
+    }
+}

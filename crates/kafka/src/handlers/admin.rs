@@ -1,0 +1,184 @@
+//! Groups from an operator's side, and producer ids.
+
+use std::borrow::Cow;
+use std::io;
+
+use engine::group::{Command, Description, Reply, State};
+use security::{Principal, Resource, Verb};
+
+use super::{Call, groups, metadata};
+use crate::error::{Code, code, group_code, group_request_code};
+use crate::session::Context;
+use crate::wire::delete_groups::DeletableGroupResult;
+use crate::wire::describe_groups::{DescribedGroup, DescribedGroupMember};
+use crate::wire::list_groups::ListedGroup;
+use crate::wire::{
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ListGroupsRequest, ListGroupsResponse, Segments,
+};
+
+/// First version of DescribeGroups that says when a group does not exist.
+const NOT_FOUND_SINCE: i16 = 6;
+/// The kind of group this broker has.
+const CLASSIC: &str = "classic";
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Dead => "Dead",
+        State::Empty => "Empty",
+        State::PreparingRebalance => "PreparingRebalance",
+        State::CompletingRebalance => "CompletingRebalance",
+        State::Stable => "Stable",
+    }
+}
+
+pub(super) async fn describe_groups(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: DescribeGroupsRequest<'_> = call.read()?;
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for name in &request.groups {
+        let look = |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
+        let seen = context.broker.inspect_group(principal, name, look).await;
+        let mut group = DescribedGroup {
+            group_id: name.clone(),
+            group_state: state_name(State::Dead).into(),
+            authorized_operations: if request.include_authorized_operations {
+                metadata::operations(context, principal, Resource::Group(name))
+            } else {
+                metadata::OPERATIONS_UNKNOWN
+            },
+            ..DescribedGroup::default()
+        };
+        match seen {
+            Err(error) => group.error_code = group_request_code(&error).into(),
+            Ok(Some(seen)) if seen.state != State::Dead => fill(&mut group, seen),
+            Ok(_) if call.version >= NOT_FOUND_SINCE => {
+                group.error_code = Code::GroupIdNotFound.into();
+                group.error_message = Some(format!("Group {name} not found.").into());
+            }
+            Ok(_) => {}
+        }
+        groups.push(group);
+    }
+    call.answer(&DescribeGroupsResponse {
+        groups,
+        ..DescribeGroupsResponse::default()
+    })
+}
+
+fn fill(group: &mut DescribedGroup<'_>, seen: Description) {
+    group.group_state = state_name(seen.state).into();
+    group.protocol_type = seen.protocol_type.unwrap_or_default().into();
+    group.protocol_data = seen.protocol_name.unwrap_or_default().into();
+    group.members = seen
+        .members
+        .into_iter()
+        .map(|member| DescribedGroupMember {
+            member_id: member.member_id.into(),
+            group_instance_id: member.instance_id.map(Cow::from),
+            client_id: member.client_id.into(),
+            client_host: member.client_host.into(),
+            member_metadata: Cow::Owned(member.metadata.into()),
+            member_assignment: Cow::Owned(member.assignment.into()),
+        })
+        .collect();
+}
+
+pub(super) async fn list_groups(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: ListGroupsRequest<'_> = call.read()?;
+    let wants = |filter: &[Cow<'_, str>], value: &str| {
+        filter.is_empty()
+            || filter
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let mut response = ListGroupsResponse::default();
+    for name in context.broker.group_names() {
+        if !context
+            .broker
+            .allows(principal, Verb::Describe, Resource::Group(&name))
+        {
+            continue;
+        }
+        let look = |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
+        let Ok(Some(seen)) = context.broker.inspect_group(principal, &name, look).await else {
+            continue;
+        };
+        let state = state_name(seen.state);
+        if seen.state == State::Dead
+            || !wants(&request.states_filter, state)
+            || !wants(&request.types_filter, CLASSIC)
+        {
+            continue;
+        }
+        response.groups.push(ListedGroup {
+            group_id: name.to_string().into(),
+            protocol_type: seen.protocol_type.unwrap_or_default().into(),
+            group_state: state.into(),
+            group_type: CLASSIC.into(),
+        });
+    }
+    call.answer(&response)
+}
+
+pub(super) async fn delete_groups(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: DeleteGroupsRequest<'_> = call.read()?;
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for name in &request.groups_names {
+        let code =
+            match groups::command(&context.broker, principal, name, Command::Delete, false).await {
+                Ok(Reply::Delete(Ok(()))) => Code::None,
+                Ok(Reply::Delete(Err(error))) => group_code(error),
+                Ok(_) => Code::UnknownServerError,
+                Err(Code::UnknownMemberId) => Code::GroupIdNotFound,
+                Err(code) => code,
+            };
+        results.push(DeletableGroupResult {
+            group_id: name.clone(),
+            error_code: code.into(),
+            ..DeletableGroupResult::default()
+        });
+    }
+    call.answer(&DeleteGroupsResponse {
+        results,
+        ..DeleteGroupsResponse::default()
+    })
+}
+
+pub(super) async fn init_producer_id(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: InitProducerIdRequest<'_> = call.read()?;
+    let refused = |code: Code| InitProducerIdResponse {
+        error_code: code.into(),
+        producer_id: -1,
+        producer_epoch: -1,
+        ..InitProducerIdResponse::default()
+    };
+    let response = if request.transactional_id.is_some() {
+        // Fatal for the client, at once: better than letting it believe in transactions.
+        refused(Code::InvalidRequest)
+    } else {
+        match context.broker.producer_id(principal).await {
+            Ok(producer_id) => InitProducerIdResponse {
+                producer_id,
+                ..InitProducerIdResponse::default()
+            },
+            Err(error) => refused(code(&error)),
+        }
+    };
+    call.answer(&response)
+}

@@ -1,0 +1,159 @@
+//! Requests to engine calls and back: one file per chapter of the protocol.
+
+mod admin;
+mod commits;
+mod configs;
+mod fetch;
+mod groups;
+mod metadata;
+mod offsets;
+pub(crate) mod produce;
+mod subscription;
+mod topics;
+mod versions;
+
+use std::io;
+
+use bytes::Bytes;
+use security::Principal;
+
+pub use subscription::subscription;
+
+use crate::session::Context;
+use crate::wire::{self, ApiKey, Message, Reader, Segments, frame};
+
+/// Largest request that carries no records, bytes. What it decodes to, and the answer to it, take several times
+/// as much; a hundred thousand partitions fit.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// The one node there is.
+pub(crate) const NODE_ID: i32 = 0;
+
+/// A request whose header was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Call<'a> {
+    pub(crate) key: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) client_id: Option<String>,
+    /// Where the client connects from, in the form group members are listed with.
+    pub(crate) client_host: String,
+    /// Host and port this client is told to connect to.
+    pub(crate) advertised: (String, u16),
+    body: Reader<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// Adds what the connection knows: where the client is, and how it reaches us.
+    pub(crate) fn with_peer(self, client_host: String, advertised: (String, u16)) -> Self {
+        Self {
+            client_host,
+            advertised,
+            ..self
+        }
+    }
+
+    /// Reads the body. Bytes after it are left alone: librdkafka 2.x asks for all topics with three bytes too many.
+    pub(crate) fn read<M: Message<'a>>(&self) -> io::Result<M> {
+        let mut body = self.body.clone();
+        M::decode(&mut body, self.version).map_err(malformed)
+    }
+
+    /// The whole answer's bytes.
+    pub(crate) fn answer<'b, M: Message<'b>>(&self, message: &M) -> io::Result<Segments> {
+        encode(self.version, self.correlation_id, message)
+    }
+}
+
+/// An answer's bytes, frame and header included.
+pub(crate) fn encode<'a, M: Message<'a>>(
+    version: i16,
+    correlation_id: i32,
+    message: &M,
+) -> io::Result<Segments> {
+    let encode = || -> wire::Result<Segments> {
+        let mut writer = frame::encode_response_header(M::KEY, version, correlation_id)?;
+        message.encode(&mut writer, version)?;
+        writer.finish()
+    };
+    encode().map_err(|error| {
+        tracing::error!(message = M::NAME, version, %error, "an answer could not be encoded");
+        io::Error::other(error.to_string())
+    })
+}
+
+fn malformed(error: wire::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// Reads a request's header. Unknown keys end the connection, as they do elsewhere: no answer could be framed.
+pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
+    let mut body = Reader::new(frame);
+    let header = frame::decode_request_header(&mut body).map_err(malformed)?;
+    let key = ApiKey::try_from(header.request_api_key).map_err(malformed)?;
+    let version = header.request_api_version;
+    let known = versions::advertised(key).is_some() && key.supports(version);
+    // An unknown version of this one request is answered: it is how the two sides find a common one.
+    if !known && key != ApiKey::ApiVersions {
+        let text = format!("{key:?} version {version} is not supported");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    if key != ApiKey::Produce && frame.len() > REQUEST_BYTES_MAX {
+        let text = format!(
+            "{key:?} of {} bytes: at most {REQUEST_BYTES_MAX} are read",
+            frame.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(Call {
+        key,
+        version,
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.map(std::borrow::Cow::into_owned),
+        client_host: String::new(),
+        advertised: (String::new(), 0),
+        body,
+    })
+}
+
+/// Carries out any request but Produce, which overlaps with others.
+pub(crate) async fn handle(
+    context: &Context,
+    principal: &Principal,
+    call: Call<'_>,
+) -> io::Result<Segments> {
+    match call.key {
+        ApiKey::Fetch => fetch::fetch(context, principal, &call).await,
+        ApiKey::ListOffsets => offsets::list(context, principal, &call).await,
+        ApiKey::OffsetForLeaderEpoch => offsets::for_leader_epoch(context, principal, &call),
+        ApiKey::DeleteRecords => offsets::delete_records(context, principal, &call).await,
+        ApiKey::Metadata => metadata::metadata(context, principal, &call).await,
+        ApiKey::DescribeCluster => metadata::describe_cluster(context, principal, &call),
+        ApiKey::DescribeTopicPartitions => metadata::describe_partitions(context, principal, &call),
+        ApiKey::OffsetCommit => commits::commit(context, principal, &call).await,
+        ApiKey::OffsetFetch => commits::fetch(context, principal, &call).await,
+        ApiKey::OffsetDelete => commits::delete(context, principal, &call).await,
+        ApiKey::FindCoordinator => groups::find_coordinator(&call),
+        ApiKey::JoinGroup => groups::join(context, principal, &call).await,
+        ApiKey::SyncGroup => groups::sync(context, principal, &call).await,
+        ApiKey::Heartbeat => groups::heartbeat(context, principal, &call).await,
+        ApiKey::LeaveGroup => groups::leave(context, principal, &call).await,
+        ApiKey::DescribeGroups => admin::describe_groups(context, principal, &call).await,
+        ApiKey::ListGroups => admin::list_groups(context, principal, &call).await,
+        ApiKey::DeleteGroups => admin::delete_groups(context, principal, &call).await,
+        ApiKey::ApiVersions => versions::versions(context, &call),
+        ApiKey::InitProducerId => admin::init_producer_id(context, principal, &call).await,
+        ApiKey::CreateTopics => topics::create(context, principal, &call).await,
+        ApiKey::DeleteTopics => topics::delete(context, principal, &call).await,
+        ApiKey::CreatePartitions => topics::create_partitions(context, principal, &call).await,
+        ApiKey::DescribeConfigs => configs::describe(context, principal, &call),
+        ApiKey::AlterConfigs => configs::alter(context, principal, &call).await,
+        ApiKey::IncrementalAlterConfigs => {
+            configs::alter_incremental(context, principal, &call).await
+        }
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{other:?} is not served"),
+        )),
+    }
+}

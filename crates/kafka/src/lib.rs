@@ -1,0 +1,15 @@
+//! Kafka frontend: translates the Kafka protocol to the engine and back.
+//!
+//! One task per connection ([`serve`]) reads frames, hands each to a handler and writes the answers in the
+//! order of the requests. Nothing here survives a disconnect: what must, lives in the engine.
+
+mod error;
+mod frames;
+mod handlers;
+mod metrics;
+mod session;
+pub mod wire;
+
+pub use handlers::subscription;
+pub use metrics::{Metrics, api_name};
+pub use session::{Context, Settings, serve};

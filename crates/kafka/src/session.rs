@@ -1,0 +1,267 @@
+//! One connection: requests in, answers out, strictly in order.
+//!
+//! Publishes overlap: the next one is read and handed over while earlier ones wait for the disk. Everything
+//! else waits for what came before it, as clients of this protocol expect.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::Broker;
+use net::{Connection, Drain, Writer};
+use security::Principal;
+
+use crate::frames::{Frame, FrameLimits, Frames};
+use crate::handlers;
+use crate::metrics::Metrics;
+use crate::wire::{ApiKey, Segments};
+
+/// Publishes of one connection that may wait for the disk at the same time.
+const PIPELINE_MAX: usize = 64;
+
+/// Requests without records from this size on are charged for what they decode to. Below it, a consumer that waits
+/// for hundreds of partitions holds on to nothing that others need.
+const LARGE_REQUEST_BYTES: usize = 64 << 10;
+/// How much more memory a request without records may take than its bytes.
+const DECODED_FACTOR: usize = 16;
+
+/// Plain data with units and limits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Host and port clients are told to connect to; the address they reached us at when absent.
+    pub advertised: Option<(String, u16)>,
+    /// Whether asking for a topic that does not exist may make it.
+    pub auto_create_topics: bool,
+    /// Largest request, bytes.
+    pub request_bytes_max: usize,
+    /// Bytes of requests all connections together may hold.
+    pub receive_bytes_max: usize,
+    /// How long a connection may be silent.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            advertised: None,
+            auto_create_topics: true,
+            request_bytes_max: 100 << 20,
+            receive_bytes_max: 256 << 20,
+            idle: Duration::from_mins(10),
+        }
+    }
+}
+
+/// What all connections share.
+pub struct Context {
+    pub(crate) broker: Broker,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<Metrics>,
+    limits: FrameLimits,
+}
+
+impl Context {
+    /// Ready to serve connections to `broker`.
+    pub fn new(broker: Broker, settings: Settings) -> Self {
+        // A single frame must always find room, however small the budget was set.
+        let budget = settings.receive_bytes_max.max(settings.request_bytes_max);
+        let limits = FrameLimits::new(settings.request_bytes_max, budget, settings.idle);
+        Self {
+            broker,
+            settings,
+            metrics: Arc::default(),
+            limits,
+        }
+    }
+
+    /// The frontend's numbers.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+}
+
+/// Serves one connection until the peer leaves, misbehaves, or the broker drains.
+pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) {
+    let peer = connection.peer();
+    let mut session = Session::new(connection, context);
+    match session.run(drain).await {
+        Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) => tracing::debug!(%peer, %error, "connection ended"),
+    }
+}
+
+/// An answer that may not be there yet; `None` when the request wants none.
+type Answer = Pin<Box<dyn Future<Output = io::Result<Option<Segments>>> + Send>>;
+
+struct Session {
+    context: Arc<Context>,
+    principal: Principal,
+    client_host: String,
+    advertised: (String, u16),
+    frames: Frames<net::Reader>,
+    writer: Writer,
+    /// Publishes handed over, oldest first.
+    waiting: VecDeque<Answer>,
+    /// Encoded answers to be written.
+    out: VecDeque<Bytes>,
+}
+
+/// What happened first.
+enum Next {
+    Frame(io::Result<Option<Frame>>),
+    Answer(io::Result<Option<Segments>>),
+    Drain,
+}
+
+impl Session {
+    fn new(connection: Connection, context: Arc<Context>) -> Self {
+        let local = connection.local();
+        let advertised = context
+            .settings
+            .advertised
+            .clone()
+            .unwrap_or_else(|| (local.ip().to_string(), local.port()));
+        let client_host = format!("/{}", connection.peer().ip());
+        let (reader, writer) = connection.split();
+        let frames = Frames::new(reader, context.limits.clone());
+        Self {
+            context,
+            principal: Principal::anonymous(),
+            client_host,
+            advertised,
+            frames,
+            writer,
+            waiting: VecDeque::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    async fn run(&mut self, drain: Drain) -> io::Result<()> {
+        loop {
+            let next = tokio::select! {
+                // Answers first: they free memory and keep the client going.
+                biased;
+                answer = front(&mut self.waiting) => Next::Answer(answer),
+                frame = self.frames.next(), if self.waiting.len() < PIPELINE_MAX => Next::Frame(frame),
+                () = drain.draining() => Next::Drain,
+            };
+            match next {
+                Next::Answer(answer) => {
+                    self.waiting.pop_front();
+                    self.queue(answer?.as_ref());
+                    self.flush_when_quiet().await?;
+                }
+                Next::Frame(frame) => match frame? {
+                    Some(frame) => self.request(frame).await?,
+                    None => return self.finish().await,
+                },
+                Next::Drain => return self.finish().await,
+            }
+        }
+    }
+
+    /// Answers what was handed over, then lets go.
+    async fn finish(&mut self) -> io::Result<()> {
+        while let Some(answer) = self.waiting.pop_front() {
+            let answer = answer.await?;
+            self.queue(answer.as_ref());
+        }
+        self.flush().await
+    }
+
+    async fn request(&mut self, frame: Frame) -> io::Result<()> {
+        let Frame { bytes, room } = frame;
+        let call = handlers::open(&bytes).inspect_err(|_| {
+            self.context
+                .metrics
+                .malformed
+                .fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.context.metrics.request(call.key.into());
+        if call.key == ApiKey::Produce {
+            let frame_bytes = bytes.len();
+            let pending =
+                handlers::produce::begin(&self.context, &self.principal, call, frame_bytes).await;
+            let pending = pending.inspect_err(|_| self.count_malformed())?;
+            self.waiting.push_back(Box::pin(async move {
+                let answer = pending.finish().await;
+                // The batch stays in memory until it is durable, and so does its place in the budget.
+                drop(room);
+                answer
+            }));
+            return Ok(());
+        }
+        self.finish().await?;
+        // Lists of small things decode to several times their size, and are answered one by one.
+        let mut room = room;
+        if bytes.len() > LARGE_REQUEST_BYTES {
+            room.grow_to(bytes.len() * DECODED_FACTOR, &self.context.limits)
+                .await;
+        }
+        let call = call.with_peer(self.client_host.clone(), self.advertised.clone());
+        let context = Arc::clone(&self.context);
+        // Boxed: the largest handler's state must not be part of every idle connection.
+        let answer = Box::pin(handlers::handle(&context, &self.principal, call));
+        let answer = tokio::select! {
+            answer = answer => answer,
+            // A dropped long poll or join holds nothing.
+            () = self.frames.gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        let answer = answer.inspect_err(|_| self.count_malformed())?;
+        self.queue(Some(&answer));
+        self.flush().await
+    }
+
+    fn count_malformed(&self) {
+        self.context
+            .metrics
+            .malformed
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn queue(&mut self, answer: Option<&Segments>) {
+        self.out
+            .extend(answer.into_iter().flat_map(Segments::parts).cloned());
+    }
+
+    /// Writes unless another answer is ready to go along.
+    async fn flush_when_quiet(&mut self) -> io::Result<()> {
+        while let Some(answer) = ready_front(&mut self.waiting).await {
+            self.waiting.pop_front();
+            self.queue(answer?.as_ref());
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.writer.write_segments(&mut self.out).await?;
+        // A burst must not leave an idle connection with the memory of its largest answer.
+        self.out = VecDeque::new();
+        Ok(())
+    }
+}
+
+/// The oldest waiting answer; waits for ever when there is none.
+async fn front(waiting: &mut VecDeque<Answer>) -> io::Result<Option<Segments>> {
+    match waiting.front_mut() {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The oldest waiting answer, if it is there already.
+async fn ready_front(waiting: &mut VecDeque<Answer>) -> Option<io::Result<Option<Segments>>> {
+    let answer = waiting.front_mut()?;
+    tokio::select! {
+        biased;
+        answer = answer => Some(answer),
+        () = std::future::ready(()) => None,
+    }
+}

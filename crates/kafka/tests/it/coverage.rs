@@ -1,0 +1,104 @@
+//! `docs/reference/kafka-protocol.md` says what the broker answers ApiVersions with. `UPDATE=1` rewrites it.
+
+use std::path::PathBuf;
+
+use kafka::wire::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+
+use crate::client::Server;
+
+const HEAD: &str = "# Kafka protocol coverage
+
+Written from what the broker advertises, by the test in `crates/kafka/tests/it/coverage.rs`, which also keeps it
+fresh (`UPDATE=1 cargo test -p kafka --test it coverage`). A request that is not listed ends the connection, as in
+other brokers; one of an unknown version does too, except ApiVersions, which is answered in its oldest layout.
+
+| key | request | versions | notes and limits |
+|---|---|---|---|
+";
+
+const TAIL: &str = "
+## What holds for all of them
+
+- Quotas do not exist yet: `throttle_time_ms` is always 0.
+- One node: the broker is node 0, leads every partition, and the leader epoch is 0 wherever one appears.
+- Transactions are refused where a client first asks for them, so that none begins: the coordinator's refusal is
+  `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after.
+- Bytes after a request's end are left alone: librdkafka asks for all topics with three bytes too many.
+- Answers come in the order of requests. Produces of a connection overlap, up to 64; every other request waits for
+  what came before it.
+- A request with records has at most 100 MiB, any other 4 MiB, an array a million elements, a message 10,000 unknown tagged fields. A connection
+  that sends nothing for 10 minutes, a request that takes more than 30 seconds and is slower than 64 KiB per second, and a
+  peer that does not read for 30 seconds end with their connection.
+- Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch.
+";
+
+/// What a user should know about a request beyond its versions.
+fn notes(key: ApiKey) -> &'static str {
+    match key {
+        ApiKey::Produce => {
+            "advertised from 0 for clients that derive their compression from it, carried out from 3; one batch of \
+             layout 2 per partition; zstd from 7; topic ids in 13"
+        }
+        ApiKey::Fetch => {
+            "sessions are never opened (id 0): every fetch is a full one; an answer has at most 8 MiB; a wait at \
+             most 5 minutes; zstd from 10; topic ids from 13; no preferred replica"
+        }
+        ApiKey::ListOffsets => {
+            "times -1 to -6; nothing is tiered; in compressed batches a time finds the batch, not the record"
+        }
+        ApiKey::Metadata => {
+            "creates missing topics where client and broker allow it; topic ids from 12"
+        }
+        ApiKey::OffsetCommit | ApiKey::OffsetFetch => "topic ids in 10",
+        ApiKey::FindCoordinator => {
+            "groups only: transactional ids are `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, share groups `INVALID_REQUEST`"
+        }
+        ApiKey::JoinGroup => "classic groups; `MEMBER_ID_REQUIRED` from 4",
+        ApiKey::DescribeGroups => "`GROUP_ID_NOT_FOUND` from 6",
+        ApiKey::ListGroups => "every group is of the type `classic`",
+        ApiKey::CreateTopics => {
+            "a replication factor above 1 is refused, or reported and not carried out where the settings allow it; \
+             `cleanup.policy=compact` is stored, compaction does not run yet"
+        }
+        ApiKey::DescribeConfigs => "topics and brokers; broker settings are read-only",
+        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => "topics only",
+        ApiKey::InitProducerId => "idempotent producers; a transactional id is `INVALID_REQUEST`",
+        ApiKey::OffsetForLeaderEpoch => "there is one epoch, and it ends at the high watermark",
+        ApiKey::DescribeTopicPartitions => "at most 2,000 partitions per answer",
+        ApiKey::DescribeCluster => "brokers only: there are no controllers of their own to list",
+        _ => "",
+    }
+}
+
+fn page(advertised: &ApiVersionsResponse<'_>) -> String {
+    let rows = advertised.api_keys.iter().map(|range| {
+        let key = ApiKey::try_from(range.api_key).expect("a known key");
+        let (name, from, to) = (key.name(), range.min_version, range.max_version);
+        format!(
+            "| {} | {name} | {from}–{to} | {} |\n",
+            range.api_key,
+            notes(key)
+        )
+    });
+    HEAD.to_owned() + &rows.collect::<String>() + TAIL
+}
+
+#[tokio::test]
+async fn the_coverage_page_is_fresh() {
+    let server = Server::start().await;
+    let request = ApiVersionsRequest::default();
+    let mut advertised: ApiVersionsResponse<'_> = server.connect().ask(2, &request).await;
+    advertised.api_keys.sort_by_key(|range| range.api_key);
+    let page = page(&advertised);
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/kafka-protocol.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == page,
+        "{} is stale; UPDATE=1 rewrites it",
+        path.display()
+    );
+}
