@@ -1,0 +1,147 @@
+//! The boot sequence, read from top to bottom: lock, storage and engine, listeners, ready, wait, drain.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use console::{BuildInfo, Health, Metrics, State};
+use net::{Capacity, HttpLimits, serve_http};
+
+use crate::broker::{Broker, start_broker};
+use crate::descriptors;
+use crate::listeners::{Listeners, connection_source};
+use crate::lock::DataLock;
+use crate::settings::{Profile, Settings};
+use crate::signals::Signals;
+
+/// Client connections may finish what they are doing for this long …
+const PROTOCOL_DRAIN: Duration = Duration::from_secs(15);
+/// … then probes and scrapes, which stay answered while clients drain …
+const CONSOLE_DRAIN: Duration = Duration::from_secs(3);
+/// … and the engine has this long to close: together below the 30 s an operator was promised.
+const BROKER_CLOSE: Duration = Duration::from_secs(8);
+/// Probes, scrapers and people; far fewer than clients.
+const CONSOLE_CONNECTIONS: usize = 1024;
+
+/// Runs the broker until it is told to stop.
+pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    let outcome = runtime.block_on(run(settings));
+    // A blocking task that hangs on a dead disk must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let lock = DataLock::take(&settings.data.dir)?;
+    let broker = start_broker(settings).await?;
+    let health = Arc::new(Health::new());
+    let total = Capacity::new(descriptors::connections_max());
+    let protocols = open_protocols(settings, &broker, &total).await?;
+    let console = open_console(settings, &broker, &health, (&protocols, &total)).await?;
+
+    announce(settings, &[&protocols, &console]);
+    health.set_ready();
+    say("forebay ready");
+
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "draining");
+            None
+        }
+        error = broker.failed() => {
+            health.set_failed();
+            Some(error)
+        }
+    };
+    health.set_draining();
+    tokio::select! {
+        closed = drain(protocols, console, broker) => closed?,
+        signal = signals.next() => std::process::exit(128 + signal),
+    }
+    drop(lock);
+    tracing::info!("stopped");
+    failure.map_or(Ok(()), Err)
+}
+
+/// Opens one listener per protocol that this build speaks.
+async fn open_protocols(
+    settings: &Settings,
+    broker: &Broker,
+    total: &Capacity,
+) -> anyhow::Result<Listeners> {
+    let mut protocols = Listeners::new(total, PROTOCOL_DRAIN);
+    let context = broker.kafka();
+    let serve = move |listener: net::Listener, drain: net::Drain| {
+        let each = drain.clone();
+        listener.serve(drain, move |connection| {
+            kafka::serve(connection, Arc::clone(&context), each.clone())
+        })
+    };
+    let most = settings.kafka.max_connections.0 as usize;
+    protocols
+        .open("kafka", settings.listeners.kafka, most, serve)
+        .await?;
+    Ok(protocols)
+}
+
+/// Opens the HTTP listener. It comes last, because it shows the numbers of all the others.
+async fn open_console(
+    settings: &Settings,
+    broker: &Broker,
+    health: &Arc<Health>,
+    (protocols, total): (&Listeners, &Capacity),
+) -> anyhow::Result<Listeners> {
+    let mut console = Listeners::new(total, CONSOLE_DRAIN);
+    let serve = |listener: net::Listener, drain| {
+        let mut observers = protocols.observers();
+        observers.push((listener.name(), listener.observer()));
+        let mut sources = broker.sources();
+        sources.push(connection_source(observers));
+        let build = BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            profile: settings.profile.word(),
+        };
+        let metrics = Arc::new(Metrics::new(build, sources));
+        let router = console::router(State {
+            health: Arc::clone(health),
+            metrics,
+        });
+        serve_http(listener, router, HttpLimits::default(), drain)
+    };
+    console
+        .open("http", settings.listeners.http, CONSOLE_CONNECTIONS, serve)
+        .await?;
+    Ok(console)
+}
+
+fn announce(settings: &Settings, groups: &[&Listeners]) {
+    match settings.profile {
+        Profile::Dev => tracing::warn!("dev profile: no authentication, no TLS, loopback only"),
+        Profile::Production => {}
+    }
+    for (name, address) in groups.iter().flat_map(|listeners| listeners.addresses()) {
+        say(&format!("{name} listening on {address}"));
+    }
+}
+
+/// Protocols first, so that probes can watch; the engine last, so that nobody needs it any more.
+async fn drain(protocols: Listeners, console: Listeners, broker: Broker) -> anyhow::Result<()> {
+    broker.drain();
+    protocols.close().await;
+    console.close().await;
+    tokio::time::timeout(BROKER_CLOSE, broker.close())
+        .await
+        .context("the engine did not close in time")?
+}
+
+/// One line on stdout, which supervisors and tests read. A closed stdout is no reason not to serve.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

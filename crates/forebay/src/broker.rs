@@ -1,0 +1,154 @@
+//! Everything between the listeners and the disk, as one thing that is started and closed.
+//!
+//! The data folder is locked by the caller. Storage and engine are built in [`start_broker`] and owned by
+//! [`Broker`]; frontends get what they need from it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use console::Source;
+use engine::group::GroupSettings;
+use security::AllowAll;
+use storage::disk::Disk;
+use storage::local::{LocalStore, Options, OsDisk};
+
+use crate::clock::{Machine, stopwatch};
+use crate::numbers;
+use crate::settings::Settings;
+
+/// The running broker.
+pub(crate) struct Broker {
+    store: LocalStore,
+    engine: engine::Broker,
+    kafka: Arc<kafka::Context>,
+}
+
+/// Opens the storage, recovers, and starts the engine over it.
+pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> {
+    // A folder of its own: beside it there will be other things that must survive, such as keys.
+    let folder = settings.data.dir.join("store");
+    let (disk, options) = (open_disk(&folder)?, storage_options(settings));
+    // Recovery reads and maps files: not on a thread that serves connections.
+    let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
+    let store = opened.context("cannot open the data folder")?;
+    tracing::info!(report = ?store.recovery(), "storage is open");
+    let parts = engine::Parts {
+        log: Arc::new(store.clone()),
+        catalog: Arc::new(store.clone()),
+        clock: Arc::new(Machine),
+        dice: Arc::new(Machine),
+        authorizer: Arc::new(AllowAll),
+    };
+    let started = engine::Broker::start(parts, engine_settings(settings)).await;
+    let engine = started.context("cannot recover the broker's state")?;
+    let kafka = Arc::new(kafka::Context::new(
+        engine.clone(),
+        kafka_settings(settings),
+    ));
+    Ok(Broker {
+        store,
+        engine,
+        kafka,
+    })
+}
+
+fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
+    let disk = OsDisk::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    #[cfg(feature = "failpoints")]
+    let disk = crate::failpoints::wrap(disk)?;
+    Ok(disk)
+}
+
+fn storage_options(settings: &Settings) -> Options {
+    let storage = &settings.storage;
+    Options {
+        journal_file_bytes: storage.journal_file_bytes.0,
+        unflushed_bytes: storage.unflushed_bytes.0,
+        flush_interval: storage.flush_interval.0,
+        min_free_bytes: storage.min_free_bytes.0,
+        stopwatch: Some(stopwatch()),
+        ..Options::default()
+    }
+}
+
+fn engine_settings(settings: &Settings) -> engine::Settings {
+    let kafka = &settings.kafka;
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    engine::Settings {
+        default_partitions: kafka.default_partitions.0,
+        replication_max: u16::try_from(kafka.reported_replication_factor_max.0).unwrap_or(1),
+        topic_defaults: BTreeMap::from([(
+            "max.message.bytes".to_owned(),
+            kafka.max_message_bytes.0.to_string(),
+        )]),
+        group: GroupSettings {
+            initial_rebalance_delay_ms: millis(kafka.group_initial_rebalance_delay.0),
+            session_timeout_min_ms: u32::try_from(millis(kafka.group_min_session_timeout.0))
+                .unwrap_or(u32::MAX),
+            offsets_retention_ms: millis(kafka.offsets_retention.0),
+            subscription: kafka::subscription,
+            ..GroupSettings::default()
+        },
+        cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
+        ..engine::Settings::default()
+    }
+}
+
+fn kafka_settings(settings: &Settings) -> kafka::Settings {
+    let kafka = &settings.kafka;
+    kafka::Settings {
+        advertised: kafka
+            .advertised_address
+            .as_ref()
+            .map(|at| (at.host.clone(), at.port)),
+        auto_create_topics: kafka.auto_create_topics,
+        request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
+        ..kafka::Settings::default()
+    }
+}
+
+impl Broker {
+    /// What Kafka connections are served with.
+    pub(crate) fn kafka(&self) -> Arc<kafka::Context> {
+        Arc::clone(&self.kafka)
+    }
+
+    /// Its numbers, for `/metrics`.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        vec![
+            numbers::storage(self.store.clone()),
+            numbers::engine(self.engine.clone()),
+            numbers::kafka(Arc::clone(self.kafka.metrics())),
+        ]
+    }
+
+    /// Ends long polls early: the listeners are about to await their connections.
+    pub(crate) fn drain(&self) {
+        self.engine.drain();
+    }
+
+    /// Resolves when the broker cannot go on, a failed disk above all; the process then stops with this error.
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        let mut failed = self.store.failed();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => anyhow::anyhow!(
+                "storage stopped: {}",
+                reason.as_deref().unwrap_or("unknown")
+            ),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Makes everything durable and stops; called when no client is connected any more.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        self.engine.stop().await;
+        let store = self.store;
+        tokio::task::spawn_blocking(move || store.close())
+            .await?
+            .context("cannot close the storage")
+    }
+}

@@ -1,0 +1,82 @@
+//! `forebay config …`: the settings as the broker would see them.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Flags;
+use crate::settings::{Entry, reference_page};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show every setting and its value.
+    Show(Show),
+    /// Print the reference page of all settings (Markdown).
+    Reference,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    /// Also show where each value comes from.
+    #[arg(long)]
+    origin: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+pub(super) fn run(command: Command) -> anyhow::Result<()> {
+    let text = match command {
+        Command::Show(show) => show.text()?,
+        Command::Reference => reference_page(),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+impl Show {
+    fn text(self) -> anyhow::Result<String> {
+        let (_, entries) = self.flags.into_sources()?.resolve()?;
+        match self.output {
+            Output::Table => Ok(table(&entries, self.origin)),
+            Output::Json => json(&entries, self.origin),
+        }
+    }
+}
+
+fn table(entries: &[Entry], origin: bool) -> String {
+    let width = |of: fn(&Entry) -> &str| {
+        entries
+            .iter()
+            .map(|entry| of(entry).len())
+            .max()
+            .unwrap_or(0)
+    };
+    let (keys, values) = (width(|entry| entry.key), width(|entry| &entry.value));
+    let lines = entries.iter().map(|entry| {
+        let origin = if origin { entry.origin.as_str() } else { "" };
+        let line = format!("{:keys$}  {:values$}  {origin}", entry.key, entry.value);
+        format!("{}\n", line.trim_end())
+    });
+    lines.collect()
+}
+
+fn json(entries: &[Entry], origin: bool) -> anyhow::Result<String> {
+    let text = if origin {
+        serde_json::to_string_pretty(entries)?
+    } else {
+        let plain = entries
+            .iter()
+            .map(|entry| serde_json::json!({ "key": entry.key, "value": entry.value }));
+        serde_json::to_string_pretty(&plain.collect::<Vec<_>>())?
+    };
+    Ok(text + "\n")
+}

@@ -1,0 +1,159 @@
+//! The command line: `forebay`, alone, serves.
+
+mod config;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+
+use crate::boot;
+use crate::logging;
+use crate::settings::{FlagValue, Sources};
+
+/// One message broker for Kafka clients, over one durable log.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker (the default command).
+    Serve(Flags),
+    /// Look at settings.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Put a broker under load and measure it.
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+/// Flags that set settings; they win over the environment, the file and the defaults.
+#[derive(Args, Clone, Debug, Default)]
+struct Flags {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything that must survive.
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Kafka listener, or `off`.
+    #[arg(long, value_name = "ADDR")]
+    kafka: Option<String>,
+    /// AMQP listener; not available in this build, only `off` is accepted.
+    #[arg(long, value_name = "ADDR")]
+    amqp: Option<String>,
+    /// SQS listener; not available in this build, only `off` is accepted.
+    #[arg(long, value_name = "ADDR")]
+    sqs: Option<String>,
+    /// HTTP listener (health, metrics), or `off`.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// `dev` or `production`.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// A bug to run with, for tests of the tests.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, value_name = "BUG", hide = true)]
+    planted_bug: Option<crate::failpoints::PlantedBug>,
+}
+
+impl Flags {
+    fn into_sources(self) -> anyhow::Result<Sources> {
+        let flags = [
+            ("data.dir", "--data", self.data),
+            ("listeners.kafka", "--kafka", self.kafka),
+            ("listeners.amqp", "--amqp", self.amqp),
+            ("listeners.sqs", "--sqs", self.sqs),
+            ("listeners.http", "--http", self.http),
+            ("profile", "--profile", self.profile),
+        ];
+        let given = flags.into_iter().filter_map(|(key, flag, text)| {
+            Some(FlagValue {
+                key,
+                flag,
+                text: text?,
+            })
+        });
+        Ok(Sources {
+            file: self.config,
+            environment: environment()?,
+            flags: given.collect(),
+        })
+    }
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve(cli.flags)) {
+        Command::Serve(flags) => {
+            #[cfg(feature = "failpoints")]
+            if let Some(bug) = flags.planted_bug {
+                crate::failpoints::plant(bug);
+            }
+            let (settings, _) = flags.into_sources()?.resolve()?;
+            logging::start(&settings.log)?;
+            boot::serve(&settings)
+        }
+        Command::Config(command) => config::run(command),
+        Command::Bench(command) => bench::run(&command),
+    }
+}
+
+/// Our part of the environment; the only place that reads it.
+fn environment() -> anyhow::Result<Vec<(String, String)>> {
+    let mut ours = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("FOREBAY__")) else {
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            bail!("the environment variable {name} is not valid UTF-8");
+        };
+        ours.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, Flags};
+    use crate::settings::KEYS;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_names_a_key() {
+        let some = || Some("x".to_owned());
+        let all = Flags {
+            config: None,
+            data: some(),
+            kafka: some(),
+            amqp: some(),
+            sqs: some(),
+            http: some(),
+            profile: some(),
+            #[cfg(feature = "failpoints")]
+            planted_bug: None,
+        };
+        for flag in all.into_sources().unwrap().flags {
+            assert!(
+                KEYS.iter().any(|key| key.name == flag.key),
+                "{} sets {}",
+                flag.flag,
+                flag.key
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The open listeners of one kind, stopped together: the protocols first, the console after them.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use console::Source;
+use net::{Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
+
+use crate::settings::Listen;
+
+/// How long a peer may refuse to read.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// Listeners that accept, with the means to stop them.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    total: Capacity,
+    drain: Duration,
+    shutdown: Shutdown,
+    accepting: Tasks,
+    observers: Vec<(&'static str, Observer)>,
+    addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Listeners {
+    /// None yet. All share `total` connections and have `drain` to end them.
+    pub(crate) fn new(total: &Capacity, drain: Duration) -> Self {
+        Self {
+            total: total.clone(),
+            drain,
+            shutdown: Shutdown::new(),
+            accepting: Tasks::new(),
+            observers: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    /// Binds `listen`, unless it is off, and lets `serve` run the listener until the drain it is given.
+    pub(crate) async fn open<S, F>(
+        &mut self,
+        name: &'static str,
+        listen: Listen,
+        connections_max: usize,
+        serve: S,
+    ) -> anyhow::Result<()>
+    where
+        S: FnOnce(Listener, Drain) -> F,
+        F: Future<Output = Served> + Send + 'static,
+    {
+        let Listen::At(address) = listen else {
+            return Ok(());
+        };
+        let limits = Limits {
+            connections_max,
+            write_stall: WRITE_STALL,
+            drain: self.drain,
+        };
+        let bound = Listener::bind(name, address, limits, &self.total).await;
+        let listener = bound.with_context(|| format!("cannot listen on {address} for {name}"))?;
+        self.observers.push((name, listener.observer()));
+        self.addresses.push((name, listener.address()));
+        let serving = serve(listener, self.shutdown.drain());
+        self.accepting.spawn(async move {
+            serving.await;
+        });
+        Ok(())
+    }
+
+    /// Name and real address of each.
+    pub(crate) fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Who observes them, for [`connection_source`].
+    pub(crate) fn observers(&self) -> Vec<(&'static str, Observer)> {
+        self.observers.clone()
+    }
+
+    /// Stops accepting, awaits the connections, cuts what is left.
+    pub(crate) async fn close(self) {
+        self.shutdown.begin();
+        // The listeners keep the deadline themselves; this one only guards against a listener that does not.
+        self.accepting
+            .finish(self.drain + Duration::from_secs(1))
+            .await;
+    }
+}
+
+/// The connection numbers of `observers`, for `/metrics`.
+pub(crate) fn connection_source(observers: Vec<(&'static str, Observer)>) -> Source {
+    Box::new(move |samples| {
+        let now: Vec<_> = observers
+            .iter()
+            .map(|(name, observer)| ([("listener", *name)], observer.numbers()))
+            .collect();
+        let open = now.iter().map(|(labels, numbers)| (*labels, numbers.open));
+        samples.gauges("forebay_connections_open", "Connections open", open);
+        let accepted = now
+            .iter()
+            .map(|(labels, numbers)| (*labels, numbers.accepted_total));
+        samples.counters(
+            "forebay_connections_accepted",
+            "Connections let in",
+            accepted,
+        );
+        let refused = now
+            .iter()
+            .map(|(labels, numbers)| (*labels, numbers.refused_total));
+        samples.counters(
+            "forebay_connections_refused",
+            "Connections closed because a limit was reached",
+            refused,
+        );
+        let failed = now
+            .iter()
+            .map(|(labels, numbers)| (*labels, numbers.accept_errors_total));
+        samples.counters("forebay_accept_errors", "Accepts that failed", failed);
+    })
+}

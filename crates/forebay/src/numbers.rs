@@ -1,0 +1,212 @@
+//! The crates' plain numbers under the names operators see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use console::{Histogram, Samples, Source};
+use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
+
+/// Partitions listed one by one; beyond it a scrape would grow without bound.
+const LISTED_PARTITIONS_MAX: usize = 1000;
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// What the store counts.
+pub(crate) fn storage(store: LocalStore) -> Source {
+    Box::new(move |samples| {
+        let stats = store.stats();
+        for (name, help, value) in [
+            (
+                "forebay_storage_appended_bytes",
+                "Bytes of batches appended",
+                stats.appended_bytes,
+            ),
+            (
+                "forebay_journal_groups",
+                "Commit groups written",
+                stats.groups,
+            ),
+            (
+                "forebay_journal_written_bytes",
+                "Journal bytes written",
+                stats.journal_written_bytes,
+            ),
+            (
+                "forebay_segments_flushed_bytes",
+                "Bytes moved to segments",
+                stats.flushed_bytes,
+            ),
+            (
+                "forebay_segment_merges",
+                "Merges of small segments",
+                stats.merges,
+            ),
+        ] {
+            samples.counter(name, help, value);
+        }
+        let full = u64::from(store.is_full());
+        for (name, help, value) in [
+            (
+                "forebay_storage_unflushed_bytes",
+                "Batches in memory and journal only",
+                stats.unflushed_bytes,
+            ),
+            (
+                "forebay_storage_tail_bytes",
+                "Batches kept in memory for readers",
+                stats.tail_bytes,
+            ),
+            (
+                "forebay_storage_queued_bytes",
+                "Bytes waiting for the journal",
+                stats.queued_bytes,
+            ),
+            (
+                "forebay_journal_files",
+                "Journal files",
+                stats.journal_files,
+            ),
+            (
+                "forebay_segment_files",
+                "Segment files",
+                stats.segment_files,
+            ),
+            ("forebay_streams", "Streams in the store", stats.streams),
+            (
+                "forebay_disk_full",
+                "1 when publishes are refused for lack of space",
+                full,
+            ),
+        ] {
+            samples.gauge(name, help, value);
+        }
+        sync_times(samples, &stats);
+    })
+}
+
+fn sync_times(samples: &mut Samples<'_>, stats: &Stats) {
+    let bounds = SYNC_BUCKETS_MICROS
+        .iter()
+        .map(|micros| *micros as f64 / 1e6);
+    let bounds = bounds.chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(stats.sync_buckets).collect();
+    let histogram = Histogram {
+        sum: Duration::from_micros(stats.sync_micros).as_secs_f64(),
+        count: stats.sync_buckets.iter().sum(),
+        buckets: &buckets,
+    };
+    samples.histogram(
+        "forebay_journal_sync_seconds",
+        "Time to make a commit group durable",
+        histogram,
+    );
+}
+
+/// What the engine counts.
+pub(crate) fn engine(broker: engine::Broker) -> Source {
+    Box::new(move |samples| {
+        let metrics = broker.metrics();
+        for (name, help, counter) in [
+            (
+                "forebay_records_published",
+                "Records appended",
+                &metrics.records_published,
+            ),
+            (
+                "forebay_batches_published",
+                "Batches appended",
+                &metrics.batches_published,
+            ),
+            (
+                "forebay_published_bytes",
+                "Bytes appended",
+                &metrics.bytes_published,
+            ),
+            ("forebay_fetches", "Fetches answered", &metrics.fetches),
+            (
+                "forebay_fetched_bytes",
+                "Bytes handed to readers",
+                &metrics.bytes_fetched,
+            ),
+            (
+                "forebay_disk_reads",
+                "Reads that touched the disk",
+                &metrics.disk_reads,
+            ),
+        ] {
+            samples.counter(name, help, read(counter));
+        }
+        samples.gauge("forebay_topics", "Topics", broker.topics().len());
+        samples.gauge(
+            "forebay_groups",
+            "Consumer groups",
+            broker.group_names().len(),
+        );
+        partitions(samples, &broker);
+    })
+}
+
+/// Offsets of each partition, up to a limit, under the names dashboards know.
+fn partitions(samples: &mut Samples<'_>, broker: &engine::Broker) {
+    let topics = broker.topics();
+    let all = topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));
+    let listed: Vec<_> = all
+        .take(LISTED_PARTITIONS_MAX)
+        .map(|(topic, p)| {
+            (
+                Arc::clone(&topic.name),
+                p.index.to_string(),
+                p.start(),
+                p.high_watermark(),
+            )
+        })
+        .collect();
+    let labelled = |number: fn(&Listed) -> u64| {
+        listed.iter().map(move |one| {
+            (
+                [("topic", &*one.0), ("partition", one.1.as_str())],
+                number(one),
+            )
+        })
+    };
+    samples.gauges(
+        "kafka_topic_partition_current_offset",
+        "One past the last readable offset",
+        labelled(|one| one.3),
+    );
+    samples.gauges(
+        "kafka_topic_partition_oldest_offset",
+        "First readable offset",
+        labelled(|one| one.2),
+    );
+}
+
+/// Topic, partition, first readable offset, one past the last.
+type Listed = (Arc<str>, String, u64, u64);
+
+/// What the Kafka frontend counts.
+pub(crate) fn kafka(metrics: Arc<kafka::Metrics>) -> Source {
+    Box::new(move |samples| {
+        samples.counter(
+            "forebay_kafka_malformed",
+            "Requests that could not be read",
+            read(&metrics.malformed),
+        );
+        let counted: Vec<(String, u64)> = metrics
+            .requests()
+            .map(|(key, count)| (kafka::api_name(key), count))
+            .collect();
+        samples.counters(
+            "forebay_kafka_requests",
+            "Requests by API",
+            counted
+                .iter()
+                .map(|(api, count)| ([("api", api.as_str())], *count)),
+        );
+    })
+}

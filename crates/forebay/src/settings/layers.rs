@@ -1,0 +1,200 @@
+//! Where values come from: flags over environment over file over default, and nothing unknown in any of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::suggest::closest;
+use super::table::Key;
+use super::{KEYS, Settings};
+
+/// Environment variables that begin like this are ours.
+pub(super) const PREFIX: &str = "FOREBAY__";
+
+/// One value given on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct FlagValue {
+    /// The key it sets.
+    pub(crate) key: &'static str,
+    /// The flag as written, for messages.
+    pub(crate) flag: &'static str,
+    pub(crate) text: String,
+}
+
+/// Everything that may hold settings, besides the defaults.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// The settings file.
+    pub(crate) file: Option<PathBuf>,
+    /// The whole environment; what is not ours is ignored.
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) flags: Vec<FlagValue>,
+}
+
+/// The value of one key and where it came from.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    pub(crate) origin: String,
+}
+
+/// A value on its way through the layers.
+struct Written {
+    key: &'static Key,
+    text: String,
+    origin: String,
+}
+
+impl Sources {
+    /// Reads all layers and checks every value; the entries come in the table's order.
+    pub(crate) fn resolve(&self) -> anyhow::Result<(Settings, Vec<Entry>)> {
+        // Lowest first: a later value of the same key replaces an earlier one.
+        let mut written = Vec::new();
+        if let Some(path) = &self.file {
+            written.extend(read_file(path)?);
+        }
+        written.extend(read_environment(&self.environment)?);
+        written.extend(self.flags.iter().map(read_flag));
+
+        let mut entries = Vec::with_capacity(KEYS.len());
+        for key in KEYS {
+            entries.push(entry(key, &written)?);
+        }
+        let text_of = |name: &str| {
+            entries
+                .iter()
+                .find(|entry| entry.key == name)
+                .map_or("", |entry| &entry.value)
+        };
+        let settings = Settings::parse(text_of).map_err(anyhow::Error::msg)?;
+        settings.validate()?;
+        Ok((settings, entries))
+    }
+}
+
+fn entry(key: &'static Key, written: &[Written]) -> anyhow::Result<Entry> {
+    // Even a value that is overridden must be right: it would surprise on the day the override goes.
+    let mut last = (key.default.to_owned(), "default".to_owned());
+    for value in written.iter().filter(|value| value.key.name == key.name) {
+        let canonical = key.canonical(&value.text);
+        let canonical = canonical.map_err(|expected| {
+            anyhow::anyhow!(
+                "{} = \"{}\" ({}): {expected}",
+                key.name,
+                value.text,
+                value.origin
+            )
+        })?;
+        last = (canonical, value.origin.clone());
+    }
+    Ok(Entry {
+        key: key.name,
+        value: last.0,
+        origin: last.1,
+    })
+}
+
+fn read_flag(flag: &FlagValue) -> Written {
+    let key = KEYS
+        .iter()
+        .find(|key| key.name == flag.key)
+        .expect("flags name keys of the table, by test");
+    Written {
+        key,
+        text: flag.text.clone(),
+        origin: format!("flag {}", flag.flag),
+    }
+}
+
+fn read_environment(environment: &[(String, String)]) -> anyhow::Result<Vec<Written>> {
+    let ours = environment
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX));
+    ours.map(|(name, text)| {
+        let Some(key) = KEYS.iter().find(|key| key.variable() == *name) else {
+            let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+            bail!(unknown(
+                "environment variable",
+                name,
+                known.iter().map(String::as_str)
+            ));
+        };
+        Ok(Written {
+            key,
+            text: text.clone(),
+            origin: format!("env {name}"),
+        })
+    })
+    .collect()
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<Written>> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read settings file {shown}"))?;
+    let table: toml::Table = text
+        .parse()
+        .with_context(|| format!("settings file {shown} is not valid TOML"))?;
+    let mut leaves = Vec::new();
+    flatten("", &table, &mut leaves);
+    let found = leaves.into_iter().map(|(name, value)| {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            bail!(
+                "{} in {shown}",
+                unknown("setting", &name, KEYS.iter().map(|key| key.name))
+            );
+        };
+        let Some(text) = scalar(&value) else {
+            bail!(
+                "{name} in {shown}: expected a single value ({})",
+                key.kind()
+            );
+        };
+        Ok(Written {
+            key,
+            text,
+            origin: format!("file {shown}"),
+        })
+    });
+    found.collect()
+}
+
+/// All values of a table under their full names. An empty section is fine; a wrong one shows by its keys.
+fn flatten(prefix: &str, table: &toml::Table, leaves: &mut Vec<(String, toml::Value)>) {
+    for (name, value) in table {
+        let name = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match value {
+            toml::Value::Table(inner) if !inner.is_empty() => flatten(&name, inner, leaves),
+            toml::Value::Table(_)
+                if KEYS
+                    .iter()
+                    .any(|key| key.name.starts_with(&format!("{name}."))) => {}
+            _ => leaves.push((name, value.clone())),
+        }
+    }
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(word) => Some(word.to_string()),
+        toml::Value::Float(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => None,
+    }
+}
+
+fn unknown<'k>(what: &str, name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    match closest(name, known) {
+        Some(meant) => format!("unknown {what} `{name}`, did you mean `{meant}`?"),
+        None => format!("unknown {what} `{name}`, `forebay config show` lists all settings"),
+    }
+}

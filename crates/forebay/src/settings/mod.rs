@@ -1,0 +1,90 @@
+//! What an operator may decide: every key, its type, its default and its meaning, in one table.
+//!
+//! Parsing, `forebay config show` and `docs/reference/settings.md` all follow from the table. Settings are plain
+//! data; the components built from them are made in `boot`.
+
+mod layers;
+mod reference;
+mod suggest;
+mod table;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
+
+use std::path::PathBuf;
+
+pub(crate) use layers::{Entry, FlagValue, Sources};
+pub(crate) use reference::page as reference_page;
+pub(crate) use value::{
+    ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Span,
+};
+
+use table::settings;
+use value::Setting;
+
+settings! {
+    /// `dev`: loopback only, open to everyone who can reach it. `production`: authentication, TLS and an
+    /// encryption key source are required.
+    profile: Profile = "dev";
+
+    data: Data {
+        /// Folder of everything that must survive; one process at a time.
+        dir: PathBuf = "./forebay-data";
+    }
+
+    listeners: Listeners {
+        /// Address of the Kafka listener.
+        kafka: Listen = "127.0.0.1:9092";
+        /// Address of the AMQP 0-9-1 listener. Not available in this build: only `off` is accepted.
+        amqp: Listen = "off";
+        /// Address of the SQS listener. Not available in this build: only `off` is accepted.
+        sqs: Listen = "off";
+        /// Address of the HTTP listener: health and metrics.
+        http: Listen = "127.0.0.1:8080";
+    }
+
+    kafka: Kafka {
+        /// `host:port` that clients are told to connect to; empty means the address they connected to.
+        advertised_address: Option<HostPort> = "";
+        /// Create a topic when a client first names it.
+        auto_create_topics: bool = "true";
+        /// Partitions of a topic created without a number.
+        default_partitions: Count<1, 10_000> = "1";
+        /// Largest request accepted from a client.
+        max_request_bytes: ByteSize = "100MiB";
+        /// Largest record batch accepted, unless the topic says otherwise.
+        max_message_bytes: ByteSize = "1048588";
+        /// Connections open at once.
+        max_connections: Count<1, 1_000_000> = "20000";
+        /// Largest replication factor that is accepted and reported back, for clients that insist on one;
+        /// how often data is stored does not depend on it.
+        reported_replication_factor_max: Count<1, 3> = "1";
+        /// How long a new group waits for more members before its first assignment.
+        group_initial_rebalance_delay: Span = "3s";
+        /// Shortest session timeout a group's member may ask for.
+        group_min_session_timeout: Span = "6s";
+        /// How long the committed offsets of an empty group are kept.
+        offsets_retention: Span = "7d";
+        /// Cluster id told to clients; empty means one made at first start and kept with the data.
+        cluster_id: Option<ClusterId> = "";
+    }
+
+    storage: Storage {
+        /// Size of one journal file; files are made ahead and reused.
+        journal_file_bytes: ByteSize = "256MiB";
+        /// Records in memory that are in the journal but in no segment yet; reaching it flushes.
+        unflushed_bytes: ByteSize = "32MiB";
+        /// Longest time until what was acknowledged before it was on disk (topics with `durability=flush`) is synced.
+        flush_interval: Span = "100ms";
+        /// Free space below which publishes are refused; acks and deletes go on.
+        min_free_bytes: ByteSize = "512MiB";
+    }
+
+    log: Log {
+        /// What is logged, to stderr: `error`, `warn`, `info`, `debug`, `trace`, or per part: `info,kafka=debug`.
+        level: LogFilter = "info";
+        /// `text` for people, `json` for machines.
+        format: LogFormat = "text";
+    }
+}

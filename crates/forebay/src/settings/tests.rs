@@ -1,0 +1,247 @@
+//! Precedence, refusals with suggestions, spelling of values, and the freshness of the reference page.
+
+use std::io::Write;
+
+use super::{
+    ByteSize, Count, FlagValue, HostPort, KEYS, Listen, LogFilter, Setting, Sources, Span,
+    reference_page,
+};
+
+fn sources(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> (Sources, tempfile::NamedTempFile) {
+    let mut kept = tempfile::NamedTempFile::new().unwrap();
+    kept.write_all(file.as_bytes()).unwrap();
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let flag = |(key, text): &(&'static str, &str)| FlagValue {
+        key,
+        flag: "--flag",
+        text: (*text).to_owned(),
+    };
+    let sources = Sources {
+        file: Some(kept.path().to_owned()),
+        environment: environment.iter().map(own).collect(),
+        flags: flags.iter().map(flag).collect(),
+    };
+    (sources, kept)
+}
+
+#[track_caller]
+fn refused(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)], why: &str) {
+    let (sources, _kept) = sources(file, environment, flags);
+    let error = format!("{:#}", sources.resolve().unwrap_err());
+    assert!(error.contains(why), "{error}");
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_default() {
+    let file = "[kafka]\ndefault_partitions = 2\nmax_connections = 20\n[storage]\nflush_interval = \"2s\"\n[log]\n";
+    let environment = [
+        ("FOREBAY__KAFKA__MAX_CONNECTIONS", "30"),
+        ("FOREBAY__LISTENERS__KAFKA", "off"),
+        ("PATH", "x"),
+    ];
+    let (sources, kept) = sources(file, &environment, &[("listeners.kafka", "127.0.0.1:1")]);
+    let (settings, entries) = sources.resolve().unwrap();
+    assert_eq!(settings.kafka.default_partitions, Count(2));
+    assert_eq!(settings.kafka.max_connections, Count(30));
+    assert_eq!(
+        settings.listeners.kafka,
+        Listen::At("127.0.0.1:1".parse().unwrap())
+    );
+    let origin = |key: &str| {
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .unwrap()
+            .origin
+            .clone()
+    };
+    assert_eq!(origin("listeners.kafka"), "flag --flag");
+    assert_eq!(
+        origin("kafka.max_connections"),
+        "env FOREBAY__KAFKA__MAX_CONNECTIONS"
+    );
+    assert_eq!(
+        origin("storage.flush_interval"),
+        format!("file {}", kept.path().display())
+    );
+    assert_eq!(origin("log.level"), "default");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_a_suggestion() {
+    refused(
+        "[kafka]\ndefault_partition = 1\n",
+        &[],
+        &[],
+        "did you mean `kafka.default_partitions`?",
+    );
+    refused(
+        "[kafka.deep]\nkey = 1\n",
+        &[],
+        &[],
+        "unknown setting `kafka.deep.key`",
+    );
+    refused("[kafak]\n", &[], &[], "unknown setting `kafak`");
+    refused(
+        "",
+        &[("FOREBAY__KAFKA__AUTO_CREATE_TOPIC", "true")],
+        &[],
+        "did you mean `FOREBAY__KAFKA__AUTO_CREATE_TOPICS`?",
+    );
+    refused(
+        "",
+        &[("FOREBAY__XYZ", "1")],
+        &[],
+        "`forebay config show` lists all settings",
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_origin() {
+    refused(
+        "[kafka]\ndefault_partitions = 0\n",
+        &[],
+        &[],
+        "expected a whole number from 1 to 10000",
+    );
+    refused(
+        "[kafka]\ndefault_partitions = [1]\n",
+        &[],
+        &[],
+        "expected a single value",
+    );
+    refused("[kafka\n", &[], &[], "is not valid TOML");
+    let environment = [("FOREBAY__STORAGE__FLUSH_INTERVAL", "1")];
+    refused(
+        "",
+        &environment,
+        &[],
+        "storage.flush_interval = \"1\" (env FOREBAY__STORAGE__FLUSH_INTERVAL): expected a duration",
+    );
+    // Overridden, and still wrong.
+    refused(
+        "[listeners]\nhttp = \"x\"\n",
+        &[],
+        &[("listeners.http", "off")],
+        "expected `address:port`",
+    );
+}
+
+#[test]
+fn what_this_build_cannot_do_is_refused() {
+    refused(
+        "",
+        &[],
+        &[("listeners.amqp", "127.0.0.1:5672")],
+        "AMQP is not available in this build",
+    );
+    refused(
+        "",
+        &[],
+        &[("listeners.sqs", "127.0.0.1:9324")],
+        "SQS is not available in this build",
+    );
+    refused(
+        "",
+        &[],
+        &[("profile", "production")],
+        "requires authentication, TLS and an encryption key source",
+    );
+    refused(
+        "",
+        &[],
+        &[("listeners.kafka", "0.0.0.0:9092")],
+        "listens on loopback only: listeners.kafka",
+    );
+    refused(
+        "[kafka]\nmax_message_bytes = \"200MiB\"\n",
+        &[],
+        &[],
+        "must not exceed kafka.max_request_bytes",
+    );
+    refused(
+        "[kafka]\ngroup_min_session_timeout = \"31m\"\n",
+        &[],
+        &[],
+        "kafka.group_min_session_timeout must be at most 30m",
+    );
+    refused(
+        "[storage]\njournal_file_bytes = 1000\n",
+        &[],
+        &[],
+        "storage.journal_file_bytes",
+    );
+}
+
+#[test]
+fn defaults_are_valid_and_canonical() {
+    Sources::default().resolve().unwrap();
+    for key in KEYS {
+        assert_eq!(
+            key.canonical(key.default).as_deref(),
+            Ok(key.default),
+            "{}",
+            key.name
+        );
+    }
+}
+
+/// Parses `text` and expects it to be shown as `shown`, or refused when that is `None`.
+#[track_caller]
+fn spelling<T: Setting>(text: &str, shown: Option<&str>) {
+    assert_eq!(
+        T::parse(text).ok().map(|value| value.show()).as_deref(),
+        shown,
+        "{text}"
+    );
+}
+
+#[test]
+fn values_are_spelled_in_one_way() {
+    spelling::<ByteSize>("1024", Some("1KiB"));
+    spelling::<ByteSize>("64 MiB", Some("64MiB"));
+    spelling::<ByteSize>("1025", Some("1025"));
+    spelling::<ByteSize>("0", Some("0"));
+    spelling::<ByteSize>("99999999999TiB", None);
+    spelling::<ByteSize>("-1", None);
+    spelling::<ByteSize>("1MB", None);
+    spelling::<Span>("1500ms", Some("1500ms"));
+    spelling::<Span>("60s", Some("1m"));
+    spelling::<Span>("168h", Some("7d"));
+    spelling::<Span>("0s", Some("0ms"));
+    spelling::<Span>("5", None);
+    spelling::<Span>("99999999999999999999d", None);
+    spelling::<Listen>("localhost:80", Some("127.0.0.1:80"));
+    spelling::<Listen>("[::1]:80", Some("[::1]:80"));
+    spelling::<Listen>("80", None);
+    spelling::<HostPort>("a.example:1", Some("a.example:1"));
+    spelling::<HostPort>("[::1]:1", Some("[::1]:1"));
+    spelling::<HostPort>("::1:1", None);
+    spelling::<HostPort>("a:0", None);
+    spelling::<HostPort>("a b:1", None);
+    spelling::<LogFilter>("info,kafka=debug", Some("info,kafka=debug"));
+    spelling::<LogFilter>("inof", None);
+    spelling::<bool>("yes", None);
+}
+
+#[test]
+fn the_reference_page_is_fresh() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/settings.md"
+    );
+    let fresh = reference_page();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+        std::fs::write(path, &fresh).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        committed, fresh,
+        "run the tests with UPDATE=1 to rewrite docs/reference/settings.md"
+    );
+}

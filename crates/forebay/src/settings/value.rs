@@ -1,0 +1,366 @@
+//! The types a setting may have: how each is written, read and shown.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// A type a setting may have.
+pub(crate) trait Setting: Sized {
+    /// What may be written, with its unit.
+    fn kind() -> String;
+    /// Reads what an operator wrote; the error says what was expected.
+    fn parse(text: &str) -> Result<Self, String>;
+    /// The canonical spelling; parses back to the same value.
+    fn show(&self) -> String;
+}
+
+/// Empty means not set.
+impl<T: Setting> Setting for Option<T> {
+    fn kind() -> String {
+        format!("{}, or empty", T::kind())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            T::parse(text).map(Some)
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(Setting::show).unwrap_or_default()
+    }
+}
+
+impl Setting for bool {
+    fn kind() -> String {
+        "`true` or `false`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "expected `true` or `false`".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for PathBuf {
+    fn kind() -> String {
+        "path".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Err("expected a path".to_owned())
+        } else {
+            Ok(Self::from(text))
+        }
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+/// A whole number within bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count<const MIN: u32, const MAX: u32>(pub(crate) u32);
+
+impl<const MIN: u32, const MAX: u32> Setting for Count<MIN, MAX> {
+    fn kind() -> String {
+        format!("number, {MIN} to {MAX}")
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(format!("expected a whole number from {MIN} to {MAX}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A number of bytes, written plain or with a binary unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+const BYTE_UNITS: [(&str, u64); 4] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+
+impl Setting for ByteSize {
+    fn kind() -> String {
+        "bytes, as `64MiB`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let unit = BYTE_UNITS
+            .iter()
+            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+        let (number, factor) = unit.unwrap_or((text, 1));
+        let number = number.trim().parse::<u64>().ok();
+        number
+            .and_then(|number| number.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(|| {
+                "expected a number of bytes, plain or in KiB, MiB, GiB or TiB".to_owned()
+            })
+    }
+
+    fn show(&self) -> String {
+        let exact = BYTE_UNITS
+            .iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        exact.map_or_else(
+            || self.0.to_string(),
+            |(unit, factor)| format!("{}{unit}", self.0 / factor),
+        )
+    }
+}
+
+/// A length of time, written with its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// Longest first, and `ms` before `s`, so that the suffixes are tried in the right order.
+const TIME_UNITS_MS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("ms", 1),
+    ("s", 1000),
+];
+
+impl Setting for Span {
+    fn kind() -> String {
+        "duration, as `500ms`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let unit = TIME_UNITS_MS
+            .iter()
+            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+        unit.and_then(|(number, factor)| number.trim().parse::<u64>().ok()?.checked_mul(factor))
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| "expected a duration in ms, s, m, h or d".to_owned())
+    }
+
+    fn show(&self) -> String {
+        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let exact = TIME_UNITS_MS
+            .iter()
+            .filter(|(_, factor)| ms >= *factor && ms.is_multiple_of(*factor));
+        let largest = exact.max_by_key(|(_, factor)| *factor);
+        largest.map_or_else(
+            || format!("{ms}ms"),
+            |(unit, factor)| format!("{}{unit}", ms / factor),
+        )
+    }
+}
+
+/// Where to listen, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl Setting for Listen {
+    fn kind() -> String {
+        "`address:port`, or `off`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let local = text
+            .strip_prefix("localhost:")
+            .and_then(|port| port.parse().ok());
+        let address = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let expected = || "expected `address:port` as in `127.0.0.1:9092`, or `off`".to_owned();
+        address
+            .or_else(|| text.parse().ok())
+            .map(Self::At)
+            .ok_or_else(expected)
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::At(address) => address.to_string(),
+        }
+    }
+}
+
+/// An address as clients resolve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    /// Name or address, without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Setting for HostPort {
+    fn kind() -> String {
+        "`host:port`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "expected `host:port` as in `broker.example:9092`".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(expected)?;
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            Some(ipv6) if ipv6.parse::<std::net::Ipv6Addr>().is_ok() => ipv6,
+            None if is_host_name(host) => host,
+            _ => return Err(expected()),
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    fn show(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn is_host_name(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (1..=255).contains(&host.len()) && host.chars().all(plain)
+}
+
+/// A name for the whole cluster, shown to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterId(pub(crate) String);
+
+impl Setting for ClusterId {
+    fn kind() -> String {
+        "1 to 64 of `A-Z a-z 0-9 _ -`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if (1..=64).contains(&text.len()) && text.chars().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected 1 to 64 letters, digits, `_` or `-`".to_owned())
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogFilter(pub(crate) String);
+
+impl Setting for LogFilter {
+    fn kind() -> String {
+        "log level, or levels per part".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected =
+            || "expected a level, or levels per part as in `info,kafka=debug`".to_owned();
+        // A bare word that is no level would be taken for a part's name and switch everything else off.
+        let level =
+            |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
+        let words: Vec<&str> = text.split(',').collect();
+        if !words.iter().all(|word| word.contains('=') || level(word)) {
+            return Err(expected());
+        }
+        EnvFilter::try_new(text).map_err(|_| expected())?;
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// Declares an enum of words.
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $name:ident { $( $(#[doc = $help:literal])+ $variant:ident = $word:literal, )+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name { $( $(#[doc = $help])+ $variant, )+ }
+
+        impl $name {
+            /// The word an operator writes.
+            pub(crate) fn word(self) -> &'static str {
+                match self { $( Self::$variant => $word, )+ }
+            }
+        }
+
+        impl Setting for $name {
+            fn kind() -> String {
+                [$( concat!("`", $word, "`") ),+].join(" or ")
+            }
+
+            fn parse(text: &str) -> Result<Self, String> {
+                match text {
+                    $( $word => Ok(Self::$variant), )+
+                    _ => Err(format!("expected {}", Self::kind())),
+                }
+            }
+
+            fn show(&self) -> String {
+                self.word().to_owned()
+            }
+        }
+    };
+}
+
+words! {
+    /// How strict the broker is about who may connect.
+    Profile {
+        /// Loopback only, open.
+        Dev = "dev",
+        /// Authentication, TLS and a key source required.
+        Production = "production",
+    }
+}
+
+words! {
+    /// The form of a log line.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,13 @@
+//! The real binary as a process: what operators, supervisors and scripts see.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a harness fails by panicking, as a test does"
+)]
+
+mod broker;
+mod client;
+mod config;
+mod crash;
+mod footprint;
+mod serve;

@@ -1,0 +1,153 @@
+//! Start, health, the data folder's lock, and the end.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+
+use rustix::process::Signal;
+
+use crate::broker::{Broker, Options, command};
+
+#[test]
+fn a_ready_broker_is_healthy_and_counts() {
+    let broker = Broker::start();
+    assert_ne!(broker.http().port(), 0);
+    assert_eq!(broker.get("/livez"), (200, "ok".to_owned()));
+    assert_eq!(
+        broker.get("/readyz"),
+        (200, r#"{"ready":true,"reasons":[]}"#.to_owned())
+    );
+    let (status, metrics) = broker.get("/metrics");
+    assert_eq!(status, 200);
+    for start in [
+        "process_cpu_seconds_total ",
+        "process_start_time_seconds ",
+        "forebay_build_info{version=",
+        "forebay_connections_accepted_total{listener=\"http\"} 3",
+    ] {
+        assert!(
+            metrics.lines().any(|line| line.starts_with(start)),
+            "no {start} in {metrics}"
+        );
+    }
+    broker.await_metric("forebay_connections_open{listener=\"http\"} 1");
+    assert_eq!(broker.get("/nowhere").0, 404);
+    assert!(broker.log().contains("dev profile"), "{}", broker.log());
+}
+
+#[test]
+fn an_idle_broker_is_small() {
+    let broker = Broker::start();
+    // Generous: debug builds are larger than what users run.
+    assert!(
+        broker.resident_bytes() < 64 << 20,
+        "{} bytes",
+        broker.resident_bytes()
+    );
+    assert!(broker.cpu_seconds() < 5.0, "{} s", broker.cpu_seconds());
+}
+
+#[test]
+fn serve_is_the_default_command_and_listeners_can_be_off() {
+    let broker = Options::default()
+        .env("FOREBAY__LISTENERS__KAFKA", "off")
+        .arg("--http")
+        .arg("off")
+        .start();
+    assert_eq!(broker.address("http"), None);
+    assert_eq!(broker.address("kafka"), None);
+
+    let dir = tempfile::tempdir().unwrap();
+    let refused = command()
+        .args(["--http", "off", "--kafka", "nonsense", "--data"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("listeners.kafka = \"nonsense\" (flag --kafka)")
+    );
+}
+
+#[test]
+fn a_data_folder_has_one_process() {
+    let broker = Broker::start();
+    let second = command()
+        .args(["--kafka", "off", "--http", "127.0.0.1:0", "--data"])
+        .arg(broker.data())
+        .output();
+    let second = second.unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(second.stdout.is_empty());
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        message.contains("is in use by another forebay, process "),
+        "{message}"
+    );
+    assert_eq!(broker.get("/livez").0, 200);
+}
+
+#[test]
+fn a_killed_broker_starts_again_on_its_data() {
+    let broker = Broker::start();
+    let data = broker.data();
+    let broker = broker.restart();
+    assert_eq!(broker.data(), data);
+    assert_eq!(broker.get("/readyz").0, 200);
+}
+
+#[test]
+fn both_signals_end_it_in_peace() {
+    let mut terminated = Broker::start();
+    assert_eq!(terminated.terminate().code(), Some(0));
+    let mut interrupted = Broker::start();
+    interrupted.signal(Signal::INT);
+    assert_eq!(interrupted.wait().code(), Some(0));
+    assert!(
+        interrupted.log().contains("stopped"),
+        "{}",
+        interrupted.log()
+    );
+}
+
+#[test]
+fn an_open_connection_delays_the_end_and_a_second_signal_does_not_wait() {
+    let mut broker = Broker::start();
+    // A request that never ends keeps the drain busy.
+    let mut stuck = TcpStream::connect(broker.http()).unwrap();
+    stuck.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    broker.await_metric("forebay_connections_open{listener=\"http\"} 2");
+    broker.signal(Signal::TERM);
+    broker.await_log("draining");
+    broker.signal(Signal::TERM);
+    let status = broker.wait();
+    assert_eq!((status.code(), status.signal()), (Some(143), None));
+}
+
+#[test]
+fn a_stuck_client_cannot_prevent_the_end() {
+    let mut broker = Broker::start();
+    let mut stuck = TcpStream::connect(broker.http()).unwrap();
+    stuck.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    broker.await_metric("forebay_connections_open{listener=\"http\"} 2");
+    assert_eq!(broker.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let broker = Broker::start();
+    let dir = tempfile::tempdir().unwrap();
+    let http = broker.http().to_string();
+    let second = command()
+        .args(["--kafka", "off", "--http", &http, "--data"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        message.contains(&format!("cannot listen on {http} for http")),
+        "{message}"
+    );
+}
