@@ -1,0 +1,33 @@
+//! Load generator behind `forebay bench`.
+//!
+//! One module per protocol makes the load; the others measure: time, CPU and memory of the broker, and what the
+//! same disk gives to plain sequential writes.
+//!
+//! The loop is closed: a connection keeps a fixed number of requests in flight and sends the next one when an answer
+//! arrives. Latencies are therefore those of a broker at its own pace. They do not tell how long requests that keep
+//! arriving would queue in front of a broker that has fallen behind: nothing is sent while it stalls, so a stall
+//! is seen by the requests in flight and by no others.
+
+mod disk;
+mod histogram;
+mod kafka;
+mod report;
+mod spawned;
+mod stopwatch;
+mod usage;
+
+pub use kafka::Options as KafkaOptions;
+
+/// What to put under load.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Produce and fetch over the Kafka protocol, on one machine, as fast as the broker answers.
+    Kafka(KafkaOptions),
+}
+
+/// Runs the load and prints what was measured.
+pub fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Kafka(options) => kafka::run(options),
+    }
+}

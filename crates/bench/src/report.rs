@@ -1,0 +1,269 @@
+//! What is printed: one row per measurement. The only place that writes to stdout.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::histogram::Histogram;
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people; a row appears when it is measured.
+    Table,
+    /// For programs; everything at the end.
+    Json,
+}
+
+/// One measurement. MB are 10^6 bytes of the records' values.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    /// `produce` or `consume`.
+    pub(crate) mode: &'static str,
+    pub(crate) record_bytes: usize,
+    pub(crate) batch_records: usize,
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) partitions: u16,
+    pub(crate) acks: i16,
+    /// What the topic was asked for; `default`: nothing.
+    pub(crate) durability: &'static str,
+    #[serde(flatten)]
+    pub(crate) volume: Volume,
+    /// From request to answer; absent where there are no answers.
+    pub(crate) latency_ms: Option<Latency>,
+    /// Absent where the broker does not tell.
+    pub(crate) broker: Option<Cost>,
+    pub(crate) client: Cost,
+    /// Absent where there is no disk to compare with.
+    pub(crate) disk: Option<DiskRatio>,
+}
+
+/// How much, in which time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Volume {
+    pub(crate) records: u64,
+    pub(crate) mb: f64,
+    pub(crate) seconds: f64,
+    pub(crate) mb_per_second: f64,
+    pub(crate) records_per_second: f64,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+}
+
+/// What a process spent on the row.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) cpu_us_per_record: f64,
+    pub(crate) cpu_ms_per_mb: f64,
+    pub(crate) resident_mib: f64,
+}
+
+/// The same disk under plain sequential writes, measured right before and right after the row. Far apart, the two
+/// say that somebody else uses the machine, and that the ratio is worth nothing.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct DiskRatio {
+    pub(crate) mb_per_second_before: f64,
+    pub(crate) mb_per_second_after: f64,
+    /// The row's MB/s divided by their mean.
+    pub(crate) ratio: f64,
+}
+
+impl DiskRatio {
+    /// `volume` against the disk's own bytes per second before and after it.
+    pub(crate) fn new(volume: &Volume, before: f64, after: f64) -> Self {
+        Self {
+            mb_per_second_before: before / 1e6,
+            mb_per_second_after: after / 1e6,
+            ratio: volume.mb_per_second * 2e6 / (before + after),
+        }
+    }
+}
+
+impl Volume {
+    /// `records` of `record_bytes` each in `elapsed`.
+    pub(crate) fn new(records: u64, record_bytes: usize, elapsed: Duration) -> Self {
+        let seconds = elapsed.as_secs_f64();
+        let mb = records as f64 * record_bytes as f64 / 1e6;
+        Self {
+            records,
+            mb,
+            seconds,
+            mb_per_second: mb / seconds,
+            records_per_second: records as f64 / seconds,
+        }
+    }
+}
+
+impl Latency {
+    /// `None` when nothing was counted.
+    pub(crate) fn of(histogram: &Histogram) -> Option<Self> {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        (!histogram.is_empty()).then(|| Self {
+            p50: ms(histogram.percentile(500)),
+            p99: ms(histogram.percentile(990)),
+            p999: ms(histogram.percentile(999)),
+            max: ms(histogram.max()),
+        })
+    }
+}
+
+impl Cost {
+    /// `cpu_seconds` for `volume`, at the end of which `resident_bytes` were in use.
+    pub(crate) fn new(cpu_seconds: f64, resident_bytes: u64, volume: &Volume) -> Self {
+        Self {
+            cpu_seconds,
+            cpu_us_per_record: cpu_seconds * 1e6 / volume.records as f64,
+            cpu_ms_per_mb: cpu_seconds * 1e3 / volume.mb,
+            resident_mib: resident_bytes as f64 / f64::from(1 << 20),
+        }
+    }
+}
+
+/// Prints rows in the form asked for.
+#[derive(Debug)]
+pub(crate) struct Report {
+    output: Output,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// Starts it; a table shows its head at once.
+    pub(crate) fn start(output: Output) -> io::Result<Self> {
+        if output == Output::Table {
+            say(HEAD)?;
+        }
+        Ok(Self {
+            output,
+            rows: Vec::new(),
+        })
+    }
+
+    /// One more row.
+    pub(crate) fn add(&mut self, row: Row) -> io::Result<()> {
+        if self.output == Output::Table {
+            say(&line(&row))?;
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Ends it.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self.output {
+            Output::Table => say(LEGEND),
+            Output::Json => say(&serde_json::to_string_pretty(&self.rows)?),
+        }
+    }
+}
+
+const HEAD: &str = "mode    record B  batch conns infl |    MB/s     msgs/s |   p50 ms   p99 ms  p999 ms \
+    | broker µs/msg  ms/MB RSS MiB | client µs/msg | disk MB/s before, after ratio";
+const LEGEND: &str = "MB: 10^6 bytes of record values. Latency: closed loop, request to answer. \
+    µs/msg, ms/MB: CPU time. disk: 1 MiB writes, each fdatasync'ed, right before and after the row; far apart means a busy machine.";
+
+fn line(row: &Row) -> String {
+    let what = format!(
+        "{:7} {:8} {:6} {:5} {:4}",
+        row.mode, row.record_bytes, row.batch_records, row.connections, row.in_flight
+    );
+    let speed = format!(
+        "{:7.1} {:10.0}",
+        row.volume.mb_per_second, row.volume.records_per_second
+    );
+    let latency = row.latency_ms.map_or_else(
+        || format!("{:>8} {:>8} {:>8}", "-", "-", "-"),
+        |l| format!("{:8.3} {:8.3} {:8.3}", l.p50, l.p99, l.p999),
+    );
+    let broker = row.broker.map_or_else(
+        || format!("{:>13} {:>6} {:>7}", "-", "-", "-"),
+        |cost| {
+            format!(
+                "{:13.3} {:6.3} {:7.1}",
+                cost.cpu_us_per_record, cost.cpu_ms_per_mb, cost.resident_mib
+            )
+        },
+    );
+    let client = row.client.cpu_us_per_record;
+    let disk = row.disk.map_or_else(
+        || format!("{:>16} {:>6} {:>5}", "-", "-", "-"),
+        |disk| {
+            format!(
+                "{:16.1} {:6.1} {:5.2}",
+                disk.mb_per_second_before, disk.mb_per_second_after, disk.ratio
+            )
+        },
+    );
+    format!("{what} | {speed} | {latency} | {broker} | {client:13.3} | {disk}")
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        let volume = Volume::new(1_000_000, 1000, Duration::from_secs(10));
+        Row {
+            mode: "produce",
+            record_bytes: 1000,
+            batch_records: 1,
+            connections: 64,
+            in_flight: 1,
+            partitions: 8,
+            acks: -1,
+            durability: "sync",
+            volume,
+            latency_ms: None,
+            broker: Some(Cost::new(5.0, 50 << 20, &volume)),
+            client: Cost::new(2.0, 1 << 20, &volume),
+            disk: None,
+        }
+    }
+
+    #[test]
+    fn figures_are_per_record_and_per_mb() {
+        let row = row();
+        let broker = row.broker.unwrap();
+        let figures = [
+            (row.volume.mb_per_second, 100.0),
+            (row.volume.records_per_second, 100_000.0),
+            (broker.cpu_us_per_record, 5.0),
+            (broker.cpu_ms_per_mb, 5.0),
+            (broker.resident_mib, 50.0),
+        ];
+        for (found, expected) in figures {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_disk_is_the_mean_of_before_and_after() {
+        let disk = DiskRatio::new(&row().volume, 150e6, 250e6);
+        assert!((disk.ratio - 0.5).abs() < 1e-9, "{}", disk.ratio);
+    }
+
+    #[test]
+    fn columns_stand_below_their_head() {
+        let bars = |text: &str| -> Vec<usize> {
+            let chars = text.chars().enumerate();
+            chars.filter(|(_, c)| *c == '|').map(|(at, _)| at).collect()
+        };
+        assert_eq!(bars(HEAD), bars(&line(&row())));
+    }
+}

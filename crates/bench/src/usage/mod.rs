@@ -1,0 +1,46 @@
+//! What processes cost: CPU time and memory, from `/proc` for processes on this machine, from `/metrics` for a
+//! broker that somebody else runs.
+
+mod metrics;
+mod process;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use rustix::process::Pid;
+
+/// Where to read a broker's numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// Its process is our child.
+    Process(Pid),
+    /// Its HTTP listener.
+    Metrics(SocketAddr),
+    /// It does not tell.
+    Unknown,
+}
+
+/// Numbers of one process at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// User and system CPU time since its start.
+    pub(crate) cpu_seconds: f64,
+    /// Memory in RAM.
+    pub(crate) resident_bytes: u64,
+}
+
+impl Source {
+    /// The numbers now, if the broker tells them at all.
+    pub(crate) fn read(self) -> Result<Option<Usage>> {
+        match self {
+            Self::Process(pid) => process::read(&pid.as_raw_nonzero().to_string()).map(Some),
+            Self::Metrics(address) => metrics::read(address).map(Some),
+            Self::Unknown => Ok(None),
+        }
+    }
+}
+
+/// Our own numbers.
+pub(crate) fn own() -> Result<Usage> {
+    process::read("self")
+}
