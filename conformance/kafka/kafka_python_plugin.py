@@ -1,0 +1,56 @@
+"""A pytest plugin that points kafka-python's integration suite at a broker that already runs."""
+
+import os
+import sys
+import types
+
+import pytest
+
+
+def provide_test_package():
+    """The suite imports its helpers from `test`, which the distribution leaves without an `__init__`.
+
+    Without this, Python's own `test` package would be found instead. `test.service` starts brokers as child
+    processes; the distribution leaves it out, and with a running broker nothing of it is called.
+    """
+    package = types.ModuleType("test")
+    package.__path__ = [os.path.join(os.environ["PROJECT_ROOT"], "test")]
+    service = types.ModuleType("test.service")
+    service.ExternalService = ExternalService
+    service.SpawnedService = SpawnedService
+    sys.modules["test"] = package
+    sys.modules["test.service"] = service
+
+
+class ExternalService:
+    """A broker that somebody else starts and stops."""
+
+    def __init__(self, host, port):
+        self.host = host
+        self.port = port
+
+    def dump_logs(self):
+        """The broker's log is shown by the runner."""
+
+
+class SpawnedService:
+    """A broker with other settings than ours, which the suite would start from a Kafka distribution."""
+
+    def __init__(self, *_, **__):
+        pytest.skip("needs a Kafka distribution")
+
+
+provide_test_package()
+
+
+def pytest_runtest_logreport(report):
+    """One line per case, as `cases.py` writes them."""
+    name = report.nodeid.split("/")[-1]
+    if report.failed:
+        reason = str(report.longrepr.reprcrash.message if hasattr(report.longrepr, "reprcrash") else report.longrepr)
+        print(f"\nnot ok {name}: {' '.join(reason.split())[:300]}", flush=True)
+    elif report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        print(f"\nskip {name}: {reason}", flush=True)
+    elif report.when == "call":
+        print(f"\nok {name}", flush=True)
