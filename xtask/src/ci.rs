@@ -15,6 +15,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))?;
+    shell::run(
+        cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
     // Reference pages are written from code; these tests fail when a page is stale.
     shell::run(&mut cargo(&[
         "test",
@@ -38,8 +41,5 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "it",
         "--",
         "an_ack_before_sync_is_found",
-    ]))?;
-    shell::run(
-        cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    ]))
 }
