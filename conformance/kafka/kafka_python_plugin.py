@@ -5,6 +5,7 @@ import sys
 import types
 
 import pytest
+from kafka import KafkaConsumer
 
 
 def provide_test_package():
@@ -40,7 +41,17 @@ class SpawnedService:
         pytest.skip("needs a Kafka distribution")
 
 
+def ask_for_metadata_often():
+    """A consumer that subscribes while its first metadata request is under way forgets to ask for its topics.
+
+    The client then sleeps until its metadata is too old, five minutes by default: longer than a case waits. No answer
+    of a broker can prevent it, as none is asked for, so the client's own setting is made shorter.
+    """
+    KafkaConsumer.DEFAULT_CONFIG["metadata_max_age_ms"] = 2_000
+
+
 provide_test_package()
+ask_for_metadata_often()
 
 
 def pytest_runtest_logreport(report):
