@@ -223,12 +223,17 @@ impl Shard {
 
     async fn stop(mut self, mut progress: watch::Receiver<Progress>, done: oneshot::Sender<()>) {
         self.snapshot_all();
-        while !self.pending.is_empty() {
+        loop {
+            // Before the wait: what was asked together with the stop may rest on nothing new, and then no more
+            // progress comes.
+            let reached = *progress.borrow_and_update();
+            self.release(reached);
+            if self.pending.is_empty() {
+                break;
+            }
             if progress.changed().await.is_err() {
                 return self.fail();
             }
-            let reached = *progress.borrow_and_update();
-            self.release(reached);
         }
         let _ = done.send(());
     }

@@ -21,6 +21,15 @@ fn at(topic: &Topic) -> NamedPartition {
 }
 
 pub(crate) async fn commit(stage: &Stage, topic: &Topic, offset: i64) -> engine::Result<Reply> {
+    commit_as(stage, "readers", topic, offset).await
+}
+
+async fn commit_as(
+    stage: &Stage,
+    group: &str,
+    topic: &Topic,
+    offset: i64,
+) -> engine::Result<Reply> {
     let command = Command::CommitOffsets(CommitOffsets {
         member: MemberRef {
             member_id: String::new(),
@@ -36,10 +45,8 @@ pub(crate) async fn commit(stage: &Stage, topic: &Topic, offset: i64) -> engine:
             metadata: "note".into(),
         }],
     });
-    let group = stage
-        .broker
-        .group_command(anyone(), "readers", command, true);
-    group.await
+    let done = stage.broker.group_command(anyone(), group, command, true);
+    done.await
 }
 
 pub(crate) async fn committed(stage: &Stage, topic: &Topic) -> Option<i64> {
@@ -153,5 +160,20 @@ async fn a_group_nobody_needs_disappears() {
         commit(&stage, &topic, 1).await.unwrap();
         let stage = stage.again(end).await;
         assert_eq!(committed(&stage, &topic).await, Some(1), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_answers_questions_that_rest_on_nothing_new() {
+    // Names whose last bits differ live on different shards.
+    for name in ["a", "b"] {
+        let stage = Stage::new().await;
+        let topic = stage.make("orders", &[]).await.unwrap();
+        commit_as(&stage, name, &topic, 7).await.unwrap();
+        // On one thread both are in the mailbox before the owner looks into it.
+        let look = stage.broker.inspect_group(anyone(), name, |_| ());
+        let both = async { tokio::join!(look, stage.broker.stop()) };
+        let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+        assert!(ended.is_ok(), "the log will not move on for what is asked");
     }
 }
