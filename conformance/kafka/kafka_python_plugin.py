@@ -47,7 +47,7 @@ def ask_for_metadata_often():
     The client then sleeps until its metadata is too old, five minutes by default: longer than a case waits. No answer
     of a broker can prevent it, as none is asked for, so the client's own setting is made shorter.
     """
-    KafkaConsumer.DEFAULT_CONFIG["metadata_max_age_ms"] = 2_000
+    KafkaConsumer.DEFAULT_CONFIG["metadata_max_age_ms"] = 500
 
 
 provide_test_package()

@@ -219,6 +219,7 @@ impl Broker {
 
     /// The part of it that is heap and stacks, not the binary.
     #[track_caller]
+    #[allow(dead_code, reason = "asked by `benches/footprint.rs`")]
     pub(crate) fn anonymous_bytes(&self) -> u64 {
         self.memory("RssAnon:")
     }

@@ -9,5 +9,4 @@ mod broker;
 mod client;
 mod config;
 mod crash;
-mod footprint;
 mod serve;

@@ -1,6 +1,12 @@
 //! Measures memory and start times of the release binary: the numbers of `docs/reference/footprint.md`.
 //!
-//! `cargo test --release -p forebay --test it footprint -- --ignored --nocapture --test-threads 1`
+//! `cargo bench -p forebay --bench footprint`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a harness fails by panicking, and its output is its result"
+)]
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
@@ -16,8 +22,15 @@ use kafka::wire::{
 };
 use storage::batch::BatchBuilder;
 
-use crate::broker::Broker;
-use crate::client::{Client, answer, request};
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../tests/it/broker.rs"]
+mod broker;
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../tests/it/client.rs"]
+mod client;
+
+use broker::Broker;
+use client::{Client, answer, request};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -116,8 +129,6 @@ async fn fill(at: SocketAddr, topic: &str, bytes: u64) {
     }
 }
 
-#[test]
-#[ignore = "measures for minutes; meant for release builds"]
 fn idle_and_start() {
     let (broker, seconds) = timed(Broker::start);
     settle();
@@ -164,8 +175,6 @@ fn idle_and_start() {
     }
 }
 
-#[test]
-#[ignore = "measures for minutes; meant for release builds"]
 fn idle_connections() {
     let broker = Broker::start();
     settle();
@@ -203,8 +212,6 @@ fn idle_connections() {
     );
 }
 
-#[test]
-#[ignore = "measures for minutes; meant for release builds"]
 fn backlog() {
     let mut broker = Broker::start();
     block_on(create_topics(kafka(&broker), 1));
@@ -232,4 +239,10 @@ fn backlog() {
         "start, stopped: {seconds:.3} s, RSS {} MiB",
         broker.resident_bytes() / MIB
     );
+}
+
+fn main() {
+    idle_and_start();
+    idle_connections();
+    backlog();
 }
