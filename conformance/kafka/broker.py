@@ -26,7 +26,7 @@ class Broker:
         self.folder = tempfile.mkdtemp(prefix="forebay-conformance-")
         self.settings = SETTINGS | (settings or {})
         # The first start chooses; later ones take the same again, as a restarted broker would.
-        self.listeners = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0"}
+        self.listeners = {"kafka": "127.0.0.1:0", "sqs": "127.0.0.1:0", "http": "127.0.0.1:0"}
         self.process = None
 
     @property

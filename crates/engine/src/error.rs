@@ -15,6 +15,24 @@ pub enum Error {
     /// A topic of that name exists already.
     #[error("topic '{0}' already exists")]
     TopicExists(String),
+    /// No queue of that name.
+    #[error("no such queue")]
+    UnknownQueue,
+    /// A queue of that name exists already.
+    #[error("queue '{0}' already exists")]
+    QueueExists(String),
+    /// The queue has as many messages on loan as it may.
+    #[error("the queue has too many messages in flight")]
+    InFlightLimit,
+    /// Too much at once: another try later may succeed.
+    #[error("too many requests")]
+    Throttled,
+    /// The queue's messages are being moved already.
+    #[error("a move task runs already")]
+    MoveRunning,
+    /// No move task of that identity runs.
+    #[error("no such move task")]
+    UnknownMove,
     /// A name breaks the rules of names.
     #[error("{0}")]
     InvalidName(String),

@@ -10,12 +10,13 @@ mod error;
 pub mod group;
 pub mod metrics;
 pub mod partition;
+pub mod queue;
 mod shard;
 pub mod topic;
 
 pub use broker::{
     Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Parts,
-    Pending, Publish, Settings, TimeLookup, TopicKey,
+    Pending, Publish, QueueChange, Settings, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub fetches: AtomicU64,
     /// Reads that had to touch the disk.
     pub disk_reads: AtomicU64,
+    /// Receivers that waited and got nothing.
+    pub empty_polls: AtomicU64,
 }
 
 impl Metrics {

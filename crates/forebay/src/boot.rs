@@ -87,6 +87,15 @@ async fn open_protocols(
     protocols
         .open("kafka", settings.listeners.kafka, most, serve)
         .await?;
+    let sqs = broker.sqs();
+    let serve = |listener: net::Listener, drain| {
+        let limits = sqs.limits();
+        serve_http(listener, sqs::router(sqs), limits, drain)
+    };
+    let most = settings.sqs.max_connections.0 as usize;
+    protocols
+        .open("sqs", settings.listeners.sqs, most, serve)
+        .await?;
     Ok(protocols)
 }
 

@@ -16,14 +16,15 @@ use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk};
 
 use crate::clock::{Machine, stopwatch};
-use crate::numbers;
-use crate::settings::Settings;
+use crate::settings::{Settings, Signatures};
+use crate::{credentials, numbers};
 
 /// The running broker.
 pub(crate) struct Broker {
     store: LocalStore,
     engine: engine::Broker,
     kafka: Arc<kafka::Context>,
+    sqs: Arc<sqs::Context>,
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
@@ -48,10 +49,12 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
         engine.clone(),
         kafka_settings(settings),
     ));
+    let sqs = Arc::new(sqs::Context::new(engine.clone(), sqs_settings(settings)?));
     Ok(Broker {
         store,
         engine,
         kafka,
+        sqs,
     })
 }
 
@@ -111,7 +114,33 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
     }
 }
 
+fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
+    let sqs = &settings.sqs;
+    let credentials = match &sqs.credentials_file {
+        Some(path) => credentials::read(path)?,
+        None => Vec::new(),
+    };
+    Ok(sqs::Settings {
+        account: sqs.account.0.clone(),
+        region: sqs.region.0.clone(),
+        public_url: sqs.public_url.as_ref().map(|url| url.0.clone()),
+        signatures: match sqs.signatures {
+            Signatures::Off => sqs::Signatures::Off,
+            Signatures::Verify => sqs::Signatures::Verify,
+        },
+        credentials,
+        recreate_delay: sqs.recreate_delay,
+        purge_delay: sqs.purge_delay,
+        request_bytes_max: usize::try_from(sqs.max_request_bytes.0).unwrap_or(usize::MAX),
+    })
+}
+
 impl Broker {
+    /// What SQS requests are served with.
+    pub(crate) fn sqs(&self) -> Arc<sqs::Context> {
+        Arc::clone(&self.sqs)
+    }
+
     /// What Kafka connections are served with.
     pub(crate) fn kafka(&self) -> Arc<kafka::Context> {
         Arc::clone(&self.kafka)
@@ -123,6 +152,7 @@ impl Broker {
             numbers::storage(self.store.clone()),
             numbers::engine(self.engine.clone()),
             numbers::kafka(Arc::clone(self.kafka.metrics())),
+            numbers::sqs(Arc::clone(self.sqs.metrics())),
         ]
     }
 

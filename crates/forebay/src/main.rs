@@ -4,6 +4,7 @@ mod boot;
 mod broker;
 mod cli;
 mod clock;
+mod credentials;
 mod descriptors;
 #[cfg(feature = "failpoints")]
 mod failpoints;

@@ -210,3 +210,29 @@ pub(crate) fn kafka(metrics: Arc<kafka::Metrics>) -> Source {
         );
     })
 }
+
+/// What the SQS frontend counts.
+pub(crate) fn sqs(metrics: Arc<sqs::Metrics>) -> Source {
+    Box::new(move |samples| {
+        let actions: Vec<_> = metrics.actions().collect();
+        samples.counters(
+            "forebay_sqs_requests",
+            "Requests by action",
+            actions
+                .iter()
+                .map(|(name, asked, _)| ([("action", *name)], *asked)),
+        );
+        samples.counters(
+            "forebay_sqs_errors",
+            "Requests answered with an error, by action",
+            actions
+                .iter()
+                .map(|(name, _, failed)| ([("action", *name)], *failed)),
+        );
+        samples.counter(
+            "forebay_sqs_refused",
+            "Requests that could not be read, trusted or understood",
+            metrics.refusals(),
+        );
+    })
+}

@@ -68,6 +68,13 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::Denied => Code::TopicAuthorizationFailed,
         Error::UnknownTopic | Error::UnknownPartition => Code::UnknownTopicOrPartition,
         Error::TopicExists(_) => Code::TopicAlreadyExists,
+        // Nothing here asks for a queue.
+        Error::UnknownQueue
+        | Error::QueueExists(_)
+        | Error::InFlightLimit
+        | Error::Throttled
+        | Error::MoveRunning
+        | Error::UnknownMove => Code::UnknownServerError,
         Error::InvalidName(_) => Code::InvalidTopic,
         Error::InvalidConfig(_) => Code::InvalidConfig,
         Error::InvalidPartitions(_) => Code::InvalidPartitions,

@@ -50,6 +50,8 @@ pub enum Resource<'a> {
     Topic(&'a str),
     /// A consumer group by name.
     Group(&'a str),
+    /// A queue by name.
+    Queue(&'a str),
 }
 
 /// Decides whether a principal may do something.

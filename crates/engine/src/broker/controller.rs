@@ -12,10 +12,12 @@ use storage::Expected;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::queues::QueueChange;
 use super::topics::{ConfigChange, NewTopic};
-use super::{Inner, group_hash, partition_hash};
+use super::{Inner, group_hash, partition_hash, queue_table, transfer};
 use crate::group::Group;
 use crate::partition::Partition;
+use crate::queue::{NewQueue, Queue};
 use crate::shard::Opening;
 use crate::topic::{Config, Topic, TopicDocument, Topics, name, settings};
 use crate::{Error, Result, shard};
@@ -43,6 +45,25 @@ pub(super) enum Command {
         changes: Vec<ConfigChange>,
         dry_run: bool,
         done: oneshot::Sender<Result<()>>,
+    },
+    CreateQueue {
+        queue: Box<NewQueue>,
+        done: oneshot::Sender<Result<Arc<Queue>>>,
+    },
+    DeleteQueue {
+        name: Arc<str>,
+        done: oneshot::Sender<Result<()>>,
+    },
+    StartMove {
+        queue: Arc<Queue>,
+        destination: Option<String>,
+        rate_max: Option<u32>,
+        done: oneshot::Sender<Result<Uuid>>,
+    },
+    ConfigureQueue {
+        name: Arc<str>,
+        change: QueueChange,
+        done: oneshot::Sender<Result<Arc<Queue>>>,
     },
     CreateGroup {
         name: Arc<str>,
@@ -81,6 +102,24 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
             } => {
                 drop(done.send(configure(&inner, &name, &changes, dry_run).await));
             }
+            Command::CreateQueue { queue, done } => {
+                drop(done.send(queue_table::create(&inner, *queue).await));
+            }
+            Command::DeleteQueue { name, done } => {
+                drop(done.send(queue_table::delete(&inner, &name).await));
+            }
+            Command::StartMove {
+                queue,
+                destination,
+                rate_max,
+                done,
+            } => {
+                let started = transfer::start_move(&inner, &queue, destination, rate_max).await;
+                drop(done.send(started));
+            }
+            Command::ConfigureQueue { name, change, done } => {
+                drop(done.send(queue_table::configure(&inner, &name, change).await));
+            }
             Command::CreateGroup { name, done } => {
                 drop(done.send(create_group(&inner, name).await));
             }
@@ -103,7 +142,7 @@ pub(super) fn removed_key(id: Uuid) -> String {
     format!("removed/{id}")
 }
 
-async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
+pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
     let topics = inner.topics.load_full();
     let document = decide_create(inner, &topics, &new)?;
     let config = config_of(inner, &document.overrides)?;
@@ -163,12 +202,13 @@ fn check_total(inner: &Inner, topics: &Topics, more: usize) -> Result<()> {
     Ok(())
 }
 
-async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<()> {
+pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<()> {
     let topics = inner.topics.load_full();
     let topic = topics
         .named(name)
         .filter(|t| t.id() == id)
         .ok_or(Error::UnknownTopic)?;
+    queue_table::remove_of_topic(inner, id).await?;
     let note = Some(encode(&topic.document));
     let noted = inner
         .catalog
@@ -230,10 +270,10 @@ async fn grow(inner: &Arc<Inner>, name: &str, count: u32, dry_run: bool) -> Resu
     let next = store(inner, next).await?;
     open(inner, &next, before as usize).await?;
     show(inner, &topics, &next);
-    Ok(())
+    queue_table::grow(inner, &next).await
 }
 
-async fn configure(
+pub(super) async fn configure(
     inner: &Arc<Inner>,
     name: &str,
     changes: &[ConfigChange],
@@ -477,6 +517,6 @@ pub(super) fn config_of(inner: &Inner, overrides: &BTreeMap<String, String>) -> 
     Config::new(&all)
 }
 
-fn encode(document: &TopicDocument) -> Bytes {
+pub(super) fn encode(document: &impl serde::Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(document).expect("plain data always serializes"))
 }

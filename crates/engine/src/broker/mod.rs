@@ -3,18 +3,24 @@
 mod controller;
 mod fetch;
 mod groups;
+mod lanes;
 mod producers;
 mod publish;
+mod queue_table;
+mod queues;
 mod start;
 mod topics;
+mod transfer;
 mod upkeep;
 
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
+pub use queues::QueueChange;
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +32,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, Dice};
 use crate::group::GroupSettings;
 use crate::metrics::Metrics;
+use crate::queue::Queues;
 use crate::shard;
 use crate::topic::Topics;
 use crate::{Error, Result};
@@ -57,6 +64,10 @@ pub struct Settings {
     pub replication_max: u16,
     /// Partitions all topics may have together.
     pub partitions_max: usize,
+    /// Queues that may exist.
+    pub queues_max: usize,
+    /// Partitions a topic may have that a queue lends from.
+    pub lanes_max: u32,
     /// Groups that may exist.
     pub groups_max: usize,
     /// Settings every topic starts from, where they differ from the built-in defaults.
@@ -81,6 +92,8 @@ impl Default for Settings {
             default_partitions: 1,
             replication_max: 1,
             partitions_max: 200_000,
+            queues_max: 200_000,
+            lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
             group: GroupSettings::default(),
@@ -108,11 +121,24 @@ struct Inner {
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
+    /// Where each shard takes partitions back from transfers.
+    returns: Vec<mpsc::UnboundedSender<Box<shard::Owned>>>,
+    queues: Queues,
+    /// Whose turn it is, where a queue has several lanes.
+    turn: AtomicUsize,
+    /// Move tasks that run, with the queue they take from.
+    moves: Mutex<BTreeMap<Uuid, Uuid>>,
     controller: mpsc::Sender<controller::Command>,
     publishing: Arc<Semaphore>,
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
     cluster_id: String,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
 }
 
 impl Broker {
@@ -159,6 +185,23 @@ impl Inner {
     fn shard(&self, hash: u64) -> &mpsc::Sender<shard::Command> {
         let count = self.shards.len() as u64;
         &self.shards[usize::try_from(hash % count).expect("fewer shards than addresses")]
+    }
+
+    /// Move tasks that take from a queue.
+    fn moves_of(&self, queue: Uuid) -> Vec<Uuid> {
+        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_queue = moves.iter().filter(|(_, source)| **source == queue);
+        of_queue.map(|(task, _)| *task).collect()
+    }
+
+    fn move_runs(&self, queue: Uuid, task: Uuid) {
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.insert(task, queue);
+    }
+
+    fn move_over(&self, task: Uuid) {
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.remove(&task);
     }
 
     async fn tell(&self, hash: u64, command: shard::Command) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Starting: the state is folded out of the catalog and the logs, then the owners begin to serve.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use uuid::Uuid;
 
 use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
-use super::{Broker, Inner, Parts, Settings, upkeep};
+use super::{Broker, Inner, Parts, Settings, queue_table, transfer, upkeep};
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
+use crate::queue::Queues;
 use crate::shard::{self, Shard};
 use crate::topic::{Topic, TopicDocument, Topics};
 use crate::{Error, Result};
@@ -30,12 +32,23 @@ impl Broker {
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
         let mut shards = Vec::with_capacity(settings.shards);
+        let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
+        let mut returns = Vec::with_capacity(settings.shards);
         for _ in 0..settings.shards.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
+            // Never holds more than the partitions transfers have borrowed.
+            let (back, returned) = mpsc::unbounded_channel();
+            returns.push(back);
+            let wires = shard::Wires {
+                mailbox: mailbox.downgrade(),
+                burials: burials.clone(),
+                returns: returned,
+            };
             let shard = Shard::new(
                 Arc::clone(&parts.log),
                 Arc::clone(&parts.clock),
                 Arc::clone(&metrics),
+                wires,
             );
             tokio::spawn(shard.run(commands));
             shards.push(mailbox);
@@ -58,15 +71,23 @@ impl Broker {
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
             shards,
+            returns,
+            queues: Queues::default(),
+            turn: AtomicUsize::new(0),
+            moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
             cluster_id,
         });
+        queue_table::finish_removals(&inner).await?;
         finish_removals(&inner).await?;
         recover_topics(&inner).await?;
+        queue_table::recover(&inner).await?;
         recover_groups(&inner).await?;
         tokio::spawn(controller::run(Arc::downgrade(&inner), commands));
         tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
+        tokio::spawn(transfer::bury(Arc::downgrade(&inner), dying));
+        transfer::resume(&inner);
         Ok(Self { inner })
     }
 
@@ -148,7 +169,7 @@ async fn recover_topics(inner: &Inner) -> Result<()> {
         // A setting this version no longer knows must not keep the broker from starting.
         let config = config_of(inner, &document.overrides).or_else(|error| {
             tracing::error!(topic = name, %error, "ignoring the topic's settings");
-            config_of(inner, &std::collections::BTreeMap::new())
+            config_of(inner, &BTreeMap::new())
         })?;
         let mut partitions = Vec::with_capacity(document.partitions as usize);
         for index in 0..document.partitions {

@@ -32,6 +32,9 @@ async fn look_after(inner: &Inner) {
             })
             .await;
     }
+    for shard in &inner.shards {
+        let _ = shard.send(shard::Command::LaneUpkeep).await;
+    }
     remove_dead_groups(inner).await;
     for topic in inner.topics.load_full().iter() {
         for partition in &topic.partitions {

@@ -5,8 +5,10 @@
 //! group, whatever the number of answers that releases.
 
 mod groups;
+mod lanes;
 mod partitions;
 mod pending;
+mod sends;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +21,16 @@ use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition};
+use crate::queue::LaneAt;
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
 pub(crate) use groups::{Answer, GroupTable};
+pub(crate) use lanes::{LaneCommand, OwnedLane};
+pub(crate) use partitions::Owned;
+pub(crate) use sends::Sending;
+
+use lanes::LaneTable;
 use partitions::PartitionTable;
 use pending::Pending;
 
@@ -105,14 +113,82 @@ pub(crate) enum Command {
     },
     /// A look at a group.
     Inspect { name: Arc<str>, inspect: Inspect },
+    /// Sends single messages to a lane.
+    Send(Sending),
+    /// A command for a lane.
+    Lane { at: LaneAt, command: LaneCommand },
+    /// Takes ownership of a lane; it comes back when the partition has records the lane does not know of.
+    OpenLane {
+        at: LaneAt,
+        lane: Box<OwnedLane>,
+        done: oneshot::Sender<Option<Box<OwnedLane>>>,
+    },
+    /// Forgets what lanes are done with.
+    LaneUpkeep,
+    /// Lends a partition, with everything its owner knows, to a transfer that needs more than one at once.
+    Borrow {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Option<Box<Owned>>>,
+    },
     /// A topic is gone: groups drop their offsets for it.
     TopicRemoved { topic_id: Uuid },
     /// Writes what makes the next start quick, and ends.
     Stop { done: oneshot::Sender<()> },
 }
 
+impl Command {
+    /// Partitions it needs to be here; without an index all of the topic's.
+    fn partitions(&self) -> Vec<(Uuid, Option<u32>)> {
+        match self {
+            Self::Open { .. }
+            | Self::ExpireProducers { .. }
+            | Self::OpenGroup { .. }
+            | Self::CloseGroup { .. }
+            | Self::Group { .. }
+            | Self::Inspect { .. }
+            | Self::LaneUpkeep
+            | Self::TopicRemoved { .. }
+            | Self::Stop { .. } => Vec::new(),
+            Self::Configure { topic_id, .. } | Self::Close { topic_id, .. } => {
+                vec![(*topic_id, None)]
+            }
+            Self::Publish { entries, .. } => {
+                let key = |entry: &Entry| (entry.topic_id, Some(entry.index));
+                entries.iter().map(key).collect()
+            }
+            Self::Trim {
+                topic_id, index, ..
+            }
+            | Self::Borrow {
+                topic_id, index, ..
+            } => vec![(*topic_id, Some(*index))],
+            Self::Send(Sending { at, .. }) | Self::Lane { at, .. } | Self::OpenLane { at, .. } => {
+                vec![(at.topic, Some(at.index))]
+            }
+        }
+    }
+}
+
+/// Messages of a lane that were lent too often.
+pub(crate) type Burial = (LaneAt, Vec<u64>);
+
+/// What a shard is connected to.
+pub(crate) struct Wires {
+    /// The shard's own mailbox, for loans that come back.
+    pub(crate) mailbox: mpsc::WeakSender<Command>,
+    /// Where messages go that were lent too often.
+    pub(crate) burials: mpsc::Sender<Burial>,
+    /// Partitions that come back from transfers.
+    pub(crate) returns: mpsc::UnboundedReceiver<Box<Owned>>,
+}
+
 /// The task's state.
 pub(crate) struct Shard {
+    mailbox: mpsc::WeakSender<Command>,
+    burials: mpsc::Sender<Burial>,
+    returns: mpsc::UnboundedReceiver<Box<Owned>>,
+    lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -122,8 +198,17 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        wires: Wires,
+    ) -> Self {
         Self {
+            mailbox: wires.mailbox,
+            burials: wires.burials,
+            returns: wires.returns,
+            lanes: LaneTable::default(),
             log,
             clock,
             metrics,
@@ -139,23 +224,55 @@ impl Shard {
         let mut commands = Vec::with_capacity(DRAIN_MAX);
         loop {
             let due = self.sleep();
+            // What waits for partitions that are away is bounded like the mailbox it came through.
+            let room = self.partitions.deferred() < MAILBOX_MAX;
             tokio::select! {
                 // Answers first: they free memory, and their clients send the next command.
                 biased;
                 changed = progress.changed() => if changed.is_err() { return self.fail() },
-                received = mailbox.recv_many(&mut commands, DRAIN_MAX) => if received == 0 { return },
+                Some(owned) = self.returns.recv() => {
+                    let (topic, index) = (owned.partition.topic_id, owned.partition.index);
+                    commands.extend(self.partitions.take_back(owned));
+                    self.gather_all(topic, index);
+                }
+                received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }
-            self.tick();
-            for command in commands.drain(..) {
-                if let Command::Stop { done } = command {
-                    return self.stop(progress, done).await;
-                }
-                self.handle(command);
+            if let Some(done) = self.round(&mut commands) {
+                return self.stop(progress, done).await;
             }
             let reached = *progress.borrow_and_update();
             self.release(reached);
         }
+    }
+
+    /// Goes through what came; returns who waits for the end, if it was told to stop.
+    fn round(&mut self, commands: &mut Vec<Command>) -> Option<oneshot::Sender<()>> {
+        self.tick();
+        self.tick_lanes();
+        let mut sends = Vec::new();
+        let mut others = Vec::new();
+        for command in commands.drain(..) {
+            match self.partitions.defer(command) {
+                Some(Command::Send(send)) => sends.push(send),
+                Some(other) => others.push(other),
+                None => {}
+            }
+        }
+        self.place_sends(&mut sends);
+        let mut stop = None;
+        for command in others {
+            if let Command::Stop { done } = command {
+                stop = Some(done);
+                break;
+            }
+            // A partition may have been lent in this round.
+            if let Some(command) = self.partitions.defer(command) {
+                self.handle(command);
+            }
+        }
+        self.finish_lanes();
+        stop
     }
 
     fn handle(&mut self, command: Command) {
@@ -197,6 +314,15 @@ impl Shard {
             } => self.group_command(&name, *command, done),
             Command::Inspect { name, inspect } => self.inspect(&name, inspect),
             Command::TopicRemoved { topic_id } => self.topic_removed(topic_id),
+            Command::Send(send) => self.place_sends(&mut vec![send]),
+            Command::Lane { at, command } => self.lane_command(at, command),
+            Command::OpenLane { at, lane, done } => self.open_lane(at, lane, done),
+            Command::LaneUpkeep => self.upkeep_lanes(),
+            Command::Borrow {
+                topic_id,
+                index,
+                done,
+            } => self.lend_partition(topic_id, index, done),
             Command::Stop { .. } => unreachable!("the loop takes care of it"),
         }
     }
@@ -211,9 +337,26 @@ impl Shard {
     /// How long nothing is due.
     fn sleep(&self) -> Duration {
         let now = self.clock.now_ms();
-        self.groups
-            .next_deadline()
+        let groups = self.groups.next_deadline().into_iter();
+        groups
+            .chain(self.lanes.next_deadline())
+            .min()
             .map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)))
+    }
+
+    /// Lends a partition; what was gathered for it is appended first.
+    fn lend_partition(
+        &mut self,
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Option<Box<Owned>>>,
+    ) {
+        self.finish_lanes();
+        let lent = self.partitions.send_away(topic_id, index);
+        if let Err(Some(back)) = done.send(lent) {
+            let waiting = self.partitions.take_back(back);
+            debug_assert!(waiting.is_empty(), "nothing was asked in between");
+        }
     }
 
     /// The log has failed: nothing that waits was made durable, and nobody may be told that it was.

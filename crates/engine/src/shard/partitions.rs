@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::batch::BatchBuilder;
-use storage::{Append, Durability, Lsn, Trim};
+use storage::{Append, Durability, Log, Lsn, Trim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use super::lanes::{self, OwnedLane};
 use super::pending::{Reply, Waiting};
-use super::{Entry, Opening, Shard};
+use super::{Command, Entry, Opening, Shard};
 use crate::partition::{Decision, Ledger, Partition, Snapshot};
+use crate::queue::LaneAt;
+use crate::queue::lane::LaneEvent;
 use crate::topic::Config;
 use crate::{Error, Published, Result, Verdicts};
 
@@ -18,24 +21,49 @@ use crate::{Error, Published, Result, Verdicts};
 /// read at most, per partition.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 
-struct Owned {
-    partition: Arc<Partition>,
-    ledger: Ledger,
-    config: Config,
+/// A partition with everything its owner knows about it.
+pub(crate) struct Owned {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) ledger: Ledger,
+    pub(crate) config: Config,
     /// Position of the last append: what an answer about existing records has to wait for.
-    last_lsn: Lsn,
+    pub(crate) last_lsn: Lsn,
     bytes_since_snapshot: u64,
     /// Up to where the stored snapshot accounts for producers.
     snapshot_upto: u64,
     /// Next offset of the state stream.
     state_end: u64,
+    /// Queues that lend its records.
+    pub(crate) lanes: Vec<Box<OwnedLane>>,
+}
+
+impl Owned {
+    /// The log has taken a batch that was decided outside the shard; returns how far readers may then read.
+    pub(crate) fn accept(&mut self, batch: Option<&storage::Batch>, lsn: Lsn, now: u64) -> u64 {
+        self.last_lsn = lsn;
+        if let Some(batch) = batch {
+            self.ledger.apply(&batch.header, now);
+            self.bytes_since_snapshot += batch.bytes() as u64;
+            index(self, batch);
+        }
+        self.ledger.end
+    }
+}
+
+/// Where a partition is at the moment.
+enum Slot {
+    Here(Box<Owned>),
+    /// Lent to a transfer for a moment; what is asked of it meanwhile waits, in order.
+    Away(Vec<Command>),
 }
 
 /// The partitions of a shard.
 #[derive(Default)]
 pub(super) struct PartitionTable {
     // Ordered, so that a topic's partitions are neighbours.
-    owned: BTreeMap<(Uuid, u32), Owned>,
+    owned: BTreeMap<(Uuid, u32), Slot>,
+    /// Commands that wait for partitions that are away.
+    deferred: usize,
 }
 
 impl PartitionTable {
@@ -49,8 +77,9 @@ impl PartitionTable {
             bytes_since_snapshot: opening.bytes_since_snapshot,
             snapshot_upto: opening.snapshot_upto,
             state_end: 0,
+            lanes: Vec::new(),
         };
-        self.owned.insert(key, owned);
+        self.owned.insert(key, Slot::Here(Box::new(owned)));
     }
 
     pub(super) fn configure(&mut self, topic_id: Uuid, config: Config) {
@@ -60,30 +89,113 @@ impl PartitionTable {
     }
 
     pub(super) fn expire_producers(&mut self, horizon: u64) {
-        for owned in self.owned.values_mut() {
+        for owned in self.all() {
             owned.ledger.producers.expire(horizon);
         }
+    }
+
+    /// All that are here.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Owned> {
+        self.owned.values_mut().filter_map(here)
     }
 
     fn of_topic(&mut self, topic_id: Uuid) -> impl Iterator<Item = &mut Owned> {
         self.owned
             .range_mut((topic_id, 0)..=(topic_id, u32::MAX))
-            .map(|(_, owned)| owned)
+            .filter_map(|(_, slot)| here(slot))
+    }
+
+    /// A partition, unless it is away or somebody else's.
+    pub(super) fn here(&mut self, topic_id: Uuid, index: u32) -> Option<&mut Owned> {
+        self.owned.get_mut(&(topic_id, index)).and_then(here)
+    }
+
+    /// A lane of a partition that is here.
+    pub(super) fn lane(&mut self, at: LaneAt) -> Option<&mut OwnedLane> {
+        let owned = self.here(at.topic, at.index)?;
+        let lane = owned.lanes.iter_mut().find(|l| l.queue.id() == at.queue)?;
+        Some(lane)
+    }
+
+    /// What an answer about a partition's newest record has to wait for.
+    pub(super) fn newest(&mut self, topic_id: Uuid, index: u32) -> (Lsn, Durability) {
+        self.here(topic_id, index)
+            .map_or((Lsn(0), Durability::Flush), |owned| {
+                (owned.last_lsn, owned.config.durability)
+            })
     }
 
     fn find(&mut self, topic_id: Uuid, index: u32) -> Result<&mut Owned> {
-        self.owned
-            .get_mut(&(topic_id, index))
-            .ok_or(Error::UnknownPartition)
+        self.here(topic_id, index).ok_or(Error::UnknownPartition)
+    }
+
+    /// Whether a partition, or any of a topic's where no index is given, is away.
+    fn is_away(&self, (topic_id, index): (Uuid, Option<u32>)) -> bool {
+        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
+        let mut range = self.owned.range((topic_id, first)..=(topic_id, last));
+        range.any(|(_, slot)| matches!(slot, Slot::Away(_)))
+    }
+
+    /// Keeps a command for a partition that is away; gives it back when none of those it names is.
+    pub(super) fn defer(&mut self, command: Command) -> Option<Command> {
+        let away = command.partitions().into_iter().find(|p| self.is_away(*p));
+        let Some((topic_id, index)) = away else {
+            return Some(command);
+        };
+        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
+        let slots = self.owned.range_mut((topic_id, first)..=(topic_id, last));
+        for (_, slot) in slots {
+            if let Slot::Away(waiting) = slot {
+                waiting.push(command);
+                self.deferred += 1;
+                return None;
+            }
+        }
+        Some(command)
+    }
+
+    /// How many commands wait for partitions that are away.
+    pub(super) fn deferred(&self) -> usize {
+        self.deferred
+    }
+
+    /// Lends a partition to a transfer.
+    pub(super) fn send_away(&mut self, topic_id: Uuid, index: u32) -> Option<Box<Owned>> {
+        let slot = self.owned.get_mut(&(topic_id, index))?;
+        match std::mem::replace(slot, Slot::Away(Vec::new())) {
+            Slot::Here(owned) => Some(owned),
+            away @ Slot::Away(_) => {
+                *slot = away;
+                None
+            }
+        }
+    }
+
+    /// Takes a partition back; returns what was asked of it meanwhile.
+    pub(super) fn take_back(&mut self, owned: Box<Owned>) -> Vec<Command> {
+        let key = (owned.partition.topic_id, owned.partition.index);
+        let waiting = match self.owned.insert(key, Slot::Here(owned)) {
+            Some(Slot::Away(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        self.deferred -= waiting.len();
+        waiting
+    }
+}
+
+fn here(slot: &mut Slot) -> Option<&mut Owned> {
+    match slot {
+        Slot::Here(owned) => Some(owned),
+        Slot::Away(_) => None,
     }
 }
 
 /// A batch's outcome, with what its answer waits for.
-struct Placed {
+pub(super) struct Placed {
     published: Published,
-    lsn: Lsn,
-    durability: Durability,
-    grown: Option<(Arc<Partition>, u64)>,
+    pub(super) lsn: Lsn,
+    pub(super) durability: Durability,
+    pub(super) grown: Option<(Arc<Partition>, u64)>,
 }
 
 impl Shard {
@@ -126,7 +238,8 @@ impl Shard {
         self.pending.push(lsn, durability, waiting);
     }
 
-    fn place(&mut self, entry: Entry) -> Result<Placed> {
+    /// Decides, appends and applies one batch.
+    pub(super) fn place(&mut self, entry: Entry) -> Result<Placed> {
         let now = self.clock.now_ms();
         let owned = self.partitions.find(entry.topic_id, entry.index)?;
         let durability = owned.config.durability;
@@ -147,6 +260,7 @@ impl Shard {
             Decision::Append(batch) => {
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
+                let for_lanes = (!owned.lanes.is_empty()).then(|| batch.clone());
                 let lsn = self.log.append(
                     vec![Append {
                         stream: owned.partition.records(),
@@ -170,6 +284,12 @@ impl Shard {
                 if owned.bytes_since_snapshot >= SNAPSHOT_BYTES {
                     snapshot(&*self.log, owned, now);
                 }
+                if let Some(batch) = for_lanes {
+                    let lanes = index(owned, &batch);
+                    for at in lanes {
+                        self.gather(at);
+                    }
+                }
                 Ok(Placed {
                     published,
                     lsn,
@@ -188,6 +308,8 @@ impl Shard {
         before: u64,
         done: oneshot::Sender<Result<u64>>,
     ) {
+        let now = self.clock.now_ms();
+        let mut trimmed_lanes: Vec<Uuid> = Vec::new();
         let trimmed = self.partitions.find(topic_id, index).and_then(|owned| {
             // Only what may be read may be deleted.
             if before > owned.partition.high_watermark() {
@@ -196,18 +318,21 @@ impl Shard {
             if before <= owned.ledger.start {
                 return Ok((owned.last_lsn, owned.ledger.start));
             }
-            // The records that go are also what a start would learn their producers from.
-            if before > owned.snapshot_upto && !owned.ledger.producers.is_empty() {
-                snapshot(&*self.log, owned, self.clock.now_ms());
+            let lsn = trim_to(owned, &*self.log, before, now).ok_or(Error::Unavailable)?;
+            for lane in &mut owned.lanes {
+                lane.change(LaneEvent::Trimmed { before }, None);
             }
-            let lsn = self
-                .log
-                .trim(owned.partition.records(), Trim::Before(before))?;
-            owned.ledger.trim(before);
-            owned.partition.trimmed(before);
-            owned.last_lsn = lsn;
+            let queues = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
+            trimmed_lanes = queues;
             Ok((lsn, owned.ledger.start))
         });
+        for queue in trimmed_lanes {
+            self.gather(LaneAt {
+                topic: topic_id,
+                index,
+                queue,
+            });
+        }
         match trimmed {
             Ok((lsn, start)) => {
                 let answer = Reply::Call(Box::new(move || drop(done.send(Ok(start)))));
@@ -231,13 +356,24 @@ impl Shard {
             .partitions
             .owned
             .extract_if(all, |_, _| true)
-            .map(|(_, owned)| owned)
+            .filter_map(|(_, slot)| match slot {
+                Slot::Here(owned) => Some(owned),
+                Slot::Away(_) => None,
+            })
             .collect();
         for owned in gone {
+            for lane in &owned.lanes {
+                let at = LaneAt {
+                    topic: topic_id,
+                    index: owned.partition.index,
+                    queue: lane.queue.id(),
+                };
+                last = last.max(self.drop_lane(at, lane));
+            }
             for stream in [owned.partition.records(), owned.partition.state()] {
                 // A store that cannot write is about to stop the process; the next start finishes the removal.
                 if let Ok(lsn) = self.log.trim(stream, Trim::All) {
-                    last = lsn;
+                    last = last.max(lsn);
                 }
             }
             owned.partition.waiters.wake();
@@ -257,7 +393,8 @@ impl Shard {
     /// Snapshots every partition that changed: the next start then reads nothing but the snapshots.
     pub(super) fn snapshot_all(&mut self) {
         let now = self.clock.now_ms();
-        for owned in self.partitions.owned.values_mut() {
+        for owned in self.partitions.all() {
+            lanes::snapshot_lanes(owned, &*self.log, now);
             if owned.bytes_since_snapshot > 0 && !owned.ledger.producers.is_empty() {
                 snapshot(&*self.log, owned, now);
             }
@@ -265,8 +402,37 @@ impl Shard {
     }
 }
 
+/// Shows the lanes of a partition a batch it got; returns who they are.
+fn index(owned: &mut Owned, batch: &storage::Batch) -> Vec<LaneAt> {
+    let (topic, index) = (owned.partition.topic_id, owned.partition.index);
+    let lanes = owned.lanes.iter_mut().map(|lane| {
+        lane.index(batch);
+        LaneAt {
+            topic,
+            index,
+            queue: lane.queue.id(),
+        }
+    });
+    lanes.collect()
+}
+
+/// Gives up a partition's records before `before`; `None` when the log cannot.
+pub(super) fn trim_to(owned: &mut Owned, log: &dyn Log, before: u64, now: u64) -> Option<Lsn> {
+    // The records that go are also what a start would learn their producers from.
+    if before > owned.snapshot_upto && !owned.ledger.producers.is_empty() {
+        snapshot(log, owned, now);
+    }
+    let lsn = log
+        .trim(owned.partition.records(), Trim::Before(before))
+        .ok()?;
+    owned.ledger.trim(before);
+    owned.partition.trimmed(before);
+    owned.last_lsn = lsn;
+    Some(lsn)
+}
+
 /// Writes the ledger's snapshot and gives up the one before. Failing is harmless: the next start reads more.
-fn snapshot(log: &dyn storage::Log, owned: &mut Owned, now: u64) {
+fn snapshot(log: &dyn Log, owned: &mut Owned, now: u64) {
     let stream = owned.partition.state();
     if owned.state_end == 0 {
         owned.state_end = log.bounds(stream).map_or(0, |bounds| bounds.end);

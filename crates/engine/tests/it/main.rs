@@ -6,6 +6,7 @@
 )]
 
 mod groups;
+mod queues;
 mod removals;
 mod restarts;
 mod retention;

@@ -11,7 +11,7 @@ use crate::boot;
 use crate::logging;
 use crate::settings::{FlagValue, Sources};
 
-/// One message broker for Kafka clients, over one durable log.
+/// One message broker for Kafka and Amazon SQS clients, over one durable log.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -48,7 +48,7 @@ struct Flags {
     /// AMQP listener; not available in this build, only `off` is accepted.
     #[arg(long, value_name = "ADDR")]
     amqp: Option<String>,
-    /// SQS listener; not available in this build, only `off` is accepted.
+    /// SQS listener, or `off`.
     #[arg(long, value_name = "ADDR")]
     sqs: Option<String>,
     /// HTTP listener (health, metrics), or `off`.

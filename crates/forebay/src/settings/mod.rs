@@ -17,7 +17,8 @@ use std::path::PathBuf;
 pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
-    ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Span,
+    Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
+    Signatures, Span, Url,
 };
 
 use table::settings;
@@ -38,8 +39,8 @@ settings! {
         kafka: Listen = "127.0.0.1:9092";
         /// Address of the AMQP 0-9-1 listener. Not available in this build: only `off` is accepted.
         amqp: Listen = "off";
-        /// Address of the SQS listener. Not available in this build: only `off` is accepted.
-        sqs: Listen = "off";
+        /// Address of the SQS listener.
+        sqs: Listen = "127.0.0.1:9324";
         /// Address of the HTTP listener: health and metrics.
         http: Listen = "127.0.0.1:8080";
     }
@@ -68,6 +69,28 @@ settings! {
         offsets_retention: Span = "7d";
         /// Cluster id told to clients; empty means one made at first start and kept with the data.
         cluster_id: Option<ClusterId> = "";
+    }
+
+    sqs: Sqs {
+        /// Account all queues belong to: twelve digits.
+        account: Account = "000000000000";
+        /// Region in resource names, where a request names none.
+        region: Region = "us-east-1";
+        /// What addresses of queues begin with; empty means the host the client asked.
+        public_url: Option<Url> = "";
+        /// `off`: signatures are not looked at. `verify`: every request has to be signed with one of the credentials.
+        signatures: Signatures = "off";
+        /// File of the keys that requests can be signed with, as clients have it: sections `[principal]` with
+        /// `aws_access_key_id` and `aws_secret_access_key`.
+        credentials_file: Option<PathBuf> = "";
+        /// Refuse to make a queue again within a minute after it was deleted, as the service does.
+        recreate_delay: bool = "false";
+        /// Refuse a second purge within a minute, as the service does.
+        purge_delay: bool = "false";
+        /// Largest request accepted from a client.
+        max_request_bytes: ByteSize = "16MiB";
+        /// Connections open at once.
+        max_connections: Count<1, 1_000_000> = "20000";
     }
 
     storage: Storage {

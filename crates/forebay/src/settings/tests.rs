@@ -142,8 +142,8 @@ fn what_this_build_cannot_do_is_refused() {
     refused(
         "",
         &[],
-        &[("listeners.sqs", "127.0.0.1:9324")],
-        "SQS is not available in this build",
+        &[("sqs.signatures", "verify")],
+        "needs sqs.credentials_file",
     );
     refused(
         "",

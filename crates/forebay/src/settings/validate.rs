@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use super::{ByteSize, Listen, Profile, Settings};
+use super::{ByteSize, Listen, Profile, Settings, Signatures};
 
 const JOURNAL_FILE_MIN: ByteSize = ByteSize(4 << 20);
 /// The longest session a group's member may ask for.
@@ -31,13 +31,10 @@ impl Settings {
     }
 
     fn validate_absent(&self) -> anyhow::Result<()> {
-        for (protocol, listen) in [("AMQP", self.listeners.amqp), ("SQS", self.listeners.sqs)] {
-            ensure!(
-                listen == Listen::Off,
-                "{protocol} is not available in this build: leave listeners.{} at `off`",
-                protocol.to_lowercase(),
-            );
-        }
+        ensure!(
+            self.listeners.amqp == Listen::Off,
+            "AMQP is not available in this build: leave listeners.amqp at `off`",
+        );
         Ok(())
     }
 
@@ -73,6 +70,10 @@ impl Settings {
             self.kafka.group_min_session_timeout.0 <= SESSION_MAX,
             "kafka.group_min_session_timeout must be at most 30m, the longest session there is: \
              no member could ask for a session that fits"
+        );
+        ensure!(
+            self.sqs.signatures == Signatures::Off || self.sqs.credentials_file.is_some(),
+            "sqs.signatures = \"verify\" needs sqs.credentials_file: nobody could sign a request"
         );
         let journal = self.storage.journal_file_bytes;
         ensure!(

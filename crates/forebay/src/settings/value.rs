@@ -278,6 +278,76 @@ impl Setting for ClusterId {
     }
 }
 
+/// Twelve digits that stand for whose the queues are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account(pub(crate) String);
+
+impl Setting for Account {
+    fn kind() -> String {
+        "twelve digits".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected twelve digits".to_owned())
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// Where a service says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Region(pub(crate) String);
+
+impl Setting for Region {
+    fn kind() -> String {
+        "1 to 64 of `a-z 0-9 -`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected 1 to 64 lower-case letters, digits or `-`".to_owned())
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// What addresses begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url(pub(crate) String);
+
+impl Setting for Url {
+    fn kind() -> String {
+        "`http://host:port` or `https://host:port`".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let host = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"));
+        if host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic())) {
+            Ok(Self(text.trim_end_matches('/').to_owned()))
+        } else {
+            Err("expected an address as `https://queues.example`".to_owned())
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFilter(pub(crate) String);
@@ -346,6 +416,16 @@ words! {
         Dev = "dev",
         /// Authentication, TLS and a key source required.
         Production = "production",
+    }
+}
+
+words! {
+    /// Whether requests have to be signed.
+    Signatures {
+        /// Signatures are not looked at.
+        Off = "off",
+        /// Every request has to be signed with a known key.
+        Verify = "verify",
     }
 }
 

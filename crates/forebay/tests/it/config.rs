@@ -96,11 +96,6 @@ fn what_this_build_lacks_is_said_before_anything_starts() {
         "AMQP is not available in this build",
     );
     refused(
-        &["--sqs", "127.0.0.1:9324"],
-        &[],
-        "SQS is not available in this build",
-    );
-    refused(
         &["--profile", "production"],
         &[],
         "requires authentication, TLS and an encryption key source",

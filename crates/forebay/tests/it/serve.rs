@@ -51,11 +51,13 @@ fn an_idle_broker_is_small() {
 fn serve_is_the_default_command_and_listeners_can_be_off() {
     let broker = Options::default()
         .env("FOREBAY__LISTENERS__KAFKA", "off")
+        .env("FOREBAY__LISTENERS__SQS", "off")
         .arg("--http")
         .arg("off")
         .start();
     assert_eq!(broker.address("http"), None);
     assert_eq!(broker.address("kafka"), None);
+    assert_eq!(broker.address("sqs"), None);
 
     let dir = tempfile::tempdir().unwrap();
     let refused = command()
@@ -74,7 +76,8 @@ fn serve_is_the_default_command_and_listeners_can_be_off() {
 fn a_data_folder_has_one_process() {
     let broker = Broker::start();
     let second = command()
-        .args(["--kafka", "off", "--http", "127.0.0.1:0", "--data"])
+        .args(["--kafka", "off", "--sqs", "off"])
+        .args(["--http", "127.0.0.1:0", "--data"])
         .arg(broker.data())
         .output();
     let second = second.unwrap();
@@ -140,7 +143,7 @@ fn a_taken_port_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let http = broker.http().to_string();
     let second = command()
-        .args(["--kafka", "off", "--http", &http, "--data"])
+        .args(["--kafka", "off", "--sqs", "off", "--http", &http, "--data"])
         .arg(dir.path())
         .output()
         .unwrap();

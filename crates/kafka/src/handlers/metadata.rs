@@ -64,7 +64,7 @@ pub(super) fn operations(context: &Context, principal: &Principal, resource: Res
             (Verb::Publish, WRITE),
             (Verb::Delete, DELETE),
         ]),
-        Resource::Group(_) => {
+        Resource::Group(_) | Resource::Queue(_) => {
             asked = vec![
                 (Verb::Describe, DESCRIBE),
                 (Verb::Consume, READ),

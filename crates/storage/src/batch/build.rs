@@ -39,6 +39,13 @@ impl BatchBuilder {
         self
     }
 
+    /// Marks the batch as made by the broker out of single messages.
+    #[must_use]
+    pub fn made_here(mut self) -> Self {
+        self.header.set_made_here();
+        self
+    }
+
     /// Adds one record.
     pub fn push(
         &mut self,
@@ -47,20 +54,47 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, &[u8])],
     ) {
-        let mut record =
-            BytesMut::with_capacity(32 + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
-        record.put_i8(0);
-        put_varint(&mut record, timestamp - self.header.base_timestamp);
-        put_varint(&mut record, i64::from(self.header.record_count));
-        put_optional(&mut record, key);
-        put_optional(&mut record, value);
-        put_varint(&mut record, headers.len() as i64);
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), Some(*value)));
+        self.push_record(timestamp, key, value, headers);
+    }
+
+    /// Adds one record; header names may be any bytes, and values absent.
+    pub fn push_record<'h>(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl ExactSizeIterator<Item = (&'h [u8], Option<&'h [u8]>)> + Clone,
+    ) {
+        let time = timestamp - self.header.base_timestamp;
+        let place = i64::from(self.header.record_count);
+        let count = headers.len() as i64;
+        let in_headers = headers
+            .clone()
+            .map(|(name, value)| optional_len(Some(name)) + optional_len(value));
+        let length = 1
+            + varint_len(time)
+            + varint_len(place)
+            + optional_len(key)
+            + optional_len(value)
+            + varint_len(count)
+            + in_headers.sum::<usize>();
+        self.body.reserve(length + 10);
+        put_varint(&mut self.body, length as i64);
+        let start = self.body.len();
+        self.body.put_i8(0);
+        put_varint(&mut self.body, time);
+        put_varint(&mut self.body, place);
+        put_optional(&mut self.body, key);
+        put_optional(&mut self.body, value);
+        put_varint(&mut self.body, count);
         for (name, value) in headers {
-            put_optional(&mut record, Some(name.as_bytes()));
-            put_optional(&mut record, Some(value));
+            put_optional(&mut self.body, Some(name));
+            put_optional(&mut self.body, value);
         }
-        put_varint(&mut self.body, record.len() as i64);
-        self.body.extend_from_slice(&record);
+        debug_assert_eq!(self.body.len() - start, length);
         self.header.record_count += 1;
         self.header.max_timestamp = self.header.max_timestamp.max(timestamp);
     }
@@ -99,6 +133,16 @@ fn put_optional(out: &mut BytesMut, value: Option<&[u8]>) {
         }
         None => put_varint(out, -1),
     }
+}
+
+fn optional_len(value: Option<&[u8]>) -> usize {
+    value.map_or(1, |value| varint_len(value.len() as i64) + value.len())
+}
+
+fn varint_len(value: i64) -> usize {
+    let zigzag = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    let bits = 64 - zigzag.leading_zeros().min(63) as usize;
+    bits.div_ceil(7)
 }
 
 /// Zigzag variable-length integer, as the record layout uses it.

@@ -12,6 +12,8 @@ const CODEC_MAX: i16 = 4;
 const APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+/// Not used by the specification, and ignored by readers.
+const MADE_HERE: i16 = 0x4000;
 
 /// A decoded batch header; the layout stands in the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -152,6 +154,19 @@ impl BatchHeader {
     /// Whether the batch carries markers instead of user records.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
+    }
+
+    /// Whether the broker made the batch itself out of single messages, so that reserved headers in it are its own.
+    pub fn is_made_here(&self) -> bool {
+        self.attributes & MADE_HERE != 0
+    }
+
+    pub(super) fn set_made_here(&mut self) {
+        self.attributes |= MADE_HERE;
+    }
+
+    pub(super) fn set_plain(&mut self) {
+        self.attributes &= !CODEC_MASK;
     }
 
     pub(super) fn set_append_time(&mut self, now: i64) {

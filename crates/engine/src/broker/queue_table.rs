@@ -1,0 +1,260 @@
+//! The controller's work on queues: which ones there are, and how they are set.
+//!
+//! A queue is a document beside its topic's. Made: the topic first, then the queue, so that a crash in between leaves
+//! a topic that the next attempt takes. Removed: a note, the document, the lanes, and the topic if it was the queue's
+//! own; a start finishes what it finds a note of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::Expected;
+use uuid::Uuid;
+
+use super::controller::{self, encode};
+use super::queues::QueueChange;
+use super::topics::NewTopic;
+use super::{Inner, lanes};
+use crate::queue::{NewQueue, Queue, QueueDocument};
+use crate::topic::Topic;
+use crate::{Error, Result};
+
+fn key(name: &str) -> String {
+    format!("queues/{name}")
+}
+
+fn removed_key(id: Uuid) -> String {
+    format!("removed-queues/{id}")
+}
+
+/// Most annotation and tag bytes together: a document has its limit, and this leaves room.
+const TEXT_BYTES_MAX: usize = 256 << 10;
+
+pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queue>> {
+    crate::topic::name::check(&new.name)?;
+    check(inner, &new)?;
+    if inner.queues.named(&new.name).is_some() {
+        return Err(Error::QueueExists(new.name));
+    }
+    let (topic, owns_topic) = topic_of(inner, &new).await?;
+    let now = inner.clock.now_ms();
+    let document = QueueDocument {
+        id: inner.dice.fresh_id(),
+        topic: topic.id(),
+        owns_topic,
+        created_ms: now,
+        changed_ms: now,
+        settings: new.settings,
+    };
+    let expected = Expected::Absent;
+    let queue = store(inner, &new.name, document, expected, lanes_of(&topic)).await?;
+    lanes::open_lanes(inner, &queue).await?;
+    inner.queues.insert(Arc::clone(&queue));
+    Ok(queue)
+}
+
+fn check(inner: &Inner, new: &NewQueue) -> Result<()> {
+    new.settings.check()?;
+    check_text(&new.settings.annotations, &new.settings.tags)?;
+    if inner.queues.len() >= inner.settings.queues_max {
+        let most = inner.settings.queues_max;
+        return Err(Error::InvalidRequest(format!(
+            "the broker holds at most {most} queues"
+        )));
+    }
+    Ok(())
+}
+
+fn check_text(
+    annotations: &BTreeMap<String, String>,
+    tags: &BTreeMap<String, String>,
+) -> Result<()> {
+    let texts = annotations.iter().chain(tags);
+    let bytes: usize = texts.map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > TEXT_BYTES_MAX {
+        return Err(Error::InvalidConfig(
+            "tags and annotations of a queue are too large".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn lanes_of(topic: &Topic) -> u32 {
+    topic.document.partitions
+}
+
+/// The topic a new queue lends from, and whether it is the queue's own.
+async fn topic_of(inner: &Arc<Inner>, new: &NewQueue) -> Result<(Arc<Topic>, bool)> {
+    let name = new.topic.as_deref().unwrap_or(&new.name);
+    if let Some(topic) = inner.topics.load().named(name) {
+        return Ok((Arc::clone(topic), false));
+    }
+    if new.topic.is_some() {
+        return Err(Error::UnknownTopic);
+    }
+    let topic = NewTopic {
+        name: new.name.clone(),
+        partitions: Some(1),
+        replication: None,
+        overrides: BTreeMap::from([(
+            "retention.ms".to_owned(),
+            new.settings.retention_ms.to_string(),
+        )]),
+    };
+    Ok((controller::create(inner, topic, false).await?, true))
+}
+
+async fn store(
+    inner: &Inner,
+    name: &str,
+    document: QueueDocument,
+    expected: Expected,
+    lanes: u32,
+) -> Result<Arc<Queue>> {
+    let value = Some(encode(&document));
+    let version = inner.catalog.put_if(&key(name), expected, value).await?;
+    Ok(Arc::new(Queue {
+        name: Arc::from(name),
+        document: Arc::new(document),
+        version,
+        lanes,
+    }))
+}
+
+pub(super) async fn configure(
+    inner: &Arc<Inner>,
+    name: &str,
+    change: QueueChange,
+) -> Result<Arc<Queue>> {
+    let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
+    let mut document = QueueDocument::clone(&queue.document);
+    change(&mut document.settings)?;
+    let (old, new) = (queue.settings(), &document.settings);
+    if new == old {
+        return Ok(queue);
+    }
+    new.check()?;
+    check_text(&new.annotations, &new.tags)?;
+    if new.ordering != old.ordering || new.priorities != old.priorities {
+        return Err(Error::InvalidConfig(
+            "order and priorities of a queue cannot be changed".into(),
+        ));
+    }
+    let keeps = new.retention_ms != old.retention_ms && document.owns_topic;
+    let retention = new.retention_ms;
+    document.changed_ms = inner.clock.now_ms();
+    let expected = Expected::Version(queue.version);
+    let queue = store(inner, name, document, expected, queue.lanes).await?;
+    inner.queues.insert(Arc::clone(&queue));
+    lanes::configure_lanes(inner, &queue).await?;
+    if keeps {
+        let topic = inner.topics.load().with_id(queue.document.topic).cloned();
+        let set = super::topics::ConfigChange::Set("retention.ms".into(), retention.to_string());
+        if let Some(topic) = topic {
+            controller::configure(inner, &topic.name, &[set], false).await?;
+        }
+    }
+    Ok(queue)
+}
+
+pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
+    let own_topic = inner.topics.load().with_id(queue.document.topic).cloned();
+    if let Some(topic) = own_topic.filter(|_| queue.document.owns_topic) {
+        // The topic takes its queues with it.
+        return controller::delete(inner, &topic.name, topic.id()).await;
+    }
+    remove(inner, &queue).await
+}
+
+/// Removes a queue whose topic stays, or goes in the same stroke.
+async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
+    let note = removed_key(queue.id());
+    let lanes = Some(Bytes::from(queue.lanes.to_string()));
+    let noted = inner.catalog.put_if(&note, Expected::Any, lanes).await;
+    if let Err(error) = &noted
+        && !matches!(error, storage::Error::DiskFull)
+    {
+        return Err(error.clone().into());
+    }
+    inner
+        .catalog
+        .put_if(&key(&queue.name), Expected::Any, None)
+        .await?;
+    inner.queues.remove(&queue.name);
+    lanes::close_lanes(inner, queue).await?;
+    inner.catalog.put_if(&note, Expected::Any, None).await?;
+    Ok(())
+}
+
+/// Removes every queue that lends from a topic that is about to go.
+pub(super) async fn remove_of_topic(inner: &Inner, topic: Uuid) -> Result<()> {
+    for queue in inner.queues.of_topic(topic) {
+        remove(inner, &queue).await?;
+    }
+    Ok(())
+}
+
+/// Gives queues lanes for the partitions a topic has got.
+pub(super) async fn grow(inner: &Inner, topic: &Topic) -> Result<()> {
+    for queue in inner.queues.of_topic(topic.id()) {
+        let mut grown = Queue::clone(&queue);
+        grown.lanes = lanes_of(topic);
+        let grown = Arc::new(grown);
+        for at in lanes::lanes(&grown).skip(queue.lanes as usize) {
+            lanes::open_lane(inner, &grown, at).await?;
+        }
+        lanes::configure_lanes(inner, &grown).await?;
+        inner.queues.insert(grown);
+    }
+    Ok(())
+}
+
+/// Finishes removals a crash has interrupted; before topics and queues are recovered.
+pub(super) async fn finish_removals(inner: &Inner) -> Result<()> {
+    for (note, stored) in inner.catalog.list("removed-queues/").await? {
+        let damaged = || Error::Storage(format!("document {note} is not a removal"));
+        let id = note.trim_start_matches("removed-queues/");
+        let id = Uuid::parse_str(id).map_err(|_| damaged())?;
+        let lanes = std::str::from_utf8(&stored.value)
+            .ok()
+            .and_then(|n| n.parse().ok());
+        lanes::forget_lanes(&*inner.log, id, lanes.ok_or_else(damaged)?)?;
+        for (key, document) in inner.catalog.list("queues/").await? {
+            if decode(&key, &document.value)?.id == id {
+                inner.catalog.put_if(&key, Expected::Any, None).await?;
+            }
+        }
+        inner.catalog.put_if(&note, Expected::Any, None).await?;
+    }
+    Ok(())
+}
+
+fn decode(key: &str, value: &[u8]) -> Result<QueueDocument> {
+    serde_json::from_slice(value)
+        .map_err(|error| Error::Storage(format!("document {key}: {error}")))
+}
+
+/// Restores all queues; topics are there already.
+pub(super) async fn recover(inner: &Inner) -> Result<()> {
+    let topics = inner.topics.load_full();
+    for (key, stored) in inner.catalog.list("queues/").await? {
+        let document = decode(&key, &stored.value)?;
+        let name = key.trim_start_matches("queues/");
+        let Some(topic) = topics.with_id(document.topic) else {
+            // Its topic went, and the crash came before the queue did.
+            lanes::forget_lanes(&*inner.log, document.id, inner.settings.lanes_max)?;
+            inner.catalog.put_if(&key, Expected::Any, None).await?;
+            continue;
+        };
+        let queue = Arc::new(Queue {
+            name: Arc::from(name),
+            document: Arc::new(document),
+            version: stored.version,
+            lanes: lanes_of(topic),
+        });
+        lanes::open_lanes(inner, &queue).await?;
+        inner.queues.insert(queue);
+    }
+    Ok(())
+}

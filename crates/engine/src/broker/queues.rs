@@ -1,0 +1,558 @@
+//! Queues through the door: make, find, change and remove them; send, receive, settle.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use security::{Principal, Resource, Verb};
+use storage::Read;
+use storage::batch::Record;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+use super::controller::Command;
+use super::{Broker, lanes, transfer};
+use crate::queue::lane::{self, LaneMove, Loan, message_id, plain_records};
+use crate::queue::{
+    DeadLetter, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage, NewQueue, Poll,
+    Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
+};
+use crate::shard::{self, LaneCommand, Sending};
+use crate::{Error, Result};
+
+/// A change of a queue's settings, made on the settings as they stand.
+pub type QueueChange = Box<dyn FnOnce(&mut QueueSettings) -> Result<()> + Send>;
+
+/// What one lane gets of a request, and the places of its outcomes.
+type Share<T> = (Vec<usize>, Vec<T>);
+
+impl Broker {
+    /// All queues. Frontends filter by [`Broker::allows`].
+    pub fn queues(&self) -> &Queues {
+        &self.inner.queues
+    }
+
+    /// One queue, if the principal may see it. Errors: `Denied`, `UnknownQueue`.
+    pub fn queue(&self, principal: &Principal, name: &str) -> Result<Arc<Queue>> {
+        self.authorize(principal, Verb::Describe, Resource::Queue(name))?;
+        self.queues().named(name).ok_or(Error::UnknownQueue)
+    }
+
+    /// Makes a queue. Errors: `QueueExists` with the queue that is there, `InvalidName`, `InvalidConfig`,
+    /// `UnknownTopic` when the topic to lend from is named and missing.
+    pub async fn create_queue(&self, principal: &Principal, queue: NewQueue) -> Result<Arc<Queue>> {
+        self.authorize(principal, Verb::Create, Resource::Queue(&queue.name))?;
+        if let Some(topic) = &queue.topic {
+            self.authorize(principal, Verb::Consume, Resource::Topic(topic))?;
+        }
+        let queue = Box::new(queue);
+        self.command(|done| Command::CreateQueue { queue, done })
+            .await
+    }
+
+    /// Removes a queue, and the topic that was made for it. Errors: `UnknownQueue`.
+    pub async fn delete_queue(&self, principal: &Principal, name: &str) -> Result<()> {
+        self.authorize(principal, Verb::Delete, Resource::Queue(name))?;
+        let name = Arc::from(name);
+        self.command(|done| Command::DeleteQueue { name, done })
+            .await
+    }
+
+    /// Changes a queue's settings: what `change` refuses is refused as a whole. Errors: `UnknownQueue`, what
+    /// `change` returns, `InvalidConfig`.
+    pub async fn configure_queue(
+        &self,
+        principal: &Principal,
+        name: &str,
+        change: QueueChange,
+    ) -> Result<Arc<Queue>> {
+        self.authorize(principal, Verb::Configure, Resource::Queue(name))?;
+        let name = Arc::from(name);
+        self.command(|done| Command::ConfigureQueue { name, change, done })
+            .await
+    }
+
+    /// Sends messages; one outcome each, in order, when they are on disk. Errors per message: `TooLarge`,
+    /// `DiskFull`.
+    pub async fn send(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<Result<Sent>>> {
+        let queue = self.find_queue(principal, queue, Verb::Publish)?;
+        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        let permit = self.room(bytes).await;
+        if queue.lanes == 1 {
+            let at = lane_at(&queue, 0);
+            return self.send_to(at, messages, permit).await;
+        }
+        let mut outcomes: Vec<Result<Sent>> =
+            messages.iter().map(|_| Err(Error::Unavailable)).collect();
+        let mut shares: BTreeMap<u32, Share<NewMessage>> = BTreeMap::new();
+        for (place, message) in messages.into_iter().enumerate() {
+            let turn = self.turn() as u64;
+            let lane = lane_of(&queue, message.key.as_deref(), turn);
+            let share = shares.entry(lane).or_default();
+            share.0.push(place);
+            share.1.push(message);
+        }
+        for (lane, (places, share)) in shares {
+            let sent = self.send_to(lane_at(&queue, lane), share, None).await?;
+            for (place, outcome) in places.into_iter().zip(sent) {
+                outcomes[place] = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Borrows messages, waiting for the first one if asked to. When the future is dropped before it is done,
+    /// nothing stays on loan. Errors: `UnknownQueue`, `InFlightLimit`.
+    pub async fn receive(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        receive: Receive,
+    ) -> Result<Vec<Delivered>> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let deadline = self.now_ms().saturating_add(receive.wait_ms);
+        loop {
+            let wait = self.now_ms() < deadline;
+            let loans = self
+                .borrow_messages(&queue, &receive, deadline, wait)
+                .await?;
+            if loans.loans.is_empty() {
+                return Ok(Vec::new());
+            }
+            let (delivered, gone) = self.read_loans(&queue, &loans).await?;
+            if !gone.is_empty() {
+                let at = loans.at;
+                let (settles, chance) = (gone, 0.0);
+                lanes::ask(&self.inner, at, |done| LaneCommand::Settle {
+                    settles,
+                    chance,
+                    done,
+                })
+                .await?;
+            }
+            loans.keep();
+            if !delivered.is_empty() {
+                return Ok(delivered);
+            }
+        }
+    }
+
+    /// Settles messages on loan; one outcome each, in order, when they are on disk.
+    pub async fn settle(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        settles: Vec<(Receipt, Settle)>,
+    ) -> Result<Vec<Settled>> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut outcomes = vec![Settled::Gone; settles.len()];
+        let mut shares: BTreeMap<u32, Share<(u64, u64, Settle)>> = BTreeMap::new();
+        for (place, (receipt, settle)) in settles.into_iter().enumerate() {
+            if receipt.queue != queue.id() {
+                outcomes[place] = Settled::Foreign;
+            } else if receipt.lane < queue.lanes {
+                let share = shares.entry(receipt.lane).or_default();
+                share.0.push(place);
+                share.1.push((receipt.offset, receipt.loan, settle));
+            }
+        }
+        for (lane, (places, settles)) in shares {
+            let chance = self.chance();
+            let settled = lanes::ask(&self.inner, lane_at(&queue, lane), |done| {
+                LaneCommand::Settle {
+                    settles,
+                    chance,
+                    done,
+                }
+            });
+            for (place, outcome) in places.into_iter().zip(settled.await?) {
+                outcomes[place] = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Drops all messages of a queue, lent and waiting ones too, and forgets its deduplication ids.
+    pub async fn purge_queue(&self, principal: &Principal, queue: &str) -> Result<()> {
+        let queue = self.find_queue(principal, queue, Verb::Trim)?;
+        for at in lanes::lanes(&queue) {
+            lanes::ask(&self.inner, at, |done| LaneCommand::Purge { done }).await?;
+        }
+        Ok(())
+    }
+
+    /// How full a queue is.
+    pub async fn queue_depth(&self, principal: &Principal, queue: &str) -> Result<Depth> {
+        let queue = self.find_queue(principal, queue, Verb::Describe)?;
+        let mut depth = Depth::default();
+        for at in lanes::lanes(&queue) {
+            let (counts, numbers) =
+                lanes::ask(&self.inner, at, |done| LaneCommand::Depth { done }).await?;
+            depth.ready += counts.ready;
+            depth.in_flight += counts.lent;
+            depth.delayed += counts.waiting;
+            depth.sent += numbers.sent;
+            depth.received += numbers.received;
+            depth.deleted += numbers.deleted;
+            depth.empty_receives += numbers.empty_receives;
+            depth.dead_lettered += numbers.dead_lettered;
+        }
+        Ok(depth)
+    }
+
+    /// Looks at up to `max` messages from sequence `from` on without borrowing them; acknowledged ones are left out.
+    /// Their receipts settle nothing.
+    pub async fn peek(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<Delivered>> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        for at in lanes::lanes(&queue) {
+            self.peek_lane(at, from, max, &mut seen).await?;
+        }
+        Ok(seen)
+    }
+
+    /// Makes messages from sequence `from` on ready again that were acknowledged and are still in the log; returns
+    /// how many. Only for queues without order and priorities.
+    pub async fn replay(&self, principal: &Principal, queue: &str, from: u64) -> Result<u64> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut count = 0;
+        for at in lanes::lanes(&queue) {
+            let start = self
+                .inner
+                .log
+                .bounds(lanes::records(at))
+                .map_or(0, |b| b.start);
+            let from = from.max(start);
+            count += lanes::ask(&self.inner, at, |done| LaneCommand::Replay { from, done }).await?;
+        }
+        Ok(count)
+    }
+
+    /// Starts moving a queue's messages to `destination`, or back to where each was dead-lettered. Errors:
+    /// `UnknownQueue`, `MoveRunning`.
+    pub async fn start_move(
+        &self,
+        principal: &Principal,
+        source: &str,
+        destination: Option<&str>,
+        rate_max: Option<u32>,
+    ) -> Result<MoveTask> {
+        let queue = self.find_queue(principal, source, Verb::Consume)?;
+        if let Some(name) = destination {
+            self.find_queue(principal, name, Verb::Publish)?;
+        }
+        let destination = destination.map(str::to_owned);
+        let task = self
+            .command(|done| Command::StartMove {
+                queue,
+                destination,
+                rate_max,
+                done,
+            })
+            .await?;
+        let moves = self.moves(principal, source).await?;
+        let started = moves.into_iter().find(|moving| moving.id == task);
+        started.ok_or(Error::UnknownMove)
+    }
+
+    /// The move tasks of a source queue, newest first; the last ten are remembered.
+    pub async fn moves(&self, principal: &Principal, source: &str) -> Result<Vec<MoveTask>> {
+        let queue = self.find_queue(principal, source, Verb::Describe)?;
+        let mut tasks: Vec<MoveTask> = Vec::new();
+        for at in lanes::lanes(&queue) {
+            let moves = lanes::inspect(&self.inner, at, |lane| lane.moves().to_vec()).await?;
+            for moving in moves {
+                let known = tasks.iter_mut().find(|task| task.id == moving.task);
+                match known {
+                    Some(task) => {
+                        task.moved += moving.moved;
+                        task.to_move += moving.to_move;
+                    }
+                    None => tasks.push(move_task(&queue, moving)),
+                }
+            }
+        }
+        tasks.reverse();
+        tasks.truncate(10);
+        Ok(tasks)
+    }
+
+    /// Stops a move task. Errors: `UnknownMove` when there is none of that identity that runs.
+    pub async fn cancel_move(&self, principal: &Principal, id: Uuid) -> Result<MoveTask> {
+        let source = {
+            let moves = self
+                .inner
+                .moves
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            moves.get(&id).copied()
+        };
+        let queue = source.and_then(|source| self.inner.queues.with_id(source));
+        let queue = queue.ok_or(Error::UnknownMove)?;
+        self.authorize(principal, Verb::Consume, Resource::Queue(&queue.name))?;
+        transfer::end_move(&self.inner, &queue, id, true, None).await?;
+        let moves = self.moves(principal, &queue.name).await?;
+        let ended = moves.into_iter().find(|moving| moving.id == id);
+        ended.ok_or(Error::UnknownMove)
+    }
+
+    fn find_queue(&self, principal: &Principal, name: &str, verb: Verb) -> Result<Arc<Queue>> {
+        self.authorize(principal, verb, Resource::Queue(name))?;
+        self.inner.queues.named(name).ok_or(Error::UnknownQueue)
+    }
+
+    /// Counts up: whose turn it is among equals.
+    fn turn(&self) -> usize {
+        self.inner.turn.fetch_add(1, Relaxed)
+    }
+
+    /// An even draw from 0 to 1.
+    fn chance(&self) -> f64 {
+        const STEPS: f64 = (1_u64 << 53) as f64;
+        let (draw, _) = self.inner.dice.fresh_id().as_u64_pair();
+        // The lower bits of an identity hold its version.
+        ((draw >> 16) & ((1 << 40) - 1)) as f64 / (STEPS / 8192.0)
+    }
+
+    /// Waits while the broker holds too many bytes that are being published.
+    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
+        let publishing = Arc::clone(&self.inner.publishing);
+        publishing.acquire_many_owned(room).await.ok()
+    }
+
+    async fn send_to(
+        &self,
+        at: LaneAt,
+        messages: Vec<NewMessage>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Vec<Result<Sent>>> {
+        let (done, outcome) = oneshot::channel();
+        let sending = Sending {
+            at,
+            messages,
+            permit,
+            done,
+        };
+        lanes::tell(&self.inner, at, shard::Command::Send(sending)).await?;
+        outcome.await.map_err(|_| Error::Unavailable)?
+    }
+
+    /// Finds a lane that has something; waits for one if asked to.
+    async fn borrow_messages(
+        &self,
+        queue: &Queue,
+        receive: &Receive,
+        deadline: u64,
+        wait: bool,
+    ) -> Result<Loans> {
+        let first = self.turn() % queue.lanes.max(1) as usize;
+        let all: Vec<LaneAt> = lanes::lanes(queue).collect();
+        let (before, from) = all.split_at(first);
+        let in_turn = || from.iter().chain(before).copied();
+        let poll = || {
+            Poll::new(
+                receive.max.max(1),
+                receive.lease_ms,
+                receive.attempt.clone(),
+                deadline,
+            )
+        };
+        if queue.lanes > 1 || !wait {
+            for at in in_turn() {
+                let (poll, answered) = poll();
+                self.ask_lane(at, Arc::new(poll), false).await?;
+                let loans = answered.await.map_err(|_| Error::Unavailable)??;
+                if !loans.loans.is_empty() {
+                    return Ok(loans);
+                }
+            }
+        }
+        let Some(at) = in_turn().next().filter(|_| wait) else {
+            return Ok(Loans::none(LaneAt::default()));
+        };
+        let mut draining = self.inner.draining.subscribe();
+        let (poll, answered) = poll();
+        let poll = Arc::new(poll);
+        for at in in_turn() {
+            self.ask_lane(at, Arc::clone(&poll), true).await?;
+        }
+        tokio::select! {
+            loans = answered => loans.map_err(|_| Error::Unavailable)?,
+            _ = draining.wait_for(|draining| *draining) => Ok(Loans::none(at)),
+        }
+    }
+
+    async fn ask_lane(&self, at: LaneAt, poll: Arc<Poll>, park: bool) -> Result<()> {
+        let command = LaneCommand::Receive { poll, park };
+        lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
+    }
+
+    /// Reads what was lent. Also returns, as settlements, what is too old or not there any more.
+    async fn read_loans(
+        &self,
+        queue: &Queue,
+        loans: &Loans,
+    ) -> Result<(Vec<Delivered>, Vec<(u64, u64, Settle)>)> {
+        let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
+        let mut delivered = Vec::with_capacity(loans.loans.len());
+        let mut gone = Vec::new();
+        let mut batch: Vec<Record> = Vec::new();
+        for loan in &loans.loans {
+            let has = |batch: &[Record]| batch.iter().position(|r| r.offset == loan.offset);
+            if has(&batch).is_none() {
+                batch = self.batch_at(loans.at, loan.offset).await?;
+            }
+            let record = has(&batch).map(|i| &batch[i]);
+            match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
+                Some(record) => delivered.push(deliver(loans.at, loan, record)),
+                None => gone.push((loan.offset, loan.number, Settle::Ack)),
+            }
+        }
+        Ok((delivered, gone))
+    }
+
+    /// The records of the batch that holds an offset; none when it is gone or cannot be read.
+    async fn batch_at(&self, at: LaneAt, offset: u64) -> Result<Vec<Record>> {
+        let read = match self.inner.log.read(lanes::records(at), offset, u64::MAX, 1) {
+            Read::Ready(read) => read,
+            Read::Disk(read) => {
+                self.inner.metrics.disk_reads.fetch_add(1, Relaxed);
+                read.await
+            }
+        };
+        let chunk = match read {
+            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => {
+                return Ok(Vec::new());
+            }
+            other => other?,
+        };
+        let Some(batch) = chunk.batches()?.into_iter().next() else {
+            return Ok(Vec::new());
+        };
+        Ok(plain_records(&batch).unwrap_or_else(|error| {
+            tracing::warn!(topic = %at.topic, offset, %error, "a message cannot be read");
+            Vec::new()
+        }))
+    }
+
+    async fn peek_lane(
+        &self,
+        at: LaneAt,
+        from: u64,
+        max: usize,
+        seen: &mut Vec<Delivered>,
+    ) -> Result<()> {
+        let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
+            return Ok(());
+        };
+        let mut from = from.max(bounds.start);
+        let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
+        let wanted = look.await?;
+        let mut batch: Vec<Record> = Vec::new();
+        for loan in wanted {
+            if seen.len() >= max {
+                return Ok(());
+            }
+            from = loan.offset;
+            if !batch.iter().any(|record| record.offset == from) {
+                batch = self.batch_at(at, from).await?;
+            }
+            let record = batch.iter().find(|record| record.offset == from);
+            seen.extend(record.map(|record| deliver(at, &loan, record)));
+        }
+        Ok(())
+    }
+}
+
+fn lane_at(queue: &Queue, index: u32) -> LaneAt {
+    LaneAt {
+        topic: queue.document.topic,
+        index,
+        queue: queue.id(),
+    }
+}
+
+/// The lane a message goes to: that of its key, or the one whose turn it is.
+pub(super) fn lane_of(queue: &Queue, key: Option<&[u8]>, turn: u64) -> u32 {
+    let number = key.map_or(turn, |key| {
+        key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    });
+    u32::try_from(number % u64::from(queue.lanes.max(1))).unwrap_or(0)
+}
+
+fn header<'r>(record: &'r Record, name: &[u8]) -> Option<&'r bytes::Bytes> {
+    let found = record.headers.iter().find(|(n, _)| n == name)?;
+    found.1.as_ref()
+}
+
+/// Where a record was dead-lettered.
+pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
+    serde_json::from_slice(header(record, lane::DEAD)?).ok()
+}
+
+fn deliver(at: LaneAt, loan: &Loan, record: &Record) -> Delivered {
+    let before = header(record, lane::ATTEMPTS)
+        .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
+        .unwrap_or(0);
+    let id = header(record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
+    let headers = record.headers.iter();
+    Delivered {
+        id: id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset)),
+        receipt: Receipt {
+            queue: at.queue,
+            lane: at.index,
+            offset: record.offset,
+            loan: loan.number,
+        },
+        body: record.value.clone().unwrap_or_default(),
+        key: record.key.clone(),
+        headers: headers
+            .filter(|(name, _)| !lane::is_reserved_by_engine(name))
+            .cloned()
+            .collect(),
+        sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+        first_received_ms: loan.first_ms,
+        acquired: before.saturating_add(loan.lent),
+        sequence: record.offset,
+        dedup: header(record, lane::DEDUP).cloned(),
+        priority: header(record, lane::PRIORITY)
+            .and_then(|p| p.first().copied())
+            .unwrap_or(0),
+        dead: dead_letter(record),
+    }
+}
+
+fn move_task(queue: &Queue, moving: LaneMove) -> MoveTask {
+    let (state, failure) = match moving.ended {
+        None => (MoveState::Running, None),
+        Some(ended) if ended.cancelled => (MoveState::Cancelled, None),
+        Some(ended) if ended.failure.is_some() => (MoveState::Failed, ended.failure),
+        Some(_) => (MoveState::Completed, None),
+    };
+    MoveTask {
+        id: moving.task,
+        source: queue.name.to_string(),
+        destination: moving.destination,
+        rate_max: Some(moving.rate_max).filter(|rate| *rate > 0),
+        state,
+        moved: moving.moved,
+        to_move: moving.to_move,
+        started_ms: moving.at,
+        failure,
+    }
+}

@@ -1,0 +1,392 @@
+//! What can happen to the messages of a lane, as it stands in the lane's own log.
+//!
+//! That a message came is not among them: the record in the partition says so. Layout of an event: version, kind,
+//! then the fields as variable-length integers in the order written here. A reader refuses versions and kinds it
+//! does not know.
+
+use bytes::BufMut;
+use uuid::Uuid;
+
+const VERSION: u8 = 1;
+
+/// One change of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LaneEvent {
+    /// Messages were lent together.
+    Lent {
+        /// Number of the loan.
+        loan: u64,
+        /// When, ms.
+        at: u64,
+        /// Until when, ms.
+        until: u64,
+        /// Name of the attempt, if it has one.
+        attempt: Option<String>,
+        /// Which.
+        offsets: Vec<u64>,
+    },
+    /// Messages are done.
+    Acked {
+        /// Which.
+        offsets: Vec<u64>,
+    },
+    /// A message came back as failed.
+    Released {
+        /// Which.
+        offset: u64,
+        /// When it is ready again, ms; 0: at once.
+        due: u64,
+    },
+    /// A loan lasts longer, or shorter.
+    Extended {
+        /// Which.
+        offset: u64,
+        /// Until when, ms.
+        until: u64,
+    },
+    /// A loan never reached its receiver, and does not count.
+    Undone {
+        /// Number of the loan.
+        loan: u64,
+        /// Which.
+        offsets: Vec<u64>,
+    },
+    /// Messages left for another queue.
+    Left {
+        /// Which.
+        offsets: Vec<u64>,
+        /// The move task that took them; absent for dead letters.
+        task: Option<Uuid>,
+    },
+    /// Everything below is gone: retention, or the topic was trimmed.
+    Trimmed {
+        /// First offset that is kept.
+        before: u64,
+    },
+    /// Everything below is gone, deduplication ids too.
+    Purged {
+        /// First offset that is kept.
+        before: u64,
+    },
+    /// Everything of a range is ready again, as if it had never been lent.
+    Replayed {
+        /// First offset.
+        from: u64,
+        /// What is there from here on came later.
+        upto: u64,
+        /// Except these, which are lent or wait.
+        kept: Vec<u64>,
+    },
+    /// A move task began.
+    MoveStarted {
+        /// The task.
+        task: Uuid,
+        /// When, ms.
+        at: u64,
+        /// Messages at or behind this offset came later and are not moved.
+        upto: u64,
+        /// Messages to move.
+        to_move: u64,
+        /// Messages per second at most; 0: no limit.
+        rate_max: u32,
+        /// Where to, by name; absent: to each message's own source.
+        destination: Option<String>,
+    },
+    /// A move task ended.
+    MoveEnded {
+        /// The task.
+        task: Uuid,
+        /// It was cancelled.
+        cancelled: bool,
+        /// Why it failed.
+        failure: Option<String>,
+    },
+    /// The state as a whole, in parts that follow each other; see `snapshot`.
+    Snapshot {
+        /// Number of this part, from 0.
+        part: u64,
+        /// How many parts there are.
+        parts: u64,
+        /// Content.
+        bytes: Vec<u8>,
+    },
+}
+
+/// An event that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an event of this version")]
+pub(crate) struct Unreadable;
+
+impl LaneEvent {
+    /// The event as bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        out.put_u8(VERSION);
+        match self {
+            Self::Lent {
+                loan,
+                at,
+                until,
+                attempt,
+                offsets,
+            } => {
+                out.put_u8(1);
+                put(&mut out, *loan);
+                put(&mut out, *at);
+                put(&mut out, *until);
+                put_text(&mut out, attempt.as_deref());
+                put_offsets(&mut out, offsets);
+            }
+            Self::Acked { offsets } => {
+                out.put_u8(2);
+                put_offsets(&mut out, offsets);
+            }
+            Self::Released { offset, due } => put_all(&mut out, 3, &[*offset, *due]),
+            Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
+            Self::Undone { loan, offsets } => {
+                out.put_u8(5);
+                put(&mut out, *loan);
+                put_offsets(&mut out, offsets);
+            }
+            Self::Left { offsets, task } => {
+                out.put_u8(6);
+                put_id(&mut out, *task);
+                put_offsets(&mut out, offsets);
+            }
+            Self::Trimmed { before } => put_all(&mut out, 7, &[*before]),
+            Self::Purged { before } => put_all(&mut out, 8, &[*before]),
+            Self::Replayed { from, upto, kept } => {
+                put_all(&mut out, 9, &[*from, *upto]);
+                put_offsets(&mut out, kept);
+            }
+            Self::MoveStarted { .. } | Self::MoveEnded { .. } => self.encode_move(&mut out),
+            Self::Snapshot { part, parts, bytes } => {
+                out.put_u8(12);
+                put(&mut out, *part);
+                put(&mut out, *parts);
+                out.extend_from_slice(bytes);
+            }
+        }
+        out
+    }
+
+    fn encode_move(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::MoveStarted {
+                task,
+                at,
+                upto,
+                to_move,
+                rate_max,
+                destination,
+            } => {
+                out.put_u8(10);
+                put_id(out, Some(*task));
+                for value in [*at, *upto, *to_move, u64::from(*rate_max)] {
+                    put(out, value);
+                }
+                put_text(out, destination.as_deref());
+            }
+            Self::MoveEnded {
+                task,
+                cancelled,
+                failure,
+            } => {
+                out.put_u8(11);
+                put_id(out, Some(*task));
+                put(out, u64::from(*cancelled));
+                put_text(out, failure.as_deref());
+            }
+            _ => unreachable!("only called for move tasks"),
+        }
+    }
+
+    /// Reads an event.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut bytes = Reader(bytes);
+        if bytes.byte()? != VERSION {
+            return Err(Unreadable);
+        }
+        let event = match bytes.byte()? {
+            1 => Self::Lent {
+                loan: bytes.number()?,
+                at: bytes.number()?,
+                until: bytes.number()?,
+                attempt: bytes.text()?,
+                offsets: bytes.offsets()?,
+            },
+            2 => Self::Acked {
+                offsets: bytes.offsets()?,
+            },
+            3 => Self::Released {
+                offset: bytes.number()?,
+                due: bytes.number()?,
+            },
+            4 => Self::Extended {
+                offset: bytes.number()?,
+                until: bytes.number()?,
+            },
+            5 => Self::Undone {
+                loan: bytes.number()?,
+                offsets: bytes.offsets()?,
+            },
+            6 => Self::Left {
+                task: bytes.id()?,
+                offsets: bytes.offsets()?,
+            },
+            7 => Self::Trimmed {
+                before: bytes.number()?,
+            },
+            8 => Self::Purged {
+                before: bytes.number()?,
+            },
+            9 => Self::Replayed {
+                from: bytes.number()?,
+                upto: bytes.number()?,
+                kept: bytes.offsets()?,
+            },
+            10 => Self::MoveStarted {
+                task: bytes.id()?.ok_or(Unreadable)?,
+                at: bytes.number()?,
+                upto: bytes.number()?,
+                to_move: bytes.number()?,
+                rate_max: u32::try_from(bytes.number()?).map_err(|_| Unreadable)?,
+                destination: bytes.text()?,
+            },
+            11 => Self::MoveEnded {
+                task: bytes.id()?.ok_or(Unreadable)?,
+                cancelled: bytes.number()? != 0,
+                failure: bytes.text()?,
+            },
+            12 => Self::Snapshot {
+                part: bytes.number()?,
+                parts: bytes.number()?,
+                bytes: std::mem::take(&mut bytes.0).to_vec(),
+            },
+            _ => return Err(Unreadable),
+        };
+        if bytes.0.is_empty() {
+            Ok(event)
+        } else {
+            Err(Unreadable)
+        }
+    }
+}
+
+/// Appends a variable-length integer.
+pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push((value & 0x7f) as u8);
+}
+
+fn put_all(out: &mut Vec<u8>, kind: u8, values: &[u64]) {
+    out.put_u8(kind);
+    for value in values {
+        put(out, *value);
+    }
+}
+
+/// Rising offsets as distances.
+fn put_offsets(out: &mut Vec<u8>, offsets: &[u64]) {
+    put(out, offsets.len() as u64);
+    let mut last = 0;
+    for offset in offsets {
+        put(out, offset.wrapping_sub(last));
+        last = *offset;
+    }
+}
+
+/// A text, told from its absence by a length that is greater by one.
+pub(super) fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
+    put_bytes(out, text.map(str::as_bytes));
+}
+
+/// Bytes, likewise.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
+    out.extend_from_slice(bytes.unwrap_or_default());
+}
+
+/// An identity, or its absence.
+pub(super) fn put_id(out: &mut Vec<u8>, id: Option<Uuid>) {
+    put_bytes(out, id.as_ref().map(|id| id.as_bytes().as_slice()));
+}
+
+/// Reads what the functions above wrote.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn byte(&mut self) -> Result<u8, Unreadable> {
+        let (byte, rest) = self.0.split_first().ok_or(Unreadable)?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, Unreadable> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Unreadable)
+    }
+
+    /// A count of things that take at least a byte each, so that it cannot size an allocation beyond the bytes.
+    pub(super) fn count(&mut self) -> Result<usize, Unreadable> {
+        let count = usize::try_from(self.number()?).map_err(|_| Unreadable)?;
+        if count > self.0.len() {
+            return Err(Unreadable);
+        }
+        Ok(count)
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Option<&'a [u8]>, Unreadable> {
+        let len = match self.number()? {
+            0 => return Ok(None),
+            more => usize::try_from(more - 1).map_err(|_| Unreadable)?,
+        };
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(Unreadable)?;
+        self.0 = rest;
+        Ok(Some(bytes))
+    }
+
+    pub(super) fn text(&mut self) -> Result<Option<String>, Unreadable> {
+        let Some(bytes) = self.bytes()? else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable)?;
+        Ok(Some(text.to_owned()))
+    }
+
+    pub(super) fn id(&mut self) -> Result<Option<Uuid>, Unreadable> {
+        let Some(bytes) = self.bytes()? else {
+            return Ok(None);
+        };
+        Uuid::from_slice(bytes).map(Some).map_err(|_| Unreadable)
+    }
+
+    fn offsets(&mut self) -> Result<Vec<u64>, Unreadable> {
+        let count = self.count()?;
+        let mut last = 0u64;
+        (0..count)
+            .map(|_| {
+                last = last.wrapping_add(self.number()?);
+                Ok(last)
+            })
+            .collect()
+    }
+}
+
+/// What a fuzzer, and a test over noise, asserts of any bytes.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Ok(event) = LaneEvent::decode(data) {
+        assert_eq!(LaneEvent::decode(&event.encode()), Ok(event));
+    }
+}

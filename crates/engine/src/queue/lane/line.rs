@@ -1,0 +1,332 @@
+//! Lines: the messages of a lane that are ready, sorted by who must wait for whom.
+//!
+//! A lane without keys has one line. With keys each key has one while it has messages, and the set of lines that
+//! can give something is kept in order of their oldest message, so that the next one is found at once however many
+//! keys and messages there are.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use super::runs::Runs;
+
+/// Number of a line; given anew when the line is gone.
+pub(crate) type LineId = u32;
+
+/// Messages of one key, or of none.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// The key; absent for the line of all messages without one.
+    pub(crate) key: Option<Bytes>,
+    /// Priority.
+    pub(crate) level: u8,
+    /// Only in order: while a message is held, those behind it wait.
+    pub(crate) ordered: bool,
+    /// Never lent.
+    ready: Runs,
+    /// Ready again after a loan, or after a delay.
+    again: BTreeSet<u64>,
+    /// Lent, or waiting for a retry.
+    held: BTreeSet<u64>,
+    /// Delayed ones, which do not hold up others but keep the line alive.
+    pub(crate) delayed: u64,
+    /// Messages on loan.
+    pub(crate) lent: u32,
+    /// How long receivers held this line's messages of late.
+    pub(crate) busy: Busy,
+    /// Under which head the line is listed.
+    listed: Option<u64>,
+}
+
+/// A time that fades: halved every minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Busy {
+    millis: f64,
+    at_ms: u64,
+}
+
+const FADE_MS: f64 = 60_000.0;
+
+impl Busy {
+    /// How much is left at `now`.
+    pub(crate) fn at(self, now: u64) -> f64 {
+        let age = now.saturating_sub(self.at_ms) as f64;
+        self.millis * (-age / FADE_MS).exp2()
+    }
+
+    /// Adds `millis` at `now`.
+    pub(crate) fn add(&mut self, millis: u64, now: u64) {
+        self.millis = self.at(now) + millis as f64;
+        self.at_ms = now;
+    }
+}
+
+impl Line {
+    /// The lowest that is ready, whether or not it may be lent.
+    fn lowest(&self) -> Option<u64> {
+        match (self.again.first().copied(), self.ready.front()) {
+            (Some(again), Some(ready)) => Some(again.min(ready)),
+            (again, ready) => again.or(ready),
+        }
+    }
+
+    /// The next to be lent.
+    fn head(&self) -> Option<u64> {
+        self.lowest().filter(|head| *head < self.gate())
+    }
+
+    /// Messages from here on wait for one before them.
+    fn gate(&self) -> u64 {
+        if !self.ordered {
+            return u64::MAX;
+        }
+        self.held.first().copied().unwrap_or(u64::MAX)
+    }
+
+    /// Everything that may be lent now, rising.
+    pub(crate) fn lendable(&self) -> impl Iterator<Item = u64> + '_ {
+        let gate = self.gate();
+        let mut again = self.again.iter().copied().peekable();
+        let mut ready = self.ready.iter().peekable();
+        let merged = std::iter::from_fn(move || match (again.peek(), ready.peek()) {
+            (Some(a), Some(r)) if a < r => again.next(),
+            (Some(_), None) => again.next(),
+            _ => ready.next(),
+        });
+        merged.take_while(move |offset| *offset < gate)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.again.is_empty() && self.held.is_empty() && self.delayed == 0
+    }
+
+    /// Messages that are ready, behind held ones or not.
+    fn ready_count(&self) -> u64 {
+        self.ready.len() + self.again.len() as u64
+    }
+
+    /// Ready again after a loan, or after a delay.
+    pub(crate) fn again(&self) -> impl Iterator<Item = u64> + '_ {
+        self.again.iter().copied()
+    }
+
+    /// Whether a message is ready here; takes as long as the line has runs.
+    pub(crate) fn has(&self, offset: u64) -> bool {
+        let mut runs = self.ready.runs();
+        self.again.contains(&offset)
+            || runs.any(|(start, len)| (start..start + len).contains(&offset))
+    }
+
+    /// Never lent, as runs.
+    pub(crate) fn untouched(&self) -> &Runs {
+        &self.ready
+    }
+}
+
+/// The lines of a lane.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    slots: Vec<Option<Line>>,
+    free: Vec<LineId>,
+    by_key: HashMap<(u8, Option<Bytes>), LineId>,
+    /// Lines that can give something: greatest priority first, then oldest head.
+    listed: BTreeSet<(u8, u64, LineId)>,
+    /// Which line a never-lent head belongs to; kept only while a lane is restored, when events name offsets
+    /// whose line nobody knows.
+    heads: Option<HashMap<u64, LineId>>,
+    ready: u64,
+}
+
+impl Lines {
+    /// Messages that are ready.
+    pub(crate) fn ready(&self) -> u64 {
+        self.ready
+    }
+
+    /// How many lines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// A line that exists.
+    pub(crate) fn get(&self, id: LineId) -> &Line {
+        self.slots[id as usize]
+            .as_ref()
+            .expect("a line in use exists")
+    }
+
+    /// All lines with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(id, line)| Some((id, line.as_ref()?)))
+    }
+
+    /// Lines that can give something, with their heads: greatest priority first, then oldest head.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (u64, LineId)> + '_ {
+        self.listed.iter().map(|(_, head, id)| (*head, *id))
+    }
+
+    /// How many lines can give something.
+    pub(crate) fn listed_len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// The lowest offset that could be lent now.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let mut oldest = None;
+        let mut from = (0, 0, 0);
+        while let Some((level, head, _)) = self.listed.range(from..).next() {
+            oldest = Some(oldest.map_or(*head, |o: u64| o.min(*head)));
+            match level.checked_add(1) {
+                Some(next) => from = (next, 0, 0),
+                None => break,
+            }
+        }
+        oldest
+    }
+
+    /// The line of a key, made when there is none.
+    pub(crate) fn line(&mut self, level: u8, key: Option<Bytes>, ordered: bool) -> LineId {
+        if let Some(id) = self.by_key.get(&(level, key.clone())) {
+            return *id;
+        }
+        // Slices of a batch would keep the whole batch in memory.
+        let key = key.map(|key| Bytes::copy_from_slice(&key));
+        let line = Line {
+            key: key.clone(),
+            level,
+            ordered,
+            ..Line::default()
+        };
+        let id = if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = Some(line);
+            id
+        } else {
+            self.slots.push(Some(line));
+            LineId::try_from(self.slots.len() - 1).expect("fewer lines than fit in memory")
+        };
+        self.by_key.insert((level, key), id);
+        id
+    }
+
+    /// Adds messages nobody has seen yet.
+    pub(crate) fn append(&mut self, id: LineId, start: u64, len: u64) {
+        self.change(id, |line| line.ready.push(start, len));
+    }
+
+    /// A message is ready again, or for the first time after a delay.
+    pub(crate) fn put_back(&mut self, id: LineId, offset: u64) {
+        self.change(id, |line| {
+            line.held.remove(&offset);
+            line.again.insert(offset);
+        });
+    }
+
+    /// A message is held: it is no longer ready, and in an ordered line those behind it wait.
+    pub(crate) fn hold(&mut self, id: LineId, offset: u64) {
+        self.change(id, |line| {
+            if !line.again.remove(&offset) {
+                line.ready.remove(offset);
+            }
+            line.held.insert(offset);
+        });
+    }
+
+    /// A message is gone, wherever it was.
+    pub(crate) fn forget(&mut self, id: LineId, offset: u64) {
+        self.change(id, |line| {
+            if !line.held.remove(&offset) && !line.again.remove(&offset) {
+                line.ready.remove(offset);
+            }
+        });
+    }
+
+    /// Keeps a line although it has nothing, until [`Lines::settle`].
+    pub(crate) fn pin(&mut self, id: LineId) {
+        self.note(id, |line| line.delayed += 1);
+    }
+
+    /// Lets a pinned line go if it has nothing.
+    pub(crate) fn settle(&mut self, id: LineId) {
+        self.note(id, |line| line.delayed -= 1);
+    }
+
+    /// Changes what is counted about a line, not what is in it.
+    pub(crate) fn note(&mut self, id: LineId, note: impl FnOnce(&mut Line)) {
+        self.change(id, note);
+    }
+
+    /// Forgets everything below `before` that is ready.
+    pub(crate) fn drop_before(&mut self, before: u64) {
+        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.change(id, |line| {
+                line.ready.drop_before(before);
+                line.again = line.again.split_off(&before);
+            });
+        }
+    }
+
+    /// Forgets everything of a range that is ready in any line, and has `runs` of it ready in one line instead.
+    pub(crate) fn refill(&mut self, into: LineId, (from, upto): (u64, u64), runs: &[(u64, u64)]) {
+        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.change(id, |line| {
+                let fill = if id == into { runs } else { &[] };
+                line.ready = line.ready.with((from, upto), fill);
+                line.again.retain(|offset| !(from..upto).contains(offset));
+            });
+        }
+    }
+
+    /// The line a never-lent message belongs to; only while restoring.
+    pub(crate) fn line_of_head(&self, offset: u64) -> Option<LineId> {
+        self.heads.as_ref()?.get(&offset).copied()
+    }
+
+    /// Begins to keep track of heads.
+    pub(crate) fn start_restoring(&mut self) {
+        let heads = self
+            .iter()
+            .filter_map(|(id, line)| Some((line.ready.front()?, id)));
+        self.heads = Some(heads.collect());
+    }
+
+    /// Stops keeping track of heads.
+    pub(crate) fn stop_restoring(&mut self) {
+        self.heads = None;
+    }
+
+    /// Changes one line, and what is known about it with it.
+    fn change(&mut self, id: LineId, change: impl FnOnce(&mut Line)) {
+        let line = self.slots[id as usize]
+            .as_mut()
+            .expect("a line in use exists");
+        let (had, front) = (line.ready_count(), line.ready.front());
+        change(line);
+        self.ready = self.ready + line.ready_count() - had;
+        if let Some(heads) = &mut self.heads
+            && front != line.ready.front()
+        {
+            front.map(|front| heads.remove(&front));
+            line.ready.front().map(|front| heads.insert(front, id));
+        }
+        let head = line.head();
+        if head != line.listed {
+            let rank = u8::MAX - line.level;
+            if let Some(old) = line.listed {
+                self.listed.remove(&(rank, old, id));
+            }
+            if let Some(head) = head {
+                self.listed.insert((rank, head, id));
+            }
+            line.listed = head;
+        }
+        if line.is_idle() && line.key.is_some() {
+            let line = self.slots[id as usize].take().expect("it was there");
+            self.by_key.remove(&(line.level, line.key));
+            self.free.push(id);
+        }
+    }
+}

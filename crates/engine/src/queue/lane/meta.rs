@@ -1,0 +1,111 @@
+//! What a lane wants to know of a record: its key, when it is due, its deduplication id.
+//!
+//! It travels in headers of reserved names, as the sender's frontend and the engine wrote them. Numbers are
+//! big-endian.
+
+use bytes::Bytes;
+use storage::Batch;
+use storage::batch::{BatchError, Record, RecordHeader};
+use uuid::Uuid;
+
+use super::dedup::{self, IdHash};
+use crate::queue::{DedupScope, Ordering, QueueSettings};
+
+/// Not to be lent before this time, u64 ms.
+pub(crate) const DUE: &[u8] = b"forebay.due";
+/// Deduplication id.
+pub(crate) const DEDUP: &[u8] = b"forebay.dedup";
+/// Priority, one byte.
+pub(crate) const PRIORITY: &[u8] = b"forebay.priority";
+/// Identity of a message that came from another queue, 16 bytes.
+pub(crate) const ID: &[u8] = b"forebay.id";
+/// Times it was lent in other queues, u32.
+pub(crate) const ATTEMPTS: &[u8] = b"forebay.attempts";
+/// Where it was dead-lettered, JSON.
+pub(crate) const DEAD: &[u8] = b"forebay.dead";
+
+/// Whether a header is the engine's own.
+pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
+    [DUE, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD].contains(&name)
+}
+
+/// What is known of one record.
+#[derive(Debug, Clone)]
+pub(super) struct Meta {
+    pub(super) offset: u64,
+    /// When it was sent, ms.
+    pub(super) at: u64,
+    pub(super) key: Option<Bytes>,
+    pub(super) level: u8,
+    pub(super) due: u64,
+    pub(super) dedup: Option<IdHash>,
+}
+
+/// Reads all records of a batch; `None` when they cannot be read.
+pub(super) fn read(batch: &Batch, settings: &QueueSettings) -> Option<Vec<Meta>> {
+    let made_here = batch.header.is_made_here();
+    let records = plain_records(batch).ok()?;
+    Some(
+        records
+            .iter()
+            .map(|record| meta(record, made_here, settings))
+            .collect(),
+    )
+}
+
+/// A batch's records, opened if they are compressed.
+pub(crate) fn plain_records(batch: &Batch) -> Result<Vec<Record>, BatchError> {
+    batch.opened()?.records()?.collect()
+}
+
+fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
+    let at = u64::try_from(record.timestamp).unwrap_or(0);
+    let ordered = settings.ordering == Ordering::Key;
+    let mut meta = Meta {
+        offset: record.offset,
+        at,
+        key: record.key.clone(),
+        level: 0,
+        // In order, all messages wait equally long: the queue's delay as it is now.
+        due: if ordered { at + settings.delay_ms } else { 0 },
+        dedup: None,
+    };
+    if !made_here {
+        return meta;
+    }
+    let find = |name: &[u8]| header(&record.headers, name);
+    if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
+        meta.due = u64::from_be_bytes(due);
+    }
+    if let Some([level]) = find(PRIORITY).map(AsRef::as_ref)
+        && settings.priorities > 1
+    {
+        meta.level =
+            u8::try_from(u16::from(*level).min(settings.priorities - 1)).unwrap_or(u8::MAX);
+    }
+    // What came from another queue was let in there, and must not be taken for a repeat here.
+    if let (Some(id), None) = (find(DEDUP), find(ID)) {
+        let scope = match settings.dedup_scope {
+            DedupScope::Queue => None,
+            DedupScope::Key => record.key.as_deref(),
+        };
+        meta.dedup = Some(dedup::hash(scope, id));
+    }
+    meta
+}
+
+fn header<'h>(headers: &'h [RecordHeader], name: &[u8]) -> Option<&'h Bytes> {
+    let found = headers.iter().find(|(n, _)| n == name)?;
+    found.1.as_ref()
+}
+
+/// The identity of the message at an offset: the same whenever it is asked for, different for every message.
+pub(crate) fn message_id(topic: Uuid, partition: u32, offset: u64) -> Uuid {
+    let (high, low) = topic.as_u64_pair();
+    // Multiplying by odd numbers loses nothing: no two offsets of a partition share an identity.
+    let mixed = offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low.rotate_left(32);
+    let spread = high ^ u64::from(partition).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    // Six bits of the lower half are fixed by the form; the same six of the mix go into the upper one.
+    let spread = spread ^ (mixed >> 62) ^ ((offset >> 58) << 8);
+    uuid::Builder::from_random_bytes(Uuid::from_u64_pair(spread, mixed).into_bytes()).into_uuid()
+}

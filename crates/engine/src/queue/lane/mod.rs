@@ -1,0 +1,574 @@
+//! A lane: who has which message of one partition, and since when. The state machine under every queue.
+//!
+//! A message is ready, lent, waiting (for a retry or a delay) or gone. Only messages somebody touched have an
+//! entry; all others are runs of offsets in a line. What came in is told by the partition's records
+//! ([`Lane::index`]), what was done with it by the lane's own log of [`LaneEvent`]s. Both folds can be made one after
+//! the other, because events name offsets: a restart reads the records first and the events after them.
+//!
+//! `decide` and `pick` hold all rules and change nothing; [`Lane::apply`] cannot refuse and does not know the time.
+//! Time alone makes loans run out and delays end ([`Lane::tick`]); it needs no event, since the due time is in one.
+
+mod decide;
+mod dedup;
+mod event;
+mod line;
+mod meta;
+mod runs;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use decide::{Picked, Receiving};
+pub(crate) use dedup::{IDS_MAX, IdHash, hash};
+pub(crate) use event::LaneEvent;
+pub use event::fuzz;
+pub(crate) use line::LineId;
+pub(crate) use meta::{
+    ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, is_reserved_by_engine, message_id, plain_records,
+};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use storage::Batch;
+use uuid::Uuid;
+
+use super::{Ordering, QueueSettings};
+use dedup::Dedup;
+use line::{Busy, Lines};
+
+/// How long a named attempt can be repeated, ms.
+const ATTEMPT_MS: u64 = 300_000;
+/// Named attempts remembered at most.
+const ATTEMPTS_MAX: usize = 10_000;
+/// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
+const TENANTS_MAX: usize = 10_000;
+/// Ended move tasks that are remembered.
+const MOVES_MAX: usize = 10;
+
+/// What a message with an entry is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Can be lent again.
+    Ready,
+    /// On loan until its due time.
+    Lent,
+    /// Held back until its due time.
+    Waiting,
+    /// Not lent before its due time, and not in the way of others.
+    Delayed,
+    /// Lent too often; about to leave.
+    Dying,
+}
+
+/// A message somebody touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    state: State,
+    line: LineId,
+    /// When the state ends, ms.
+    due: u64,
+    /// Number of its last loan.
+    loan: u64,
+    /// Times lent.
+    lent: u32,
+    /// Times returned or run out.
+    failed: u32,
+    /// The last loan was neither settled nor given back.
+    open: bool,
+    /// Lent too often, but could not leave: lent once more. Not in the log.
+    stay: bool,
+    /// First loan, ms.
+    first_ms: u64,
+    /// Last loan, ms; when it was sent, for one that is delayed.
+    at_ms: u64,
+}
+
+/// What a receiver is told about a message beside its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loan {
+    /// Which.
+    pub(crate) offset: u64,
+    /// Number of the loan.
+    pub(crate) number: u64,
+    /// Times lent in this lane.
+    pub(crate) lent: u32,
+    /// First loan, ms.
+    pub(crate) first_ms: u64,
+}
+
+/// Messages lent together under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attempt {
+    at: u64,
+    loan: u64,
+    offsets: Vec<u64>,
+}
+
+/// A move task as far as this lane is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LaneMove {
+    pub(crate) task: Uuid,
+    pub(crate) at: u64,
+    pub(crate) upto: u64,
+    pub(crate) to_move: u64,
+    pub(crate) moved: u64,
+    pub(crate) rate_max: u32,
+    pub(crate) destination: Option<String>,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How a move task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) cancelled: bool,
+    pub(crate) failure: Option<String>,
+}
+
+/// How many messages are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) ready: u64,
+    pub(crate) lent: u64,
+    pub(crate) waiting: u64,
+}
+
+/// The delivery state of one partition's messages for one queue.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// Records before this are known here.
+    end: u64,
+    /// Number of the last loan.
+    loans: u64,
+    entries: BTreeMap<u64, Entry>,
+    /// When which entry's state ends.
+    due: BTreeSet<(u64, u64)>,
+    lines: Lines,
+    dedup: Option<Box<Dedup>>,
+    attempts: BTreeMap<String, Attempt>,
+    moves: Vec<LaneMove>,
+    lent: u64,
+    waiting: u64,
+    dying: u64,
+    /// How long receivers held messages of late.
+    busy: Busy,
+}
+
+impl Lane {
+    /// A lane that knows of no record before `from`.
+    pub(crate) fn new(from: u64) -> Self {
+        Self {
+            end: from,
+            ..Self::default()
+        }
+    }
+
+    /// Records before this are known here.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Records before `start` are not there any more, and nothing is known about them.
+    pub(crate) fn skip_to(&mut self, start: u64) {
+        self.end = self.end.max(start);
+    }
+
+    /// How many messages are in which state.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            ready: self.lines.ready() + self.dying,
+            lent: self.lent,
+            waiting: self.waiting,
+        }
+    }
+
+    /// The lowest offset that is not done; the end when all are.
+    pub(crate) fn oldest(&self) -> u64 {
+        let touched = self.entries.first_key_value().map(|(offset, _)| *offset);
+        let untouched = self.lines.oldest();
+        let oldest = touched.into_iter().chain(untouched).min();
+        oldest.unwrap_or(self.end)
+    }
+
+    /// When something happens by itself next, ms.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Move tasks, oldest first.
+    pub(crate) fn moves(&self) -> &[LaneMove] {
+        &self.moves
+    }
+
+    /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
+    /// order matters.
+    pub(crate) fn index(&mut self, batch: &Batch, settings: &QueueSettings) {
+        let next = batch.header.next_offset();
+        if next <= self.end {
+            return;
+        }
+        let from = self.end.max(batch.header.base_offset);
+        let keyed = settings.ordering == Ordering::Key;
+        let records = (keyed || batch.header.is_made_here())
+            .then(|| meta::read(batch, settings))
+            .flatten();
+        if let Some(records) = records {
+            for record in records.iter().filter(|record| record.offset >= from) {
+                self.add(record, settings);
+            }
+        } else {
+            // Nothing is known about them: they are as they come.
+            let line = self.lines.line(0, None, false);
+            self.lines.append(line, from, next - from);
+        }
+        self.end = next;
+    }
+
+    fn add(&mut self, record: &meta::Meta, settings: &QueueSettings) {
+        let ordered = settings.ordering == Ordering::Key && record.key.is_some();
+        let key = record
+            .key
+            .clone()
+            .filter(|_| ordered || self.lines.len() < TENANTS_MAX);
+        let line = self.lines.line(record.level, key, ordered);
+        if let Some(id) = record.dedup {
+            self.dedup.get_or_insert_default().note(
+                id,
+                record.offset,
+                record.at,
+                settings.dedup_window_ms,
+            );
+        }
+        if record.due <= record.at {
+            self.lines.append(line, record.offset, 1);
+            return;
+        }
+        self.lines.note(line, |line| line.delayed += 1);
+        self.waiting += 1;
+        self.due.insert((record.due, record.offset));
+        let entry = Entry {
+            state: State::Delayed,
+            line,
+            due: record.due,
+            loan: 0,
+            lent: 0,
+            failed: 0,
+            open: false,
+            stay: false,
+            first_ms: 0,
+            at_ms: record.at,
+        };
+        self.entries.insert(record.offset, entry);
+    }
+
+    /// The queue's delay has changed: in a queue ordered by key that holds for what is delayed already.
+    pub(crate) fn redelay(&mut self, delay_ms: u64) {
+        let delayed = self
+            .entries
+            .iter_mut()
+            .filter(|(_, e)| e.state == State::Delayed);
+        for (offset, entry) in delayed {
+            self.due.remove(&(entry.due, *offset));
+            entry.due = entry.at_ms + delay_ms;
+            self.due.insert((entry.due, *offset));
+        }
+    }
+
+    /// Changes the state by an event that is in the log. `lines` are those of the event's offsets where they were
+    /// picked just now; a restart finds them itself.
+    pub(crate) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
+        let line_of = |i: usize| lines.and_then(|lines| lines.get(i).copied());
+        match event {
+            LaneEvent::Lent {
+                loan,
+                at,
+                until,
+                attempt,
+                offsets,
+            } => {
+                self.loans = self.loans.max(*loan);
+                for (i, offset) in offsets.iter().enumerate() {
+                    self.lend(*offset, (*loan, *at, *until), line_of(i));
+                }
+                if let Some(name) = attempt {
+                    self.remember(name, *at, *loan, offsets);
+                }
+            }
+            LaneEvent::Acked { offsets } => {
+                for offset in offsets {
+                    self.remove(*offset, None);
+                }
+            }
+            LaneEvent::Left { offsets, task } => {
+                for (i, offset) in offsets.iter().enumerate() {
+                    self.remove(*offset, line_of(i));
+                }
+                let moving = self.moves.iter_mut().find(|m| Some(m.task) == *task);
+                if let Some(moving) = moving {
+                    moving.moved += offsets.len() as u64;
+                }
+            }
+            LaneEvent::Released { offset, due } => self.release(*offset, *due),
+            LaneEvent::Extended { offset, until } => self.extend(*offset, *until),
+            LaneEvent::Undone { loan, offsets } => {
+                for offset in offsets {
+                    self.undo(*offset, *loan);
+                }
+            }
+            LaneEvent::Trimmed { before } => self.drop_before(*before),
+            LaneEvent::Purged { before } => {
+                self.drop_before(*before);
+                if let Some(dedup) = &mut self.dedup {
+                    dedup.drop_before(*before);
+                }
+            }
+            LaneEvent::Replayed { from, upto, kept } => self.replay(*from, *upto, kept),
+            LaneEvent::MoveStarted { .. } | LaneEvent::MoveEnded { .. } => self.note_move(event),
+            LaneEvent::Snapshot { .. } => {
+                unreachable!("a snapshot is the state, not a change of it")
+            }
+        }
+    }
+
+    fn lend(&mut self, offset: u64, (loan, at, until): (u64, u64, u64), line: Option<LineId>) {
+        let Some(mut entry) = self.take_entry(offset).or_else(|| {
+            Some(Entry {
+                state: State::Ready,
+                line: line.or_else(|| self.find_line(offset))?,
+                due: 0,
+                loan: 0,
+                lent: 0,
+                failed: 0,
+                open: false,
+                stay: false,
+                first_ms: at,
+                at_ms: at,
+            })
+        }) else {
+            return;
+        };
+        self.lines.hold(entry.line, offset);
+        self.lines.note(entry.line, |line| line.lent += 1);
+        if entry.lent == 0 {
+            entry.first_ms = at;
+        }
+        entry.failed += u32::from(entry.open);
+        entry.lent = entry.lent.saturating_add(1);
+        (entry.state, entry.open, entry.stay) = (State::Lent, true, false);
+        (entry.loan, entry.at_ms, entry.due) = (loan, at, until);
+        self.lent += 1;
+        self.due.insert((until, offset));
+        self.entries.insert(offset, entry);
+    }
+
+    /// Takes an entry out of everything that counts or schedules it, but leaves it in its line.
+    fn take_entry(&mut self, offset: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&offset)?;
+        match entry.state {
+            State::Ready => {}
+            State::Lent => {
+                self.lent -= 1;
+                self.lines.note(entry.line, |line| line.lent -= 1);
+            }
+            State::Waiting => self.waiting -= 1,
+            State::Delayed => {
+                self.waiting -= 1;
+                // Held for the moment, lest the line vanish under it.
+                self.lines.hold(entry.line, offset);
+                self.lines.note(entry.line, |line| line.delayed -= 1);
+            }
+            State::Dying => self.dying -= 1,
+        }
+        self.due.remove(&(entry.due, offset));
+        Some(entry)
+    }
+
+    /// A message is gone. Returns its entry, if it had one.
+    fn remove(&mut self, offset: u64, line: Option<LineId>) -> Option<Entry> {
+        let entry = self.take_entry(offset);
+        let line = entry.as_ref().map(|entry| entry.line).or(line);
+        if let Some(line) = line.or_else(|| self.find_line(offset)) {
+            self.lines.forget(line, offset);
+        }
+        entry
+    }
+
+    /// The line of a message without an entry.
+    fn find_line(&self, offset: u64) -> Option<LineId> {
+        if let Some(line) = self.lines.line_of_head(offset) {
+            return Some(line);
+        }
+        let mut lines = self.lines.iter();
+        lines.find(|(_, line)| line.has(offset)).map(|(id, _)| id)
+    }
+
+    fn release(&mut self, offset: u64, due: u64) {
+        let Some(mut entry) = self.take_entry(offset) else {
+            return;
+        };
+        (entry.open, entry.due) = (false, due);
+        entry.failed = entry.failed.saturating_add(1);
+        if due == 0 {
+            entry.state = State::Ready;
+            self.lines.put_back(entry.line, offset);
+        } else {
+            entry.state = State::Waiting;
+            self.waiting += 1;
+            self.due.insert((due, offset));
+        }
+        self.entries.insert(offset, entry);
+    }
+
+    fn extend(&mut self, offset: u64, until: u64) {
+        let Some(entry) = self.entries.get_mut(&offset) else {
+            return;
+        };
+        // In a restart a loan that had run out at the time looks as if it had not; both end the same.
+        if entry.state == State::Lent {
+            self.due.remove(&(entry.due, offset));
+            entry.due = until;
+            self.due.insert((until, offset));
+        }
+    }
+
+    fn undo(&mut self, offset: u64, loan: u64) {
+        let is_that = |e: &Entry| e.loan == loan && e.state == State::Lent;
+        if !self.entries.get(&offset).is_some_and(is_that) {
+            return;
+        }
+        let Some(mut entry) = self.take_entry(offset) else {
+            return;
+        };
+        entry.lent -= 1;
+        (entry.state, entry.open, entry.due) = (State::Ready, false, 0);
+        self.lines.put_back(entry.line, offset);
+        if entry.lent > 0 {
+            self.entries.insert(offset, entry);
+        }
+    }
+
+    fn drop_before(&mut self, before: u64) {
+        let touched: Vec<u64> = self.entries.range(..before).map(|(o, _)| *o).collect();
+        for offset in touched {
+            self.remove(offset, None);
+        }
+        self.lines.drop_before(before);
+        self.end = self.end.max(before);
+    }
+
+    fn replay(&mut self, from: u64, upto: u64, kept: &[u64]) {
+        let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
+        let touched = self.entries.range(from..upto.max(from));
+        let touched = touched.map(|(offset, _)| *offset);
+        let again: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
+        for offset in again {
+            self.remove(offset, None);
+        }
+        let mut ready = Vec::with_capacity(kept.len() + 1);
+        let mut at = from;
+        for offset in kept.iter().copied().chain([upto]) {
+            ready.push((at, offset.saturating_sub(at)));
+            at = offset + 1;
+        }
+        let line = self.lines.line(0, None, false);
+        self.lines.refill(line, (from, upto), &ready);
+    }
+
+    fn remember(&mut self, name: &str, at: u64, loan: u64, offsets: &[u64]) {
+        self.attempts
+            .retain(|_, attempt| at.saturating_sub(attempt.at) < ATTEMPT_MS);
+        if self.attempts.len() < ATTEMPTS_MAX {
+            let offsets = offsets.to_vec();
+            self.attempts
+                .insert(name.to_owned(), Attempt { at, loan, offsets });
+        }
+    }
+
+    fn note_move(&mut self, event: &LaneEvent) {
+        match event {
+            LaneEvent::MoveStarted {
+                task,
+                at,
+                upto,
+                to_move,
+                rate_max,
+                destination,
+            } => {
+                self.moves.push(LaneMove {
+                    task: *task,
+                    at: *at,
+                    upto: *upto,
+                    to_move: *to_move,
+                    moved: 0,
+                    rate_max: *rate_max,
+                    destination: destination.clone(),
+                    ended: None,
+                });
+                let ended = self.moves.iter().filter(|m| m.ended.is_some()).count();
+                if ended > MOVES_MAX {
+                    self.moves.remove(0);
+                }
+            }
+            LaneEvent::MoveEnded {
+                task,
+                cancelled,
+                failure,
+            } => {
+                let of_task = |m: &&mut LaneMove| m.task == *task && m.ended.is_none();
+                if let Some(moving) = self.moves.iter_mut().find(of_task) {
+                    moving.ended = Some(Ended {
+                        cancelled: *cancelled,
+                        failure: failure.clone(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets time pass: loans run out, waits and delays end.
+    pub(crate) fn tick(&mut self, now: u64) {
+        while let Some((due, offset)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, offset));
+            let Some(mut entry) = self.take_entry(offset) else {
+                continue;
+            };
+            if entry.state == State::Lent {
+                self.count_busy(&entry, now);
+            }
+            self.lines.put_back(entry.line, offset);
+            // What was only delayed is like any other from now on.
+            if entry.state != State::Delayed {
+                (entry.state, entry.due) = (State::Ready, 0);
+                self.entries.insert(offset, entry);
+            }
+        }
+    }
+
+    /// A message was on loan until `now`: counts for how busy its tenant keeps receivers.
+    fn count_busy(&mut self, entry: &Entry, now: u64) {
+        let held = now.saturating_sub(entry.at_ms);
+        self.busy.add(held, now);
+        self.lines.note(entry.line, |line| line.busy.add(held, now));
+    }
+
+    /// Begins a restart: records and events follow.
+    pub(crate) fn start_restoring(&mut self) {
+        self.lines.start_restoring();
+    }
+
+    /// Everything was read.
+    pub(crate) fn stop_restoring(&mut self) {
+        self.lines.stop_restoring();
+    }
+
+    /// Forgets deduplication ids that are out of the window.
+    pub(crate) fn expire_dedup(&mut self, window_ms: u64, now: u64) {
+        if let Some(dedup) = &mut self.dedup {
+            dedup.expire(window_ms, now);
+            if dedup.len() == 0 {
+                self.dedup = None;
+            }
+        }
+    }
+}

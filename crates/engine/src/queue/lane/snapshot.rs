@@ -1,0 +1,296 @@
+//! A lane's state as a whole, so that a restart need not read its history.
+//!
+//! ```text
+//! version | end | loans
+//! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
+//! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at
+//! dedup:    count, per id: 16 bytes, offset, time
+//! attempts: count, per attempt: name, time, loan, offsets
+//! moves:    count, per task: id, time, upto, to move, moved, rate, destination, ended, cancelled, failure
+//! ```
+//!
+//! Integers are of variable length. Entries that are ready again or dying are written as ready.
+
+use bytes::Bytes;
+
+use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
+use super::line::LineId;
+use super::{Attempt, Ended, Entry, Lane, LaneEvent, LaneMove, State};
+
+const VERSION: u64 = 1;
+/// Bytes of one part: a record stays far below the largest batch.
+const PART_BYTES: usize = 256 << 10;
+
+impl Lane {
+    /// The events that make a restart begin here. Must be appended together.
+    pub(crate) fn snapshot(&self) -> Vec<LaneEvent> {
+        let whole = self.encode();
+        let parts = whole.len().div_ceil(PART_BYTES) as u64;
+        (0..)
+            .zip(whole.chunks(PART_BYTES))
+            .map(|(part, bytes)| LaneEvent::Snapshot {
+                part,
+                parts,
+                bytes: bytes.to_vec(),
+            })
+            .collect()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for value in [VERSION, self.end, self.loans] {
+            put(&mut out, value);
+        }
+        let numbers = self.encode_lines(&mut out);
+        self.encode_entries(&mut out, &numbers);
+        self.encode_dedup(&mut out);
+        self.encode_attempts(&mut out);
+        self.encode_moves(&mut out);
+        out
+    }
+
+    /// Writes the lines; returns the number each got, by its id.
+    fn encode_lines(&self, out: &mut Vec<u8>) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        put(out, self.lines.iter().count() as u64);
+        for (number, (id, line)) in (0..).zip(self.lines.iter()) {
+            numbers.resize(id as usize + 1, 0);
+            numbers[id as usize] = number;
+            put(out, u64::from(line.level));
+            put(out, u64::from(line.ordered));
+            put_bytes(out, line.key.as_deref());
+            put(out, line.untouched().runs().count() as u64);
+            let mut end = 0;
+            for (start, len) in line.untouched().runs() {
+                put(out, start - end);
+                put(out, len);
+                end = start + len;
+            }
+            // What became ready after a delay has no entry, and is not among the untouched either.
+            let plain = line
+                .again()
+                .filter(|offset| !self.entries.contains_key(offset));
+            let plain: Vec<u64> = plain.collect();
+            put(out, plain.len() as u64);
+            for offset in plain {
+                put(out, offset);
+            }
+        }
+        numbers
+    }
+
+    fn encode_entries(&self, out: &mut Vec<u8>, numbers: &[u64]) {
+        put(out, self.entries.len() as u64);
+        let mut last = 0;
+        for (offset, entry) in &self.entries {
+            let state = match entry.state {
+                State::Ready | State::Dying => 0,
+                State::Lent => 1,
+                State::Waiting => 2,
+                State::Delayed => 3,
+            };
+            for value in [
+                offset - last,
+                numbers[entry.line as usize],
+                state,
+                entry.due,
+                entry.loan,
+                u64::from(entry.lent),
+                u64::from(entry.failed),
+                u64::from(entry.open),
+                entry.first_ms,
+                entry.at_ms,
+            ] {
+                put(out, value);
+            }
+            last = *offset;
+        }
+    }
+
+    fn encode_dedup(&self, out: &mut Vec<u8>) {
+        let all = self
+            .dedup
+            .as_ref()
+            .map_or_else(Vec::new, |dedup| dedup.all());
+        put(out, all.len() as u64);
+        for (id, offset, at) in all {
+            out.extend_from_slice(&id.to_be_bytes());
+            put(out, offset);
+            put(out, at);
+        }
+    }
+
+    fn encode_attempts(&self, out: &mut Vec<u8>) {
+        put(out, self.attempts.len() as u64);
+        for (name, attempt) in &self.attempts {
+            put_text(out, Some(name));
+            put(out, attempt.at);
+            put(out, attempt.loan);
+            put(out, attempt.offsets.len() as u64);
+            for offset in &attempt.offsets {
+                put(out, *offset);
+            }
+        }
+    }
+
+    fn encode_moves(&self, out: &mut Vec<u8>) {
+        put(out, self.moves.len() as u64);
+        for moving in &self.moves {
+            put_id(out, Some(moving.task));
+            for value in [moving.at, moving.upto, moving.to_move, moving.moved] {
+                put(out, value);
+            }
+            put(out, u64::from(moving.rate_max));
+            put_text(out, moving.destination.as_deref());
+            let ended = moving.ended.as_ref();
+            put(out, u64::from(ended.is_some()));
+            put(out, u64::from(ended.is_some_and(|ended| ended.cancelled)));
+            put_text(out, ended.and_then(|ended| ended.failure.as_deref()));
+        }
+    }
+
+    /// Reads what the parts of a snapshot hold together. `dedup_window_ms` is the queue's.
+    pub(crate) fn decode(bytes: &[u8], dedup_window_ms: u64) -> Result<Self, Unreadable> {
+        let mut bytes = Reader(bytes);
+        if bytes.number()? != VERSION {
+            return Err(Unreadable);
+        }
+        let mut lane = Self::new(bytes.number()?);
+        lane.loans = bytes.number()?;
+        let ids = lane.decode_lines(&mut bytes)?;
+        lane.decode_entries(&mut bytes, &ids)?;
+        for _ in 0..bytes.count()? {
+            let (id, rest) = bytes.0.split_first_chunk().ok_or(Unreadable)?;
+            bytes.0 = rest;
+            let (offset, at) = (bytes.number()?, bytes.number()?);
+            let dedup = lane.dedup.get_or_insert_default();
+            dedup.note(u128::from_be_bytes(*id), offset, at, dedup_window_ms);
+        }
+        lane.decode_attempts(&mut bytes)?;
+        lane.decode_moves(&mut bytes)?;
+        // A line was kept alive for its entries; without any it goes.
+        for id in ids {
+            lane.lines.settle(id);
+        }
+        if bytes.0.is_empty() {
+            Ok(lane)
+        } else {
+            Err(Unreadable)
+        }
+    }
+
+    fn decode_lines(&mut self, bytes: &mut Reader<'_>) -> Result<Vec<LineId>, Unreadable> {
+        let mut ids = Vec::new();
+        for _ in 0..bytes.count()? {
+            let level = u8::try_from(bytes.number()?).map_err(|_| Unreadable)?;
+            let ordered = bytes.number()? != 0;
+            let key = bytes.bytes()?.map(Bytes::copy_from_slice);
+            let id = self.lines.line(level, key, ordered);
+            // Kept until its entries are read.
+            self.lines.pin(id);
+            let mut end = 0u64;
+            for _ in 0..bytes.count()? {
+                let start = end.checked_add(bytes.number()?).ok_or(Unreadable)?;
+                let len = bytes.number()?;
+                end = start.checked_add(len).ok_or(Unreadable)?;
+                self.lines.append(id, start, len);
+            }
+            for _ in 0..bytes.count()? {
+                let offset = bytes.number()?;
+                self.lines.put_back(id, offset);
+            }
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    fn decode_entries(&mut self, bytes: &mut Reader<'_>, ids: &[LineId]) -> Result<(), Unreadable> {
+        let small = |value: u64| u32::try_from(value).map_err(|_| Unreadable);
+        let mut offset = 0u64;
+        for _ in 0..bytes.count()? {
+            offset = offset.checked_add(bytes.number()?).ok_or(Unreadable)?;
+            let line = usize::try_from(bytes.number()?).map_err(|_| Unreadable)?;
+            let line = *ids.get(line).ok_or(Unreadable)?;
+            let state = match bytes.number()? {
+                0 => State::Ready,
+                1 => State::Lent,
+                2 => State::Waiting,
+                3 => State::Delayed,
+                _ => return Err(Unreadable),
+            };
+            let entry = Entry {
+                state,
+                line,
+                due: bytes.number()?,
+                loan: bytes.number()?,
+                lent: small(bytes.number()?)?,
+                failed: small(bytes.number()?)?,
+                open: bytes.number()? != 0,
+                stay: false,
+                first_ms: bytes.number()?,
+                at_ms: bytes.number()?,
+            };
+            self.restore(offset, entry);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, offset: u64, entry: Entry) {
+        match entry.state {
+            State::Ready | State::Dying => self.lines.put_back(entry.line, offset),
+            State::Lent => {
+                self.lent += 1;
+                self.lines.hold(entry.line, offset);
+                self.lines.note(entry.line, |line| line.lent += 1);
+            }
+            State::Waiting => {
+                self.waiting += 1;
+                self.lines.hold(entry.line, offset);
+            }
+            State::Delayed => {
+                self.waiting += 1;
+                self.lines.note(entry.line, |line| line.delayed += 1);
+            }
+        }
+        if entry.due > 0 {
+            self.due.insert((entry.due, offset));
+        }
+        self.entries.insert(offset, entry);
+    }
+
+    fn decode_attempts(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
+        for _ in 0..bytes.count()? {
+            let name = bytes.text()?.ok_or(Unreadable)?;
+            let (at, loan) = (bytes.number()?, bytes.number()?);
+            let count = bytes.count()?;
+            let offsets = (0..count)
+                .map(|_| bytes.number())
+                .collect::<Result<_, _>>()?;
+            self.attempts.insert(name, Attempt { at, loan, offsets });
+        }
+        Ok(())
+    }
+
+    fn decode_moves(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
+        for _ in 0..bytes.count()? {
+            let task = bytes.id()?.ok_or(Unreadable)?;
+            let (at, upto) = (bytes.number()?, bytes.number()?);
+            let (to_move, moved) = (bytes.number()?, bytes.number()?);
+            let rate_max = u32::try_from(bytes.number()?).map_err(|_| Unreadable)?;
+            let destination = bytes.text()?;
+            let (ended, cancelled) = (bytes.number()? != 0, bytes.number()? != 0);
+            let failure = bytes.text()?;
+            self.moves.push(LaneMove {
+                task,
+                at,
+                upto,
+                to_move,
+                moved,
+                rate_max,
+                destination,
+                ended: ended.then_some(Ended { cancelled, failure }),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! Events and snapshots as bytes.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::stage::{Message, Stage};
+use crate::queue::lane::{Lane, LaneEvent, fuzz, message_id};
+
+fn event() -> impl Strategy<Value = LaneEvent> {
+    let offsets = || proptest::collection::vec(any::<u64>(), 0..5);
+    let id = || any::<u128>().prop_map(Uuid::from_u128);
+    prop_oneof![
+        (any::<[u64; 3]>(), any::<Option<String>>(), offsets()).prop_map(
+            |([loan, at, until], attempt, offsets)| LaneEvent::Lent {
+                loan,
+                at,
+                until,
+                attempt,
+                offsets
+            }
+        ),
+        offsets().prop_map(|offsets| LaneEvent::Acked { offsets }),
+        any::<(u64, u64)>().prop_map(|(offset, due)| LaneEvent::Released { offset, due }),
+        any::<(u64, u64)>().prop_map(|(offset, until)| LaneEvent::Extended { offset, until }),
+        (any::<u64>(), offsets()).prop_map(|(loan, offsets)| LaneEvent::Undone { loan, offsets }),
+        (offsets(), proptest::option::of(id()))
+            .prop_map(|(offsets, task)| LaneEvent::Left { offsets, task }),
+        any::<u64>().prop_map(|before| LaneEvent::Trimmed { before }),
+        any::<u64>().prop_map(|before| LaneEvent::Purged { before }),
+        (any::<(u64, u64)>(), offsets()).prop_map(|((from, upto), kept)| LaneEvent::Replayed {
+            from,
+            upto,
+            kept
+        }),
+        (
+            id(),
+            any::<[u64; 3]>(),
+            any::<u32>(),
+            any::<Option<String>>()
+        )
+            .prop_map(|(task, [at, upto, to_move], rate_max, destination)| {
+                LaneEvent::MoveStarted {
+                    task,
+                    at,
+                    upto,
+                    to_move,
+                    rate_max,
+                    destination,
+                }
+            }),
+        (id(), any::<bool>(), any::<Option<String>>()).prop_map(|(task, cancelled, failure)| {
+            LaneEvent::MoveEnded {
+                task,
+                cancelled,
+                failure,
+            }
+        }),
+        (any::<(u64, u64)>(), any::<Vec<u8>>())
+            .prop_map(|((part, parts), bytes)| { LaneEvent::Snapshot { part, parts, bytes } }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn events_come_back_as_they_were(event in event()) {
+        prop_assert_eq!(LaneEvent::decode(&event.encode()), Ok(event));
+    }
+
+    #[test]
+    fn noise_is_refused_or_read_and_never_worse(bytes in any::<Vec<u8>>()) {
+        fuzz(&bytes);
+        let _ = Lane::decode(&bytes, 300_000);
+    }
+
+    #[test]
+    fn identities_differ(topic in any::<u128>(), a in any::<(u32, u64)>(), b in any::<(u32, u64)>()) {
+        let topic = Uuid::from_u128(topic);
+        let (x, y) = (message_id(topic, a.0, a.1), message_id(topic, b.0, b.1));
+        prop_assert_eq!(x == y, a == b);
+        prop_assert_eq!(x.get_version_num(), 4);
+    }
+}
+
+#[test]
+fn a_version_nobody_knows_is_refused() {
+    let mut bytes = LaneEvent::Purged { before: 7 }.encode();
+    bytes[0] = 2;
+    LaneEvent::decode(&bytes).expect_err("the version");
+    bytes[0] = 1;
+    bytes[1] = 99;
+    LaneEvent::decode(&bytes).expect_err("the kind");
+}
+
+#[test]
+fn a_large_snapshot_has_several_parts() {
+    let mut stage = Stage::ordered();
+    // Two keys in turn: every message is a run of its own.
+    let pair = ["a", "b"].map(|key| Message {
+        key: Some(key),
+        ..Message::default()
+    });
+    for _ in 0..100 {
+        stage.send(&pair.iter().cycle().take(2000).cloned().collect::<Vec<_>>());
+    }
+    assert!(stage.lane.snapshot().len() > 1);
+    stage.take_snapshot();
+    stage.restart();
+    assert_eq!(stage.lane.counts().ready, 200_000);
+    assert_eq!(stage.receive(3, 1000).0, [0, 2, 4]);
+}

@@ -1,0 +1,170 @@
+//! A lane with its two logs, and a clock the test sets.
+
+use storage::Batch;
+use storage::batch::BatchBuilder;
+
+use crate::queue::lane::{DEDUP, DUE, Lane, LaneEvent, LineId, PRIORITY, Picked, Receiving};
+use crate::queue::{Ordering, QueueSettings, Settle, Settled};
+
+pub(super) const START: u64 = 1_780_000_000_000;
+
+/// A message to index.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Message {
+    pub(super) key: Option<&'static str>,
+    pub(super) delay: u64,
+    pub(super) dedup: Option<String>,
+    pub(super) priority: u8,
+}
+
+pub(super) struct Stage {
+    pub(super) lane: Lane,
+    pub(super) settings: QueueSettings,
+    pub(super) now: u64,
+    records: Vec<Batch>,
+    events: Vec<Vec<u8>>,
+    snapshot: Option<Vec<u8>>,
+}
+
+impl Stage {
+    pub(super) fn new(settings: QueueSettings) -> Self {
+        Self {
+            lane: Lane::new(0),
+            settings,
+            now: START,
+            records: Vec::new(),
+            events: Vec::new(),
+            snapshot: None,
+        }
+    }
+
+    pub(super) fn ordered() -> Self {
+        Self::new(QueueSettings {
+            ordering: Ordering::Key,
+            ..QueueSettings::default()
+        })
+    }
+
+    /// Appends messages in one batch; returns the first offset.
+    pub(super) fn send(&mut self, messages: &[Message]) -> u64 {
+        let base = self.lane.end();
+        let mut builder = BatchBuilder::new(self.now.cast_signed()).made_here();
+        for message in messages {
+            let due = (self.now + message.delay).to_be_bytes();
+            let priority = [message.priority];
+            let headers = [
+                (message.delay > 0).then_some((DUE, &due[..])),
+                message.dedup.as_ref().map(|id| (DEDUP, id.as_bytes())),
+                (message.priority > 0).then_some((PRIORITY, &priority[..])),
+            ];
+            let headers: Vec<_> = headers
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name, Some(value)))
+                .collect();
+            let key = message.key.map(str::as_bytes);
+            let time = self.now.cast_signed();
+            builder.push_record(time, key, Some(b"x"), headers.iter().copied());
+        }
+        let batch = builder.build().placed(base, 0, None);
+        self.lane.index(&batch, &self.settings);
+        self.records.push(batch);
+        self.lane.tick(self.now);
+        base
+    }
+
+    /// Sends one message of a key.
+    pub(super) fn send_key(&mut self, key: &'static str) -> u64 {
+        self.send(&[Message {
+            key: Some(key),
+            ..Message::default()
+        }])
+    }
+
+    /// Lends up to `max`; returns offsets and loan number.
+    pub(super) fn receive(&mut self, max: usize, lease_ms: u64) -> (Vec<u64>, u64) {
+        let (taken, loan, dying) = self.receive_as(max, lease_ms, None);
+        assert_eq!(dying, [0_u64; 0]);
+        (taken, loan)
+    }
+
+    pub(super) fn receive_as(
+        &mut self,
+        max: usize,
+        lease_ms: u64,
+        attempt: Option<&str>,
+    ) -> (Vec<u64>, u64, Vec<u64>) {
+        self.lane.tick(self.now);
+        let picked = self.lane.pick(max, &self.settings, self.now, true);
+        let Picked { lend, dying } = &picked;
+        let offsets: Vec<u64> = lend.iter().map(|(offset, _)| *offset).collect();
+        let mut loan = 0;
+        if !lend.is_empty() {
+            let spec = Receiving { lease_ms, attempt };
+            let event = self.lane.lend_event(&picked, &spec, self.now);
+            if let LaneEvent::Lent { loan: number, .. } = &event {
+                loan = *number;
+            }
+            let lines: Vec<LineId> = lend.iter().map(|(_, line)| *line).collect();
+            self.apply(event, Some(&lines));
+            self.lane.tick(self.now);
+        }
+        self.lane.set_aside(dying);
+        (offsets, loan, dying.clone())
+    }
+
+    pub(super) fn settle(&mut self, at: (u64, u64), settle: Settle) -> Settled {
+        self.lane.tick(self.now);
+        let (settled, event) = self
+            .lane
+            .settle(at, settle, &self.settings, (self.now, 1.0));
+        if let Some(event) = event {
+            self.lane.settled(at.0, self.now);
+            self.apply(event, None);
+        }
+        settled
+    }
+
+    pub(super) fn apply(&mut self, event: LaneEvent, lines: Option<&[LineId]>) {
+        self.lane.apply(&event, lines);
+        self.events.push(event.encode());
+    }
+
+    pub(super) fn pass(&mut self, millis: u64) {
+        self.now += millis;
+        self.lane.tick(self.now);
+    }
+
+    pub(super) fn take_snapshot(&mut self) {
+        let mut whole = Vec::new();
+        for event in self.lane.snapshot() {
+            // Through its bytes, as everything that is kept.
+            let LaneEvent::Snapshot { bytes, .. } = LaneEvent::decode(&event.encode()).unwrap()
+            else {
+                unreachable!()
+            };
+            whole.extend(bytes);
+        }
+        self.snapshot = Some(whole);
+        self.events.clear();
+    }
+
+    /// Folds the lane out of its logs again.
+    pub(super) fn restart(&mut self) {
+        let window = self.settings.dedup_window_ms;
+        let mut lane = self.snapshot.as_ref().map_or_else(
+            || Lane::new(0),
+            |bytes| Lane::decode(bytes, window).unwrap(),
+        );
+        lane.start_restoring();
+        for batch in &self.records {
+            lane.index(batch, &self.settings);
+        }
+        for event in &self.events {
+            lane.apply(&LaneEvent::decode(event).unwrap(), None);
+        }
+        lane.stop_restoring();
+        lane.tick(self.now);
+        self.lane = lane;
+    }
+}

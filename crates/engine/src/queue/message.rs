@@ -1,0 +1,181 @@
+//! What goes into a queue and what comes out.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use storage::batch::RecordHeader;
+use uuid::Uuid;
+
+use super::Receipt;
+
+/// A message to send.
+#[derive(Debug, Clone, Default)]
+pub struct NewMessage {
+    /// Body.
+    pub body: Bytes,
+    /// Ordering key or tenant; the record's key in the log.
+    pub key: Option<Bytes>,
+    /// Headers in the order given. Reserved names are for frontends, with a name of their own in them.
+    pub headers: Vec<(Bytes, Bytes)>,
+    /// Wait before it can be lent, ms; absent: the queue's.
+    pub delay_ms: Option<u64>,
+    /// Repeats with the same id within the queue's window are accepted and dropped.
+    pub dedup: Option<Bytes>,
+    /// Priority, greater first; levels the queue does not have count as its greatest.
+    pub priority: u8,
+}
+
+/// Where a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Identity of the message; the first one's for a repeat.
+    pub id: Uuid,
+    /// Its place in the order of the queue: rises, with gaps. The offset in its partition.
+    pub sequence: u64,
+    /// The message was there already and was dropped.
+    pub duplicate: bool,
+}
+
+/// What a receiver asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Receive {
+    /// Messages at most; at least 1.
+    pub max: usize,
+    /// How long they are lent, ms; absent: the queue's. Zero lends nothing: they stay ready.
+    pub lease_ms: Option<u64>,
+    /// How long to wait for the first message, ms.
+    pub wait_ms: u64,
+    /// Names the attempt: repeating it within five minutes gives the same messages and receipts again, unless one
+    /// of them was settled or ran out. Only for queues ordered by key.
+    pub attempt: Option<String>,
+}
+
+/// A message on loan.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// Identity, kept through dead-lettering and redrive.
+    pub id: Uuid,
+    /// What settles it.
+    pub receipt: Receipt,
+    /// Body.
+    pub body: Bytes,
+    /// Ordering key or tenant.
+    pub key: Option<Bytes>,
+    /// Headers as sent, reserved ones included.
+    pub headers: Vec<RecordHeader>,
+    /// When it was sent, ms.
+    pub sent_ms: u64,
+    /// When it was first lent, ms.
+    pub first_received_ms: u64,
+    /// Times it was lent, this one included, over all queues it was in.
+    pub acquired: u32,
+    /// Its place in the order of the queue.
+    pub sequence: u64,
+    /// Its deduplication id.
+    pub dedup: Option<Bytes>,
+    /// Its priority.
+    pub priority: u8,
+    /// Where it comes from, if it is a dead letter.
+    pub dead: Option<DeadLetter>,
+}
+
+/// Why and from where a message was dead-lettered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Name of the queue it failed in.
+    pub queue: String,
+    /// Why: `attempts` (lent too often).
+    pub reason: String,
+    /// Offset it had there.
+    pub sequence: u64,
+    /// Times it was lent there.
+    pub attempts: u32,
+    /// When it was moved, ms.
+    pub dead_ms: u64,
+}
+
+/// What to do with a message on loan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done: gone for good.
+    Ack,
+    /// Lend it for this long from now, ms. Together with the time it was lent before at most twelve hours.
+    Extend(u64),
+    /// Give it back as failed, ready again after this long (ms) or, where absent, after the queue's backoff.
+    Release(Option<u64>),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Done.
+    Done,
+    /// The message was lent again since: the receipt is not its newest. Nothing was changed.
+    Stale,
+    /// The loan has run out. An acknowledgement counts nevertheless, unless the queue is ordered by key.
+    Expired,
+    /// There is no such message any more.
+    Gone,
+    /// The receipt is another queue's.
+    Foreign,
+    /// The loan would last longer than it may.
+    TooLong,
+}
+
+/// How full a queue is; exact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that can be lent now, or are behind one of their key that is lent.
+    pub ready: u64,
+    /// Messages on loan.
+    pub in_flight: u64,
+    /// Messages that wait for their time: delays and backoff.
+    pub delayed: u64,
+    /// Sent, ever since the broker started.
+    pub sent: u64,
+    /// Lent, likewise.
+    pub received: u64,
+    /// Acknowledged, likewise.
+    pub deleted: u64,
+    /// Receives that found nothing, likewise.
+    pub empty_receives: u64,
+    /// Dead-lettered, likewise.
+    pub dead_lettered: u64,
+}
+
+/// How a move task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveState {
+    /// Moving.
+    Running,
+    /// Everything there was at the start is moved.
+    Completed,
+    /// Told to stop, not yet stopped.
+    Cancelling,
+    /// Stopped.
+    Cancelled,
+    /// Gave up; the task says why.
+    Failed,
+}
+
+/// Moves a queue's messages to another queue, or dead letters back to where they came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveTask {
+    /// Identity.
+    pub id: Uuid,
+    /// Queue it takes from.
+    pub source: String,
+    /// Queue it gives to; absent: to each message's own source.
+    pub destination: Option<String>,
+    /// Messages per second at most.
+    pub rate_max: Option<u32>,
+    /// How it stands.
+    pub state: MoveState,
+    /// Messages moved.
+    pub moved: u64,
+    /// Messages there were to move at the start.
+    pub to_move: u64,
+    /// When it was started, ms.
+    pub started_ms: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
+}

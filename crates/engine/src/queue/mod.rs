@@ -1,0 +1,81 @@
+//! Queues: a log read by lease. The broker owns the position and lends each message for a while.
+//!
+//! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
+//! partition's messages stands in [`lane`].
+
+pub(crate) mod lane;
+mod message;
+mod poll;
+mod receipt;
+mod settings;
+mod table;
+
+pub use lane::fuzz;
+pub use message::{
+    DeadLetter, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent, Settle, Settled,
+};
+pub(crate) use poll::{LaneAt, Loans, Poll, Undone};
+pub use receipt::Receipt;
+pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
+pub use table::Queues;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names of record headers that begin with this belong to the broker and its frontends.
+pub const RESERVED: &str = "forebay.";
+
+/// A queue as the catalog stores it (`queues/<name>`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDocument {
+    /// Identity; a queue made again under the same name has another one.
+    pub id: Uuid,
+    /// The topic whose records it lends.
+    pub topic: Uuid,
+    /// The topic was made for this queue, bears its name, and goes with it.
+    pub owns_topic: bool,
+    /// When it was made, ms.
+    pub created_ms: u64,
+    /// When its settings last changed, ms.
+    pub changed_ms: u64,
+    /// How it behaves.
+    pub settings: QueueSettings,
+}
+
+/// A queue as the running broker knows it.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Name.
+    pub name: Arc<str>,
+    /// The stored document.
+    pub document: Arc<QueueDocument>,
+    /// Version of the document.
+    pub version: u64,
+    /// Partitions of the topic, each of which has a lane.
+    pub lanes: u32,
+}
+
+impl Queue {
+    /// The queue's identity.
+    pub fn id(&self) -> Uuid {
+        self.document.id
+    }
+
+    /// How it behaves.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.document.settings
+    }
+}
+
+/// A queue to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewQueue {
+    /// Name; follows the rules of topic names.
+    pub name: String,
+    /// How it behaves.
+    pub settings: QueueSettings,
+    /// The topic to lend from. Absent: the topic of the queue's own name, which is made when there is none.
+    pub topic: Option<String>,
+}

@@ -1,0 +1,118 @@
+//! A receiver that waits: known to every lane it could be served from, served by one of them.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::lane::Loan;
+use crate::Result;
+
+/// Messages lent together out of one lane. Whoever drops it without [`Loans::keep`] gives them back as if they had
+/// never been lent: the receiver that should have had them is gone.
+#[derive(Debug)]
+pub(crate) struct Loans {
+    /// Where from.
+    pub(crate) at: LaneAt,
+    /// What is told about each.
+    pub(crate) loans: Vec<Loan>,
+    undo: Option<Undo>,
+}
+
+/// How loans are given back.
+pub(crate) type Undo = Box<dyn Undone>;
+
+/// Gives loans back.
+pub(crate) trait Undone: Send + Sync + std::fmt::Debug {
+    /// Called at most once.
+    fn undo(self: Box<Self>, at: LaneAt, loans: Vec<Loan>);
+}
+
+/// Names a lane: a queue's share of one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LaneAt {
+    /// The topic.
+    pub(crate) topic: Uuid,
+    /// The partition.
+    pub(crate) index: u32,
+    /// The queue.
+    pub(crate) queue: Uuid,
+}
+
+impl Loans {
+    pub(crate) fn new(at: LaneAt, loans: Vec<Loan>, undo: Undo) -> Self {
+        Self {
+            at,
+            loans,
+            undo: Some(undo),
+        }
+    }
+
+    /// Nothing.
+    pub(crate) fn none(at: LaneAt) -> Self {
+        Self {
+            at,
+            loans: Vec::new(),
+            undo: None,
+        }
+    }
+
+    /// The receiver has them.
+    pub(crate) fn keep(mut self) {
+        self.undo = None;
+    }
+}
+
+impl Drop for Loans {
+    fn drop(&mut self) {
+        if let Some(undo) = self.undo.take().filter(|_| !self.loans.is_empty()) {
+            undo.undo(self.at, std::mem::take(&mut self.loans));
+        }
+    }
+}
+
+/// A receiver, waiting or not.
+#[derive(Debug)]
+pub(crate) struct Poll {
+    /// Messages at most.
+    pub(crate) max: usize,
+    /// How long they are lent, ms; absent: the queue's.
+    pub(crate) lease_ms: Option<u64>,
+    /// Name of the attempt.
+    pub(crate) attempt: Option<String>,
+    /// When to answer whatever there is, ms; 0: at once.
+    pub(crate) deadline: u64,
+    answer: Mutex<Option<oneshot::Sender<Result<Loans>>>>,
+}
+
+impl Poll {
+    /// A receiver and where it hears.
+    pub(crate) fn new(
+        max: usize,
+        lease_ms: Option<u64>,
+        attempt: Option<String>,
+        deadline: u64,
+    ) -> (Self, oneshot::Receiver<Result<Loans>>) {
+        let (answer, answered) = oneshot::channel();
+        let poll = Self {
+            max,
+            lease_ms,
+            attempt,
+            deadline,
+            answer: Mutex::new(Some(answer)),
+        };
+        (poll, answered)
+    }
+
+    /// Takes the right to answer; `None` when another lane has it, or nobody listens any more.
+    pub(crate) fn claim(&self) -> Option<oneshot::Sender<Result<Loans>>> {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.take().filter(|answer| !answer.is_closed())
+    }
+
+    /// Whether it still wants an answer.
+    pub(crate) fn is_open(&self) -> bool {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.as_ref().is_some_and(|answer| !answer.is_closed())
+    }
+}

@@ -1,0 +1,135 @@
+//! How a queue behaves: plain data with units, kept in the queue's document.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// In which order messages are lent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// Oldest first, many at a time. A key, if there is one, names the tenant: none starves another.
+    #[default]
+    None,
+    /// Strictly in order per key: while a message is lent or waits for its retry, those behind it of the same
+    /// key wait, and only those.
+    Key,
+}
+
+/// Among which messages a deduplication id is unique.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DedupScope {
+    /// The whole queue.
+    #[default]
+    Queue,
+    /// Messages of the same key.
+    Key,
+}
+
+/// Where messages go that failed too often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterPolicy {
+    /// The queue they go to, by name; as long as there is none of that name, messages stay.
+    pub queue: String,
+    /// Times a message may be lent; when it would be lent once more it goes there instead. 1 to 1000.
+    pub attempts_max: u32,
+}
+
+/// How long a message waits after a failed attempt: `base × 2^(failures - 1)`, at most `max`, with full jitter if
+/// asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Wait after the first failure, ms.
+    pub base_ms: u64,
+    /// Longest wait, ms.
+    pub max_ms: u64,
+    /// Draw each wait evenly from zero to what the rule gives.
+    pub jitter: bool,
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueSettings {
+    /// In which order messages are lent. Cannot be changed.
+    pub ordering: Ordering,
+    /// How long a message is lent when the receiver names no time, ms.
+    pub lease_ms: u64,
+    /// How long a new message waits before it can be lent, where its sender names no time, ms.
+    pub delay_ms: u64,
+    /// Messages older than this are gone, ms.
+    pub retention_ms: u64,
+    /// Largest message (body, header names and values), bytes.
+    pub message_bytes_max: u64,
+    /// Messages lent at once at most.
+    pub in_flight_max: u32,
+    /// Where messages go that failed too often.
+    pub dead_letter: Option<DeadLetterPolicy>,
+    /// How long a deduplication id is remembered, ms.
+    pub dedup_window_ms: u64,
+    /// Among which messages it is unique.
+    pub dedup_scope: DedupScope,
+    /// Waits between attempts; absent: a returned message is ready at once.
+    pub backoff: Option<Backoff>,
+    /// Priority levels: 0 or 1 means that priorities are ignored. At most 256. Cannot be changed.
+    pub priorities: u16,
+    /// How long messages stay readable by offset after they were acknowledged, ms.
+    pub replay_ms: u64,
+    /// What frontends keep with a queue and the engine does not act on, by `<frontend>.<name>`.
+    pub annotations: BTreeMap<String, String>,
+    /// Labels its owner gave it.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            ordering: Ordering::None,
+            lease_ms: 30_000,
+            delay_ms: 0,
+            retention_ms: 4 * 24 * 3_600_000,
+            message_bytes_max: 1 << 20,
+            in_flight_max: 120_000,
+            dead_letter: None,
+            dedup_window_ms: 300_000,
+            dedup_scope: DedupScope::Queue,
+            backoff: None,
+            priorities: 0,
+            replay_ms: 0,
+            annotations: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// Most attempts a dead-letter policy can allow.
+pub(super) const ATTEMPTS_MAX: u32 = 1000;
+/// Most priority levels.
+pub(super) const PRIORITIES_MAX: u16 = 256;
+/// Largest message any queue can allow, bytes.
+pub(super) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+
+impl QueueSettings {
+    /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));
+        if self.priorities > PRIORITIES_MAX {
+            return refuse("a queue has at most 256 priority levels");
+        }
+        if self.ordering == Ordering::Key && self.priorities > 1 {
+            return refuse("a queue ordered by key has no priorities");
+        }
+        if self.message_bytes_max == 0 || self.message_bytes_max > MESSAGE_BYTES_MAX {
+            return refuse("the largest message is between 1 byte and 64 MiB");
+        }
+        if let Some(policy) = &self.dead_letter
+            && !(1..=ATTEMPTS_MAX).contains(&policy.attempts_max)
+        {
+            return refuse("a dead-letter policy allows 1 to 1000 attempts");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,510 @@
+//! What a shard does to the lanes of its partitions: lend, settle, let time pass.
+//!
+//! A command is decided and applied at once. Its events are gathered until the mailbox has been gone through, and
+//! appended together: one append carries the loans and acknowledgements of all that came at the same time, and the
+//! answers wait for it.
+
+mod owned;
+mod verbs;
+
+pub(super) use owned::snapshot_lanes;
+pub(crate) use owned::{Numbers, OwnedLane};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use storage::{Append, Durability, Lsn, Trim};
+use tokio::sync::{mpsc, oneshot};
+
+use self::owned::forget_done;
+use self::verbs::{Lent, configure, lend, replay, set_aside, settle, undo};
+use super::pending::{Reply, Waiting};
+use super::{Command, Shard};
+use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
+use crate::queue::{LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
+use crate::{Error, Result};
+
+/// Done messages that make it worth telling the log that it may forget them.
+const TRIM_STEP: u64 = 64;
+
+/// Answers that depend on the events gathered: called with what went wrong, if anything did.
+type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// What lanes of a shard wait for, and what they have to say.
+#[derive(Default)]
+pub(super) struct LaneTable {
+    /// When which lane wants to be looked at.
+    due: BTreeSet<(u64, LaneAt)>,
+    /// Receivers that wait, by the end of their patience.
+    waiting: BTreeMap<(u64, u64), Arc<Poll>>,
+    polls: u64,
+    /// Lanes with something to append, to lend or to schedule.
+    gathered: Vec<LaneAt>,
+    answers: Vec<Answer>,
+}
+
+impl LaneTable {
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let due = self.due.first().map(|(due, _)| *due);
+        let impatient = self.waiting.first_key_value().map(|((due, _), _)| *due);
+        due.into_iter().chain(impatient).min()
+    }
+}
+
+/// What a lane can be asked.
+pub(crate) enum LaneCommand {
+    /// Lends messages to a receiver; with `park` it may wait for them.
+    Receive { poll: Arc<Poll>, park: bool },
+    /// Settles messages on loan.
+    Settle {
+        settles: Vec<(u64, u64, Settle)>,
+        chance: f64,
+        done: oneshot::Sender<Result<Vec<Settled>>>,
+    },
+    /// Takes loans back that reached nobody.
+    Undo { loans: Vec<Loan> },
+    /// Drops all messages.
+    Purge { done: oneshot::Sender<Result<()>> },
+    /// Makes acknowledged messages from an offset on ready again; answers how many.
+    Replay {
+        from: u64,
+        done: oneshot::Sender<Result<u64>>,
+    },
+    /// Says how full it is.
+    Depth {
+        done: oneshot::Sender<Result<(Counts, Numbers)>>,
+    },
+    /// Has the settings of its queue changed.
+    Configure { queue: Arc<Queue> },
+    /// Sets ready messages before `upto` aside for a transfer.
+    SetAside {
+        max: usize,
+        upto: u64,
+        done: oneshot::Sender<Result<Vec<u64>>>,
+    },
+    /// Gives up setting them aside.
+    TakeBack { offsets: Vec<u64> },
+    /// Appends events that concern move tasks.
+    Note {
+        event: LaneEvent,
+        done: oneshot::Sender<Result<()>>,
+    },
+    /// Looks at it; what is returned is called when everything seen is durable.
+    Inspect(InspectLane),
+    /// Gives it up with its log.
+    Close { done: oneshot::Sender<Result<()>> },
+}
+
+/// Looks at a lane, and returns what to do once what was seen is durable.
+pub(crate) type InspectLane = Box<dyn FnOnce(&Lane) -> Box<dyn FnOnce() + Send> + Send>;
+
+/// Gives loans back through the mailbox of the shard that lent them.
+#[derive(Debug, Clone)]
+struct ThroughMailbox(mpsc::WeakSender<Command>);
+
+impl Undone for ThroughMailbox {
+    fn undo(self: Box<Self>, at: LaneAt, loans: Vec<Loan>) {
+        let Some(mailbox) = self.0.upgrade() else {
+            return;
+        };
+        let command = Command::Lane {
+            at,
+            command: LaneCommand::Undo { loans },
+        };
+        let Err(mpsc::error::TrySendError::Full(command)) = mailbox.try_send(command) else {
+            return;
+        };
+        // Dropped where nobody can wait: somebody else does.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { mailbox.send(command).await });
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn lane_command(&mut self, at: LaneAt, command: LaneCommand) {
+        if let LaneCommand::Close { done } = command {
+            return self.close_lane(at, done);
+        }
+        let now = self.clock.now_ms();
+        let Some(owned) = self.partitions.lane(at) else {
+            return refuse(command);
+        };
+        let mut answer: Option<Answer> = None;
+        match command {
+            LaneCommand::Receive { poll, park } => {
+                answer = self.receive(at, &poll, park, now);
+            }
+            LaneCommand::Settle {
+                settles,
+                chance,
+                done,
+            } => {
+                let settled = settle(owned, &settles, now, chance);
+                answer = Some(answering(done, settled));
+            }
+            LaneCommand::Undo { loans } => undo(owned, &loans),
+            LaneCommand::Purge { done } => {
+                let before = owned.lane.end();
+                owned.change(LaneEvent::Purged { before }, None);
+                answer = Some(answering(done, ()));
+            }
+            LaneCommand::Replay { from, done } => match replay(owned, from) {
+                Ok(count) => answer = Some(answering(done, count)),
+                Err(error) => drop(done.send(Err(error))),
+            },
+            LaneCommand::Depth { done } => {
+                owned.lane.tick(now);
+                drop(done.send(Ok((owned.lane.counts(), owned.numbers))));
+            }
+            LaneCommand::Configure { queue } => configure(owned, queue),
+            LaneCommand::SetAside { max, upto, done } => {
+                drop(done.send(Ok(set_aside(owned, max, upto, now))));
+            }
+            LaneCommand::TakeBack { offsets } => owned.lane.take_back(&offsets),
+            LaneCommand::Note { event, done } => {
+                owned.change(event, None);
+                answer = Some(answering(done, ()));
+            }
+            LaneCommand::Inspect(inspect) => {
+                let then = inspect(&owned.lane);
+                answer = Some(Box::new(move |_| then()));
+            }
+            LaneCommand::Close { .. } => unreachable!("handled above"),
+        }
+        self.lanes.answers.extend(answer);
+        self.gather(at);
+    }
+
+    /// Remembers that a lane has something to append, to lend or to schedule.
+    pub(super) fn gather(&mut self, at: LaneAt) {
+        if let Some(owned) = self.partitions.lane(at)
+            && !std::mem::replace(&mut owned.gathered, true)
+        {
+            self.lanes.gathered.push(at);
+        }
+    }
+
+    /// Lends to a receiver, or lets it wait, or tells it that there is nothing.
+    fn receive(&mut self, at: LaneAt, poll: &Arc<Poll>, park: bool, now: u64) -> Option<Answer> {
+        if !poll.is_open() {
+            return None;
+        }
+        let mailbox = self.mailbox.clone();
+        let owned = self.partitions.lane(at)?;
+        owned.lane.tick(now);
+        match lend(owned, poll, now) {
+            Ok(Lent { loans, dying }) => {
+                if !dying.is_empty() {
+                    self.bury(at, dying);
+                }
+                if !loans.is_empty() {
+                    let loans = Loans::new(at, loans, Box::new(ThroughMailbox(mailbox)));
+                    return hand_over(poll, loans);
+                }
+            }
+            Err(error) => {
+                let answer = poll.claim()?;
+                return Some(Box::new(move |_| drop(answer.send(Err(error)))));
+            }
+        }
+        if !park {
+            if let Some(owned) = self.partitions.lane(at) {
+                owned.numbers.empty_receives += 1;
+            }
+            // Nothing is claimed by it, so nothing has to wait.
+            let answer = poll.claim()?;
+            drop(answer.send(Ok(Loans::none(at))));
+            return None;
+        }
+        self.lanes.polls += 1;
+        let number = self.lanes.polls;
+        self.lanes
+            .waiting
+            .insert((poll.deadline, number), Arc::clone(poll));
+        let owned = self.partitions.lane(at)?;
+        // An idle queue would otherwise collect one dead entry per poll.
+        if owned.polls.len() == owned.polls.capacity() {
+            owned.polls.retain(|poll| poll.is_open());
+        }
+        owned.polls.push_back(Arc::clone(poll));
+        None
+    }
+
+    /// Hands messages that were lent too often to whoever moves them.
+    fn bury(&mut self, at: LaneAt, dying: Vec<u64>) {
+        let Some(owned) = self.partitions.lane(at) else {
+            return;
+        };
+        owned.lane.set_aside(&dying);
+        if let Err(error) = self.burials.try_send((at, dying)) {
+            // They are found again with the next receive.
+            let (mpsc::error::TrySendError::Full((_, dying))
+            | mpsc::error::TrySendError::Closed((_, dying))) = error;
+            owned.lane.take_back(&dying);
+        }
+    }
+
+    /// Lets time pass: loans run out, delays end, receivers lose patience.
+    pub(super) fn tick_lanes(&mut self) {
+        let now = self.clock.now_ms();
+        while let Some((due, at)) = self
+            .lanes
+            .due
+            .first()
+            .copied()
+            .filter(|(due, _)| *due <= now)
+        {
+            self.lanes.due.remove(&(due, at));
+            if let Some(owned) = self.partitions.lane(at) {
+                owned.scheduled = None;
+                owned.lane.tick(now);
+                self.gather(at);
+            }
+        }
+        while let Some(((deadline, number), _)) = self.lanes.waiting.first_key_value() {
+            let key = (*deadline, *number);
+            if key.0 > now {
+                break;
+            }
+            if let Some(poll) = self.lanes.waiting.remove(&key)
+                && let Some(answer) = poll.claim()
+            {
+                self.metrics
+                    .empty_polls
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let nowhere = LaneAt::default();
+                drop(answer.send(Ok(Loans::none(nowhere))));
+            }
+        }
+    }
+
+    /// Ends a round: serves who waits, appends all events together, and queues the answers behind them.
+    pub(super) fn finish_lanes(&mut self) {
+        let now = self.clock.now_ms();
+        let gathered = std::mem::take(&mut self.lanes.gathered);
+        let mut appends = Vec::new();
+        for at in &gathered {
+            self.serve(*at, now);
+            if let Some(owned) = self.partitions.lane(*at) {
+                owned.gathered = false;
+                appends.extend(owned.take_batch(at.index, now).map(|append| (*at, append)));
+            }
+        }
+        let (mut lsn, failed) = match self.append_events(appends) {
+            Ok(lsn) => (lsn, None),
+            Err(error) => (Lsn(0), Some(error)),
+        };
+        for at in &gathered {
+            // What was decided without a change may rest on what is not durable yet.
+            if let Some(owned) = self.partitions.lane(*at) {
+                lsn = lsn.max(owned.last_lsn);
+            }
+            self.settle_down(*at, now);
+        }
+        let answers = std::mem::take(&mut self.lanes.answers);
+        if !answers.is_empty() {
+            let send = move || {
+                for answer in answers {
+                    answer(failed.clone());
+                }
+            };
+            let waiting = Waiting {
+                grown: Vec::new(),
+                answer: Reply::Call(Box::new(send)),
+            };
+            self.answer_at((lsn, Durability::Sync), waiting);
+        }
+        self.lanes.gathered = gathered;
+        self.lanes.gathered.clear();
+    }
+
+    /// Appends the events of all lanes that have some, as one.
+    fn append_events(&mut self, appends: Vec<(LaneAt, Append)>) -> Result<Lsn> {
+        if appends.is_empty() {
+            return Ok(Lsn(0));
+        }
+        let ends = appends
+            .iter()
+            .map(|(at, append)| (*at, append.batch.header.next_offset()));
+        let ends: Vec<_> = ends.collect();
+        let appends = appends.into_iter().map(|(_, append)| append).collect();
+        let lsn = self.log.append(appends, Durability::Vital)?;
+        for (at, end) in ends {
+            if let Some(owned) = self.partitions.lane(at) {
+                owned.appended(end, lsn);
+            }
+        }
+        Ok(lsn)
+    }
+
+    /// Lends to those who wait, as long as there is something.
+    fn serve(&mut self, at: LaneAt, now: u64) {
+        while let Some(owned) = self.partitions.lane(at)
+            && owned.lane.counts().ready > 0
+            && let Some(poll) = owned.polls.pop_front()
+        {
+            if !poll.is_open() {
+                continue;
+            }
+            let mailbox = self.mailbox.clone();
+            let Ok(Lent { loans, dying }) = lend(owned, &poll, now) else {
+                owned.polls.push_front(poll);
+                return;
+            };
+            let nothing = loans.is_empty() && dying.is_empty();
+            if loans.is_empty() {
+                owned.polls.push_front(poll);
+            } else {
+                let loans = Loans::new(at, loans, Box::new(ThroughMailbox(mailbox)));
+                self.lanes.answers.extend(hand_over(&poll, loans));
+            }
+            if !dying.is_empty() {
+                self.bury(at, dying);
+            }
+            if nothing {
+                return;
+            }
+        }
+    }
+
+    /// Schedules a lane, and takes a snapshot and lets the log forget when that pays.
+    fn settle_down(&mut self, at: LaneAt, now: u64) {
+        let log = Arc::clone(&self.log);
+        let Some(owned) = self.partitions.lane(at) else {
+            return;
+        };
+        if owned.wants_snapshot() {
+            owned.snapshot(&*log, at.index, now);
+        }
+        let due = owned.lane.next_due();
+        if due != owned.scheduled {
+            if let Some(old) = owned.scheduled {
+                self.lanes.due.remove(&(old, at));
+            }
+            if let Some(due) = due {
+                self.lanes.due.insert((due, at));
+            }
+            owned.scheduled = due;
+        }
+        if let Some(partition) = self.partitions.here(at.topic, at.index) {
+            forget_done(partition, &*log, TRIM_STEP, now);
+        }
+    }
+
+    /// Takes a lane over, unless its partition has records it does not know of: then it is given back.
+    pub(super) fn open_lane(
+        &mut self,
+        at: LaneAt,
+        mut lane: Box<OwnedLane>,
+        done: oneshot::Sender<Option<Box<OwnedLane>>>,
+    ) {
+        let Some(owned) = self.partitions.here(at.topic, at.index) else {
+            let _ = done.send(None);
+            return;
+        };
+        if lane.lane.end() < owned.ledger.end {
+            let _ = done.send(Some(lane));
+            return;
+        }
+        lane.lane.stop_restoring();
+        lane.lane.tick(self.clock.now_ms());
+        owned.lanes.push(lane);
+        let _ = done.send(None);
+        self.gather(at);
+    }
+
+    fn close_lane(&mut self, at: LaneAt, done: oneshot::Sender<Result<()>>) {
+        let mut lsn = Lsn(0);
+        if let Some(partition) = self.partitions.here(at.topic, at.index) {
+            let gone = partition.lanes.extract_if(.., |l| l.queue.id() == at.queue);
+            for owned in gone.collect::<Vec<_>>() {
+                lsn = self.drop_lane(at, &owned);
+            }
+        }
+        let answer = Reply::Call(Box::new(move || drop(done.send(Ok(())))));
+        let waiting = Waiting {
+            grown: Vec::new(),
+            answer,
+        };
+        self.answer_at((lsn, Durability::Sync), waiting);
+    }
+
+    /// Gives up a lane's log and whoever waits there.
+    pub(super) fn drop_lane(&mut self, at: LaneAt, owned: &OwnedLane) -> Lsn {
+        if let Some(due) = owned.scheduled {
+            self.lanes.due.remove(&(due, at));
+        }
+        for answer in owned.polls.iter().filter_map(|poll| poll.claim()) {
+            let _ = answer.send(Err(Error::UnknownQueue));
+        }
+        // Never written to, or the store is about to stop: the next start finishes the removal.
+        let stream = owned.stream(at.index);
+        self.log.trim(stream, Trim::All).unwrap_or_default()
+    }
+
+    /// A partition is back from a transfer: its lanes may have something to lend.
+    pub(super) fn gather_all(&mut self, topic: uuid::Uuid, index: u32) {
+        let Some(owned) = self.partitions.here(topic, index) else {
+            return;
+        };
+        let queues: Vec<_> = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
+        for queue in queues {
+            self.gather(LaneAt {
+                topic,
+                index,
+                queue,
+            });
+        }
+    }
+
+    /// What has to be done now and then: forget what is done or too old, shrink what was read at the last start.
+    pub(super) fn upkeep_lanes(&mut self) {
+        let now = self.clock.now_ms();
+        let log = Arc::clone(&self.log);
+        for partition in self.partitions.all() {
+            for lane in &mut partition.lanes {
+                let window = lane.queue.settings().dedup_window_ms;
+                lane.lane.expire_dedup(window, now);
+            }
+            forget_done(partition, &*log, 1, now);
+        }
+    }
+}
+
+/// Gives a receiver its messages once the log has them.
+fn hand_over(poll: &Poll, loans: Loans) -> Option<Answer> {
+    // Who is gone gets nothing: dropping the loans takes them back.
+    let answer = poll.claim()?;
+    Some(Box::new(move |failed| {
+        let _ = answer.send(failed.map_or(Ok(loans), Err));
+    }))
+}
+
+/// An answer that is sent unless something went wrong.
+fn answering<T: Send + 'static>(done: oneshot::Sender<Result<T>>, value: T) -> Answer {
+    Box::new(move |failed| drop(done.send(failed.map_or(Ok(value), Err))))
+}
+
+/// Answers for a lane that is not here.
+fn refuse(command: LaneCommand) {
+    let gone = Error::UnknownQueue;
+    match command {
+        LaneCommand::Receive { poll, .. } => {
+            if let Some(answer) = poll.claim() {
+                drop(answer.send(Err(gone)));
+            }
+        }
+        LaneCommand::Settle { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Purge { done }
+        | LaneCommand::Close { done }
+        | LaneCommand::Note { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Replay { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Depth { done } => drop(done.send(Err(gone))),
+        LaneCommand::SetAside { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Undo { .. }
+        | LaneCommand::Configure { .. }
+        | LaneCommand::TakeBack { .. }
+        | LaneCommand::Inspect(_) => {}
+    }
+}

@@ -1,0 +1,208 @@
+//! A lane with what its owner needs to keep it: its own log, its snapshots, who waits there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use storage::batch::BatchBuilder;
+use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
+
+use crate::partition::LEADER_EPOCH;
+use crate::queue::lane::{Lane, LaneEvent, LineId};
+use crate::queue::{Poll, Queue};
+use crate::shard::partitions::{Owned, trim_to};
+
+/// A lane's events are folded into a snapshot when they take this many bytes, or as many as the last one did.
+const SNAPSHOT_EVENTS_BYTES: u64 = 256 << 10;
+/// … or when so many bytes of records came since, or four times as many as the last one took.
+const SNAPSHOT_RECORDS_BYTES: u64 = 32 << 20;
+
+/// A lane with what its owner needs to keep it.
+pub(crate) struct OwnedLane {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) lane: Lane,
+    pub(crate) numbers: Numbers,
+    /// Next offset of the lane's own stream.
+    pub(crate) events_end: u64,
+    pub(super) last_lsn: Lsn,
+    events_bytes: u64,
+    records_bytes: u64,
+    snapshot_bytes: u64,
+    /// Records before this are accounted for by a snapshot.
+    snapshot_end: u64,
+    pub(super) polls: VecDeque<Arc<Poll>>,
+    /// When the owner will look at it.
+    pub(super) scheduled: Option<u64>,
+    /// Events of this round.
+    events: Vec<LaneEvent>,
+    /// Something is to be done for it at the end of this round.
+    pub(super) gathered: bool,
+}
+
+/// What happened in a lane since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) sent: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received: u64,
+    pub(crate) deleted: u64,
+    pub(crate) empty_receives: u64,
+    pub(crate) dead_lettered: u64,
+}
+
+impl OwnedLane {
+    /// A lane as a restart, or an attachment, found it.
+    pub(crate) fn new(queue: Arc<Queue>, lane: Lane, events_end: u64, snapshot_end: u64) -> Self {
+        Self {
+            queue,
+            lane,
+            numbers: Numbers::default(),
+            events_end,
+            last_lsn: Lsn(0),
+            events_bytes: 0,
+            records_bytes: 0,
+            snapshot_bytes: 0,
+            snapshot_end,
+            polls: VecDeque::new(),
+            scheduled: None,
+            events: Vec::new(),
+            gathered: false,
+        }
+    }
+
+    /// The lane's own stream.
+    pub(crate) fn stream(&self, index: u32) -> StreamId {
+        StreamId {
+            owner: self.queue.id(),
+            part: index,
+        }
+    }
+
+    /// Takes note of a batch the partition got.
+    pub(crate) fn index(&mut self, batch: &storage::Batch) {
+        self.lane.index(batch, self.queue.settings());
+        self.records_bytes += batch.bytes() as u64;
+        self.numbers.sent += u64::from(batch.header.record_count.unsigned_abs());
+        self.numbers.sent_bytes += batch.bytes() as u64;
+    }
+
+    /// Applies an event and keeps it for the log.
+    pub(crate) fn change(&mut self, event: LaneEvent, lines: Option<&[LineId]>) {
+        self.lane.apply(&event, lines);
+        self.events.push(event);
+    }
+
+    /// The events of this round as a batch of the lane's stream.
+    pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
+        let mut events = std::mem::take(&mut self.events);
+        if events.is_empty() {
+            return None;
+        }
+        let mut builder = BatchBuilder::new(now.cast_signed());
+        for event in events.drain(..) {
+            builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
+        }
+        self.events = events;
+        let append = self.place(builder, index, self.events_end);
+        self.events_bytes += append.batch.bytes() as u64;
+        Some(append)
+    }
+
+    fn place(&self, builder: BatchBuilder, index: u32, at: u64) -> Append {
+        Append {
+            stream: self.stream(index),
+            batch: builder.build().placed(at, LEADER_EPOCH, None),
+        }
+    }
+
+    /// An event as a batch of the lane's stream that is not applied yet, and the stream's end behind it.
+    pub(crate) fn stage(&self, event: &LaneEvent, index: u32, now: u64) -> (Append, u64) {
+        debug_assert!(self.events.is_empty(), "a lane is lent between rounds");
+        let mut builder = BatchBuilder::new(now.cast_signed());
+        builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
+        let append = self.place(builder, index, self.events_end);
+        let end = append.batch.header.next_offset();
+        (append, end)
+    }
+
+    /// The log has taken a staged event.
+    pub(crate) fn apply_staged(&mut self, event: &LaneEvent, end: u64, lsn: Lsn) {
+        self.lane.apply(event, None);
+        self.appended(end, lsn);
+    }
+
+    /// The log has taken a batch of the lane's stream.
+    pub(crate) fn appended(&mut self, end: u64, lsn: Lsn) {
+        self.events_end = end;
+        self.last_lsn = lsn;
+    }
+
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.events_bytes > SNAPSHOT_EVENTS_BYTES.max(self.snapshot_bytes)
+            || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4)
+    }
+
+    fn changed_since_snapshot(&self) -> bool {
+        self.events_bytes > 0 || self.records_bytes > 0
+    }
+
+    /// Writes the state as a whole and gives up what came before. Failing is harmless: a restart reads more.
+    pub(super) fn snapshot(&mut self, log: &dyn Log, index: u32, now: u64) {
+        let mut end = self.events_end;
+        let mut bytes = 0;
+        let parts = self.lane.snapshot().into_iter().map(|part| {
+            let mut builder = BatchBuilder::new(now.cast_signed());
+            builder.push(now.cast_signed(), None, Some(&part.encode()), &[]);
+            let append = self.place(builder, index, end);
+            end = append.batch.header.next_offset();
+            bytes += append.batch.bytes() as u64;
+            append
+        });
+        let parts = parts.collect();
+        let Ok(lsn) = log.append(parts, Durability::Vital) else {
+            return;
+        };
+        let _ = log.trim(self.stream(index), Trim::Before(self.events_end));
+        (self.events_end, self.last_lsn) = (end, lsn);
+        (self.events_bytes, self.records_bytes) = (0, 0);
+        self.snapshot_bytes = bytes;
+        self.snapshot_end = self.lane.end();
+    }
+
+    /// Records before this are done, and a restart does without them.
+    fn forgettable(&self) -> u64 {
+        let oldest = self.lane.oldest();
+        // What was sent with an id has to be remembered, and only a snapshot does that without the record.
+        if self.lane.dedup_ids() > 0 {
+            return oldest.min(self.snapshot_end);
+        }
+        oldest
+    }
+}
+
+/// Snapshots of lanes that changed: the next start then reads nothing else.
+pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u64) {
+    let index = owned.partition.index;
+    for lane in &mut owned.lanes {
+        if lane.changed_since_snapshot() {
+            lane.snapshot(log, index, now);
+        }
+    }
+}
+
+/// Lets the log forget what every lane of a partition is done with, where the partition is there for its queue alone
+/// and nobody wants to read it again.
+pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64) {
+    let for_queue = owned.lanes.iter().any(|lane| {
+        let settings = lane.queue.settings();
+        lane.queue.document.owns_topic && settings.replay_ms == 0
+    });
+    if !for_queue {
+        return;
+    }
+    let done = owned.lanes.iter().map(|lane| lane.forgettable()).min();
+    let before = done.unwrap_or(0).min(owned.partition.high_watermark());
+    if before < owned.ledger.start + step {
+        return;
+    }
+    trim_to(owned, log, before, now);
+}

@@ -1,0 +1,569 @@
+//! Queues through the door: what is sent is lent, once at a time, and everything outlives the process.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::queue::{
+    DeadLetterPolicy, Delivered, MoveState, NewMessage, NewQueue, Ordering, QueueSettings, Receipt,
+    Receive, Settle, Settled,
+};
+use engine::{Error, Result};
+
+use crate::stage::{ENDS, End, Stage, anyone, batch, eventually};
+
+/// A test's view of queues.
+impl Stage {
+    async fn queue(&self, name: &str, settings: QueueSettings) {
+        let queue = NewQueue {
+            name: name.to_owned(),
+            settings,
+            topic: None,
+        };
+        self.broker.create_queue(anyone(), queue).await.unwrap();
+    }
+
+    async fn send(&self, queue: &str, message: NewMessage) -> Result<engine::queue::Sent> {
+        let sent = self.broker.send(anyone(), queue, vec![message]).await?;
+        sent.into_iter().next().unwrap()
+    }
+
+    async fn say(&self, queue: &str, texts: &[&str]) {
+        let messages = texts.iter().map(|text| message(text)).collect();
+        for sent in self.broker.send(anyone(), queue, messages).await.unwrap() {
+            sent.unwrap();
+        }
+    }
+
+    async fn receive(&self, queue: &str, max: usize, lease_ms: u64) -> Vec<Delivered> {
+        let receive = Receive {
+            max,
+            lease_ms: Some(lease_ms),
+            ..Receive::default()
+        };
+        self.broker.receive(anyone(), queue, receive).await.unwrap()
+    }
+
+    async fn settle(&self, queue: &str, receipt: Receipt, settle: Settle) -> Settled {
+        let settles = vec![(receipt, settle)];
+        self.broker.settle(anyone(), queue, settles).await.unwrap()[0]
+    }
+
+    async fn counts(&self, queue: &str) -> (u64, u64, u64) {
+        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        (depth.ready, depth.in_flight, depth.delayed)
+    }
+}
+
+fn message(text: &str) -> NewMessage {
+    NewMessage {
+        body: Bytes::copy_from_slice(text.as_bytes()),
+        ..NewMessage::default()
+    }
+}
+
+fn of_key(key: &'static str, text: &str) -> NewMessage {
+    NewMessage {
+        key: Some(Bytes::from_static(key.as_bytes())),
+        ..message(text)
+    }
+}
+
+fn texts(delivered: &[Delivered]) -> Vec<&str> {
+    let bodies = delivered.iter().map(|d| std::str::from_utf8(&d.body));
+    bodies.map(|text| text.unwrap()).collect()
+}
+
+fn ordered() -> QueueSettings {
+    QueueSettings {
+        ordering: Ordering::Key,
+        ..QueueSettings::default()
+    }
+}
+
+fn dead_to(queue: &str, attempts_max: u32) -> QueueSettings {
+    QueueSettings {
+        dead_letter: Some(DeadLetterPolicy {
+            queue: queue.into(),
+            attempts_max,
+        }),
+        ..QueueSettings::default()
+    }
+}
+
+const LEASE: u64 = 30_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_lent_once_and_gone_when_acknowledged() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    stage.say("orders", &["one", "two"]).await;
+    let first = stage.receive("orders", 1, LEASE).await;
+    assert_eq!(texts(&first), ["one"]);
+    assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["two"]);
+    assert_eq!(stage.counts("orders").await, (0, 2, 0));
+    let receipt = first[0].receipt;
+    assert_eq!(
+        stage.settle("orders", receipt, Settle::Ack).await,
+        Settled::Done
+    );
+    assert_eq!(
+        stage.settle("orders", receipt, Settle::Ack).await,
+        Settled::Gone
+    );
+    assert_eq!(stage.counts("orders").await, (0, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loan_that_runs_out_makes_the_message_ready_again() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    stage.say("orders", &["one"]).await;
+    let first = stage.receive("orders", 1, 1000).await;
+    stage.skip(Duration::from_secs(1));
+    let second = stage.receive("orders", 1, 1000).await;
+    assert_eq!((second[0].acquired, second[0].id), (2, first[0].id));
+    assert_eq!(second[0].first_received_ms, first[0].first_received_ms);
+    let stale = stage.settle("orders", first[0].receipt, Settle::Ack).await;
+    assert_eq!(stale, Settled::Stale);
+    assert_eq!(stage.counts("orders").await, (0, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loans_receipts_and_counts_outlive_every_end() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.queue("orders", QueueSettings::default()).await;
+        stage
+            .say("orders", &["gone", "lent", "again", "waits"])
+            .await;
+        stage
+            .send(
+                "orders",
+                NewMessage {
+                    delay_ms: Some(60_000),
+                    ..message("delayed")
+                },
+            )
+            .await
+            .unwrap();
+        let all = stage.receive("orders", 4, LEASE).await;
+        stage.settle("orders", all[0].receipt, Settle::Ack).await;
+        stage
+            .settle("orders", all[2].receipt, Settle::Release(Some(0)))
+            .await;
+        let wait = Settle::Release(Some(50_000));
+        stage.settle("orders", all[3].receipt, wait).await;
+        let before = stage.counts("orders").await;
+        assert_eq!(before, (1, 1, 2), "{end:?}");
+
+        let stage = stage.again(end).await;
+        assert_eq!(stage.counts("orders").await, before, "{end:?}");
+        let again = stage.receive("orders", 10, LEASE).await;
+        assert_eq!(texts(&again), ["again"]);
+        assert_eq!((again[0].acquired, again[0].id), (2, all[2].id));
+        let settled = stage.settle("orders", all[1].receipt, Settle::Ack).await;
+        assert_eq!(settled, Settled::Done, "{end:?}");
+        stage.skip(Duration::from_secs(60));
+        let late = stage.receive("orders", 10, LEASE).await;
+        assert_eq!(texts(&late), ["again", "waits", "delayed"], "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_and_ids_outlive_every_end() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.queue("orders", ordered()).await;
+        let with_id = |key, text, id: &'static str| NewMessage {
+            dedup: Some(Bytes::from_static(id.as_bytes())),
+            ..of_key(key, text)
+        };
+        let first = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
+        stage.send("orders", with_id("a", "a2", "2")).await.unwrap();
+        stage.send("orders", with_id("b", "b1", "3")).await.unwrap();
+        let lent = stage.receive("orders", 1, LEASE).await;
+        assert_eq!(texts(&lent), ["a1"]);
+
+        let stage = stage.again(end).await;
+        assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["b1"]);
+        let again = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
+        assert!(again.duplicate, "{end:?}");
+        assert_eq!((again.id, again.sequence), (first.id, first.sequence));
+        stage.settle("orders", lent[0].receipt, Settle::Ack).await;
+        assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["a2"]);
+        stage.skip(Duration::from_mins(5));
+        let late = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
+        assert!(!late.duplicate, "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_waits_and_is_served_by_what_comes() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    let broker = stage.broker.clone();
+    let waiting = tokio::spawn(async move {
+        let receive = Receive {
+            max: 1,
+            wait_ms: 20_000,
+            ..Receive::default()
+        };
+        broker.receive(anyone(), "orders", receive).await.unwrap()
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    stage.say("orders", &["one"]).await;
+    assert_eq!(texts(&waiting.await.unwrap()), ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_gone_takes_nothing() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    for _ in 0..20 {
+        let broker = stage.broker.clone();
+        let waiting = tokio::spawn(async move {
+            let receive = Receive {
+                max: 1,
+                wait_ms: 20_000,
+                ..Receive::default()
+            };
+            broker.receive(anyone(), "orders", receive).await.unwrap()
+        });
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        // Some are cut while they wait, some while they are being served.
+        let (sent, ()) = tokio::join!(stage.send("orders", message("one")), async {
+            waiting.abort();
+        });
+        sent.unwrap();
+        let served = waiting.await.is_ok();
+        if !served {
+            eventually_ready(&stage).await;
+            let lent = stage.receive("orders", 1, LEASE).await;
+            assert_eq!((texts(&lent), lent[0].acquired), (vec!["one"], 1));
+        }
+        stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+    }
+}
+
+async fn eventually_ready(stage: &Stage) {
+    for _ in 0..1000 {
+        if stage.counts("orders").await.0 == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!(
+        "the message stays on loan: {:?}",
+        stage.counts("orders").await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_too_often_is_moved_with_its_story_and_back() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.queue("dead", QueueSettings::default()).await;
+        stage.queue("orders", dead_to("dead", 2)).await;
+        stage.say("orders", &["bad"]).await;
+        let mut id = None;
+        for attempt in 1..=2 {
+            let lent = stage.receive("orders", 1, 1000).await;
+            assert_eq!(lent[0].acquired, attempt);
+            id = Some(lent[0].id);
+            stage.skip(Duration::from_secs(1));
+        }
+        assert_eq!(texts(&stage.receive("orders", 1, 1000).await), [""; 0]);
+        let dead = wait_for(&stage, "dead").await;
+        let story = dead.dead.clone().unwrap();
+        assert_eq!((Some(dead.id), dead.acquired), (id, 3));
+        assert_eq!((&*story.queue, &*story.reason), ("orders", "attempts"));
+        assert_eq!((story.attempts, story.sequence), (2, 0));
+        assert_eq!(stage.counts("orders").await, (0, 0, 0));
+        stage
+            .settle("dead", dead.receipt, Settle::Release(Some(0)))
+            .await;
+
+        let stage = stage.again(end).await;
+        assert_eq!(stage.counts("dead").await, (1, 0, 0), "{end:?}");
+        let task = stage.broker.start_move(anyone(), "dead", None, None).await;
+        let task = task.unwrap();
+        assert_eq!((task.to_move, task.state), (1, MoveState::Running));
+        let back = wait_for(&stage, "orders").await;
+        assert_eq!((&back.body[..], back.acquired), (&b"bad"[..], 1));
+        assert!(back.dead.is_none());
+        for _ in 0..1000 {
+            let task = stage
+                .broker
+                .moves(anyone(), "dead")
+                .await
+                .unwrap()
+                .remove(0);
+            if task.state == MoveState::Completed {
+                assert_eq!(task.moved, 1);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let stage = stage.again(end).await;
+        let task = stage
+            .broker
+            .moves(anyone(), "dead")
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!((task.state, task.moved), (MoveState::Completed, 1));
+        assert_eq!(stage.counts("dead").await, (0, 0, 0), "{end:?}");
+    }
+}
+
+async fn wait_for(stage: &Stage, queue: &str) -> Delivered {
+    for _ in 0..1000 {
+        if let Some(one) = stage.receive(queue, 1, LEASE).await.pop() {
+            return one;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("nothing comes to {queue}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_dead_letter_queue_messages_stay() {
+    let stage = Stage::new().await;
+    stage.queue("orders", dead_to("nowhere", 1)).await;
+    stage.say("orders", &["bad"]).await;
+    for attempt in 1..4 {
+        let lent = wait_for(&stage, "orders").await;
+        assert_eq!(lent.acquired, attempt);
+        stage
+            .settle("orders", lent.receipt, Settle::Release(Some(0)))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_obeys_its_rate_goes_on_after_a_kill_and_can_be_cancelled() {
+    let mut stage = Stage::new().await;
+    stage.queue("from", QueueSettings::default()).await;
+    stage.queue("to", QueueSettings::default()).await;
+    let many: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    stage.say("from", &many).await;
+    let to = Some("to");
+    let started = stage
+        .broker
+        .start_move(anyone(), "from", to, Some(100))
+        .await;
+    let task = started.unwrap();
+    let second = stage.broker.start_move(anyone(), "from", to, None).await;
+    assert_eq!(second, Err(Error::MoveRunning));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stage = stage.again(End::Kill).await;
+    let moved_before = stage.counts("to").await.0;
+    for _ in 0..1000 {
+        if stage.counts("to").await.0 > moved_before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ended = stage.broker.cancel_move(anyone(), task.id).await.unwrap();
+    assert_eq!((ended.id, ended.state), (task.id, MoveState::Cancelled));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let (left, arrived) = (stage.counts("from").await.0, stage.counts("to").await.0);
+    assert_eq!(left + arrived, 200);
+    assert!(left > 0 && arrived > moved_before, "{left} {arrived}");
+    let again = stage.broker.cancel_move(anyone(), task.id).await;
+    assert_eq!(again, Err(Error::UnknownMove));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
+    let stage = Stage::new().await;
+    stage.make("events", &[]).await.unwrap();
+    stage.publish("events", batch(&["before"])).await.unwrap();
+    let queue = NewQueue {
+        name: "billing".into(),
+        topic: Some("events".into()),
+        ..NewQueue::default()
+    };
+    stage.broker.create_queue(anyone(), queue).await.unwrap();
+    stage
+        .publish("events", batch(&["after", "more"]))
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let lent = stage.receive("billing", 10, LEASE).await;
+        seen.extend(texts(&lent).into_iter().map(str::to_owned));
+    }
+    assert_eq!(seen, ["before", "after", "more"]);
+    // Both partitions are the queue's.
+    for text in ["x", "y"] {
+        stage.say("billing", &[text]).await;
+    }
+    assert_eq!(stage.counts("billing").await, (2, 3, 0));
+
+    stage.queue("jobs", QueueSettings::default()).await;
+    stage.say("jobs", &["one", "two"]).await;
+    assert_eq!(stage.values("jobs", 0).await.unwrap(), ["one", "two"]);
+    stage.publish("jobs", batch(&["three"])).await.unwrap();
+    let lent = stage.receive("jobs", 10, LEASE).await;
+    assert_eq!(texts(&lent), ["one", "two", "three"]);
+
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(stage.counts("billing").await, (2, 3, 0));
+    stage
+        .broker
+        .delete_queue(anyone(), "billing")
+        .await
+        .unwrap();
+    // The three from before, and one of the two that took turns.
+    assert_eq!(stage.values("events", 0).await.unwrap().len(), 4);
+    stage.broker.delete_queue(anyone(), "jobs").await.unwrap();
+    assert!(stage.values("jobs", 0).await.is_err());
+    let stage = stage.again(End::Kill).await;
+    assert!(stage.broker.queues().is_empty());
+    let left = stage.documents("").await;
+    assert!(left.iter().all(|key| !key.contains("queue")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_is_forgotten_by_the_log_unless_it_is_kept_for_replay() {
+    for replay_ms in [0, 3_600_000] {
+        let stage = Stage::new().await;
+        let settings = QueueSettings {
+            replay_ms,
+            ..QueueSettings::default()
+        };
+        stage.queue("orders", settings).await;
+        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        stage.say("orders", &many).await;
+        for _ in 0..10 {
+            for lent in stage.receive("orders", 10, LEASE).await {
+                stage.settle("orders", lent.receipt, Settle::Ack).await;
+            }
+        }
+        assert_eq!(stage.counts("orders").await, (0, 0, 0));
+        if replay_ms == 0 {
+            eventually("the log forgets", || stage.bounds("orders").0 == 100).await;
+        } else {
+            assert_eq!(stage.broker.replay(anyone(), "orders", 40).await, Ok(60));
+            let stage = stage.again(End::Kill).await;
+            assert_eq!(stage.counts("orders").await, (60, 0, 0));
+            assert_eq!(
+                texts(&stage.receive("orders", 2, LEASE).await),
+                ["40", "41"]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peeking_disturbs_nothing_and_purging_leaves_nothing() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    stage.say("orders", &["one", "two", "three"]).await;
+    let lent = stage.receive("orders", 1, LEASE).await;
+    stage.settle("orders", lent[0].receipt, Settle::Ack).await;
+    let seen = stage.broker.peek(anyone(), "orders", 0, 10).await.unwrap();
+    assert_eq!(texts(&seen), ["two", "three"]);
+    assert_eq!(seen[0].acquired, 0);
+    assert_eq!(stage.counts("orders").await, (2, 0, 0));
+    stage.receive("orders", 1, LEASE).await;
+    stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+    assert_eq!(stage.counts("orders").await, (0, 0, 0));
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(stage.counts("orders").await, (0, 0, 0));
+    stage.say("orders", &["four"]).await;
+    assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["four"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_old_is_not_lent() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        retention_ms: 60_000,
+        ..QueueSettings::default()
+    };
+    stage.queue("orders", settings).await;
+    stage.say("orders", &["old"]).await;
+    stage.skip(Duration::from_secs(61));
+    stage.say("orders", &["new"]).await;
+    assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["new"]);
+    for _ in 0..1000 {
+        if stage.counts("orders").await == (0, 1, 0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{:?}", stage.counts("orders").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_kept() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        in_flight_max: 2,
+        message_bytes_max: 10,
+        ..QueueSettings::default()
+    };
+    stage.queue("orders", settings.clone()).await;
+    stage.say("orders", &["1", "2", "3"]).await;
+    assert_eq!(stage.receive("orders", 10, LEASE).await.len(), 2);
+    let more = stage
+        .broker
+        .receive(anyone(), "orders", Receive::default())
+        .await;
+    assert_eq!(more.unwrap_err(), Error::InFlightLimit);
+    let large = stage.send("orders", message("12345678901")).await;
+    assert!(matches!(
+        large,
+        Err(Error::TooLarge {
+            bytes: 11,
+            allowed: 10
+        })
+    ));
+    let twice = NewQueue {
+        name: "orders".into(),
+        settings,
+        topic: None,
+    };
+    let twice = stage.broker.create_queue(anyone(), twice).await;
+    assert_eq!(twice.unwrap_err(), Error::QueueExists("orders".into()));
+    let missing = stage
+        .broker
+        .send(anyone(), "none", vec![message("x")])
+        .await;
+    assert_eq!(missing.unwrap_err(), Error::UnknownQueue);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_of_another_queue_is_refused() {
+    let stage = Stage::new().await;
+    stage.queue("a", QueueSettings::default()).await;
+    stage.queue("b", QueueSettings::default()).await;
+    stage.say("a", &["one"]).await;
+    let lent = stage.receive("a", 1, LEASE).await;
+    let settled = stage.settle("b", lent[0].receipt, Settle::Ack).await;
+    assert_eq!(settled, Settled::Foreign);
+    let receipt = Receipt::from_bytes(&lent[0].receipt.to_bytes()).unwrap();
+    assert_eq!(stage.settle("a", receipt, Settle::Ack).await, Settled::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_attempt_gets_the_same_receipts_also_after_a_kill() {
+    let stage = Stage::new().await;
+    stage.queue("orders", ordered()).await;
+    stage.send("orders", of_key("a", "one")).await.unwrap();
+    let attempt = || Receive {
+        max: 10,
+        attempt: Some("try".into()),
+        ..Receive::default()
+    };
+    let first = stage.broker.receive(anyone(), "orders", attempt()).await;
+    let first = first.unwrap();
+    let stage = stage.again(End::Kill).await;
+    let again = stage.broker.receive(anyone(), "orders", attempt()).await;
+    assert_eq!(again.unwrap()[0].receipt, first[0].receipt);
+}

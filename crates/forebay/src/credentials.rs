@@ -1,0 +1,85 @@
+//! The file of keys that requests can be signed with, in the form clients have it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use security::Principal;
+use sqs::Credential;
+
+/// Reads the file: one section per principal, with its key and secret.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Credential>> {
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read credentials file {}", path.display()))?;
+    parse(&text).with_context(|| format!("credentials file {}", path.display()))
+}
+
+fn parse(text: &str) -> anyhow::Result<Vec<Credential>> {
+    let mut sections: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    let mut section = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            section = Some(sections.entry(name.trim()).or_default());
+            continue;
+        }
+        // Never with the line itself: it may be a secret.
+        let (Some(section), Some((name, value))) = (&mut section, line.split_once('=')) else {
+            bail!("line {number} is neither `[principal]` nor `name = value`");
+        };
+        section.insert(name.trim(), value.trim());
+    }
+    let credential = |(principal, values): (&str, BTreeMap<&str, &str>)| {
+        let value = |name: &str| {
+            let value = values.get(name).filter(|value| !value.is_empty());
+            value
+                .map(|value| (*value).to_owned())
+                .with_context(|| format!("section [{principal}] has no {name}"))
+        };
+        Ok(Credential {
+            access_key: value("aws_access_key_id")?,
+            secret_key: value("aws_secret_access_key")?,
+            principal: Principal {
+                name: Arc::from(principal),
+            },
+        })
+    };
+    sections.into_iter().map(credential).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn sections_become_principals() {
+        let text =
+            "# keys\n[shop]\naws_access_key_id = AK1\naws_secret_access_key=s=1\nregion = x\n";
+        let all = parse(text).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!(&*all[0].principal.name, "shop");
+        assert_eq!((&*all[0].access_key, &*all[0].secret_key), ("AK1", "s=1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_secrets() {
+        for (text, expected) in [
+            ("aws_access_key_id = x", "line 1"),
+            ("[a]\nwhat", "line 2"),
+            ("[a]\naws_access_key_id = x", "no aws_secret_access_key"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.contains(expected) && !error.contains("what"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! Attributes of a queue: which there are, what they may be, and which setting of the engine's queue each of them is.
+
+use engine::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, Queue, QueueSettings};
+use serde_json::{Value, json};
+
+use crate::arn;
+use crate::error::{
+    Fault, INVALID_ATTRIBUTE_NAME, INVALID_ATTRIBUTE_VALUE, INVALID_PARAMETER, Outcome,
+};
+
+/// Attributes anybody may ask for, in the order in which they are shown; extensions only where they are set.
+const SHOWN: &[&str] = &[
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+    "QueueArn",
+    "CreatedTimestamp",
+    "LastModifiedTimestamp",
+    "VisibilityTimeout",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "DelaySeconds",
+    "ReceiveMessageWaitTimeSeconds",
+    "Policy",
+    "RedrivePolicy",
+    "RedriveAllowPolicy",
+    "FifoQueue",
+    "ContentBasedDeduplication",
+    "DeduplicationScope",
+    "FifoThroughputLimit",
+    "KmsMasterKeyId",
+    "KmsDataKeyReusePeriodSeconds",
+    "SqsManagedSseEnabled",
+    "Forebay.MaximumMessageSize",
+    "Forebay.MaximumDelaySeconds",
+    "Forebay.Priorities",
+    "Forebay.RetryBackoff",
+    "Forebay.ReplayRetentionPeriod",
+    "Forebay.DeduplicationWindow",
+    "Forebay.SourceTopic",
+];
+
+/// What a request asks about that is not in the settings.
+pub(crate) struct Facts<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) account: &'a str,
+    /// Ready, in flight, delayed.
+    pub(crate) depth: (u64, u64, u64),
+}
+
+/// Longest policy.
+const POLICY_BYTES_MAX: usize = 8192;
+/// Greatest delay that needs no extension, s.
+const DELAY_MAX: u64 = 900;
+/// Greatest delay with it, s: thirty days.
+const LONG_DELAY_MAX: u64 = 30 * 24 * 3600;
+
+fn bad_value(name: &str) -> Fault {
+    Fault::new(
+        &INVALID_ATTRIBUTE_VALUE,
+        format!("Invalid value for the parameter {name}."),
+    )
+}
+
+/// The refusal of an attribute nobody knows.
+pub(crate) fn unknown(name: &str) -> Fault {
+    Fault::new(
+        &INVALID_ATTRIBUTE_NAME,
+        format!("Unknown Attribute {name}."),
+    )
+}
+
+fn number(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Outcome<u64> {
+    let number = value.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| bad_value(name))
+}
+
+fn word<'v>(name: &str, value: &'v str, words: &[&str]) -> Outcome<&'v str> {
+    if words.contains(&value) {
+        Ok(value)
+    } else {
+        Err(bad_value(name))
+    }
+}
+
+/// What the frontend keeps beside the engine's settings.
+pub(crate) fn note<'s>(settings: &'s QueueSettings, name: &str) -> Option<&'s str> {
+    let key = format!("sqs.{name}");
+    settings.annotations.get(&key).map(String::as_str)
+}
+
+/// Sets or, when empty, removes what the frontend keeps.
+pub(crate) fn set_note(settings: &mut QueueSettings, name: &str, value: &str) {
+    let key = format!("sqs.{name}");
+    if value.is_empty() {
+        settings.annotations.remove(&key);
+    } else {
+        settings.annotations.insert(key, value.to_owned());
+    }
+}
+
+/// Longest delay of this queue's messages, s.
+pub(crate) fn delay_max(settings: &QueueSettings) -> u64 {
+    let extended = note(settings, "Forebay.MaximumDelaySeconds");
+    extended.and_then(|v| v.parse().ok()).unwrap_or(DELAY_MAX)
+}
+
+/// Gives one attribute a value. What needs other queues to be looked at is checked elsewhere.
+pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outcome<()> {
+    let fifo = settings.ordering == Ordering::Key;
+    match name {
+        "VisibilityTimeout" => settings.lease_ms = number(name, value, 0..=43_200)? * 1000,
+        "DelaySeconds" => {
+            settings.delay_ms = number(name, value, 0..=delay_max(settings))? * 1000;
+        }
+        "MessageRetentionPeriod" => {
+            settings.retention_ms = number(name, value, 60..=1_209_600)? * 1000;
+        }
+        "MaximumMessageSize" => {
+            settings.message_bytes_max = number(name, value, 1024..=1_048_576)?;
+        }
+        "ReceiveMessageWaitTimeSeconds" => {
+            let seconds = number(name, value, 0..=20)?;
+            set_note(settings, name, &seconds.to_string());
+        }
+        "RedrivePolicy" => set_redrive(settings, value)?,
+        "RedriveAllowPolicy" => set_redrive_allow(settings, value)?,
+        "Policy" => {
+            let sound = value.is_empty() || serde_json::from_str::<Value>(value).is_ok();
+            if !sound || value.len() > POLICY_BYTES_MAX {
+                return Err(bad_value(name));
+            }
+            set_note(settings, name, value);
+        }
+        "KmsMasterKeyId" => {
+            set_note(settings, name, value);
+            if !value.is_empty() {
+                set_note(settings, "SqsManagedSseEnabled", "false");
+            }
+        }
+        "KmsDataKeyReusePeriodSeconds" => {
+            let seconds = number(name, value, 60..=86_400)?;
+            set_note(settings, name, &seconds.to_string());
+        }
+        "SqsManagedSseEnabled" => {
+            let on = word(name, value, &["true", "false"])?;
+            set_note(settings, name, on);
+            if on == "true" {
+                set_note(settings, "KmsMasterKeyId", "");
+            }
+        }
+        // Only said when the queue is made, and then true.
+        "FifoQueue" if fifo && value == "true" => {}
+        "FifoQueue" if fifo => return Err(bad_value(name)),
+        "ContentBasedDeduplication" if fifo => {
+            set_note(settings, name, word(name, value, &["true", "false"])?);
+        }
+        "DeduplicationScope" if fifo => {
+            settings.dedup_scope = match word(name, value, &["queue", "messageGroup"])? {
+                "queue" => DedupScope::Queue,
+                _ => DedupScope::Key,
+            };
+        }
+        "FifoThroughputLimit" if fifo => {
+            let limit = word(name, value, &["perQueue", "perMessageGroupId"])?;
+            set_note(settings, name, limit);
+        }
+        _ => set_extension(settings, name, value)?,
+    }
+    Ok(())
+}
+
+fn set_extension(settings: &mut QueueSettings, name: &str, value: &str) -> Outcome<()> {
+    match name {
+        "Forebay.MaximumMessageSize" => {
+            settings.message_bytes_max = number(name, value, 1024..=64 << 20)?;
+        }
+        "Forebay.MaximumDelaySeconds" => {
+            number(name, value, DELAY_MAX..=LONG_DELAY_MAX)?;
+        }
+        "Forebay.Priorities" => {
+            let levels = number(name, value, 1..=256)?;
+            settings.priorities = u16::try_from(levels).map_err(|_| bad_value(name))?;
+        }
+        "Forebay.RetryBackoff" => settings.backoff = parse_backoff(value)?,
+        "Forebay.ReplayRetentionPeriod" => {
+            settings.replay_ms = number(name, value, 0..=1_209_600)? * 1000;
+        }
+        "Forebay.DeduplicationWindow" => {
+            settings.dedup_window_ms = number(name, value, 10..=604_800)? * 1000;
+        }
+        "Forebay.SourceTopic" => {}
+        _ => return Err(unknown(name)),
+    }
+    set_note(settings, name, value);
+    Ok(())
+}
+
+/// `base=1s,max=10m,jitter=full`; empty: none.
+fn parse_backoff(value: &str) -> Outcome<Option<Backoff>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || bad_value("Forebay.RetryBackoff");
+    let mut backoff = Backoff {
+        base_ms: 1000,
+        max_ms: 600_000,
+        jitter: true,
+    };
+    for field in value.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(wrong)?;
+        match (name.trim(), value.trim()) {
+            ("base", value) => backoff.base_ms = parse_span(value).ok_or_else(wrong)?,
+            ("max", value) => backoff.max_ms = parse_span(value).ok_or_else(wrong)?,
+            ("jitter", "full") => backoff.jitter = true,
+            ("jitter", "none") => backoff.jitter = false,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(Some(backoff))
+}
+
+/// `500ms`, `5s`, `2m`, `1h` in ms; at most twelve hours.
+fn parse_span(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let millis = number.parse::<u64>().ok()?.checked_mul(factor)?;
+    (millis <= 43_200_000).then_some(millis)
+}
+
+fn set_redrive(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
+    if value.is_empty() {
+        settings.dead_letter = None;
+        set_note(settings, "RedrivePolicy", "");
+        return Ok(());
+    }
+    let refuse = |reason: &str| Fault::parameter("RedrivePolicy", value, reason);
+    let policy: Value = serde_json::from_str(value)
+        .map_err(|_| refuse("Redrive policy is not a valid JSON map."))?;
+    let policy = policy
+        .as_object()
+        .ok_or_else(|| refuse("Redrive policy is not a valid JSON map."))?;
+    let missing = |name| {
+        refuse(&format!(
+            "Redrive policy does not contain mandatory attribute: {name}."
+        ))
+    };
+    let count = policy
+        .get("maxReceiveCount")
+        .ok_or_else(|| missing("maxReceiveCount"))?;
+    let target = policy
+        .get("deadLetterTargetArn")
+        .and_then(Value::as_str)
+        .ok_or_else(|| missing("deadLetterTargetArn"))?;
+    if let Some(other) = policy
+        .keys()
+        .find(|key| !matches!(key.as_str(), "maxReceiveCount" | "deadLetterTargetArn"))
+    {
+        return Err(refuse(&format!(
+            "Redrive policy contains unknown attribute: {other}."
+        )));
+    }
+    // As a number or as text.
+    let text = count
+        .as_str()
+        .map_or_else(|| count.to_string(), str::to_owned);
+    let attempts = text.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
+    let attempts_max = attempts.ok_or_else(|| {
+        refuse(&format!(
+            "Invalid value for maxReceiveCount: {text}, valid values are from 1 to 1000 both inclusive."
+        ))
+    })?;
+    let queue = arn::name_in_arn(target)
+        .ok_or_else(|| refuse("Invalid value for deadLetterTargetArn."))?
+        .to_owned();
+    settings.dead_letter = Some(DeadLetterPolicy {
+        queue,
+        attempts_max,
+    });
+    let shown = json!({ "deadLetterTargetArn": target, "maxReceiveCount": attempts_max });
+    set_note(settings, "RedrivePolicy", &shown.to_string());
+    Ok(())
+}
+
+fn set_redrive_allow(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
+    let wrong = || {
+        Fault::parameter(
+            "RedriveAllowPolicy",
+            value,
+            "Amazon SQS can't create the redrive allow policy, as it's in an unsupported format.",
+        )
+    };
+    if !value.is_empty() {
+        let policy: Value = serde_json::from_str(value).map_err(|_| wrong())?;
+        let permission = policy.get("redrivePermission").and_then(Value::as_str);
+        let sources = policy.get("sourceQueueArns").and_then(Value::as_array);
+        let sound = match permission {
+            Some("allowAll" | "denyAll") => sources.is_none(),
+            Some("byQueue") => sources.is_some_and(|s| (1..=10).contains(&s.len())),
+            _ => false,
+        };
+        if !sound {
+            return Err(wrong());
+        }
+    }
+    set_note(settings, "RedriveAllowPolicy", value);
+    Ok(())
+}
+
+/// Whether a dead-letter queue lets `source` use it.
+pub(crate) fn allows_source(target: &QueueSettings, source: &str) -> bool {
+    let Some(policy) = note(target, "RedriveAllowPolicy") else {
+        return true;
+    };
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    match policy.get("redrivePermission").and_then(Value::as_str) {
+        Some("denyAll") => false,
+        Some("byQueue") => {
+            let sources = policy.get("sourceQueueArns").and_then(Value::as_array);
+            let names = sources.into_iter().flatten().filter_map(Value::as_str);
+            names
+                .filter_map(arn::name_in_arn)
+                .any(|name| name == source)
+        }
+        _ => true,
+    }
+}
+
+/// The settings of a new queue. Fifo attributes of a queue that is none are unknown.
+pub(crate) fn settings<'a>(
+    fifo: bool,
+    given: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Outcome<QueueSettings> {
+    let mut settings = QueueSettings {
+        ordering: if fifo { Ordering::Key } else { Ordering::None },
+        ..QueueSettings::default()
+    };
+    set_all(&mut settings, given)?;
+    Ok(settings)
+}
+
+/// Gives several attributes values, limits before what they limit.
+pub(crate) fn set_all<'a>(
+    settings: &mut QueueSettings,
+    given: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Outcome<()> {
+    let is_limit = |name: &str| name.starts_with("Forebay.Maximum");
+    for limits in [true, false] {
+        for (name, value) in given.clone().filter(|(name, _)| is_limit(name) == limits) {
+            set(settings, name, value)?;
+        }
+    }
+    let per_group = note(settings, "FifoThroughputLimit") == Some("perMessageGroupId");
+    if per_group && settings.dedup_scope != DedupScope::Key {
+        return Err(Fault::new(
+            &INVALID_PARAMETER,
+            "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup.",
+        ));
+    }
+    Ok(())
+}
+
+/// The attributes asked for; `All` means all that have a value.
+pub(crate) fn show(
+    queue: &Queue,
+    wanted: &[String],
+    facts: &Facts<'_>,
+) -> Outcome<Vec<(String, String)>> {
+    if let Some(name) = wanted
+        .iter()
+        .find(|name| *name != "All" && !SHOWN.contains(&name.as_str()))
+    {
+        return Err(unknown(name));
+    }
+    let all = wanted.iter().any(|name| name == "All");
+    let names = SHOWN
+        .iter()
+        .filter(|name| all || wanted.iter().any(|wanted| wanted == *name));
+    Ok(names
+        .filter_map(|name| Some(((*name).to_owned(), value(queue, name, facts)?)))
+        .collect())
+}
+
+fn value(queue: &Queue, name: &str, facts: &Facts<'_>) -> Option<String> {
+    let settings = queue.settings();
+    let fifo = settings.ordering == Ordering::Key;
+    let (ready, in_flight, delayed) = facts.depth;
+    Some(match name {
+        "ApproximateNumberOfMessages" => ready.to_string(),
+        "ApproximateNumberOfMessagesNotVisible" => in_flight.to_string(),
+        "ApproximateNumberOfMessagesDelayed" => delayed.to_string(),
+        "QueueArn" => arn::arn(facts.region, facts.account, &queue.name),
+        "CreatedTimestamp" => (queue.document.created_ms / 1000).to_string(),
+        "LastModifiedTimestamp" => (queue.document.changed_ms / 1000).to_string(),
+        _ => return setting(settings, fifo, name),
+    })
+}
+
+/// The value of an attribute that is a setting.
+pub(crate) fn setting(settings: &QueueSettings, fifo: bool, name: &str) -> Option<String> {
+    let noted = |default: &str| note(settings, name).unwrap_or(default).to_owned();
+    Some(match name {
+        "VisibilityTimeout" => (settings.lease_ms / 1000).to_string(),
+        "MaximumMessageSize" => settings.message_bytes_max.to_string(),
+        "MessageRetentionPeriod" => (settings.retention_ms / 1000).to_string(),
+        "DelaySeconds" => (settings.delay_ms / 1000).to_string(),
+        "ReceiveMessageWaitTimeSeconds" => noted("0"),
+        "SqsManagedSseEnabled" => noted("true"),
+        "FifoQueue" => fifo.then(|| "true".to_owned())?,
+        "ContentBasedDeduplication" => fifo.then(|| noted("false"))?,
+        "DeduplicationScope" => fifo.then(|| {
+            let scope = match settings.dedup_scope {
+                DedupScope::Queue => "queue",
+                DedupScope::Key => "messageGroup",
+            };
+            scope.to_owned()
+        })?,
+        "FifoThroughputLimit" => fifo.then(|| noted("perQueue"))?,
+        "KmsDataKeyReusePeriodSeconds" => note(settings, name).filter(|v| *v != "300")?.to_owned(),
+        _ => note(settings, name)?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(fifo: bool, name: &str, value: &str) -> Outcome<QueueSettings> {
+        settings(fifo, [(name, value)].into_iter())
+    }
+
+    #[test]
+    fn values_have_limits() {
+        for (name, good, bad) in [
+            ("VisibilityTimeout", "43200", "43201"),
+            ("DelaySeconds", "900", "901"),
+            ("MessageRetentionPeriod", "60", "59"),
+            ("MaximumMessageSize", "1048576", "1048577"),
+            ("ReceiveMessageWaitTimeSeconds", "20", "21"),
+            ("KmsDataKeyReusePeriodSeconds", "60", "59"),
+            ("SqsManagedSseEnabled", "false", "no"),
+            ("Policy", "{}", "{"),
+            ("Forebay.Priorities", "10", "0"),
+            (
+                "Forebay.RetryBackoff",
+                "base=1s,max=1m,jitter=none",
+                "base=1",
+            ),
+        ] {
+            let settings = with(false, name, good).expect(name);
+            assert_eq!(
+                setting(&settings, false, name).as_deref(),
+                Some(good),
+                "{name}"
+            );
+            with(false, name, bad).expect_err(name);
+        }
+    }
+
+    #[test]
+    fn fifo_attributes_are_unknown_elsewhere() {
+        for (name, value) in [
+            ("FifoQueue", "true"),
+            ("ContentBasedDeduplication", "true"),
+            ("DeduplicationScope", "queue"),
+            ("FifoThroughputLimit", "perQueue"),
+        ] {
+            with(true, name, value).expect(name);
+            let refused = with(false, name, value).expect_err(name);
+            assert_eq!(refused.shape.name, "InvalidAttributeName");
+        }
+        with(true, "FifoQueue", "false").expect_err("only true");
+        with(true, "FifoThroughputLimit", "perMessageGroupId").expect_err("needs the scope");
+    }
+
+    #[test]
+    fn redrive_policies_are_read_with_numbers_and_with_text() {
+        let arn = "arn:aws:sqs:us-east-1:000000000000:dead";
+        for count in ["3", "\"3\""] {
+            let text = format!("{{\"deadLetterTargetArn\":\"{arn}\",\"maxReceiveCount\":{count}}}");
+            let settings = with(false, "RedrivePolicy", &text).unwrap();
+            let policy = settings.dead_letter.unwrap();
+            assert_eq!((&*policy.queue, policy.attempts_max), ("dead", 3));
+        }
+        for bad in ["x", "{}", "{\"maxReceiveCount\":3}", "[]"] {
+            with(false, "RedrivePolicy", bad).expect_err(bad);
+        }
+    }
+
+    #[test]
+    fn a_longer_delay_needs_the_extension() {
+        let given = [
+            ("DelaySeconds", "3600"),
+            ("Forebay.MaximumDelaySeconds", "86400"),
+        ];
+        assert_eq!(
+            settings(false, given.into_iter()).unwrap().delay_ms,
+            3_600_000
+        );
+    }
+
+    #[test]
+    fn sources_can_be_kept_out() {
+        let arn = "arn:aws:sqs:us-east-1:000000000000:orders";
+        let by_queue =
+            format!("{{\"redrivePermission\":\"byQueue\",\"sourceQueueArns\":[\"{arn}\"]}}");
+        for (policy, orders, others) in [
+            ("{\"redrivePermission\":\"allowAll\"}", true, true),
+            ("{\"redrivePermission\":\"denyAll\"}", false, false),
+            (&by_queue, true, false),
+        ] {
+            let settings = with(false, "RedriveAllowPolicy", policy).unwrap();
+            assert_eq!(allows_source(&settings, "orders"), orders, "{policy}");
+            assert_eq!(allows_source(&settings, "others"), others, "{policy}");
+        }
+        with(
+            false,
+            "RedriveAllowPolicy",
+            "{\"redrivePermission\":\"byQueue\"}",
+        )
+        .unwrap_err();
+    }
+}

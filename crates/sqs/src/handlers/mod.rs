@@ -1,0 +1,165 @@
+//! What each action does: one file per group of actions. A handler gets the request's members whichever protocol they
+//! came by, and returns the answer's.
+
+mod batches;
+mod moves;
+mod permissions;
+mod queues;
+mod receive;
+mod send;
+mod settle;
+
+use engine::queue::Queue;
+use security::Principal;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+use crate::error::{Fault, INVALID_ADDRESS, MALFORMED, Outcome};
+use crate::wire::Request;
+use crate::{Context, arn, session};
+
+/// Every action there is, by name.
+pub(crate) const ACTIONS: &[&str] = &[
+    "AddPermission",
+    "CancelMessageMoveTask",
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "CreateQueue",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "DeleteQueue",
+    "GetCallerIdentity",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListDeadLetterSourceQueues",
+    "ListMessageMoveTasks",
+    "ListQueueTags",
+    "ListQueues",
+    "PurgeQueue",
+    "ReceiveMessage",
+    "RemovePermission",
+    "SendMessage",
+    "SendMessageBatch",
+    "SetQueueAttributes",
+    "StartMessageMoveTask",
+    "TagQueue",
+    "UntagQueue",
+];
+
+/// One request on its way through a handler.
+pub(crate) struct Call<'a> {
+    pub(crate) context: &'a Context,
+    /// What addresses of queues begin with.
+    pub(crate) base_url: String,
+    /// The queue the path names, if it names one.
+    pub(crate) path_queue: Option<&'a str>,
+    pub(crate) principal: Principal,
+    pub(crate) access_key: Option<String>,
+    pub(crate) region: String,
+}
+
+/// Carries out a request.
+pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value> {
+    let members = request.members;
+    match &*request.action {
+        "AddPermission" => permissions::add(call, read(members)?).await,
+        "CancelMessageMoveTask" => moves::cancel(call, read(members)?).await,
+        "ChangeMessageVisibility" => settle::change(call, read(members)?).await,
+        "ChangeMessageVisibilityBatch" => settle::change_batch(call, read(members)?).await,
+        "CreateQueue" => queues::create(call, read(members)?).await,
+        "DeleteMessage" => settle::delete(call, read(members)?).await,
+        "DeleteMessageBatch" => settle::delete_batch(call, read(members)?).await,
+        "DeleteQueue" => queues::delete(call, read(members)?).await,
+        "GetCallerIdentity" => Ok(identity(call)),
+        "GetQueueAttributes" => queues::attributes(call, read(members)?).await,
+        "GetQueueUrl" => queues::url(call, &read(members)?),
+        "ListDeadLetterSourceQueues" => queues::sources(call, &read(members)?),
+        "ListMessageMoveTasks" => moves::list(call, read(members)?).await,
+        "ListQueueTags" => queues::tags(call, &read(members)?),
+        "ListQueues" => queues::list(call, &read(members)?),
+        "PurgeQueue" => queues::purge(call, read(members)?).await,
+        "ReceiveMessage" => receive::receive(call, read(members)?).await,
+        "RemovePermission" => permissions::remove(call, read(members)?).await,
+        "SendMessage" => send::send(call, read(members)?).await,
+        "SendMessageBatch" => send::send_batch(call, read(members)?).await,
+        "SetQueueAttributes" => queues::set_attributes(call, read(members)?).await,
+        "StartMessageMoveTask" => moves::start(call, read(members)?).await,
+        "TagQueue" => queues::tag(call, read(members)?).await,
+        "UntagQueue" => queues::untag(call, read(members)?).await,
+        other => Err(session::unknown_action(other)),
+    }
+}
+
+/// The members as the structure a handler wants; what it does not know is ignored, as the service does.
+fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Outcome<T> {
+    serde_json::from_value(Value::Object(members))
+        .map_err(|error| Fault::new(&MALFORMED, error.to_string()))
+}
+
+/// A whole number, said as a number or as text.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Number(i64),
+        Text(String),
+    }
+    match Option::<Said>::deserialize(from)? {
+        None => Ok(None),
+        Some(Said::Number(number)) => Ok(Some(number)),
+        Some(Said::Text(text)) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| serde::de::Error::custom(format!("'{text}' is not a whole number"))),
+    }
+}
+
+/// A member that names a queue, and nothing else.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct OfQueue {
+    #[serde(default)]
+    queue_url: Option<String>,
+}
+
+/// Who the caller is, as token services say it.
+fn identity(call: &Call<'_>) -> Value {
+    let account = &call.context.settings.account;
+    let name = &call.principal.name;
+    json!({
+        "UserId": call.access_key.as_deref().unwrap_or(name),
+        "Account": account,
+        "Arn": format!("arn:aws:iam::{account}:user/{name}"),
+    })
+}
+
+/// The answer of actions that have nothing to say.
+fn nothing() -> Value {
+    Value::Object(Map::new())
+}
+
+impl Call<'_> {
+    /// The queue a request is about: the one its address names, or its path.
+    fn queue(&self, url: Option<&str>) -> Outcome<Arc<Queue>> {
+        let name = match url {
+            Some(url) => arn::name_in_url(url).ok_or_else(|| {
+                Fault::new(
+                    &INVALID_ADDRESS,
+                    format!("The address {url} is not valid for this endpoint."),
+                )
+            })?,
+            None => self.path_queue.ok_or_else(|| Fault::missing("QueueUrl"))?,
+        };
+        Ok(self.context.broker.queue(&self.principal, name)?)
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.base_url, self.context.settings.account)
+    }
+
+    fn arn(&self, name: &str) -> String {
+        arn::arn(&self.region, &self.context.settings.account, name)
+    }
+}

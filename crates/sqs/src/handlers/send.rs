@@ -1,0 +1,297 @@
+//! Sending: what a message may be, and what becomes of it.
+
+use bytes::Bytes;
+use engine::queue::{NewMessage, Ordering, Queue, Sent};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Call, batches, number};
+use crate::attributes::{delay_max, note};
+use crate::error::{
+    BATCH_TOO_LONG, Fault, INVALID_CONTENTS, INVALID_PARAMETER, MISSING_PARAMETER, Outcome,
+};
+use crate::message::{self, Attribute, Attributes};
+use crate::sigv4::hex;
+
+/// Longest group and deduplication id.
+const ID_MAX: usize = 128;
+/// All messages of a batch together, bytes, unless the queue allows a single one to be larger.
+const BATCH_BYTES_MAX: u64 = 1 << 20;
+const TRACE: &str = "AWSTraceHeader";
+const NOT_FOR_TYPE: &str = "The request include parameter that is not valid for this queue type.";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Send {
+    queue_url: Option<String>,
+    #[serde(flatten)]
+    message: Message,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Message {
+    id: Option<String>,
+    message_body: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    delay_seconds: Option<i64>,
+    #[serde(default)]
+    message_attributes: Option<Attributes>,
+    #[serde(default)]
+    message_system_attributes: Option<Attributes>,
+    message_deduplication_id: Option<String>,
+    message_group_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SendBatch {
+    queue_url: Option<String>,
+    #[serde(default)]
+    entries: Vec<Message>,
+}
+
+pub(super) async fn send(call: &Call<'_>, send: Send) -> Outcome<Value> {
+    let queue = call.queue(send.queue_url.as_deref())?;
+    let ready = prepare(call, &queue, send.message)?;
+    let broker = &call.context.broker;
+    let sent = broker
+        .send(&call.principal, &queue.name, vec![ready.message])
+        .await?;
+    let sent = sent
+        .into_iter()
+        .next()
+        .unwrap_or(Err(engine::Error::Unavailable))?;
+    Ok(ready.answer.with(&queue, sent))
+}
+
+pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Value> {
+    let queue = call.queue(batch.queue_url.as_deref())?;
+    let ids: Vec<_> = batch
+        .entries
+        .iter()
+        .map(|entry| entry.id.as_deref())
+        .collect();
+    batches::check("SendMessageBatchRequestEntry", &ids)?;
+    let prepared: Vec<(String, Outcome<Ready>)> = batch
+        .entries
+        .into_iter()
+        .map(|mut entry| {
+            let id = entry.id.take().unwrap_or_default();
+            (id, prepare(call, &queue, entry))
+        })
+        .collect();
+    let sizes = prepared.iter().filter_map(|(_, ready)| ready.as_ref().ok());
+    let bytes: u64 = sizes.map(|ready| ready.bytes as u64).sum();
+    let most = BATCH_BYTES_MAX.max(queue.settings().message_bytes_max);
+    if bytes > most {
+        let message = format!(
+            "Batch requests cannot be longer than {most} bytes. You have sent {bytes} bytes."
+        );
+        return Err(Fault::new(&BATCH_TOO_LONG, message));
+    }
+    let mut messages = Vec::new();
+    let mut waiting = Vec::new();
+    for (id, ready) in prepared {
+        let ready = ready.map(|ready| {
+            messages.push(ready.message);
+            ready.answer
+        });
+        waiting.push((id, ready));
+    }
+    let mut sent = Vec::new().into_iter();
+    if !messages.is_empty() {
+        let broker = &call.context.broker;
+        sent = broker
+            .send(&call.principal, &queue.name, messages)
+            .await?
+            .into_iter();
+    }
+    let outcomes = waiting.into_iter().map(|(id, ready)| {
+        let outcome = ready.and_then(|answer| {
+            let sent = sent.next().unwrap_or(Err(engine::Error::Unavailable))?;
+            Ok(answer.with(&queue, sent))
+        });
+        (id, outcome)
+    });
+    Ok(batches::answer(outcomes.collect()))
+}
+
+/// A message that can be sent.
+struct Ready {
+    message: NewMessage,
+    answer: Answer,
+    bytes: usize,
+}
+
+/// What is known of the answer before the message is sent.
+struct Answer {
+    body: String,
+    attributes: Option<String>,
+    system: Option<String>,
+}
+
+impl Answer {
+    fn with(self, queue: &Queue, sent: Sent) -> Value {
+        let mut answer = json!({
+            "MessageId": sent.id.to_string(),
+            "MD5OfMessageBody": self.body,
+        });
+        if let Some(md5) = self.attributes {
+            answer["MD5OfMessageAttributes"] = json!(md5);
+        }
+        if let Some(md5) = self.system {
+            answer["MD5OfMessageSystemAttributes"] = json!(md5);
+        }
+        if queue.settings().ordering == Ordering::Key {
+            answer["SequenceNumber"] = json!(sequence_number(sent.sequence));
+        }
+        answer
+    }
+}
+
+/// Twenty digits that rise with the engine's sequence.
+pub(super) fn sequence_number(sequence: u64) -> String {
+    const FIRST: u128 = 18_850_000_000_000_000_000;
+    (FIRST + u128::from(sequence) * 256).to_string()
+}
+
+/// Checks a message and puts it into the engine's form.
+fn prepare(call: &Call<'_>, queue: &Queue, given: Message) -> Outcome<Ready> {
+    let body = given.message_body.filter(|body| !body.is_empty());
+    let body = body.ok_or_else(|| {
+        Fault::new(
+            &MISSING_PARAMETER,
+            "The request must contain the parameter MessageBody.",
+        )
+    })?;
+    let attributes = message::check_attributes(given.message_attributes.unwrap_or_default())?;
+    let bytes = body.len() + attributes.iter().map(Attribute::bytes).sum::<usize>();
+    let most = queue.settings().message_bytes_max;
+    if bytes as u64 > most {
+        let message = format!(
+            "One or more parameters are invalid. Reason: Message must be shorter than {most} bytes."
+        );
+        return Err(Fault::new(&INVALID_PARAMETER, message));
+    }
+    if !message::is_allowed(&body) {
+        return Err(Fault::new(
+            &INVALID_CONTENTS,
+            "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]",
+        ));
+    }
+    let delay_ms = delay(queue, given.delay_seconds)?;
+    let (key, dedup) = ids(
+        queue,
+        given.message_group_id,
+        given.message_deduplication_id,
+        &body,
+    )?;
+    let (trace, system) = trace(given.message_system_attributes.unwrap_or_default())?;
+    let answer = Answer {
+        body: message::md5_of_body(body.as_bytes()),
+        attributes: message::md5_of_attributes(&attributes),
+        system,
+    };
+    let priority = attributes.iter().find(|a| a.name() == message::PRIORITY);
+    let priority = priority.and_then(|a| std::str::from_utf8(a.value()).ok()?.parse().ok());
+    let message = NewMessage {
+        body: Bytes::from(body),
+        key,
+        headers: message::headers(&attributes, call.access_key.as_deref(), trace.as_deref()),
+        delay_ms,
+        dedup,
+        priority: priority.unwrap_or(0),
+    };
+    Ok(Ready {
+        message,
+        answer,
+        bytes,
+    })
+}
+
+fn delay(queue: &Queue, seconds: Option<i64>) -> Outcome<Option<u64>> {
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    if queue.settings().ordering == Ordering::Key {
+        if seconds != 0 {
+            return Err(Fault::parameter("DelaySeconds", seconds, NOT_FOR_TYPE));
+        }
+        return Ok(None);
+    }
+    let most = delay_max(queue.settings());
+    let fits = u64::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds <= most);
+    let seconds = fits.ok_or_else(|| {
+        let reason = format!("DelaySeconds must be >= 0 and <= {most}.");
+        Fault::parameter("DelaySeconds", seconds, &reason)
+    })?;
+    Ok(Some(seconds * 1000))
+}
+
+type Ids = (Option<Bytes>, Option<Bytes>);
+
+/// The ordering key and the deduplication id.
+fn ids(queue: &Queue, group: Option<String>, dedup: Option<String>, body: &str) -> Outcome<Ids> {
+    let in_order = queue.settings().ordering == Ordering::Key;
+    if let Some(group) = &group {
+        check_id("MessageGroupId", group)?;
+    }
+    if let Some(dedup) = &dedup {
+        if !in_order {
+            return Err(Fault::parameter(
+                "MessageDeduplicationId",
+                dedup,
+                NOT_FOR_TYPE,
+            ));
+        }
+        check_id("MessageDeduplicationId", dedup)?;
+    }
+    if !in_order {
+        return Ok((group.map(Bytes::from), None));
+    }
+    let group = group.ok_or_else(|| Fault::missing("MessageGroupId"))?;
+    let by_content = note(queue.settings(), "ContentBasedDeduplication") == Some("true");
+    let dedup = dedup.or_else(|| by_content.then(|| hex(&Sha256::digest(body.as_bytes()))));
+    let dedup = dedup.ok_or_else(|| {
+        Fault::new(
+            &INVALID_PARAMETER,
+            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+        )
+    })?;
+    Ok((Some(Bytes::from(group)), Some(Bytes::from(dedup))))
+}
+
+fn check_id(name: &str, id: &str) -> Outcome<()> {
+    let legal = |b: u8| b.is_ascii_graphic();
+    if !id.is_empty() && id.len() <= ID_MAX && id.bytes().all(legal) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
+    );
+    Err(Fault::parameter(name, id, &reason))
+}
+
+/// The trace header, and its checksum.
+fn trace(attributes: Attributes) -> Outcome<(Option<String>, Option<String>)> {
+    if let Some(name) = attributes.keys().find(|name| *name != TRACE) {
+        let message = format!(
+            "Message system attribute name '{name}' is invalid. Supported system attributes are: {TRACE}."
+        );
+        return Err(Fault::new(&INVALID_PARAMETER, message));
+    }
+    let is_text = |given: &message::AttributeValue| given.data_type.as_deref() == Some("String");
+    if attributes.values().any(|given| !is_text(given)) {
+        let message = format!("The system attribute {TRACE} must be of type String.");
+        return Err(Fault::new(&INVALID_PARAMETER, message));
+    }
+    let text = attributes
+        .get(TRACE)
+        .and_then(|given| given.string_value.clone());
+    let checked = message::check_system_attributes(attributes)?;
+    Ok((text, message::md5_of_attributes(&checked)))
+}

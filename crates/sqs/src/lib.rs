@@ -1,0 +1,154 @@
+//! Translates Amazon SQS: AWS JSON 1.0 and Query requests over HTTP, for unchanged clients old and new.
+//!
+//! A queue is the engine's; what the service has beyond that (policies, tags, names of attributes) is kept with it as
+//! annotations. `session` takes a request from bytes to a handler and back, `handlers` say what each action does,
+//! `wire` knows the two protocols, `sigv4` checks who asks.
+
+mod arn;
+mod attributes;
+mod error;
+mod handlers;
+mod message;
+mod metrics;
+mod receipt_handle;
+mod session;
+mod sigv4;
+mod wire;
+
+pub use metrics::Metrics;
+pub use wire::fuzz;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use engine::Broker;
+use net::HttpLimits;
+use security::Principal;
+
+/// Whether requests have to be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signatures {
+    /// Signatures are not looked at.
+    #[default]
+    Off,
+    /// Every request has to be signed with a known key.
+    Verify,
+}
+
+/// A key that requests can be signed with.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Public part.
+    pub access_key: String,
+    /// Secret part.
+    pub secret_key: String,
+    /// Who signs with it.
+    pub principal: Principal,
+}
+
+/// Plain data with units and limits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Account all queues belong to: twelve digits.
+    pub account: String,
+    /// Region in resource names, where a request names none.
+    pub region: String,
+    /// What addresses of queues begin with; absent: the host the client asked.
+    pub public_url: Option<String>,
+    /// Whether requests have to be signed.
+    pub signatures: Signatures,
+    /// Keys that are known.
+    pub credentials: Vec<Credential>,
+    /// Refuse to make a queue within a minute after one of that name was deleted, as the service does.
+    pub recreate_delay: bool,
+    /// Refuse a second purge within a minute, as the service does.
+    pub purge_delay: bool,
+    /// Largest request, bytes.
+    pub request_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            public_url: None,
+            signatures: Signatures::Off,
+            credentials: Vec::new(),
+            recreate_delay: false,
+            purge_delay: false,
+            request_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// What requests are served with.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) broker: Broker,
+    pub(crate) settings: Settings,
+    metrics: Arc<Metrics>,
+    verifier: sigv4::Verifier,
+    deleted: Recent,
+    purged: Recent,
+}
+
+impl Context {
+    /// Serves `broker`.
+    pub fn new(broker: Broker, settings: Settings) -> Self {
+        Self {
+            broker,
+            settings,
+            metrics: Arc::default(),
+            verifier: sigv4::Verifier::default(),
+            deleted: Recent::default(),
+            purged: Recent::default(),
+        }
+    }
+
+    /// What was asked so far.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// HTTP limits that let every legal request through.
+    pub fn limits(&self) -> HttpLimits {
+        HttpLimits {
+            body_bytes_max: self.settings.request_bytes_max,
+            ..HttpLimits::default()
+        }
+    }
+}
+
+/// The service: every path and method is its.
+pub fn router(context: Arc<Context>) -> Router {
+    Router::new().fallback(session::serve).with_state(context)
+}
+
+/// What happened to queues in the last minute, by name.
+#[derive(Debug, Default)]
+struct Recent(Mutex<BTreeMap<String, u64>>);
+
+/// How long a queue cannot be made again, or purged again, ms.
+const RECENT_MS: u64 = 60_000;
+/// Names remembered; beyond that the oldest restriction is dropped, which harms nobody.
+const RECENT_MAX: usize = 10_000;
+
+impl Recent {
+    fn note(&self, name: &str, now: u64) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT_MAX {
+            recent.retain(|_, at| now.saturating_sub(*at) < RECENT_MS);
+        }
+        if recent.len() < RECENT_MAX {
+            recent.insert(name.to_owned(), now);
+        }
+    }
+
+    fn has(&self, name: &str, now: u64) -> bool {
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.get(name);
+        at.is_some_and(|at| now.saturating_sub(*at) < RECENT_MS)
+    }
+}

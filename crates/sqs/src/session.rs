@@ -1,0 +1,284 @@
+//! One request: which protocol it speaks, who sends it, what it asks, and how the answer is said.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use security::Principal;
+use serde_json::{Value, json};
+
+use crate::error::{Fault, INVALID_ACTION, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION};
+use crate::handlers::{self, Call};
+use crate::sigv4::{self, Signed};
+use crate::wire::{self, Protocol, Request, Unreadable};
+use crate::{Context, Signatures, arn};
+
+const JSON: &str = "application/x-amz-json-1.0";
+const XML: &str = "text/xml";
+/// Says that the client wants older codes and statuses beside the new names.
+const QUERY_MODE: &str = "x-amzn-query-mode";
+
+/// How the answer has to look.
+struct Manner {
+    protocol: Protocol,
+    query_mode: bool,
+    request_id: String,
+    now_ms: u64,
+}
+
+pub(crate) async fn serve(
+    State(context): State<Arc<Context>>,
+    request: axum::extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let manner = Manner {
+        protocol: protocol(&parts),
+        query_mode: parts.headers.contains_key(QUERY_MODE),
+        request_id: context.broker.fresh_id().to_string(),
+        now_ms: context.broker.now_ms(),
+    };
+    let most = context.settings.request_bytes_max;
+    let Ok(body) = axum::body::to_bytes(body, most).await else {
+        context.metrics.refused();
+        let fault = Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."));
+        return manner.refuse(fault);
+    };
+    let request = match manner.read(&parts, &body) {
+        Ok(request) => request,
+        Err(fault) => {
+            context.metrics.refused();
+            return manner.refuse(fault);
+        }
+    };
+    let action = request.action.clone();
+    let outcome = match authenticate(&context, &parts, &body) {
+        Ok(identity) => {
+            let call = call(&context, &parts, identity);
+            handlers::dispatch(&call, request).await
+        }
+        Err(fault) => Err(fault),
+    };
+    context.metrics.answered(&action, outcome.is_err());
+    match outcome {
+        Ok(result) => manner.answer(&action, &result),
+        Err(fault) => manner.refuse(fault),
+    }
+}
+
+fn protocol(parts: &Parts) -> Protocol {
+    let json = parts.headers.contains_key("x-amz-target")
+        || header(&parts.headers, CONTENT_TYPE).is_some_and(|t| t.starts_with(JSON));
+    if json {
+        Protocol::Json
+    } else {
+        Protocol::Query
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Who sends a request.
+struct Identity {
+    principal: Principal,
+    access_key: Option<String>,
+    region: Option<String>,
+}
+
+fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identity> {
+    let request = Signed {
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        body,
+    };
+    let verify = context.settings.signatures == Signatures::Verify;
+    let claim = match sigv4::claim(&request) {
+        Ok(claim) => claim,
+        Err(fault) if verify => return Err(fault),
+        Err(_) => None,
+    };
+    let Some(claim) = claim else {
+        if verify {
+            return Err(sigv4::unsigned());
+        }
+        return Ok(Identity {
+            principal: Principal::anonymous(),
+            access_key: None,
+            region: None,
+        });
+    };
+    let credentials = &context.settings.credentials;
+    let known = credentials
+        .iter()
+        .find(|c| c.access_key == claim.access_key);
+    if verify {
+        let secret = known.map(|credential| credential.secret_key.as_str());
+        context
+            .verifier
+            .verify(&request, &claim, secret, context.broker.now_ms())?;
+    }
+    let principal = known.map(|credential| credential.principal.clone());
+    Ok(Identity {
+        principal: principal.unwrap_or_else(Principal::anonymous),
+        access_key: Some(claim.access_key),
+        region: Some(claim.region).filter(|region| !region.is_empty()),
+    })
+}
+
+fn call<'a>(context: &'a Context, parts: &'a Parts, identity: Identity) -> Call<'a> {
+    let settings = &context.settings;
+    let base = settings.public_url.clone().unwrap_or_else(|| {
+        let host = header(&parts.headers, HOST).unwrap_or("localhost");
+        format!("http://{host}")
+    });
+    Call {
+        context,
+        base_url: base.trim_end_matches('/').to_owned(),
+        path_queue: arn::name_in_path(parts.uri.path()),
+        principal: identity.principal,
+        access_key: identity.access_key,
+        region: identity.region.unwrap_or_else(|| settings.region.clone()),
+    }
+}
+
+impl Manner {
+    fn read(&self, parts: &Parts, body: &Bytes) -> Outcome<Request> {
+        let request = match self.protocol {
+            Protocol::Json => {
+                let target = parts.headers.get("x-amz-target");
+                let target = target.and_then(|t| t.to_str().ok()).unwrap_or_default();
+                wire::decode_json(target, body)
+            }
+            Protocol::Query => {
+                let query = parts.uri.query().unwrap_or_default().as_bytes();
+                let form = header(&parts.headers, CONTENT_TYPE)
+                    .is_none_or(|t| t.starts_with("application/x-www-form-urlencoded"));
+                if form && parts.method != Method::GET {
+                    wire::decode_query(&[query, body])
+                } else {
+                    wire::decode_query(&[query])
+                }
+            }
+        };
+        request.map_err(|unreadable| match unreadable {
+            Unreadable::NoAction => {
+                Fault::new(&UNKNOWN_OPERATION, "The request names no operation.")
+            }
+            Unreadable::Malformed(why) => Fault::new(&MALFORMED, why),
+        })
+    }
+
+    fn answer(&self, action: &str, result: &Value) -> Response {
+        let (kind, body) = match self.protocol {
+            Protocol::Json if result.as_object().is_some_and(serde_json::Map::is_empty) => {
+                (JSON, String::new())
+            }
+            Protocol::Json => (JSON, result.to_string()),
+            Protocol::Query => (XML, wire::encode_xml(action, result, &self.request_id)),
+        };
+        self.response(StatusCode::OK, kind, body)
+    }
+
+    fn refuse(&self, fault: Fault) -> Response {
+        let Fault { shape, message } = fault;
+        let json = self.protocol == Protocol::Json;
+        // A client that does not know of the older codes sees one status for all its mistakes.
+        let collapses = json && !self.query_mode && !shape.ours && shape.status != 413;
+        let status = if collapses { 400 } else { shape.status };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        if !json {
+            let message = if *shape == crate::error::QUEUE_DOES_NOT_EXIST {
+                "The specified queue does not exist for this wsdl version.".to_owned()
+            } else {
+                message
+            };
+            let body = if *shape == UNKNOWN_OPERATION {
+                "<UnknownOperationException/>\n".to_owned()
+            } else {
+                wire::encode_xml_error(shape.code, &message, shape.ours, &self.request_id)
+            };
+            return self.response(status, XML, body);
+        }
+        let space = if shape.modelled {
+            "com.amazonaws.sqs"
+        } else {
+            "com.amazon.coral.service"
+        };
+        let body = json!({ "__type": format!("{space}#{}", shape.name), "message": message });
+        let mut response = self.response(status, JSON, body.to_string());
+        let side = if shape.ours { "Receiver" } else { "Sender" };
+        if let Ok(code) = HeaderValue::from_str(&format!("{};{side}", shape.code)) {
+            response.headers_mut().insert("x-amzn-query-error", code);
+        }
+        response
+    }
+
+    fn response(&self, status: StatusCode, kind: &'static str, body: String) -> Response {
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert("x-amzn-requestid", id);
+        }
+        if let Ok(date) = HeaderValue::from_str(&http_date(self.now_ms)) {
+            headers.insert(DATE, date);
+        }
+        response
+    }
+}
+
+/// A time as HTTP says it.
+fn http_date(now_ms: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
+    ];
+    let (days, seconds) = (now_ms / 86_400_000, now_ms / 1000 % 86_400);
+    // Counted in years that begin in March, and eras of 400 of them.
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let month = (5 * doy + 2) / 153;
+    let day = doy - (153 * month + 2) / 5 + 1;
+    let year = yoe + era * 400 + u64::from(month >= 10);
+    let name =
+        |names: &[&'static str], i: u64| names[usize::try_from(i).unwrap_or(0) % names.len()];
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} GMT",
+        name(&DAYS, days % 7),
+        name(&MONTHS, month),
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+/// An action nobody knows.
+pub(crate) fn unknown_action(action: &str) -> Fault {
+    let message = format!("The action {action} is not valid for this endpoint.");
+    Fault::new(&INVALID_ACTION, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_said_as_http_says_them() {
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(
+            http_date(1_709_208_000_000),
+            "Thu, 29 Feb 2024 12:00:00 GMT"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The Query protocol's requests: a form whose names spell out a tree.
+//!
+//! `Attribute.1.Name=DelaySeconds&Attribute.1.Value=5` becomes `{"Attributes": {"DelaySeconds": "5"}}`. Every value is
+//! text; handlers accept numbers as text.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Request, Unreadable};
+
+/// Parameters in one request; the largest legal one, a batch of ten messages with ten attributes each, has about 400.
+const PARAMETERS_MAX: usize = 4000;
+/// Parts of one name.
+const DEPTH_MAX: usize = 8;
+
+/// How the parts of a list are put together.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A list of texts.
+    List,
+    /// A list of structures.
+    Structures,
+    /// A map, from what these two members say.
+    Map(&'static str, &'static str),
+}
+
+/// Lists by their name in a form: what they are called elsewhere, and what they are.
+const LISTS: &[(&str, &str, Kind)] = &[
+    ("Attribute", "Attributes", Kind::Map("Name", "Value")),
+    ("AttributeName", "AttributeNames", Kind::List),
+    (
+        "MessageAttribute",
+        "MessageAttributes",
+        Kind::Map("Name", "Value"),
+    ),
+    (
+        "MessageSystemAttribute",
+        "MessageSystemAttributes",
+        Kind::Map("Name", "Value"),
+    ),
+    ("MessageAttributeName", "MessageAttributeNames", Kind::List),
+    (
+        "MessageSystemAttributeName",
+        "MessageSystemAttributeNames",
+        Kind::List,
+    ),
+    ("SendMessageBatchRequestEntry", "Entries", Kind::Structures),
+    (
+        "DeleteMessageBatchRequestEntry",
+        "Entries",
+        Kind::Structures,
+    ),
+    (
+        "ChangeMessageVisibilityBatchRequestEntry",
+        "Entries",
+        Kind::Structures,
+    ),
+    ("AWSAccountId", "AWSAccountIds", Kind::List),
+    ("ActionName", "Actions", Kind::List),
+    ("Tag", "Tags", Kind::Map("Key", "Value")),
+    ("TagKey", "TagKeys", Kind::List),
+];
+
+/// A tree of names.
+#[derive(Debug, Default)]
+struct Node {
+    text: Option<String>,
+    children: BTreeMap<String, Node>,
+}
+
+/// Reads a request out of forms: the query string's and the body's.
+pub(crate) fn decode(forms: &[&[u8]]) -> Result<Request, Unreadable> {
+    let mut root = Node::default();
+    let mut count = 0;
+    for pair in forms.iter().flat_map(|form| form.split(|b| *b == b'&')) {
+        if pair.is_empty() {
+            continue;
+        }
+        count += 1;
+        if count > PARAMETERS_MAX {
+            return Err(Unreadable::Malformed("too many parameters".into()));
+        }
+        let split = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at(split);
+        let name = unescape(name)?;
+        let value = unescape(value.get(1..).unwrap_or_default())?;
+        insert(&mut root, &name, value)?;
+    }
+    let action = root.children.remove("Action").and_then(|node| node.text);
+    let action = action.ok_or(Unreadable::NoAction)?;
+    root.children.remove("Version");
+    Ok(Request {
+        action,
+        members: members(root),
+    })
+}
+
+fn insert(root: &mut Node, name: &str, value: String) -> Result<(), Unreadable> {
+    let mut node = root;
+    for (depth, part) in name.split('.').enumerate() {
+        if depth >= DEPTH_MAX {
+            return Err(Unreadable::Malformed(
+                "a parameter's name is too deep".into(),
+            ));
+        }
+        // Numbers keep their order as text of equal length.
+        let part = match part.parse::<u32>() {
+            Ok(number) => format!("{number:010}"),
+            Err(_) => part.to_owned(),
+        };
+        node = node.children.entry(part).or_default();
+    }
+    node.text = Some(value);
+    Ok(())
+}
+
+fn members(node: Node) -> Map<String, Value> {
+    let mut members = Map::new();
+    for (name, child) in node.children {
+        match LISTS.iter().find(|(form, _, _)| *form == name) {
+            Some((_, member, kind)) if !child.children.is_empty() => {
+                members.insert((*member).to_owned(), list(child, *kind));
+            }
+            _ => {
+                members.insert(name, value(child));
+            }
+        }
+    }
+    members
+}
+
+fn value(node: Node) -> Value {
+    match node.text {
+        Some(text) => Value::String(text),
+        None => Value::Object(members(node)),
+    }
+}
+
+fn list(node: Node, kind: Kind) -> Value {
+    let items = node.children.into_values();
+    match kind {
+        Kind::List => items.map(value).collect(),
+        Kind::Structures => items.map(|item| Value::Object(members(item))).collect(),
+        Kind::Map(key, of) => {
+            let pairs = items.filter_map(|mut item| {
+                let key = item.children.remove(key)?.text?;
+                let of = item.children.remove(of).map_or(Value::Null, value);
+                Some((key, of))
+            });
+            Value::Object(pairs.collect())
+        }
+    }
+}
+
+fn unescape(bytes: &[u8]) -> Result<String, Unreadable> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let digits = after.split_at_checked(2).and_then(|(digits, after)| {
+                    rest = after;
+                    let digits = std::str::from_utf8(digits).ok()?;
+                    u8::from_str_radix(digits, 16).ok()
+                });
+                let byte = digits.ok_or_else(|| Unreadable::Malformed("a bad escape".into()))?;
+                out.push(byte);
+            }
+            byte => out.push(*byte),
+        }
+    }
+    String::from_utf8(out).map_err(|_| Unreadable::Malformed("not UTF-8".into()))
+}
