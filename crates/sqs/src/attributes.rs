@@ -336,7 +336,7 @@ pub(crate) fn allows_source(target: &QueueSettings, source: &str) -> bool {
 /// The settings of a new queue. Fifo attributes of a queue that is none are unknown.
 pub(crate) fn settings<'a>(
     fifo: bool,
-    given: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Outcome<QueueSettings> {
     let mut settings = QueueSettings {
         ordering: if fifo { Ordering::Key } else { Ordering::None },
@@ -349,13 +349,13 @@ pub(crate) fn settings<'a>(
 /// Gives several attributes values, limits before what they limit.
 pub(crate) fn set_all<'a>(
     settings: &mut QueueSettings,
-    given: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Outcome<()> {
     let is_limit = |name: &str| name.starts_with("Forebay.Maximum");
-    for limits in [true, false] {
-        for (name, value) in given.clone().filter(|(name, _)| is_limit(name) == limits) {
-            set(settings, name, value)?;
-        }
+    let mut given: Vec<_> = given.into_iter().collect();
+    given.sort_by_key(|(name, _)| !is_limit(name));
+    for (name, value) in given {
+        set(settings, name, value)?;
     }
     let per_group = note(settings, "FifoThroughputLimit") == Some("perMessageGroupId");
     if per_group && settings.dedup_scope != DedupScope::Key {
@@ -433,7 +433,7 @@ mod tests {
     use super::*;
 
     fn with(fifo: bool, name: &str, value: &str) -> Outcome<QueueSettings> {
-        settings(fifo, [(name, value)].into_iter())
+        settings(fifo, [(name, value)])
     }
 
     #[test]
@@ -500,10 +500,7 @@ mod tests {
             ("DelaySeconds", "3600"),
             ("Forebay.MaximumDelaySeconds", "86400"),
         ];
-        assert_eq!(
-            settings(false, given.into_iter()).unwrap().delay_ms,
-            3_600_000
-        );
+        assert_eq!(settings(false, given).unwrap().delay_ms, 3_600_000);
     }
 
     #[test]

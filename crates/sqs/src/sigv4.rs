@@ -258,7 +258,7 @@ fn canonical_request(request: &Signed<'_>, claim: &Claim) -> Outcome<String> {
             return Err(incomplete("SignedHeaders"));
         }
         let values: Vec<String> = values.iter().map(|value| squeeze(value)).collect();
-        headers.push_str(&format!("{name}:{}\n", values.join(",")));
+        headers.extend([name, ":", &values.join(","), "\n"]);
     }
     let path = escape(&unescape(request.path), true);
     let path = if path.is_empty() {
@@ -327,13 +327,17 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
 fn escape(text: &str, keep_slash: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/') {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
     out

@@ -121,7 +121,7 @@ impl Broker {
             let loans = self
                 .borrow_messages(&queue, &receive, deadline, wait)
                 .await?;
-            if loans.loans.is_empty() {
+            if loans.each.is_empty() {
                 return Ok(Vec::new());
             }
             let (delivered, gone) = self.read_loans(&queue, &loans).await?;
@@ -375,7 +375,7 @@ impl Broker {
                 let (poll, answered) = poll();
                 self.ask_lane(at, Arc::new(poll), false).await?;
                 let loans = answered.await.map_err(|_| Error::Unavailable)??;
-                if !loans.loans.is_empty() {
+                if !loans.each.is_empty() {
                     return Ok(loans);
                 }
             }
@@ -407,10 +407,10 @@ impl Broker {
         loans: &Loans,
     ) -> Result<(Vec<Delivered>, Vec<(u64, u64, Settle)>)> {
         let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
-        let mut delivered = Vec::with_capacity(loans.loans.len());
+        let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         let mut batch: Vec<Record> = Vec::new();
-        for loan in &loans.loans {
+        for loan in &loans.each {
             let has = |batch: &[Record]| batch.iter().position(|r| r.offset == loan.offset);
             if has(&batch).is_none() {
                 batch = self.batch_at(loans.at, loan.offset).await?;

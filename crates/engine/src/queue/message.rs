@@ -24,6 +24,15 @@ pub struct NewMessage {
     pub priority: u8,
 }
 
+impl NewMessage {
+    /// What counts for its size, bytes: body, names and values of headers.
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.len());
+        self.body.len() + headers.sum::<usize>()
+    }
+}
+
 /// Where a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {

@@ -1,7 +1,7 @@
 //! Queues: a log read by lease. The broker owns the position and lends each message for a while.
 //!
 //! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
-//! partition's messages stands in [`lane`].
+//! partition's messages stands in `lane`.
 
 pub(crate) mod lane;
 mod message;

@@ -15,7 +15,7 @@ pub(crate) struct Loans {
     /// Where from.
     pub(crate) at: LaneAt,
     /// What is told about each.
-    pub(crate) loans: Vec<Loan>,
+    pub(crate) each: Vec<Loan>,
     undo: Option<Undo>,
 }
 
@@ -40,10 +40,10 @@ pub(crate) struct LaneAt {
 }
 
 impl Loans {
-    pub(crate) fn new(at: LaneAt, loans: Vec<Loan>, undo: Undo) -> Self {
+    pub(crate) fn new(at: LaneAt, each: Vec<Loan>, undo: Undo) -> Self {
         Self {
             at,
-            loans,
+            each,
             undo: Some(undo),
         }
     }
@@ -52,7 +52,7 @@ impl Loans {
     pub(crate) fn none(at: LaneAt) -> Self {
         Self {
             at,
-            loans: Vec::new(),
+            each: Vec::new(),
             undo: None,
         }
     }
@@ -65,8 +65,8 @@ impl Loans {
 
 impl Drop for Loans {
     fn drop(&mut self) {
-        if let Some(undo) = self.undo.take().filter(|_| !self.loans.is_empty()) {
-            undo.undo(self.at, std::mem::take(&mut self.loans));
+        if let Some(undo) = self.undo.take().filter(|_| !self.each.is_empty()) {
+            undo.undo(self.at, std::mem::take(&mut self.each));
         }
     }
 }

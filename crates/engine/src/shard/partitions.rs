@@ -34,6 +34,10 @@ pub(crate) struct Owned {
     /// Next offset of the state stream.
     state_end: u64,
     /// Queues that lend its records.
+    #[expect(
+        clippy::vec_box,
+        reason = "most have one lane, and a list of large ones grows to four at once"
+    )]
     pub(crate) lanes: Vec<Box<OwnedLane>>,
 }
 
@@ -115,6 +119,12 @@ impl PartitionTable {
         let owned = self.here(at.topic, at.index)?;
         let lane = owned.lanes.iter_mut().find(|l| l.queue.id() == at.queue)?;
         Some(lane)
+    }
+
+    /// Offset of the next record of a partition that is here.
+    pub(super) fn end(&mut self, topic_id: Uuid, index: u32) -> u64 {
+        self.here(topic_id, index)
+            .map_or(0, |owned| owned.ledger.end)
     }
 
     /// What an answer about a partition's newest record has to wait for.

@@ -1,21 +1,23 @@
 //! Sending single messages: what came for one partition in one round becomes as few batches as possible.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use storage::Durability;
 use storage::batch::BatchBuilder;
+use storage::{Durability, Lsn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::pending::{Reply, Waiting};
 use super::{Entry, Shard};
-use crate::queue::lane::{self, IDS_MAX, IdHash, message_id};
-use crate::queue::{DedupScope, LaneAt, NewMessage, Ordering, QueueSettings, Sent};
+use crate::partition::Partition;
+use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
+use crate::queue::{DedupScope, LaneAt, NewMessage, Ordering, Queue, QueueSettings, Sent};
 use crate::{Error, Result};
 
 /// A batch is closed when it has this many bytes …
 const BATCH_BYTES: usize = 64 << 10;
 /// … or this many records: who reads one of them steps over the others.
-const BATCH_RECORDS: usize = 64;
+const BATCH_RECORDS: u64 = 64;
 
 /// Messages for one lane.
 pub(crate) struct Sending {
@@ -28,9 +30,7 @@ pub(crate) struct Sending {
 /// The batch that is being filled.
 struct Open {
     builder: BatchBuilder,
-    records: usize,
-    /// Which outcomes depend on it.
-    places: Vec<(usize, usize)>,
+    records: u64,
 }
 
 impl Open {
@@ -38,8 +38,77 @@ impl Open {
         Self {
             builder: BatchBuilder::new(now.cast_signed()).made_here(),
             records: 0,
-            places: Vec::new(),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.builder.bytes() >= BATCH_BYTES || self.records >= BATCH_RECORDS
+    }
+}
+
+/// What the sends for one lane come to.
+struct Placing {
+    at: LaneAt,
+    now: u64,
+    queue: Arc<Queue>,
+    /// Offset of the next message.
+    next: u64,
+    open: Open,
+    /// Ids of this round, with the offsets they got.
+    seen: HashMap<IdHash, u64>,
+    outcomes: Vec<Vec<Result<Sent>>>,
+    /// What the answers wait for.
+    wait_for: (Lsn, Durability),
+    grown: Vec<(Arc<Partition>, u64)>,
+}
+
+impl Placing {
+    fn sent(&self, offset: u64, duplicate: bool) -> Sent {
+        Sent {
+            id: message_id(self.at.topic, self.at.index, offset),
+            sequence: offset,
+            duplicate,
+        }
+    }
+
+    /// Decides what becomes of one message.
+    fn admit(&mut self, lane: &Lane, message: &NewMessage) -> Result<Sent> {
+        let settings = self.queue.settings();
+        let bytes = message.bytes();
+        let allowed = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+        if bytes > allowed {
+            return Err(Error::TooLarge { bytes, allowed });
+        }
+        if let Some(id) = &message.dedup {
+            let scope = match settings.dedup_scope {
+                DedupScope::Queue => None,
+                DedupScope::Key => message.key.as_deref(),
+            };
+            let id = lane::hash(scope, id);
+            let known = lane.duplicate(id, settings.dedup_window_ms, self.now);
+            if let Some(original) = known.or_else(|| self.seen.get(&id).copied()) {
+                return Ok(self.sent(original, true));
+            }
+            if lane.dedup_ids() + self.seen.len() >= IDS_MAX {
+                return Err(Error::Throttled);
+            }
+            self.seen.insert(id, self.next);
+        }
+        push(&mut self.open.builder, message, settings, self.now);
+        self.open.records += 1;
+        self.next += 1;
+        Ok(self.sent(self.next - 1, false))
+    }
+
+    /// What was to be placed from `first` on was not, and its repeats fail with it.
+    fn fail(&mut self, first: u64, error: &Error) {
+        for outcome in self.outcomes.iter_mut().flatten() {
+            if matches!(outcome, Ok(sent) if sent.sequence >= first) {
+                *outcome = Err(error.clone());
+            }
+        }
+        self.seen.retain(|_, offset| *offset < first);
+        self.next = first;
     }
 }
 
@@ -61,44 +130,77 @@ impl Shard {
 
     fn place_lane(&mut self, at: LaneAt, sends: Vec<Sending>) {
         let now = self.clock.now_ms();
-        let Some(owned) = self.partitions.lane(at) else {
+        let Some(lane) = self.partitions.lane(at) else {
             for send in sends {
                 let _ = send.done.send(Err(Error::UnknownQueue));
             }
             return;
         };
-        let queue = std::sync::Arc::clone(&owned.queue);
-        let settings = queue.settings();
-        let mut outcomes: Vec<Vec<Result<Sent>>> = Vec::with_capacity(sends.len());
-        let mut seen = HashMap::new();
-        let mut open = Open::new(now);
-        let mut grown = Vec::new();
-        // A repeat is not confirmed before its original is durable.
-        let mut wait_for = self.partitions.newest(at.topic, at.index);
-        for (i, send) in sends.iter().enumerate() {
-            outcomes.push(Vec::with_capacity(send.messages.len()));
-            for (j, message) in send.messages.iter().enumerate() {
-                let next = self.next_offset(at) + open.records as u64;
-                let outcome = self.admit(at, message, settings, (now, next), &mut seen);
-                if matches!(outcome, Ok(sent) if !sent.duplicate) {
-                    push(&mut open.builder, message, settings, now);
-                    open.records += 1;
-                    open.places.push((i, j));
-                }
-                outcomes[i].push(outcome);
-                if open.builder.bytes() >= BATCH_BYTES || open.records >= BATCH_RECORDS {
-                    let full = std::mem::replace(&mut open, Open::new(now));
-                    self.place_batch(at, full, &mut outcomes, (&mut grown, &mut wait_for));
+        let mut placing = Placing {
+            at,
+            now,
+            queue: Arc::clone(&lane.queue),
+            next: self.partitions.end(at.topic, at.index),
+            open: Open::new(now),
+            seen: HashMap::new(),
+            outcomes: Vec::with_capacity(sends.len()),
+            // A repeat is not confirmed before its original is durable.
+            wait_for: self.partitions.newest(at.topic, at.index),
+            grown: Vec::new(),
+        };
+        for send in &sends {
+            placing
+                .outcomes
+                .push(Vec::with_capacity(send.messages.len()));
+            for message in &send.messages {
+                let Some(lane) = self.partitions.lane(at) else {
+                    break;
+                };
+                let outcome = placing.admit(&lane.lane, message);
+                placing
+                    .outcomes
+                    .last_mut()
+                    .expect("just pushed")
+                    .push(outcome);
+                if placing.open.is_full() {
+                    self.place_batch(&mut placing);
                 }
             }
         }
-        if open.records > 0 {
-            self.place_batch(at, open, &mut outcomes, (&mut grown, &mut wait_for));
+        self.place_batch(&mut placing);
+        self.answer_sends(sends, placing);
+        self.gather(at);
+    }
+
+    /// Appends the batch that is being filled. What cannot be appended fails all its messages.
+    fn place_batch(&mut self, placing: &mut Placing) {
+        let open = std::mem::replace(&mut placing.open, Open::new(placing.now));
+        if open.records == 0 {
+            return;
         }
+        let entry = Entry {
+            topic_id: placing.at.topic,
+            index: placing.at.index,
+            batch: open.builder.build(),
+        };
+        match self.place(entry) {
+            Ok(placed) => {
+                let (lsn, durability) = &mut placing.wait_for;
+                *lsn = (*lsn).max(placed.lsn);
+                if placed.durability == Durability::Sync {
+                    *durability = Durability::Sync;
+                }
+                placing.grown.extend(placed.grown);
+            }
+            Err(error) => placing.fail(placing.next - open.records, &error),
+        }
+    }
+
+    fn answer_sends(&mut self, sends: Vec<Sending>, placing: Placing) {
         let answers: Vec<_> = sends
             .into_iter()
             .map(|send| (send.done, send.permit))
-            .zip(outcomes)
+            .zip(placing.outcomes)
             .collect();
         let send = move || {
             for ((done, permit), outcomes) in answers {
@@ -106,101 +208,11 @@ impl Shard {
                 let _ = done.send(Ok(outcomes));
             }
         };
-        let answer = Reply::Call(Box::new(send));
-        self.answer_at(wait_for, Waiting { grown, answer });
-        self.gather(at);
-    }
-
-    fn next_offset(&mut self, at: LaneAt) -> u64 {
-        self.partitions
-            .here(at.topic, at.index)
-            .map_or(0, |owned| owned.ledger.end)
-    }
-
-    /// Decides what becomes of one message that would get offset `next`.
-    fn admit(
-        &mut self,
-        at: LaneAt,
-        message: &NewMessage,
-        settings: &QueueSettings,
-        (now, next): (u64, u64),
-        seen: &mut HashMap<IdHash, u64>,
-    ) -> Result<Sent> {
-        let bytes = message.body.len()
-            + message
-                .headers
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>();
-        let allowed = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
-        if bytes > allowed {
-            return Err(Error::TooLarge { bytes, allowed });
-        }
-        let sent = |offset, duplicate| Sent {
-            id: message_id(at.topic, at.index, offset),
-            sequence: offset,
-            duplicate,
+        let waiting = Waiting {
+            grown: placing.grown,
+            answer: Reply::Call(Box::new(send)),
         };
-        if let Some(id) = &message.dedup {
-            let owned = self.partitions.lane(at).ok_or(Error::UnknownQueue)?;
-            let scope = match settings.dedup_scope {
-                DedupScope::Queue => None,
-                DedupScope::Key => message.key.as_deref(),
-            };
-            let hash = lane::hash(scope, id);
-            let known = owned
-                .lane
-                .duplicate(hash, settings.dedup_window_ms, now)
-                .or_else(|| seen.get(&hash).copied());
-            if let Some(original) = known {
-                return Ok(sent(original, true));
-            }
-            if owned.lane.dedup_ids() >= IDS_MAX {
-                return Err(Error::Throttled);
-            }
-            seen.insert(hash, next);
-        }
-        Ok(sent(next, false))
-    }
-
-    /// Appends a batch that is full, or the last one. What cannot be appended fails all its messages.
-    fn place_batch(
-        &mut self,
-        at: LaneAt,
-        open: Open,
-        outcomes: &mut [Vec<Result<Sent>>],
-        (grown, wait_for): (
-            &mut Vec<(std::sync::Arc<crate::partition::Partition>, u64)>,
-            &mut (storage::Lsn, Durability),
-        ),
-    ) {
-        let entry = Entry {
-            topic_id: at.topic,
-            index: at.index,
-            batch: open.builder.build(),
-        };
-        match self.place(entry) {
-            Ok(placed) => {
-                wait_for.0 = wait_for.0.max(placed.lsn);
-                if placed.durability == Durability::Sync {
-                    wait_for.1 = Durability::Sync;
-                }
-                grown.extend(placed.grown);
-            }
-            Err(error) => {
-                let failed: Vec<u64> = open
-                    .places
-                    .iter()
-                    .filter_map(|(i, j)| Some(outcomes[*i][*j].as_ref().ok()?.sequence))
-                    .collect();
-                // Their repeats fail with them.
-                for outcome in outcomes.iter_mut().flatten() {
-                    if matches!(outcome, Ok(sent) if failed.contains(&sent.sequence)) {
-                        *outcome = Err(error.clone());
-                    }
-                }
-            }
-        }
+        self.answer_at(placing.wait_for, waiting);
     }
 }
 

@@ -163,7 +163,7 @@ async fn loans_receipts_and_counts_outlive_every_end() {
         assert_eq!((again[0].acquired, again[0].id), (2, all[2].id));
         let settled = stage.settle("orders", all[1].receipt, Settle::Ack).await;
         assert_eq!(settled, Settled::Done, "{end:?}");
-        stage.skip(Duration::from_secs(60));
+        stage.skip(Duration::from_mins(1));
         let late = stage.receive("orders", 10, LEASE).await;
         assert_eq!(texts(&late), ["again", "waits", "delayed"], "{end:?}");
     }

@@ -31,6 +31,7 @@ pub(super) struct Send {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the service's names")]
 struct Message {
     id: Option<String>,
     message_body: Option<String>,

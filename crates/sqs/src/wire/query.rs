@@ -66,7 +66,7 @@ const LISTS: &[(&str, &str, Kind)] = &[
 #[derive(Debug, Default)]
 struct Node {
     text: Option<String>,
-    children: BTreeMap<String, Node>,
+    children: BTreeMap<String, Self>,
 }
 
 /// Reads a request out of forms: the query string's and the body's.

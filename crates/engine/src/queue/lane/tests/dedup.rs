@@ -40,7 +40,7 @@ fn an_id_is_remembered_for_exactly_the_window() {
 fn an_id_outlives_its_message_and_a_snapshot() {
     let (mut stage, id) = sent_with_id("order-1");
     stage.apply(
-        LaneEvent::Acked {
+        &LaneEvent::Acked {
             offsets: vec![0, 1],
         },
         None,
@@ -54,7 +54,7 @@ fn an_id_outlives_its_message_and_a_snapshot() {
 #[test]
 fn a_purge_forgets_ids() {
     let (mut stage, id) = sent_with_id("order-1");
-    stage.apply(LaneEvent::Purged { before: 2 }, None);
+    stage.apply(&LaneEvent::Purged { before: 2 }, None);
     assert_eq!(stage.lane.duplicate(id, WINDOW, stage.now), None);
     stage.restart();
     assert_eq!(stage.lane.duplicate(id, WINDOW, stage.now), None);

@@ -168,8 +168,10 @@ impl World {
             offsets: offsets.to_vec(),
             task: None,
         };
-        self.stage.apply(event, None);
-        offsets.iter().for_each(|offset| self.model.leave(*offset));
+        self.stage.apply(&event, None);
+        for offset in offsets {
+            self.model.leave(*offset);
+        }
     }
 
     fn pick_receipt(&mut self) -> Option<(u64, u64)> {
@@ -207,7 +209,7 @@ impl World {
         };
         self.model.undo((offset, loan));
         if let Some(event) = self.stage.lane.undo_event(offset, loan) {
-            self.stage.apply(event, None);
+            self.stage.apply(&event, None);
         }
     }
 
@@ -234,7 +236,7 @@ impl World {
         } else {
             LaneEvent::Purged { before }
         };
-        self.stage.apply(event, None);
+        self.stage.apply(&event, None);
         self.model.drop_before(before);
     }
 
@@ -242,7 +244,7 @@ impl World {
         let end = self.stage.lane.end();
         let from = end - self.below(end.min(20) + 1);
         let event = self.stage.lane.replay_event(from);
-        self.stage.apply(event, None);
+        self.stage.apply(&event, None);
         self.model.replay(from);
     }
 

@@ -106,7 +106,7 @@ impl Stage {
                 loan = *number;
             }
             let lines: Vec<LineId> = lend.iter().map(|(_, line)| *line).collect();
-            self.apply(event, Some(&lines));
+            self.apply(&event, Some(&lines));
             self.lane.tick(self.now);
         }
         self.lane.set_aside(dying);
@@ -120,13 +120,13 @@ impl Stage {
             .settle(at, settle, &self.settings, (self.now, 1.0));
         if let Some(event) = event {
             self.lane.settled(at.0, self.now);
-            self.apply(event, None);
+            self.apply(&event, None);
         }
         settled
     }
 
-    pub(super) fn apply(&mut self, event: LaneEvent, lines: Option<&[LineId]>) {
-        self.lane.apply(&event, lines);
+    pub(super) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
+        self.lane.apply(event, lines);
         self.events.push(event.encode());
     }
 
