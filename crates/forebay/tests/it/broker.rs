@@ -320,3 +320,20 @@ pub(crate) fn command() -> Command {
     command.stdin(Stdio::null());
     command
 }
+
+/// Asks again and again, for about [`PATIENCE`], until the answer is yes.
+#[track_caller]
+pub(crate) fn eventually_async(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> bool,
+) -> impl Future<Output = ()> {
+    async move {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if ask().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it never came true that {what}");
+    }
+}

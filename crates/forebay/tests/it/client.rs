@@ -4,12 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use kafka::wire::{ApiKey, Message, Reader, frame};
+use kafka::wire::fetch::{FetchPartition, FetchTopic};
+use kafka::wire::{ApiKey, FetchRequest, FetchResponse, Message, Reader, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// Larger than any answer a test asks for.
 const FRAME_BYTES_MAX: usize = 256 << 20;
+/// Bytes asked for in one fetch.
+const READ_BYTES: i32 = 4 << 20;
 
 /// One connection.
 pub(crate) struct Client {
@@ -64,6 +67,33 @@ impl Client {
         self.send(&request(version, correlation, message)).await?;
         self.receive(R::KEY, version, correlation).await
     }
+
+    /// Batches of a partition from offset `at` on, as they are at rest.
+    pub(crate) async fn fetch(&mut self, topic: &str, index: i32, at: u64) -> io::Result<Bytes> {
+        let asked = FetchRequest {
+            max_bytes: READ_BYTES,
+            topics: vec![FetchTopic {
+                topic: topic.into(),
+                partitions: vec![FetchPartition {
+                    partition: index,
+                    fetch_offset: at.cast_signed(),
+                    partition_max_bytes: READ_BYTES,
+                    ..FetchPartition::default()
+                }],
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        let body = self.call(11, &asked).await?;
+        let response: FetchResponse<'_> = answer(&body, 11);
+        let partition = &response.responses[0].partitions[0];
+        refused(partition.error_code)?;
+        let mut whole = BytesMut::new();
+        for part in partition.records.parts() {
+            whole.extend_from_slice(part);
+        }
+        Ok(whole.freeze())
+    }
 }
 
 /// A request frame.
@@ -80,4 +110,12 @@ pub(crate) fn answer<'a, R: Message<'a>>(body: &'a Bytes, version: i16) -> R {
     let answer = R::decode(&mut reader, version).unwrap();
     reader.finish().unwrap();
     answer
+}
+
+/// An error code as an error.
+pub(crate) fn refused(code: i16) -> io::Result<()> {
+    match code {
+        0 => Ok(()),
+        code => Err(io::Error::other(format!("error code {code}"))),
+    }
 }

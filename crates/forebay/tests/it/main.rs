@@ -10,3 +10,4 @@ mod client;
 mod config;
 mod crash;
 mod serve;
+mod sqs;

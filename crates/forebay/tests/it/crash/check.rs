@@ -4,23 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
-use kafka::wire::fetch::{FetchPartition, FetchTopic};
 use kafka::wire::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka::wire::offset_fetch::OffsetFetchRequestTopic;
 use kafka::wire::{
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetFetchRequest,
+    OffsetFetchResponse,
 };
 use storage::Batch;
 
 use super::Book;
 use super::ledger::{Life, PartitionBook, Print, Violation};
-use crate::client::{Client, answer};
+use crate::client::{Client, answer, refused};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
-const READ_BYTES: i32 = 4 << 20;
 /// More would only repeat the first ones.
 const REPORTED_MAX: usize = 20;
 
@@ -150,13 +147,6 @@ async fn check_offsets(client: &mut Client, book: &Book) -> io::Result<()> {
     Ok(())
 }
 
-fn refused(code: i16) -> io::Result<()> {
-    match code {
-        0 => Ok(()),
-        code => Err(io::Error::other(format!("error code {code}"))),
-    }
-}
-
 async fn offset_of(
     client: &mut Client,
     topic: &str,
@@ -188,7 +178,7 @@ async fn read(client: &mut Client, topic: &str, index: i32, since: u64) -> io::R
     let mut batches: Vec<Found> = Vec::new();
     let mut at = since.max(start);
     while at < end {
-        let mut bytes = fetch(client, topic, index, at).await?;
+        let mut bytes = client.fetch(topic, index, at).await?;
         while !bytes.is_empty() {
             let batch = Batch::split_first(&mut bytes).expect("a sound batch");
             batches.push(Found {
@@ -211,32 +201,6 @@ async fn read(client: &mut Client, topic: &str, index: i32, since: u64) -> io::R
         end,
         batches,
     })
-}
-
-async fn fetch(client: &mut Client, topic: &str, index: i32, at: u64) -> io::Result<Bytes> {
-    let asked = FetchRequest {
-        max_bytes: READ_BYTES,
-        topics: vec![FetchTopic {
-            topic: topic.into(),
-            partitions: vec![FetchPartition {
-                partition: index,
-                fetch_offset: at.cast_signed(),
-                partition_max_bytes: READ_BYTES,
-                ..FetchPartition::default()
-            }],
-            ..FetchTopic::default()
-        }],
-        ..FetchRequest::default()
-    };
-    let body = client.call(11, &asked).await?;
-    let response: FetchResponse<'_> = answer(&body, 11);
-    let partition = &response.responses[0].partitions[0];
-    refused(partition.error_code)?;
-    let mut whole = BytesMut::new();
-    for part in partition.records.parts() {
-        whole.extend_from_slice(part);
-    }
-    Ok(whole.freeze())
 }
 
 /// Holds one partition against its history.

@@ -12,6 +12,7 @@ mod rounds;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+pub(crate) use actors::create_topic;
 use ledger::Ledger;
 use rounds::Crashes;
 
