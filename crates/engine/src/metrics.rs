@@ -17,8 +17,16 @@ pub struct Metrics {
     pub fetches: AtomicU64,
     /// Reads that had to touch the disk.
     pub disk_reads: AtomicU64,
-    /// Receivers that waited and got nothing.
-    pub empty_polls: AtomicU64,
+    /// Messages sent to queues, repeats and moves left out.
+    pub messages_sent: AtomicU64,
+    /// Messages lent.
+    pub messages_received: AtomicU64,
+    /// Receives that found nothing.
+    pub empty_receives: AtomicU64,
+    /// Messages acknowledged.
+    pub messages_deleted: AtomicU64,
+    /// Messages moved aside because they failed too often.
+    pub messages_dead_lettered: AtomicU64,
 }
 
 impl Metrics {

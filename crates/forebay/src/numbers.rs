@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use console::{Histogram, Samples, Source};
+use engine::queue::Depth;
 use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
 
 /// Partitions listed one by one; beyond it a scrape would grow without bound.
 const LISTED_PARTITIONS_MAX: usize = 1000;
+/// Queues listed one by one, likewise.
+pub(crate) const LISTED_QUEUES_MAX: usize = 1000;
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -136,6 +139,31 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
                 "Reads that touched the disk",
                 &metrics.disk_reads,
             ),
+            (
+                "forebay_messages_sent",
+                "Messages sent to queues",
+                &metrics.messages_sent,
+            ),
+            (
+                "forebay_messages_received",
+                "Messages lent to receivers",
+                &metrics.messages_received,
+            ),
+            (
+                "forebay_empty_receives",
+                "Receives that found nothing",
+                &metrics.empty_receives,
+            ),
+            (
+                "forebay_messages_deleted",
+                "Messages acknowledged",
+                &metrics.messages_deleted,
+            ),
+            (
+                "forebay_messages_dead_lettered",
+                "Messages moved aside because they failed too often",
+                &metrics.messages_dead_lettered,
+            ),
         ] {
             samples.counter(name, help, read(counter));
         }
@@ -145,8 +173,91 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             "Consumer groups",
             broker.group_names().len(),
         );
+        samples.gauge("forebay_queues", "Queues", broker.queues().len());
         partitions(samples, &broker);
+        queues(samples, &broker);
     })
+}
+
+/// A number of a queue: name, what it says, and where it stands.
+type OfQueue = (&'static str, &'static str, fn(&Depth) -> u64);
+
+const QUEUE_GAUGES: &[OfQueue] = &[
+    (
+        "forebay_queue_ready",
+        "Messages that can be received",
+        |d| d.ready,
+    ),
+    ("forebay_queue_in_flight", "Messages on loan", |d| {
+        d.in_flight
+    }),
+    (
+        "forebay_queue_delayed",
+        "Messages that wait for their time",
+        |d| d.delayed,
+    ),
+    (
+        "forebay_queue_keys_in_flight",
+        "Keys with messages on loan",
+        |d| d.keys_in_flight,
+    ),
+];
+const QUEUE_COUNTERS: &[OfQueue] = &[
+    ("forebay_queue_sent", "Messages sent", |d| d.sent),
+    ("forebay_queue_sent_bytes", "Bytes of messages sent", |d| {
+        d.sent_bytes
+    }),
+    (
+        "forebay_queue_deduplicated",
+        "Repeats accepted and dropped",
+        |d| d.deduplicated,
+    ),
+    (
+        "forebay_queue_received",
+        "Messages lent to receivers",
+        |d| d.received,
+    ),
+    (
+        "forebay_queue_empty_receives",
+        "Receives that found nothing",
+        |d| d.empty_receives,
+    ),
+    ("forebay_queue_deleted", "Messages acknowledged", |d| {
+        d.deleted
+    }),
+    (
+        "forebay_queue_dead_lettered",
+        "Messages that failed too often",
+        |d| d.dead_lettered,
+    ),
+];
+
+/// How full each queue is and what happened to it, up to a limit.
+fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
+    let listed = broker.queues().page("", None, LISTED_QUEUES_MAX);
+    let listed: Vec<_> = listed.iter().map(|q| (&*q.name, q.numbers())).collect();
+    let of = |number: fn(&Depth) -> u64| {
+        let listed = listed.iter();
+        listed.map(move |(name, depth)| ([("queue", *name)], number(depth)))
+    };
+    for (name, help, number) in QUEUE_GAUGES {
+        samples.gauges(name, help, of(*number));
+    }
+    for (name, help, number) in QUEUE_COUNTERS {
+        samples.counters(name, help, of(*number));
+    }
+    let now = broker.now_ms();
+    let ages = listed.iter().map(|(name, depth)| {
+        let age = depth
+            .oldest_ms
+            .map_or(0, |oldest| now.saturating_sub(oldest));
+        ([("queue", *name)], age as f64 / 1000.0)
+    });
+    samples.gauges(
+        "forebay_queue_oldest_age_seconds",
+        "Age of the oldest message that is not acknowledged",
+        ages,
+    );
 }
 
 /// Offsets of each partition, up to a limit, under the names dashboards know.

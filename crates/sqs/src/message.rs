@@ -165,7 +165,7 @@ fn check_attribute_name(name: &str) -> Outcome<()> {
     }
     if !is_attribute_name(name) {
         return Err(invalid(format!(
-            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS. or Amazon."
+            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS., Amazon. or forebay."
         )));
     }
     Ok(())
@@ -179,6 +179,7 @@ fn is_attribute_name(name: &str) -> bool {
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..")
+        && !name.starts_with(RESERVED)
         && !lower.starts_with("aws.")
         && !lower.starts_with("amazon.")
 }

@@ -15,7 +15,7 @@ use super::controller::{self, encode};
 use super::queues::QueueChange;
 use super::topics::NewTopic;
 use super::{Inner, lanes};
-use crate::queue::{NewQueue, Queue, QueueDocument};
+use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
 use crate::topic::Topic;
 use crate::{Error, Result};
 
@@ -46,8 +46,14 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         changed_ms: now,
         settings: new.settings,
     };
-    let expected = Expected::Absent;
-    let queue = store(inner, &new.name, document, expected, lanes_of(&topic)).await?;
+    let queue = Queue {
+        name: Arc::from(new.name),
+        document: Arc::new(document),
+        version: 0,
+        lanes: lanes_of(&topic),
+        numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
+    };
+    let queue = store(inner, queue, Expected::Absent).await?;
     lanes::open_lanes(inner, &queue).await?;
     inner.queues.insert(Arc::clone(&queue));
     Ok(queue)
@@ -104,21 +110,12 @@ async fn topic_of(inner: &Arc<Inner>, new: &NewQueue) -> Result<(Arc<Topic>, boo
     Ok((controller::create(inner, topic, false).await?, true))
 }
 
-async fn store(
-    inner: &Inner,
-    name: &str,
-    document: QueueDocument,
-    expected: Expected,
-    lanes: u32,
-) -> Result<Arc<Queue>> {
-    let value = Some(encode(&document));
-    let version = inner.catalog.put_if(&key(name), expected, value).await?;
-    Ok(Arc::new(Queue {
-        name: Arc::from(name),
-        document: Arc::new(document),
-        version,
-        lanes,
-    }))
+/// Writes a queue's document; returns the queue as it is then known.
+async fn store(inner: &Inner, mut queue: Queue, expected: Expected) -> Result<Arc<Queue>> {
+    let value = Some(encode(&*queue.document));
+    let key = key(&queue.name);
+    queue.version = inner.catalog.put_if(&key, expected, value).await?;
+    Ok(Arc::new(queue))
 }
 
 pub(super) async fn configure(
@@ -144,7 +141,11 @@ pub(super) async fn configure(
     let retention = new.retention_ms;
     document.changed_ms = inner.clock.now_ms();
     let expected = Expected::Version(queue.version);
-    let queue = store(inner, name, document, expected, queue.lanes).await?;
+    let changed = Queue {
+        document: Arc::new(document),
+        ..Queue::clone(&queue)
+    };
+    let queue = store(inner, changed, expected).await?;
     inner.queues.insert(Arc::clone(&queue));
     lanes::configure_lanes(inner, &queue).await?;
     if keeps {
@@ -252,6 +253,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             document: Arc::new(document),
             version: stored.version,
             lanes: lanes_of(topic),
+            numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
         });
         lanes::open_lanes(inner, &queue).await?;
         inner.queues.insert(queue);

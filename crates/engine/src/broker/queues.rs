@@ -122,6 +122,7 @@ impl Broker {
                 .borrow_messages(&queue, &receive, deadline, wait)
                 .await?;
             if loans.each.is_empty() {
+                queue.numbers.received_nothing();
                 return Ok(Vec::new());
             }
             let (delivered, gone) = self.read_loans(&queue, &loans).await?;
@@ -189,20 +190,44 @@ impl Broker {
     /// How full a queue is.
     pub async fn queue_depth(&self, principal: &Principal, queue: &str) -> Result<Depth> {
         let queue = self.find_queue(principal, queue, Verb::Describe)?;
-        let mut depth = Depth::default();
+        let mut depth = Depth {
+            ready: 0,
+            in_flight: 0,
+            delayed: 0,
+            keys_in_flight: 0,
+            ..queue.numbers()
+        };
         for at in lanes::lanes(&queue) {
-            let (counts, numbers) =
-                lanes::ask(&self.inner, at, |done| LaneCommand::Depth { done }).await?;
+            let counts = lanes::ask(&self.inner, at, |done| LaneCommand::Depth { done }).await?;
             depth.ready += counts.ready;
             depth.in_flight += counts.lent;
             depth.delayed += counts.waiting;
-            depth.sent += numbers.sent;
-            depth.received += numbers.received;
-            depth.deleted += numbers.deleted;
-            depth.empty_receives += numbers.empty_receives;
-            depth.dead_lettered += numbers.dead_lettered;
+            depth.keys_in_flight += counts.keys_lent;
         }
         Ok(depth)
+    }
+
+    /// Looks when the oldest message that is not done was sent, for the first `max` queues; [`Queue::numbers`] says it
+    /// from then on.
+    pub async fn look_for_oldest(&self, max: usize) {
+        for queue in self.queues().page("", None, max) {
+            let mut oldest = None;
+            for at in lanes::lanes(&queue) {
+                let seen = self.oldest_of_lane(at).await.unwrap_or(None);
+                oldest = [oldest, seen].into_iter().flatten().min();
+            }
+            queue.numbers.oldest(oldest);
+        }
+    }
+
+    async fn oldest_of_lane(&self, at: LaneAt) -> Result<Option<u64>> {
+        let look = |lane: &lane::Lane| Some(lane.oldest()).filter(|oldest| *oldest < lane.end());
+        let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
+            return Ok(None);
+        };
+        let batch = self.batch_at(at, offset).await?;
+        let record = batch.iter().find(|record| record.offset == offset);
+        Ok(record.and_then(|record| u64::try_from(record.timestamp).ok()))
     }
 
     /// Looks at up to `max` messages from sequence `from` on without borrowing them; acknowledged ones are left out.

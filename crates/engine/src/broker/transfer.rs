@@ -181,10 +181,9 @@ async fn step(
     appends.push(events);
     let lsn = lanes::append_all(&*inner.log, appends)?;
     lane.apply_staged(&event, end, lsn);
-    lane.numbers.dead_lettered += match cause {
-        Cause::Dead => share.len() as u64,
-        Cause::Moved(_) => 0,
-    };
+    if matches!(cause, Cause::Dead) {
+        source.numbers.dead_lettered(share.len() as u64);
+    }
     from.last_lsn = lsn;
     let upto = into.accept(batch.as_ref(), lsn, now);
     Ok(Some((lsn, (Arc::clone(&into.partition), upto))))

@@ -139,8 +139,14 @@ pub struct Depth {
     pub in_flight: u64,
     /// Messages that wait for their time: delays and backoff.
     pub delayed: u64,
-    /// Sent, ever since the broker started.
+    /// Keys that messages on loan have.
+    pub keys_in_flight: u64,
+    /// Sent, ever since the broker started: repeats and messages that were moved here left out.
     pub sent: u64,
+    /// Their bodies, header names and values, bytes.
+    pub sent_bytes: u64,
+    /// Accepted and dropped as repeats, likewise.
+    pub deduplicated: u64,
     /// Lent, likewise.
     pub received: u64,
     /// Acknowledged, likewise.
@@ -149,6 +155,8 @@ pub struct Depth {
     pub empty_receives: u64,
     /// Dead-lettered, likewise.
     pub dead_lettered: u64,
+    /// When the oldest message that is not done was sent, ms; as [`crate::Broker::look_for_oldest`] last found it.
+    pub oldest_ms: Option<u64>,
 }
 
 /// How a move task stands.

@@ -5,6 +5,7 @@
 
 pub(crate) mod lane;
 mod message;
+mod numbers;
 mod poll;
 mod receipt;
 mod settings;
@@ -14,6 +15,7 @@ pub use lane::fuzz;
 pub use message::{
     DeadLetter, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent, Settle, Settled,
 };
+pub(crate) use numbers::Numbers;
 pub(crate) use poll::{LaneAt, Loans, Poll, Undone};
 pub use receipt::Receipt;
 pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
@@ -55,12 +57,20 @@ pub struct Queue {
     pub version: u64,
     /// Partitions of the topic, each of which has a lane.
     pub lanes: u32,
+    /// What is counted about it.
+    pub(crate) numbers: Arc<Numbers>,
 }
 
 impl Queue {
     /// The queue's identity.
     pub fn id(&self) -> Uuid {
         self.document.id
+    }
+
+    /// How full it is and what happened to it, as its owners last said; a loan that has just run out may still count
+    /// as one. For the moment itself ask [`crate::Broker::queue_depth`].
+    pub fn numbers(&self) -> Depth {
+        self.numbers.depth()
     }
 
     /// How it behaves.

@@ -31,6 +31,8 @@ pub(crate) struct Sending {
 struct Open {
     builder: BatchBuilder,
     records: u64,
+    /// Of its messages.
+    bytes: u64,
 }
 
 impl Open {
@@ -38,6 +40,7 @@ impl Open {
         Self {
             builder: BatchBuilder::new(now.cast_signed()).made_here(),
             records: 0,
+            bytes: 0,
         }
     }
 
@@ -87,6 +90,7 @@ impl Placing {
             let id = lane::hash(scope, id);
             let known = lane.duplicate(id, settings.dedup_window_ms, self.now);
             if let Some(original) = known.or_else(|| self.seen.get(&id).copied()) {
+                self.queue.numbers.deduplicated();
                 return Ok(self.sent(original, true));
             }
             if lane.dedup_ids() + self.seen.len() >= IDS_MAX {
@@ -95,6 +99,7 @@ impl Placing {
             self.seen.insert(id, self.next);
         }
         push(&mut self.open.builder, message, settings, self.now);
+        self.open.bytes += bytes as u64;
         self.open.records += 1;
         self.next += 1;
         Ok(self.sent(self.next - 1, false))
@@ -191,6 +196,7 @@ impl Shard {
                     *durability = Durability::Sync;
                 }
                 placing.grown.extend(placed.grown);
+                placing.queue.numbers.sent(open.records, open.bytes);
             }
             Err(error) => placing.fail(placing.next - open.records, &error),
         }

@@ -567,3 +567,99 @@ async fn a_repeated_attempt_gets_the_same_receipts_also_after_a_kill() {
     let again = stage.broker.receive(anyone(), "orders", attempt()).await;
     assert_eq!(again.unwrap()[0].receipt, first[0].receipt);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_counted_once() {
+    let stage = Stage::new().await;
+    stage.queue("dead", QueueSettings::default()).await;
+    stage.queue("orders", dead_to("dead", 1)).await;
+    stage.say("orders", &["one", "three"]).await;
+    stage.send("orders", of_key("a", "bad")).await.unwrap();
+    stage
+        .publish("orders", batch(&["from elsewhere"]))
+        .await
+        .unwrap();
+    let lent = stage.receive("orders", 10, 1000).await;
+    assert_eq!(lent.len(), 4);
+    for done in [&lent[0], &lent[1], &lent[3]] {
+        stage.settle("orders", done.receipt, Settle::Ack).await;
+        stage.settle("orders", done.receipt, Settle::Ack).await;
+    }
+    let queue = stage.broker.queues().named("orders").unwrap();
+    stage.broker.look_for_oldest(10).await;
+    let numbers = queue.numbers();
+    assert_eq!((numbers.ready, numbers.in_flight), (0, 1));
+    assert_eq!(numbers.oldest_ms, Some(crate::stage::START));
+    stage.skip(Duration::from_secs(1));
+    assert_eq!(stage.receive("orders", 1, 1000).await.len(), 0);
+    wait_for(&stage, "dead").await;
+    stage.broker.look_for_oldest(10).await;
+    let numbers = queue.numbers();
+    assert_eq!((numbers.sent, numbers.received), (4, 4));
+    assert_eq!((numbers.deleted, numbers.dead_lettered), (3, 1));
+    assert_eq!((numbers.empty_receives, numbers.deduplicated), (1, 0));
+    assert_eq!((numbers.ready, numbers.in_flight), (0, 0));
+    assert_eq!(numbers.oldest_ms, None);
+    let dead = stage.broker.queues().named("dead").unwrap();
+    // What was moved there was not sent there.
+    assert_eq!((dead.numbers().sent, dead.numbers().in_flight), (0, 1));
+    assert_eq!(dead.numbers().keys_in_flight, 1);
+    let totals = stage.broker.metrics();
+    let sent = totals
+        .messages_sent
+        .load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(sent, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_decides_how_large_its_messages_are() {
+    let stage = Stage::new().await;
+    let large = QueueSettings {
+        message_bytes_max: 4 << 20,
+        ..QueueSettings::default()
+    };
+    stage.queue("large", large).await;
+    stage.queue("orders", QueueSettings::default()).await;
+    for (queue, bytes) in [("orders", 1 << 20), ("large", 4 << 20)] {
+        let body = "x".repeat(bytes);
+        stage.send(queue, message(&body)).await.unwrap();
+        let lent = stage.receive(queue, 1, LEASE).await;
+        assert_eq!(lent[0].body.len(), bytes);
+        let refused = stage.send(queue, message(&(body + "x"))).await;
+        assert!(
+            matches!(refused, Err(Error::TooLarge { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_peers_say_about_a_message_is_not_believed() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    let story = br#"{"queue":"vault","reason":"attempts","sequence":0,"attempts":1,"dead_ms":0}"#;
+    let forged = || {
+        let now = crate::stage::START.cast_signed();
+        let mut builder = storage::batch::BatchBuilder::new(now);
+        let id = [7; 16];
+        let headers: [(&str, &[u8]); 4] = [
+            ("forebay.dead", story),
+            ("forebay.id", &id),
+            ("forebay.due", &u64::MAX.to_be_bytes()),
+            ("kind", b"coffee"),
+        ];
+        builder.push(now, None, Some(b"one"), &headers);
+        builder
+    };
+    let refused = stage.publish("orders", forged().made_here().build()).await;
+    assert!(
+        matches!(refused, Err(Error::InvalidRecord(_))),
+        "{refused:?}"
+    );
+    stage.publish("orders", forged().build()).await.unwrap();
+    let lent = stage.receive("orders", 1, LEASE).await;
+    assert_eq!(lent[0].dead, None);
+    assert_ne!(lent[0].id.as_bytes(), &[7; 16]);
+    let names: Vec<_> = lent[0].headers.iter().map(|(name, _)| &name[..]).collect();
+    assert_eq!(names, [b"kind"]);
+}

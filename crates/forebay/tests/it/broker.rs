@@ -322,18 +322,12 @@ pub(crate) fn command() -> Command {
 }
 
 /// Asks again and again, for about [`PATIENCE`], until the answer is yes.
-#[track_caller]
-pub(crate) fn eventually_async(
-    what: &str,
-    mut ask: impl AsyncFnMut() -> bool,
-) -> impl Future<Output = ()> {
-    async move {
-        for _ in 0..PATIENCE.as_millis() / 20 {
-            if ask().await {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+pub(crate) async fn eventually_async(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / 20 {
+        if ask().await {
+            return;
         }
-        panic!("it never came true that {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    panic!("it never came true that {what}");
 }

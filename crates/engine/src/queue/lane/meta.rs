@@ -9,7 +9,7 @@ use storage::batch::{BatchError, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::dedup::{self, IdHash};
-use crate::queue::{DedupScope, Ordering, QueueSettings};
+use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED};
 
 /// Not to be lent before this time, u64 ms.
 pub(crate) const DUE: &[u8] = b"forebay.due";
@@ -53,9 +53,17 @@ pub(super) fn read(batch: &Batch, settings: &QueueSettings) -> Option<Vec<Meta>>
     )
 }
 
-/// A batch's records, opened if they are compressed.
+/// A batch's records, opened if they are compressed. Reserved headers are told only where the broker wrote them itself:
+/// what a peer put there is nobody's word.
 pub(crate) fn plain_records(batch: &Batch) -> Result<Vec<Record>, BatchError> {
-    batch.opened()?.records()?.collect()
+    let mut records: Vec<Record> = batch.opened()?.records()?.collect::<Result<_, _>>()?;
+    if !batch.header.is_made_here() {
+        for record in &mut records {
+            let headers = &mut record.headers;
+            headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
+        }
+    }
+    Ok(records)
 }
 
 fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {

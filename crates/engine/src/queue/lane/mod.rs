@@ -131,6 +131,8 @@ pub(crate) struct Counts {
     pub(crate) ready: u64,
     pub(crate) lent: u64,
     pub(crate) waiting: u64,
+    /// Keys of those that are lent.
+    pub(crate) keys_lent: u64,
 }
 
 /// The delivery state of one partition's messages for one queue.
@@ -148,6 +150,7 @@ pub(crate) struct Lane {
     attempts: BTreeMap<String, Attempt>,
     moves: Vec<LaneMove>,
     lent: u64,
+    keys_lent: u64,
     waiting: u64,
     dying: u64,
     /// How long receivers held messages of late.
@@ -179,6 +182,7 @@ impl Lane {
             ready: self.lines.ready() + self.dying,
             lent: self.lent,
             waiting: self.waiting,
+            keys_lent: self.keys_lent,
         }
     }
 
@@ -348,7 +352,7 @@ impl Lane {
             return;
         };
         self.lines.hold(entry.line, offset);
-        self.lines.note(entry.line, |line| line.lent += 1);
+        self.count_lent(entry.line, true);
         if entry.lent == 0 {
             entry.first_ms = at;
         }
@@ -356,9 +360,24 @@ impl Lane {
         entry.lent = entry.lent.saturating_add(1);
         (entry.state, entry.open, entry.stay) = (State::Lent, true, false);
         (entry.loan, entry.at_ms, entry.due) = (loan, at, until);
-        self.lent += 1;
         self.due.insert((until, offset));
         self.entries.insert(offset, entry);
+    }
+
+    /// Counts that a message of a line is lent now, or is no more.
+    fn count_lent(&mut self, line: LineId, lent: bool) {
+        let mut changed = 0;
+        self.lines.note(line, |line| {
+            line.lent = if lent { line.lent + 1 } else { line.lent - 1 };
+            changed = u64::from(line.key.is_some() && line.lent == u32::from(lent));
+        });
+        if lent {
+            self.lent += 1;
+            self.keys_lent += changed;
+        } else {
+            self.lent -= 1;
+            self.keys_lent -= changed;
+        }
     }
 
     /// Takes an entry out of everything that counts or schedules it, but leaves it in its line.
@@ -366,10 +385,7 @@ impl Lane {
         let entry = self.entries.remove(&offset)?;
         match entry.state {
             State::Ready => {}
-            State::Lent => {
-                self.lent -= 1;
-                self.lines.note(entry.line, |line| line.lent -= 1);
-            }
+            State::Lent => self.count_lent(entry.line, false),
             State::Waiting => self.waiting -= 1,
             State::Delayed => {
                 self.waiting -= 1;

@@ -239,9 +239,8 @@ impl Lane {
         match entry.state {
             State::Ready | State::Dying => self.lines.put_back(entry.line, offset),
             State::Lent => {
-                self.lent += 1;
                 self.lines.hold(entry.line, offset);
-                self.lines.note(entry.line, |line| line.lent += 1);
+                self.count_lent(entry.line, true);
             }
             State::Waiting => {
                 self.waiting += 1;

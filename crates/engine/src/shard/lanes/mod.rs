@@ -7,8 +7,8 @@
 mod owned;
 mod verbs;
 
+pub(crate) use owned::OwnedLane;
 pub(super) use owned::snapshot_lanes;
-pub(crate) use owned::{Numbers, OwnedLane};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(crate) enum LaneCommand {
     },
     /// Says how full it is.
     Depth {
-        done: oneshot::Sender<Result<(Counts, Numbers)>>,
+        done: oneshot::Sender<Result<Counts>>,
     },
     /// Has the settings of its queue changed.
     Configure { queue: Arc<Queue> },
@@ -155,7 +155,7 @@ impl Shard {
             },
             LaneCommand::Depth { done } => {
                 owned.lane.tick(now);
-                drop(done.send(Ok((owned.lane.counts(), owned.numbers))));
+                drop(done.send(Ok(owned.lane.counts())));
             }
             LaneCommand::Configure { queue } => configure(owned, queue),
             LaneCommand::SetAside { max, upto, done } => {
@@ -209,9 +209,6 @@ impl Shard {
             }
         }
         if !park {
-            if let Some(owned) = self.partitions.lane(at) {
-                owned.numbers.empty_receives += 1;
-            }
             // Nothing is claimed by it, so nothing has to wait.
             let answer = poll.claim()?;
             drop(answer.send(Ok(Loans::none(at))));
@@ -270,9 +267,6 @@ impl Shard {
             if let Some(poll) = self.lanes.waiting.remove(&key)
                 && let Some(answer) = poll.claim()
             {
-                self.metrics
-                    .empty_polls
-                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let nowhere = LaneAt::default();
                 drop(answer.send(Ok(Loans::none(nowhere))));
             }
@@ -374,6 +368,7 @@ impl Shard {
         let Some(owned) = self.partitions.lane(at) else {
             return;
         };
+        owned.show();
         if owned.wants_snapshot() {
             owned.snapshot(&*log, at.index, now);
         }

@@ -7,7 +7,7 @@ use storage::batch::BatchBuilder;
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::partition::LEADER_EPOCH;
-use crate::queue::lane::{Lane, LaneEvent, LineId};
+use crate::queue::lane::{Counts, Lane, LaneEvent, LineId};
 use crate::queue::{Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
 
@@ -20,7 +20,8 @@ const SNAPSHOT_RECORDS_BYTES: u64 = 32 << 20;
 pub(crate) struct OwnedLane {
     pub(crate) queue: Arc<Queue>,
     pub(crate) lane: Lane,
-    pub(crate) numbers: Numbers,
+    /// What the queue's numbers hold of this lane.
+    shown: Counts,
     /// Next offset of the lane's own stream.
     pub(crate) events_end: u64,
     pub(super) last_lsn: Lsn,
@@ -38,24 +39,13 @@ pub(crate) struct OwnedLane {
     pub(super) gathered: bool,
 }
 
-/// What happened in a lane since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    pub(crate) sent: u64,
-    pub(crate) sent_bytes: u64,
-    pub(crate) received: u64,
-    pub(crate) deleted: u64,
-    pub(crate) empty_receives: u64,
-    pub(crate) dead_lettered: u64,
-}
-
 impl OwnedLane {
     /// A lane as a restart, or an attachment, found it.
     pub(crate) fn new(queue: Arc<Queue>, lane: Lane, events_end: u64, snapshot_end: u64) -> Self {
         Self {
             queue,
             lane,
-            numbers: Numbers::default(),
+            shown: Counts::default(),
             events_end,
             last_lsn: Lsn(0),
             events_bytes: 0,
@@ -81,8 +71,20 @@ impl OwnedLane {
     pub(crate) fn index(&mut self, batch: &storage::Batch) {
         self.lane.index(batch, self.queue.settings());
         self.records_bytes += batch.bytes() as u64;
-        self.numbers.sent += u64::from(batch.header.record_count.unsigned_abs());
-        self.numbers.sent_bytes += batch.bytes() as u64;
+        // Single messages are counted where they are sent, or moved.
+        if !batch.header.is_made_here() {
+            let count = u64::from(batch.header.record_count.unsigned_abs());
+            self.queue.numbers.sent(count, batch.bytes() as u64);
+        }
+    }
+
+    /// Shows how much the lane holds.
+    pub(super) fn show(&mut self) {
+        let now = self.lane.counts();
+        if now != self.shown {
+            self.queue.numbers.holds(now, self.shown);
+            self.shown = now;
+        }
     }
 
     /// Applies an event and keeps it for the log.

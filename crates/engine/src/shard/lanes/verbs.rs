@@ -52,7 +52,7 @@ pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent>
         let lines: Vec<LineId> = lend.iter().map(|(_, line)| *line).collect();
         owned.change(event, Some(&lines));
         loans.extend(lend.iter().filter_map(|(o, _)| owned.lane.loan(*o)));
-        owned.numbers.received += loans.len() as u64;
+        queue.numbers.received(loans.len() as u64);
         // Lent for no time: ready again at once.
         owned.lane.tick(now);
     }
@@ -76,7 +76,9 @@ pub(super) fn settle(
             .lane
             .settle(at, *wanted, queue.settings(), (now, chance));
         if let Some(event) = event {
-            owned.numbers.deleted += u64::from(*wanted == Settle::Ack);
+            if *wanted == Settle::Ack {
+                queue.numbers.deleted();
+            }
             if !matches!(wanted, Settle::Extend(_)) {
                 owned.lane.settled(*offset, now);
             }
@@ -94,8 +96,7 @@ pub(super) fn undo(owned: &mut OwnedLane, loans: &[Loan]) {
             owned.change(event, None);
         }
     }
-    let count = loans.len() as u64;
-    owned.numbers.received = owned.numbers.received.saturating_sub(count);
+    owned.queue.numbers.not_received(loans.len() as u64);
 }
 
 /// Makes what was acknowledged ready again; returns how many messages.

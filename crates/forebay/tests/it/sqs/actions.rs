@@ -5,6 +5,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
     MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
     MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+    SendMessageBatchResultEntry,
 };
 
 use super::{Sqs, attributes_of, bodies, code, redrive, system};
@@ -54,7 +55,7 @@ async fn attributes_are_set_shown_and_kept() {
     let sqs = Sqs::start();
     let url = sqs.queue("orders", &[("DelaySeconds", "1")]).await;
     let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
-    let set = attributes_of(&[
+    let set = [
         ("DelaySeconds", "0"),
         ("VisibilityTimeout", "7"),
         ("MessageRetentionPeriod", "3600"),
@@ -62,11 +63,11 @@ async fn attributes_are_set_shown_and_kept() {
         ("ReceiveMessageWaitTimeSeconds", "0"),
         ("Policy", policy),
         ("KmsMasterKeyId", "alias/aws/sqs"),
-    ]);
+    ];
     let client = &sqs.client;
     let change = client.set_queue_attributes().queue_url(&url);
     change
-        .set_attributes(Some(set.clone()))
+        .set_attributes(Some(attributes_of(&set)))
         .send()
         .await
         .unwrap();
@@ -74,7 +75,8 @@ async fn attributes_are_set_shown_and_kept() {
     let url = sqs.queue("orders", &[]).await;
     let all = sqs.attributes(&url).await;
     for (name, value) in set {
-        assert_eq!(all.get(&name), Some(&value), "{name:?}");
+        let shown = all.get(&QueueAttributeName::from(name));
+        assert_eq!(shown.map(String::as_str), Some(value), "{name}");
     }
     let arn = "arn:aws:sqs:us-east-1:000000000000:orders";
     assert_eq!(all[&QueueAttributeName::QueueArn], arn);
@@ -96,7 +98,7 @@ async fn attributes_are_set_shown_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_is_sent_received_hidden_and_deleted() {
+async fn a_message_arrives_with_all_its_attributes() {
     let sqs = Sqs::start();
     let url = sqs.queue("orders", &[]).await;
     let binary = MessageAttributeValue::builder().binary_value(Blob::new([0, 159, 146, 150]));
@@ -134,16 +136,26 @@ async fn a_message_is_sent_received_hidden_and_deleted() {
     assert_eq!(attributes["kind"], text("coffee"));
     assert_eq!(attributes["picture"], binary);
     assert_eq!(
-        system(message, MessageSystemAttributeName::AwsTraceHeader),
+        system(message, &MessageSystemAttributeName::AwsTraceHeader),
         Some("Root=1-5e3d83c1")
     );
     assert_eq!(
-        system(message, MessageSystemAttributeName::ApproximateReceiveCount),
+        system(
+            message,
+            &MessageSystemAttributeName::ApproximateReceiveCount
+        ),
         Some("1")
     );
     assert_eq!(sqs.depth(&url).await, [0, 1, 0]);
+}
 
-    let handle = message.receipt_handle().unwrap();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_hidden_shown_again_and_deleted() {
+    let sqs = Sqs::start();
+    let url = sqs.queue("orders", &[]).await;
+    sqs.send(&url, "one").await;
+    let received = sqs.receive(&url, HIDDEN).await;
+    let handle = received[0].receipt_handle().unwrap();
     let change = sqs.client.change_message_visibility().queue_url(&url);
     let change = change.receipt_handle(handle).visibility_timeout(0);
     change.send().await.unwrap();
@@ -152,7 +164,7 @@ async fn a_message_is_sent_received_hidden_and_deleted() {
     assert_eq!(
         system(
             &again[0],
-            MessageSystemAttributeName::ApproximateReceiveCount
+            &MessageSystemAttributeName::ApproximateReceiveCount
         ),
         Some("2")
     );
@@ -188,7 +200,11 @@ async fn batches_answer_for_every_entry() {
         .entries(entry("b", "bad \u{1}").build().unwrap())
         .entries(entry("c", "three").delay_seconds(900).build().unwrap());
     let sent = sent.send().await.unwrap();
-    let good: Vec<&str> = sent.successful().iter().map(|s| s.id()).collect();
+    let good: Vec<&str> = sent
+        .successful()
+        .iter()
+        .map(SendMessageBatchResultEntry::id)
+        .collect();
     let bad = &sent.failed()[0];
     assert_eq!(
         (good, bad.id(), bad.code()),
@@ -305,7 +321,10 @@ async fn dead_letters_move_away_and_back() {
         .queue("orders", &[("RedrivePolicy", &redrive("dead", 1))])
         .await;
     let sources = sqs.client.list_dead_letter_source_queues().queue_url(&dead);
-    assert_eq!(sources.send().await.unwrap().queue_urls(), [url.clone()]);
+    assert_eq!(
+        sources.send().await.unwrap().queue_urls(),
+        std::slice::from_ref(&url)
+    );
     let id = sqs.send(&url, "bad").await;
     assert_eq!(sqs.receive(&url, 0).await.len(), 1);
     // It would be received once too often, and goes.
@@ -324,7 +343,7 @@ async fn dead_letters_move_away_and_back() {
     assert_eq!(
         system(
             &letter,
-            MessageSystemAttributeName::DeadLetterQueueSourceArn
+            &MessageSystemAttributeName::DeadLetterQueueSourceArn
         ),
         Some(source)
     );

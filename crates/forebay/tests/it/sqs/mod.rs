@@ -155,6 +155,9 @@ pub(crate) fn bodies(messages: &[Message]) -> Vec<&str> {
 }
 
 /// A system attribute of a message.
-pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> Option<&str> {
-    message.attributes()?.get(&name).map(String::as_str)
+pub(crate) fn system<'m>(
+    message: &'m Message,
+    name: &MessageSystemAttributeName,
+) -> Option<&'m str> {
+    message.attributes()?.get(name).map(String::as_str)
 }

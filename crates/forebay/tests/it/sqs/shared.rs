@@ -104,7 +104,7 @@ async fn what_is_sent_to_a_queue_is_read_by_offset() {
         Some("coffee")
     );
     assert_eq!(
-        system(three, MessageSystemAttributeName::MessageGroupId),
+        system(three, &MessageSystemAttributeName::MessageGroupId),
         Some("key")
     );
     for message in &received {
