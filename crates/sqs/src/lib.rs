@@ -6,6 +6,8 @@
 
 mod arn;
 mod attributes;
+#[cfg(test)]
+mod coverage;
 mod error;
 mod handlers;
 mod message;

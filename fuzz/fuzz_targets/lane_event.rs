@@ -1,0 +1,5 @@
+//! Any bytes as a stored event of a queue's lane.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| engine::queue::fuzz(data));
