@@ -256,7 +256,8 @@ fn own_headers(
             None => Vec::new(),
         },
         Cause::Dead => {
-            let attempts = lane.lane.loan(record.offset).map_or(0, |loan| loan.lent);
+            let loan = lane.lane.loan(record.offset).unwrap_or_default();
+            let attempts = loan.lent;
             let before =
                 find(lane::ATTEMPTS).and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)));
             let total = before.unwrap_or(0).saturating_add(attempts);
@@ -265,6 +266,9 @@ fn own_headers(
                 reason: "attempts".to_owned(),
                 sequence: record.offset,
                 attempts,
+                sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+                first_received_ms: loan.first_ms,
+                last_received_ms: loan.last_ms,
                 dead_ms: now,
             };
             let dead = serde_json::to_vec(&dead).unwrap_or_default();

@@ -98,6 +98,15 @@ pub struct DeadLetter {
     pub sequence: u64,
     /// Times it was lent there.
     pub attempts: u32,
+    /// When it was sent there, ms.
+    #[serde(default)]
+    pub sent_ms: u64,
+    /// When it was first lent there, ms.
+    #[serde(default)]
+    pub first_received_ms: u64,
+    /// When it was last lent there, ms.
+    #[serde(default)]
+    pub last_received_ms: u64,
     /// When it was moved, ms.
     pub dead_ms: u64,
 }

@@ -279,6 +279,12 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
         assert_eq!((Some(dead.id), dead.acquired), (id, 3));
         assert_eq!((&*story.queue, &*story.reason), ("orders", "attempts"));
         assert_eq!((story.attempts, story.sequence), (2, 0));
+        let start = crate::stage::START;
+        assert_eq!((story.sent_ms, story.first_received_ms), (start, start));
+        assert_eq!(
+            (story.last_received_ms, story.dead_ms),
+            (start + 1000, start + 2000)
+        );
         assert_eq!(stage.counts("orders").await, (0, 0, 0));
         stage
             .settle("dead", dead.receipt, Settle::Release(Some(0)))

@@ -1,7 +1,7 @@
 //! The rules: who gets what, and what may be done with it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use super::line::{Line, LineId};
 use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State};
@@ -132,33 +132,28 @@ impl Lane {
             number: entry.loan,
             lent: entry.lent,
             first_ms: entry.first_ms,
+            last_ms: entry.at_ms,
         })
     }
 
     /// Messages from `from` on that are not done, in order, at most `max`; what was never lent counts as lent never.
     pub(crate) fn held_from(&self, from: u64, max: usize) -> Vec<Loan> {
         let touched = self.entries.range(from..).map(|(offset, _)| *offset);
-        let mut offsets: Vec<u64> = touched.take(max).collect();
+        let mut lowest: BTreeSet<u64> = touched.take(max).collect();
         for (_, line) in self.lines.iter() {
-            let plain = line.again().filter(|offset| *offset >= from);
-            let plain = plain.filter(|offset| !self.entries.contains_key(offset));
+            let again = line.again().skip_while(|offset| *offset < from);
+            keep_lowest(&mut lowest, max, again);
             let runs = line.untouched().runs();
             let runs = runs.filter(|(start, len)| start + len > from);
             let untouched = runs.flat_map(|(start, len)| start.max(from)..start + len);
-            offsets.extend(plain.take(max));
-            offsets.extend(untouched.take(max));
+            keep_lowest(&mut lowest, max, untouched);
         }
-        offsets.sort_unstable();
-        offsets.truncate(max);
-        let loan = |offset| {
-            self.loan(offset).unwrap_or(Loan {
-                offset,
-                number: 0,
-                lent: 0,
-                first_ms: 0,
-            })
+        let never = |offset| Loan {
+            offset,
+            ..Loan::default()
         };
-        offsets.into_iter().map(loan).collect()
+        let loan = |offset| self.loan(offset).unwrap_or_else(|| never(offset));
+        lowest.into_iter().map(loan).collect()
     }
 
     /// Decides about a settlement. `chance` is between 0 and 1.
@@ -309,6 +304,16 @@ fn until_dying(
         lend.push(offset);
     }
     (lend, None)
+}
+
+/// Adds rising offsets to the `max` lowest, as long as they are among them.
+fn keep_lowest(lowest: &mut BTreeSet<u64>, max: usize, rising: impl Iterator<Item = u64>) {
+    for offset in rising {
+        lowest.insert(offset);
+        if lowest.len() > max && lowest.pop_last() == Some(offset) {
+            return;
+        }
+    }
 }
 
 /// How long a message waits that has failed once more.

@@ -85,7 +85,7 @@ struct Entry {
 }
 
 /// What a receiver is told about a message beside its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Loan {
     /// Which.
     pub(crate) offset: u64,
@@ -95,6 +95,8 @@ pub(crate) struct Loan {
     pub(crate) lent: u32,
     /// First loan, ms.
     pub(crate) first_ms: u64,
+    /// Last loan, ms.
+    pub(crate) last_ms: u64,
 }
 
 /// Messages lent together under a name.
