@@ -9,5 +9,6 @@ mod broker;
 mod client;
 mod config;
 mod crash;
+mod scenarios;
 mod serve;
 mod sqs;
