@@ -119,6 +119,7 @@ fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identi
         .iter()
         .find(|c| c.access_key == claim.access_key);
     if verify {
+        sigv4::check_scope(&request, &claim)?;
         let secret = known.map(|credential| credential.secret_key.as_str());
         context
             .verifier

@@ -24,6 +24,9 @@ const LIFE_MAX: u64 = 7 * 24 * 3600;
 /// Derived keys that are kept; one per access key, day, region and service.
 const KEYS_MAX: usize = 1024;
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+/// Names this service signs as, with that of the token service's one action.
+const SERVICES: &[&str] = &["sqs", "sts"];
+const TARGET: &str = "x-amz-target";
 
 /// A request as far as its signature is concerned.
 pub(crate) struct Signed<'a> {
@@ -195,6 +198,22 @@ impl Verifier {
         keys.insert(name, key);
         key
     }
+}
+
+/// Whether the signature is meant for this service, and covers what the request asks for: an action named in a header
+/// that is not signed could be exchanged on the way.
+pub(crate) fn check_scope(request: &Signed<'_>, claim: &Claim) -> Outcome<()> {
+    if !SERVICES.contains(&&*claim.service) {
+        return Err(Fault::new(
+            &WRONG_SIGNATURE,
+            "Credential should be scoped to correct service: 'sqs'.",
+        ));
+    }
+    let covered = claim.signed_headers.iter().any(|name| name == TARGET);
+    if request.headers.contains_key(TARGET) && !covered {
+        return Err(incomplete("SignedHeaders"));
+    }
+    Ok(())
 }
 
 /// The refusal of a request that should have been signed.
@@ -429,6 +448,32 @@ mod tests {
             refused(check("", &hostless, b"", SECRET, NOW)),
             "IncompleteSignature"
         );
+    }
+
+    #[test]
+    fn a_signature_covers_the_action_and_is_for_this_service() {
+        let scope = |service: &str, names: &str| {
+            let mut headers = headers("x", names);
+            headers.insert(TARGET, "AmazonSQS.ListQueues".parse().unwrap());
+            let text = headers["authorization"].to_str().unwrap();
+            let text = text.replace("/service/", &format!("/{service}/"));
+            headers.insert("authorization", text.parse().unwrap());
+            let request = Signed {
+                method: &Method::POST,
+                path: "/",
+                query: "",
+                headers: &headers,
+                body: b"",
+            };
+            let claim = claim(&request).unwrap().unwrap();
+            check_scope(&request, &claim).map_err(|fault| fault.shape.code)
+        };
+        assert_eq!(scope("sqs", "host;x-amz-target"), Ok(()));
+        assert_eq!(
+            scope("s3", "host;x-amz-target"),
+            Err("SignatureDoesNotMatch")
+        );
+        assert_eq!(scope("sqs", "host;x-amz-date"), Err("IncompleteSignature"));
     }
 
     #[test]
