@@ -51,7 +51,7 @@ struct Flags {
     /// SQS listener, or `off`.
     #[arg(long, value_name = "ADDR")]
     sqs: Option<String>,
-    /// HTTP listener (health, metrics), or `off`.
+    /// HTTP listener (health, metrics, JSON API), or `off`.
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
     /// `dev` or `production`.

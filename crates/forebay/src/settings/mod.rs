@@ -41,7 +41,7 @@ settings! {
         amqp: Listen = "off";
         /// Address of the SQS listener.
         sqs: Listen = "127.0.0.1:9324";
-        /// Address of the HTTP listener: health and metrics.
+        /// Address of the HTTP listener: health, metrics and the JSON API.
         http: Listen = "127.0.0.1:8080";
     }
 
