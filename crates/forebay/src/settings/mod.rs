@@ -18,11 +18,10 @@ pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
-    Signatures, Span, Url,
+    Setting, Signatures, Span, Url,
 };
 
 use table::settings;
-use value::Setting;
 
 settings! {
     /// `dev`: loopback only, open to everyone who can reach it. `production`: authentication, TLS and an
