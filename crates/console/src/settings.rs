@@ -34,12 +34,10 @@ pub(crate) struct Changes {
     retention_ms: Option<u64>,
     message_bytes_max: Option<u64>,
     in_flight_max: Option<u32>,
-    #[serde(deserialize_with = "nullable")]
-    dead_letter: Option<Option<DeadLetterForm>>,
+    dead_letter: Removable<DeadLetterForm>,
     dedup_window_ms: Option<u64>,
     dedup_scope: Option<DedupScope>,
-    #[serde(deserialize_with = "nullable")]
-    backoff: Option<Option<BackoffForm>>,
+    backoff: Removable<BackoffForm>,
     priorities: Option<u16>,
     replay_ms: Option<u64>,
     tags: Option<BTreeMap<String, String>>,
@@ -61,18 +59,29 @@ struct BackoffForm {
     jitter: bool,
 }
 
-/// Tells `null`, which takes something away, from nothing.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// A setting that `null` takes away, unlike one that is not named.
+#[derive(Debug, Clone, Default)]
+enum Removable<T> {
+    #[default]
+    Left,
+    Removed,
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let given = Option::deserialize(deserializer)?;
+        Ok(given.map_or(Self::Removed, Self::Set))
+    }
 }
 
 impl Changes {
     /// The queue that is to take the dead letters from now on.
     pub(crate) fn dead_letter_queue(&self) -> Option<&str> {
-        let form = self.dead_letter.as_ref()?.as_ref()?;
-        Some(&form.queue)
+        match &self.dead_letter {
+            Removable::Set(form) => Some(&form.queue),
+            Removable::Left | Removable::Removed => None,
+        }
     }
 
     /// The settings of a new queue. Errors: `InvalidConfig`.
@@ -84,55 +93,57 @@ impl Changes {
 
     /// Changes settings as they stand. Errors: `InvalidConfig`.
     pub(crate) fn apply(self, settings: &mut QueueSettings) -> Result<()> {
-        let set = |target: &mut u64, name: &str, value: Option<u64>, (min, max)| {
-            if let Some(value) = value {
-                *target = bounded(name, value, (min, max))?;
-            }
-            Ok::<_, Error>(())
-        };
-        set(
-            &mut settings.lease_ms,
-            "lease_ms",
-            self.lease_ms,
-            (0, LEASE_MS_MAX),
-        )?;
-        set(
-            &mut settings.delay_ms,
-            "delay_ms",
-            self.delay_ms,
-            (0, DELAY_MS_MAX),
-        )?;
         let retention = (RETENTION_MS_MIN, RETENTION_MS_MAX);
-        set(
-            &mut settings.retention_ms,
-            "retention_ms",
-            self.retention_ms,
-            retention,
-        )?;
-        set(
-            &mut settings.dedup_window_ms,
-            "dedup_window_ms",
-            self.dedup_window_ms,
-            (0, DEDUP_MS_MAX),
-        )?;
-        set(
-            &mut settings.replay_ms,
-            "replay_ms",
-            self.replay_ms,
-            (0, RETENTION_MS_MAX),
-        )?;
+        let dedup = (0, DEDUP_MS_MAX);
+        for (name, target, value, limits) in [
+            (
+                "lease_ms",
+                &mut settings.lease_ms,
+                self.lease_ms,
+                (0, LEASE_MS_MAX),
+            ),
+            (
+                "delay_ms",
+                &mut settings.delay_ms,
+                self.delay_ms,
+                (0, DELAY_MS_MAX),
+            ),
+            (
+                "retention_ms",
+                &mut settings.retention_ms,
+                self.retention_ms,
+                retention,
+            ),
+            (
+                "dedup_window_ms",
+                &mut settings.dedup_window_ms,
+                self.dedup_window_ms,
+                dedup,
+            ),
+            (
+                "replay_ms",
+                &mut settings.replay_ms,
+                self.replay_ms,
+                (0, RETENTION_MS_MAX),
+            ),
+        ] {
+            if let Some(value) = value {
+                *target = bounded(name, value, limits)?;
+            }
+        }
         if let Some(most) = self.in_flight_max {
             let most = bounded("in_flight_max", most.into(), (1, IN_FLIGHT_MAX.into()))?;
             settings.in_flight_max = u32::try_from(most).unwrap_or(IN_FLIGHT_MAX);
         }
-        if let Some(form) = self.dead_letter {
-            settings.dead_letter = form.map(|form| DeadLetterPolicy {
-                queue: form.queue,
-                attempts_max: form.attempts_max,
-            });
+        match self.dead_letter {
+            Removable::Left => {}
+            Removable::Removed => settings.dead_letter = None,
+            Removable::Set(form) => settings.dead_letter = Some(form.policy()),
         }
-        if let Some(form) = self.backoff {
-            settings.backoff = form.map(BackoffForm::check).transpose()?;
+        match self.backoff {
+            Removable::Left => {}
+            Removable::Removed => settings.backoff = None,
+            Removable::Set(form) => settings.backoff = Some(form.check()?),
         }
         settings.ordering = self.ordering.unwrap_or(settings.ordering);
         settings.message_bytes_max = self.message_bytes_max.unwrap_or(settings.message_bytes_max);
@@ -142,6 +153,15 @@ impl Changes {
             settings.tags = tags;
         }
         Ok(())
+    }
+}
+
+impl DeadLetterForm {
+    fn policy(self) -> DeadLetterPolicy {
+        DeadLetterPolicy {
+            queue: self.queue,
+            attempts_max: self.attempts_max,
+        }
     }
 }
 

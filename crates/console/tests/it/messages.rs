@@ -256,7 +256,9 @@ async fn looking_at_several_partitions_names_them() {
 #[tokio::test]
 async fn what_was_acknowledged_can_be_lent_again() {
     let stage = Stage::start().await;
-    stage.queue("orders", json!({ "replay_ms": 3600000 })).await;
+    stage
+        .queue("orders", json!({ "replay_ms": 3_600_000 }))
+        .await;
     stage.say("orders", &["a", "b"]).await;
     for message in stage.receive("orders", json!({ "max": 2 })).await {
         let ack = json!({ "receipt": message["receipt"], "action": "ack" });

@@ -1,5 +1,6 @@
 //! Talks to a broker's JSON API: one request, one connection. Refusals become errors in the broker's words.
 
+use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
@@ -154,7 +155,7 @@ pub(super) fn escape(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

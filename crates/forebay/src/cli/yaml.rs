@@ -115,24 +115,24 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(value: Value, expected: &str) {
-        assert_eq!(write(&value), expected);
+    fn check(value: &Value, expected: &str) {
+        assert_eq!(write(value), expected);
     }
 
     #[test]
     fn scalars_stand_alone() {
-        check(json!(null), "null\n");
-        check(json!(true), "true\n");
-        check(json!(-1.5), "-1.5\n");
-        check(json!("plain"), "plain\n");
-        check(json!({}), "{}\n");
-        check(json!([]), "[]\n");
+        check(&json!(null), "null\n");
+        check(&json!(true), "true\n");
+        check(&json!(-1.5), "-1.5\n");
+        check(&json!("plain"), "plain\n");
+        check(&json!({}), "{}\n");
+        check(&json!([]), "[]\n");
     }
 
     #[test]
     fn objects_and_lists_are_blocks() {
         check(
-            json!({
+            &json!({
                 "queues": [
                     { "depth": { "ready": 1 }, "name": "a" },
                     { "name": "b", "tags": {} },
@@ -157,7 +157,7 @@ some:
       z: 6
 ",
         );
-        check(json!([{ "a": [1] }]), "- a:\n    - 1\n");
+        check(&json!([{ "a": [1] }]), "- a:\n    - 1\n");
     }
 
     #[test]
@@ -170,7 +170,7 @@ some:
             "e5",
             "path/to",
         ] {
-            check(json!(plain), &format!("{plain}\n"));
+            check(&json!(plain), &format!("{plain}\n"));
         }
         for quoted in [
             "",
@@ -207,16 +207,19 @@ some:
             "---",
             "...",
         ] {
-            check(json!(quoted), &format!("\"{quoted}\"\n"));
+            check(&json!(quoted), &format!("\"{quoted}\"\n"));
         }
-        check(json!({ "no": 1, "a:b": 2 }), "\"a:b\": 2\n\"no\": 1\n");
+        check(&json!({ "no": 1, "a:b": 2 }), "\"a:b\": 2\n\"no\": 1\n");
     }
 
     #[test]
     fn nothing_reaches_the_terminal_raw() {
-        check(json!("a\"b\\c"), "\"a\\\"b\\\\c\"\n");
-        check(json!("two\nlines\t"), "\"two\\nlines\\t\"\n");
-        check(json!("\u{1b}[2J"), "\"\\u001b[2J\"\n");
-        check(json!("\u{9b}\u{7f}\u{2028}"), "\"\\u009b\\u007f\\u2028\"\n");
+        check(&json!("a\"b\\c"), "\"a\\\"b\\\\c\"\n");
+        check(&json!("two\nlines\t"), "\"two\\nlines\\t\"\n");
+        check(&json!("\u{1b}[2J"), "\"\\u001b[2J\"\n");
+        check(
+            &json!("\u{9b}\u{7f}\u{2028}"),
+            "\"\\u009b\\u007f\\u2028\"\n",
+        );
     }
 }

@@ -68,36 +68,14 @@ fn eventually(holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn queues_are_made_listed_described_and_deleted() {
+fn settings_are_flags() {
     let broker = Broker::start();
-    assert_eq!(
-        lines(&broker, &["list"]),
-        ["NAME ORDERING READY IN-FLIGHT DELAYED TOPIC"]
-    );
     let made = lines(&broker, &["create", "dead"]);
     assert!(made.contains(&"name dead".to_owned()), "{made:?}");
-    let all = [
-        "create",
-        "orders",
-        "--lease",
-        "45s",
-        "--delay",
-        "2s",
-        "--retention",
-        "2d",
-        "--dead-letter",
-        "dead",
-        "--attempts",
-        "3",
-        "--backoff",
-        "base=2s,max=1m,jitter=none",
-        "--priorities",
-        "5",
-        "--max-bytes",
-        "64KiB",
-    ];
-    let made = value(&broker, &all);
-    let settings = &made["settings"];
+    let flags = "--lease 45s --delay 2s --retention 2d --dead-letter dead --attempts 3 \
+        --backoff base=2s,max=1m,jitter=none --priorities 5 --max-bytes 64KiB";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let made = value(&broker, &[&["create", "orders"], &flags[..]].concat());
     for (name, expected) in [
         ("ordering", json!("none")),
         ("lease_ms", json!(45_000)),
@@ -111,20 +89,8 @@ fn queues_are_made_listed_described_and_deleted() {
         ("priorities", json!(5)),
         ("message_bytes_max", json!(65_536)),
     ] {
-        assert_eq!(settings[name], expected, "{name}");
+        assert_eq!(made["settings"][name], expected, "{name}");
     }
-    value(&broker, &["create", "more", "--topic", "orders", "--fifo"]);
-    assert_eq!(
-        lines(&broker, &["list"])[1..],
-        [
-            "dead none 0 0 0 dead",
-            "more key 0 0 0 orders",
-            "orders none 0 0 0 orders"
-        ]
-    );
-    assert_eq!(lines(&broker, &["list", "--prefix", "o"]).len(), 2);
-    assert_eq!(value(&broker, &["list", "--max", "2"])[1]["name"], "more");
-
     let described = lines(&broker, &["describe", "orders"]);
     for line in [
         "name orders",
@@ -146,11 +112,30 @@ fn queues_are_made_listed_described_and_deleted() {
         dead.contains(&"dead_letter_sources orders".to_owned()),
         "{dead:?}"
     );
+    assert_eq!(value(&broker, &["describe", "orders"]), made);
+}
+
+#[test]
+fn queues_are_listed_and_deleted() {
+    let broker = Broker::start();
+    let headings = "NAME ORDERING READY IN-FLIGHT DELAYED TOPIC";
+    assert_eq!(lines(&broker, &["list"]), [headings]);
+    value(&broker, &["create", "orders"]);
+    let more = value(&broker, &["create", "more", "--topic", "orders", "--fifo"]);
+    assert_eq!(more["settings"]["ordering"], "key");
+    let (more, orders) = ("more key 0 0 0 orders", "orders none 0 0 0 orders");
+    assert_eq!(lines(&broker, &["list"]), [headings, more, orders]);
+    assert_eq!(
+        lines(&broker, &["list", "--prefix", "o"]),
+        [headings, orders]
+    );
+    assert_eq!(lines(&broker, &["list", "--max", "1"]), [headings, more]);
+    assert_eq!(value(&broker, &["list"])[1]["name"], "orders");
 
     assert_eq!(text(&broker, &["delete", "more"]), "deleted more\n");
     let deleted = value(&broker, &["delete", "orders"]);
     assert_eq!(deleted, json!({ "deleted": "orders" }));
-    assert_eq!(lines(&broker, &["list"]).len(), 2);
+    assert_eq!(lines(&broker, &["list"]), [headings]);
 }
 
 #[test]
