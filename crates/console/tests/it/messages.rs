@@ -284,3 +284,27 @@ async fn what_was_acknowledged_can_be_lent_again() {
         .await
         .refused(404, "no-such-queue", "'nowhere'");
 }
+
+#[tokio::test]
+async fn sequences_from_beyond_the_end_find_nothing() {
+    let stage = Stage::start().await;
+    stage.queue("orders", json!({})).await;
+    stage.say("orders", &["a", "b"]).await;
+    let [lent] = &stage.receive("orders", json!({})).await[..] else {
+        panic!("one is lent");
+    };
+    let ack = json!({ "receipt": lent["receipt"], "action": "ack" });
+    assert_eq!(stage.settle("orders", ack).await, "done");
+    for from in [2, 3, u64::MAX] {
+        let body = json!({ "from": from });
+        let answer = stage.post("/queues/orders/replay", body).await;
+        assert_eq!(answer.good(200), json!({ "replayed": 0 }));
+        let path = format!("/queues/orders/messages?from={from}");
+        let seen = stage.get(&path).await.good(200);
+        assert_eq!(seen, json!({ "messages": [] }));
+    }
+    assert_eq!(stage.depth("orders").await, (1, 0, 0));
+    stage.say("orders", &["c"]).await;
+    let rest = stage.receive("orders", json!({ "max": 3 })).await;
+    assert_eq!(bodies(&rest), ["b", "c"]);
+}

@@ -84,6 +84,8 @@ async fn dead_letters_go_back_to_where_they_came_from() {
 #[tokio::test]
 async fn a_task_can_go_elsewhere_slowly_and_be_stopped() {
     let stage = stage().await;
+    // Enough of them that the task runs for longer than this test.
+    stage.say("dead", &["stray"; 60]).await;
     stage.queue("elsewhere", json!({})).await;
     let slow = json!({ "destination": "elsewhere", "rate_max": 1 });
     let task = start(&stage, slow.clone()).await.good(202);

@@ -244,15 +244,16 @@ impl Broker {
                 let page = LOOK_MAX.min(left + 1);
                 self.peek_lane(at, from, page, &mut seen).await?;
                 let Some(last) = seen.last() else { break };
-                if seen.len() > left {
-                    letters.more = true;
-                    return Ok(letters);
-                }
                 from = last.sequence + 1;
+                letters.more = seen.len() > left;
+                seen.truncate(left);
                 left -= seen.len();
                 for message in seen {
                     let source = message.dead.map(|dead| dead.queue);
                     *letters.sources.entry(source).or_default() += 1;
+                }
+                if letters.more {
+                    return Ok(letters);
                 }
             }
         }

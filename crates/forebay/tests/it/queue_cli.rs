@@ -318,6 +318,10 @@ fn dead_letters_are_redriven() {
 fn a_redrive_goes_slowly_and_is_cancelled() {
     let broker = Broker::start();
     bury(&broker);
+    // Enough of them that the task runs for longer than this test.
+    for _ in 0..20 {
+        value(&broker, &["send", "dead", "stray"]);
+    }
     value(&broker, &["create", "elsewhere"]);
     let slow = ["redrive", "dead", "--to", "elsewhere", "--rate", "1"];
     let task = value(&broker, &slow);
