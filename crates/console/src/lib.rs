@@ -1,18 +1,25 @@
-//! Translates HTTP for people and for the tools that watch over them: health and metrics.
+//! Translates HTTP for people and for the tools that watch over them: health, metrics, and the JSON API `/api/v1`.
 //!
-//! It owns no truth: health is told to it by the binary, numbers are read from [`Source`]s when asked for.
+//! It owns no truth: health is told to it by the binary, numbers are read from [`Source`]s when asked for, and what the
+//! API does is done by the engine.
 
+mod error;
 mod handlers;
 mod health;
+mod message;
 mod metrics;
 mod process;
+mod request;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
+use axum::{Router, middleware};
+use engine::Broker;
+use net::HttpLimits;
 
 pub use health::Health;
 pub use metrics::{BuildInfo, Histogram, Metrics, Samples, Source, Value};
@@ -26,7 +33,47 @@ pub struct State {
     pub metrics: Arc<Metrics>,
 }
 
-/// All routes of the HTTP listener.
+/// Largest request, bytes. A message that comes in base 64 needs a third more than it has.
+const REQUEST_BYTES_MAX: usize = 16 << 20;
+
+/// HTTP limits that let every legal request through.
+pub fn limits() -> HttpLimits {
+    HttpLimits {
+        body_bytes_max: REQUEST_BYTES_MAX,
+        ..HttpLimits::default()
+    }
+}
+
+/// The JSON API over a broker, to be merged with [`router`].
+pub fn api(broker: Broker) -> Router {
+    use handlers::{messages, queues, redrive};
+    let queue = get(queues::describe)
+        .patch(queues::change)
+        .delete(queues::delete);
+    let routes = Router::new()
+        .route("/queues", get(queues::list).post(queues::create))
+        .route("/queues/{name}", queue)
+        .route("/queues/{name}/purge", post(queues::purge))
+        .route(
+            "/queues/{name}/messages",
+            get(messages::peek).post(messages::send),
+        )
+        .route("/queues/{name}/receive", post(messages::receive))
+        .route("/queues/{name}/settle", post(messages::settle))
+        .route("/queues/{name}/replay", post(messages::replay))
+        .route(
+            "/queues/{name}/redrive",
+            get(redrive::list).post(redrive::start),
+        )
+        .route("/queues/{name}/redrive/{task}", delete(redrive::cancel))
+        .fallback(handlers::no_route)
+        .method_not_allowed_fallback(handlers::not_allowed)
+        .layer(middleware::from_fn(request::guard))
+        .with_state(broker);
+    Router::new().nest("/api/v1", routes)
+}
+
+/// Health and metrics, which need no broker that works.
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/livez", get(handlers::health::live))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use console::{BuildInfo, Health, Metrics, State};
-use net::{Capacity, HttpLimits, serve_http};
+use net::{Capacity, serve_http};
 
 use crate::broker::{Broker, start_broker};
 use crate::descriptors;
@@ -121,7 +121,8 @@ async fn open_console(
             health: Arc::clone(health),
             metrics,
         });
-        serve_http(listener, router, HttpLimits::default(), drain)
+        let router = router.merge(console::api(broker.engine()));
+        serve_http(listener, router, console::limits(), drain)
     };
     console
         .open("http", settings.listeners.http, CONSOLE_CONNECTIONS, serve)

@@ -146,6 +146,11 @@ impl Broker {
         Arc::clone(&self.kafka)
     }
 
+    /// The engine's door, for the JSON API.
+    pub(crate) fn engine(&self) -> engine::Broker {
+        self.engine.clone()
+    }
+
     /// Its numbers, for `/metrics`.
     pub(crate) fn sources(&self) -> Vec<Source> {
         vec![

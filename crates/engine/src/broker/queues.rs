@@ -14,14 +14,17 @@ use super::controller::Command;
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneMove, Loan, message_id, plain_records};
 use crate::queue::{
-    DeadLetter, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage, NewQueue, Poll,
-    Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
+    DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
+    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
 };
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
 
 /// A change of a queue's settings, made on the settings as they stand.
 pub type QueueChange = Box<dyn FnOnce(&mut QueueSettings) -> Result<()> + Send>;
+
+/// Messages looked at in one step when they are counted.
+const LOOK_MAX: usize = 64;
 
 /// What one lane gets of a request, and the places of its outcomes.
 type Share<T> = (Vec<usize>, Vec<T>);
@@ -245,6 +248,41 @@ impl Broker {
             self.peek_lane(at, from, max, &mut seen).await?;
         }
         Ok(seen)
+    }
+
+    /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
+    /// and those that wait count too.
+    pub async fn dead_letters(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        max: usize,
+    ) -> Result<DeadLetters> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut letters = DeadLetters::default();
+        let mut left = max;
+        for at in lanes::lanes(&queue) {
+            let mut from = 0;
+            loop {
+                let mut seen = Vec::new();
+                // One more than wanted tells whether there are more.
+                let page = LOOK_MAX.min(left + 1);
+                self.peek_lane(at, from, page, &mut seen).await?;
+                let Some(last) = seen.last() else { break };
+                from = last.sequence + 1;
+                letters.more = seen.len() > left;
+                seen.truncate(left);
+                left -= seen.len();
+                for message in seen {
+                    let source = message.dead.map(|dead| dead.queue);
+                    *letters.sources.entry(source).or_default() += 1;
+                }
+                if letters.more {
+                    return Ok(letters);
+                }
+            }
+        }
+        Ok(letters)
     }
 
     /// Makes messages from sequence `from` on ready again that were acknowledged and are still in the log; returns

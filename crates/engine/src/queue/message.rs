@@ -1,5 +1,7 @@
 //! What goes into a queue and what comes out.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
@@ -109,6 +111,15 @@ pub struct DeadLetter {
     pub last_received_ms: u64,
     /// When it was moved, ms.
     pub dead_ms: u64,
+}
+
+/// The messages of a queue by where they come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// How many failed in each queue; without a name: those that never failed anywhere.
+    pub sources: BTreeMap<Option<String>, u64>,
+    /// There are more messages than were looked at.
+    pub more: bool,
 }
 
 /// What to do with a message on loan.

@@ -13,7 +13,8 @@ mod table;
 
 pub use lane::fuzz;
 pub use message::{
-    DeadLetter, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent, Settle, Settled,
+    DeadLetter, DeadLetters, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent,
+    Settle, Settled,
 };
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{LaneAt, Loans, Poll, Undone};

@@ -334,6 +334,33 @@ async fn wait_for(stage: &Stage, queue: &str) -> Delivered {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_counted_by_where_they_failed() {
+    let stage = Stage::new().await;
+    stage.queue("dead", QueueSettings::default()).await;
+    stage.queue("orders", dead_to("dead", 1)).await;
+    stage.say("orders", &["one"]).await;
+    assert_eq!(stage.receive("orders", 1, 0).await.len(), 1);
+    assert!(stage.receive("orders", 1, 0).await.is_empty());
+    let one = wait_for(&stage, "dead").await;
+    let back = Settle::Release(Some(0));
+    let back = stage.settle("dead", one.receipt, back).await;
+    assert_eq!(back, Settled::Done);
+    let texts: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    stage.say("dead", &texts).await;
+    for (max, strays, more) in [(1000, 200, false), (201, 200, false), (200, 199, true)] {
+        let letters = stage.broker.dead_letters(anyone(), "dead", max).await;
+        let letters = letters.unwrap();
+        assert_eq!(letters.sources[&Some("orders".to_owned())], 1, "{max}");
+        assert_eq!(
+            (letters.sources[&None], letters.more),
+            (strays, more),
+            "{max}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_dead_letter_queue_messages_stay() {
     let stage = Stage::new().await;
     stage.queue("orders", dead_to("nowhere", 1)).await;

@@ -1,6 +1,10 @@
 //! The command line: `forebay`, alone, serves.
 
+mod api;
 mod config;
+mod output;
+mod queue;
+mod yaml;
 
 use std::path::PathBuf;
 
@@ -28,6 +32,8 @@ enum Command {
     /// Look at settings.
     #[command(subcommand)]
     Config(config::Command),
+    /// Work with the queues of a running broker.
+    Queue(queue::Queue),
     /// Put a broker under load and measure it.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -51,7 +57,7 @@ struct Flags {
     /// SQS listener, or `off`.
     #[arg(long, value_name = "ADDR")]
     sqs: Option<String>,
-    /// HTTP listener (health, metrics), or `off`.
+    /// HTTP listener (health, metrics, JSON API), or `off`.
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
     /// `dev` or `production`.
@@ -102,11 +108,27 @@ pub(crate) fn run() -> anyhow::Result<()> {
             boot::serve(&settings)
         }
         Command::Config(command) => config::run(command),
+        Command::Queue(queue) => queue.run(),
         Command::Bench(command) => bench::run(&command),
     }
 }
 
-/// Our part of the environment; the only place that reads it.
+/// Where commands that talk to a broker find one, when no flag says it.
+const HTTP_VARIABLE: &str = "FOREBAY_HTTP";
+
+/// The address in the environment, for commands that talk to a broker. It is no setting of a broker's, and therefore
+/// has a name of another form.
+fn environment_http() -> anyhow::Result<Option<String>> {
+    match std::env::var(HTTP_VARIABLE) {
+        Ok(address) => Ok(Some(address).filter(|address| !address.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            bail!("the environment variable {HTTP_VARIABLE} is not valid UTF-8")
+        }
+    }
+}
+
+/// Our part of the environment; nothing outside this file reads it.
 fn environment() -> anyhow::Result<Vec<(String, String)>> {
     let mut ours = Vec::new();
     for (name, value) in std::env::vars_os() {

@@ -18,11 +18,10 @@ pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
-    Signatures, Span, Url,
+    Setting, Signatures, Span, Url,
 };
 
 use table::settings;
-use value::Setting;
 
 settings! {
     /// `dev`: loopback only, open to everyone who can reach it. `production`: authentication, TLS and an
@@ -41,7 +40,7 @@ settings! {
         amqp: Listen = "off";
         /// Address of the SQS listener.
         sqs: Listen = "127.0.0.1:9324";
-        /// Address of the HTTP listener: health and metrics.
+        /// Address of the HTTP listener: health, metrics and the JSON API.
         http: Listen = "127.0.0.1:8080";
     }
 

@@ -313,7 +313,7 @@ impl Drop for Broker {
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     for (name, _) in
-        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY__"))
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_"))
     {
         command.env_remove(name);
     }

@@ -9,6 +9,7 @@ mod broker;
 mod client;
 mod config;
 mod crash;
+mod queue_cli;
 mod scenarios;
 mod serve;
 mod sqs;

@@ -1,0 +1,243 @@
+//! Everything `/api/v1` refuses with, as problem details (RFC 9457). One exhaustive match takes what the engine refuses
+//! to them.
+
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use engine::Error;
+use serde_json::json;
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// What a problem's `type` begins with; the rest is stable and may be matched on.
+const NAMESPACE: &str = "urn:forebay:problem:";
+
+/// One kind of problem.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// Last part of its `type`.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) status: StatusCode,
+}
+
+const fn kind(name: &'static str, title: &'static str, status: StatusCode) -> Kind {
+    Kind {
+        name,
+        title,
+        status,
+    }
+}
+
+pub(crate) const MALFORMED: Kind = kind(
+    "malformed",
+    "The request cannot be read",
+    StatusCode::BAD_REQUEST,
+);
+pub(crate) const DENIED: Kind = kind("denied", "Not authorized", StatusCode::FORBIDDEN);
+pub(crate) const NO_ROUTE: Kind = kind(
+    "no-such-resource",
+    "No such resource",
+    StatusCode::NOT_FOUND,
+);
+pub(crate) const NO_QUEUE: Kind = kind("no-such-queue", "No such queue", StatusCode::NOT_FOUND);
+pub(crate) const NO_TOPIC: Kind = kind("no-such-topic", "No such topic", StatusCode::NOT_FOUND);
+pub(crate) const NO_TASK: Kind = kind("no-such-task", "No such task", StatusCode::NOT_FOUND);
+pub(crate) const NOT_ALLOWED: Kind = kind(
+    "method-not-allowed",
+    "The resource does not have this method",
+    StatusCode::METHOD_NOT_ALLOWED,
+);
+pub(crate) const EXISTS: Kind = kind("exists", "It exists already", StatusCode::CONFLICT);
+pub(crate) const CONFLICT: Kind = kind(
+    "conflict",
+    "Something else stands in the way",
+    StatusCode::CONFLICT,
+);
+pub(crate) const TOO_LARGE: Kind = kind(
+    "request-too-large",
+    "The request is too large",
+    StatusCode::PAYLOAD_TOO_LARGE,
+);
+pub(crate) const NOT_JSON: Kind = kind(
+    "not-json",
+    "The content type is not application/json",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+);
+pub(crate) const WRONG_HOST: Kind = kind(
+    "wrong-host",
+    "The request is for another host",
+    StatusCode::MISDIRECTED_REQUEST,
+);
+pub(crate) const INVALID: Kind = kind(
+    "invalid",
+    "The request makes no sense",
+    StatusCode::UNPROCESSABLE_ENTITY,
+);
+pub(crate) const THROTTLED: Kind = kind(
+    "throttled",
+    "Too much at once",
+    StatusCode::TOO_MANY_REQUESTS,
+);
+pub(crate) const INTERNAL: Kind = kind(
+    "internal",
+    "The broker failed",
+    StatusCode::INTERNAL_SERVER_ERROR,
+);
+pub(crate) const UNAVAILABLE: Kind = kind(
+    "unavailable",
+    "The broker is not available",
+    StatusCode::SERVICE_UNAVAILABLE,
+);
+pub(crate) const DISK_FULL: Kind = kind(
+    "disk-full",
+    "The disk is nearly full",
+    StatusCode::INSUFFICIENT_STORAGE,
+);
+
+/// A refusal on its way to the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) kind: &'static Kind,
+    pub(crate) detail: String,
+}
+
+/// The result of a request.
+pub(crate) type Outcome<T> = Result<T, Problem>;
+
+impl Problem {
+    pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    /// A request that can be read and makes no sense.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(&INVALID, detail)
+    }
+
+    /// What the engine refused about the queue of this name.
+    pub(crate) fn of_queue(name: &str, error: Error) -> Self {
+        match error {
+            Error::UnknownQueue => Self::new(&NO_QUEUE, format!("there is no queue '{name}'")),
+            other => other.into(),
+        }
+    }
+
+    /// The members of the JSON document, which also stands in for one message of several.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        json!({
+            "type": format!("{NAMESPACE}{}", self.kind.name),
+            "title": self.kind.title,
+            "status": self.kind.status.as_u16(),
+            "detail": self.detail,
+        })
+    }
+}
+
+impl From<Error> for Problem {
+    #[deny(clippy::wildcard_enum_match_arm)]
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Denied => &DENIED,
+            Error::UnknownQueue => &NO_QUEUE,
+            Error::UnknownTopic | Error::UnknownPartition => &NO_TOPIC,
+            Error::UnknownMove => &NO_TASK,
+            Error::TopicExists(_) | Error::QueueExists(_) => &EXISTS,
+            Error::MoveRunning
+            | Error::UnknownEpoch
+            | Error::OutOfOrderSequence { .. }
+            | Error::ProducerFenced(_)
+            | Error::Group(_) => &CONFLICT,
+            Error::InFlightLimit | Error::Throttled => &THROTTLED,
+            Error::InvalidName(_)
+            | Error::InvalidConfig(_)
+            | Error::InvalidPartitions(_)
+            | Error::InvalidReplication(_)
+            | Error::InvalidRecord(_)
+            | Error::CorruptBatch(_)
+            | Error::UnsupportedCodec
+            | Error::InvalidTimestamp(_)
+            | Error::OffsetOutOfRange
+            | Error::InvalidRequest(_) => &INVALID,
+            Error::TooLarge { bytes, allowed } => {
+                let detail =
+                    format!("the message has {bytes} bytes, the queue allows {allowed} bytes");
+                return Self::invalid(detail);
+            }
+            Error::DiskFull => &DISK_FULL,
+            Error::Unavailable => &UNAVAILABLE,
+            // What storage says of itself is the operator's, in the log.
+            Error::Storage(why) => {
+                tracing::error!(%why, "a request failed");
+                return Self::new(&INTERNAL, "the request failed; the log says why");
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.kind.status, self.to_json().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        let later = [THROTTLED.status, UNAVAILABLE.status].contains(&self.kind.status);
+        if later {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: Error, status: u16, name: &str) {
+        let problem = Problem::from(error);
+        assert_eq!(problem.kind.status.as_u16(), status, "{problem:?}");
+        assert_eq!(problem.kind.name, name);
+    }
+
+    #[test]
+    fn each_refusal_has_a_fitting_status() {
+        check(Error::Denied, 403, "denied");
+        check(Error::UnknownQueue, 404, "no-such-queue");
+        check(Error::UnknownTopic, 404, "no-such-topic");
+        check(Error::UnknownMove, 404, "no-such-task");
+        check(Error::QueueExists("q".into()), 409, "exists");
+        check(Error::MoveRunning, 409, "conflict");
+        check(Error::InvalidConfig("no".into()), 422, "invalid");
+        check(Error::InFlightLimit, 429, "throttled");
+        check(Error::Throttled, 429, "throttled");
+        check(Error::Unavailable, 503, "unavailable");
+        check(Error::DiskFull, 507, "disk-full");
+    }
+
+    #[test]
+    fn what_storage_says_stays_in_the_log() {
+        let problem = Problem::from(Error::Storage("secret".into()));
+        assert_eq!(problem.kind, &INTERNAL);
+        assert!(!problem.detail.contains("secret"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_problem_is_a_problem_document() {
+        let problem = Problem::of_queue("orders", Error::UnknownQueue);
+        let expected = json!({
+            "type": "urn:forebay:problem:no-such-queue",
+            "title": "No such queue",
+            "status": 404,
+            "detail": "there is no queue 'orders'",
+        });
+        assert_eq!(problem.to_json(), expected);
+        let response = problem.into_response();
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
+        assert!(!response.headers().contains_key(RETRY_AFTER));
+        let busy = Problem::from(Error::Throttled).into_response();
+        assert_eq!(busy.headers()[RETRY_AFTER], "1");
+    }
+}

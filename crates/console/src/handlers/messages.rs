@@ -1,0 +1,332 @@
+//! Messages of one queue: send, receive, settle, look, and lend again what was acknowledged.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use engine::Broker;
+use engine::queue::{QueueSettings, Receipt, Receive, Sent, Settle, Settled};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::principal;
+use super::queues::{find, page_size};
+use crate::error::{Outcome, Problem};
+use crate::message::{self, MessageForm, check_delay, decode_receipt};
+use crate::request::{Asked, Params, Place};
+use crate::settings::LEASE_MS_MAX;
+
+/// Messages sent or settled in one request.
+const BATCH_MAX: usize = 1000;
+/// Messages received or looked at in one request …
+const ANSWER_MAX: usize = 100;
+/// … and fewer, where a queue allows such large ones that they could be more than this together, bytes.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Messages looked at when nothing is said.
+const PEEK: usize = 10;
+/// Longest wait for a message.
+const WAIT_MS_MAX: u64 = 60_000;
+
+/// Messages to send.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sending {
+    messages: Vec<MessageForm>,
+}
+
+pub(crate) async fn send(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(sending): Asked<Sending>,
+) -> Outcome<Response> {
+    let queue = find(&broker, &name)?;
+    check_batch("messages", sending.messages.len())?;
+    let forms = sending.messages.into_iter();
+    let messages = forms.map(|form| form.into_message(queue.settings()));
+    let messages = messages.collect::<Outcome<Vec<_>>>()?;
+    let sent = broker.send(&principal(), &name, messages).await;
+    let sent = sent.map_err(|error| Problem::of_queue(&name, error))?;
+    let sent = sent.into_iter();
+    answer_sent(sent.map(|sent| sent.map_err(|e| Problem::of_queue(&name, e))))
+}
+
+/// What became of each message. Where none was taken, the first refusal is the answer.
+fn answer_sent(sent: impl Iterator<Item = Outcome<Sent>>) -> Outcome<Response> {
+    let mut shown = Vec::new();
+    let mut refusals = Vec::new();
+    for outcome in sent {
+        match outcome {
+            Ok(sent) => shown.push(json!({
+                "id": sent.id,
+                "sequence": sent.sequence,
+                "duplicate": sent.duplicate,
+            })),
+            Err(problem) => {
+                shown.push(json!({ "problem": problem.to_json() }));
+                refusals.push(problem);
+            }
+        }
+    }
+    let all_refused = refusals.len() == shown.len();
+    let first = refusals.into_iter().next();
+    let status = match first {
+        Some(problem) if all_refused => return Err(problem),
+        Some(_) => StatusCode::MULTI_STATUS,
+        None => StatusCode::OK,
+    };
+    Ok((status, Json(json!({ "messages": shown }))).into_response())
+}
+
+fn check_batch(name: &str, count: usize) -> Outcome<()> {
+    if (1..=BATCH_MAX).contains(&count) {
+        return Ok(());
+    }
+    let why = format!("`{name}` has {count}: expected 1 to {BATCH_MAX}");
+    Err(Problem::invalid(why))
+}
+
+/// What a receiver asks for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Receiving {
+    max: Option<usize>,
+    lease_ms: Option<u64>,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+pub(crate) async fn receive(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(asked): Asked<Receiving>,
+) -> Outcome<Json<Value>> {
+    let queue = find(&broker, &name)?;
+    let max = page_size("max", asked.max, 1, ANSWER_MAX)?;
+    if let Some(lease) = asked.lease_ms {
+        check_most("lease_ms", lease, LEASE_MS_MAX)?;
+    }
+    check_most("wait_ms", asked.wait_ms, WAIT_MS_MAX)?;
+    let receive = Receive {
+        max: max.min(fitting(queue.settings())),
+        lease_ms: asked.lease_ms,
+        wait_ms: asked.wait_ms,
+        attempt: None,
+    };
+    let delivered = broker.receive(&principal(), &name, receive).await;
+    let delivered = delivered.map_err(|error| Problem::of_queue(&name, error))?;
+    let shown: Vec<Value> = delivered.iter().map(message::show_lent).collect();
+    Ok(Json(json!({ "messages": shown })))
+}
+
+fn check_most(name: &str, value: u64, most: u64) -> Outcome<()> {
+    if value <= most {
+        return Ok(());
+    }
+    let why = format!("`{name}` is {value}: expected at most {most}");
+    Err(Problem::invalid(why))
+}
+
+/// Messages that fit into one answer, however large each of them is.
+fn fitting(settings: &QueueSettings) -> usize {
+    let count = ANSWER_BYTES_MAX / settings.message_bytes_max.max(1);
+    usize::try_from(count).unwrap_or(usize::MAX).max(1)
+}
+
+/// What to do with messages on loan.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settling {
+    settle: Vec<SettleForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettleForm {
+    receipt: String,
+    action: Action,
+    lease_ms: Option<u64>,
+    delay_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Ack,
+    Extend,
+    Release,
+}
+
+impl SettleForm {
+    fn read(self) -> Outcome<(Receipt, Settle)> {
+        let refuse = |why: &str| Err(Problem::invalid(why));
+        if self.lease_ms.is_some() != (self.action == Action::Extend) {
+            return refuse("`lease_ms` goes with `extend`, and only with it");
+        }
+        if self.delay_ms.is_some() && self.action != Action::Release {
+            return refuse("`delay_ms` goes with `release` only");
+        }
+        check_delay("delay_ms", self.delay_ms)?;
+        let lease = self.lease_ms.unwrap_or_default();
+        check_most("lease_ms", lease, LEASE_MS_MAX)?;
+        let settle = match self.action {
+            Action::Ack => Settle::Ack,
+            Action::Extend => Settle::Extend(lease),
+            Action::Release => Settle::Release(self.delay_ms),
+        };
+        Ok((decode_receipt(&self.receipt)?, settle))
+    }
+}
+
+pub(crate) async fn settle(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(settling): Asked<Settling>,
+) -> Outcome<Json<Value>> {
+    check_batch("settle", settling.settle.len())?;
+    let forms = settling.settle.into_iter();
+    let settles = forms.map(SettleForm::read).collect::<Outcome<Vec<_>>>()?;
+    let settled = broker.settle(&principal(), &name, settles).await;
+    let settled = settled.map_err(|error| Problem::of_queue(&name, error))?;
+    let outcomes: Vec<&str> = settled.into_iter().map(outcome).collect();
+    Ok(Json(json!({ "outcomes": outcomes })))
+}
+
+fn outcome(settled: Settled) -> &'static str {
+    match settled {
+        Settled::Done => "done",
+        Settled::Stale => "stale",
+        Settled::Expired => "expired",
+        Settled::Gone => "gone",
+        Settled::Foreign => "foreign",
+        Settled::TooLong => "too_long",
+    }
+}
+
+/// What to look at.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peeking {
+    #[serde(default)]
+    from: u64,
+    max: Option<usize>,
+}
+
+pub(crate) async fn peek(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Params(asked): Params<Peeking>,
+) -> Outcome<Json<Value>> {
+    let queue = find(&broker, &name)?;
+    let max = page_size("max", asked.max, PEEK, ANSWER_MAX)?;
+    let max = max.min(fitting(queue.settings()));
+    let seen = broker.peek(&principal(), &name, asked.from, max).await;
+    let seen = seen.map_err(|error| Problem::of_queue(&name, error))?;
+    let shown: Vec<Value> = seen.iter().map(message::show_seen).collect();
+    let mut answer = json!({ "messages": shown });
+    // Each partition counts for itself, so that only one alone can be gone on with.
+    let last = seen
+        .last()
+        .filter(|_| seen.len() == max && queue.lanes == 1);
+    if let Some(last) = last {
+        answer["next"] = json!(last.sequence + 1);
+    }
+    Ok(Json(answer))
+}
+
+/// From where on acknowledged messages are lent again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replaying {
+    from: u64,
+}
+
+pub(crate) async fn replay(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(asked): Asked<Replaying>,
+) -> Outcome<Json<Value>> {
+    let replayed = broker.replay(&principal(), &name, asked.from).await;
+    let replayed = replayed.map_err(|error| Problem::of_queue(&name, error))?;
+    Ok(Json(json!({ "replayed": replayed })))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Error;
+
+    use super::*;
+
+    fn read(value: Value) -> Outcome<(Receipt, Settle)> {
+        serde_json::from_value::<SettleForm>(value).unwrap().read()
+    }
+
+    #[test]
+    fn each_action_has_its_time() {
+        let receipt = Receipt {
+            queue: uuid::Uuid::nil(),
+            lane: 0,
+            offset: 1,
+            loan: 2,
+        };
+        let text = message::encode_receipt(receipt);
+        let good = [
+            (json!({ "action": "ack" }), Settle::Ack),
+            (
+                json!({ "action": "extend", "lease_ms": 5 }),
+                Settle::Extend(5),
+            ),
+            (json!({ "action": "release" }), Settle::Release(None)),
+            (
+                json!({ "action": "release", "delay_ms": 0 }),
+                Settle::Release(Some(0)),
+            ),
+        ];
+        for (mut form, settle) in good {
+            form["receipt"] = json!(text);
+            assert_eq!(read(form).unwrap(), (receipt, settle));
+        }
+        for mut form in [
+            json!({ "action": "ack", "lease_ms": 5 }),
+            json!({ "action": "ack", "delay_ms": 5 }),
+            json!({ "action": "extend" }),
+            json!({ "action": "extend", "lease_ms": LEASE_MS_MAX + 1 }),
+            json!({ "action": "extend", "lease_ms": 1, "delay_ms": 1 }),
+            json!({ "action": "release", "lease_ms": 5 }),
+            json!({ "action": "release", "delay_ms": u64::MAX }),
+        ] {
+            form["receipt"] = json!(text);
+            read(form).unwrap_err();
+        }
+        read(json!({ "receipt": "x", "action": "ack" })).unwrap_err();
+    }
+
+    #[test]
+    fn large_messages_come_in_smaller_numbers() {
+        let of = |message_bytes_max| {
+            fitting(&QueueSettings {
+                message_bytes_max,
+                ..QueueSettings::default()
+            })
+        };
+        assert_eq!(of(1 << 20), 256);
+        assert_eq!(of(64 << 20), 4);
+        assert_eq!(of(u64::MAX), 1);
+    }
+
+    #[test]
+    fn some_refused_is_not_all_refused() {
+        let sent = || {
+            Ok(Sent {
+                id: uuid::Uuid::nil(),
+                sequence: 1,
+                duplicate: false,
+            })
+        };
+        let refused = || Err(Problem::from(Error::DiskFull));
+        let status = |outcomes: Vec<Outcome<Sent>>| answer_sent(outcomes.into_iter());
+        assert_eq!(status(vec![sent(), sent()]).unwrap().status(), 200);
+        assert_eq!(status(vec![sent(), refused()]).unwrap().status(), 207);
+        let all = status(vec![refused(), refused()]).unwrap_err();
+        assert_eq!(all.kind.status, 507);
+    }
+}

@@ -1,0 +1,276 @@
+//! Queues: list, make, describe, change, empty and remove them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use engine::Broker;
+use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
+use security::{Resource, Verb};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{principal, redrive};
+use crate::error::{Outcome, Problem};
+use crate::request::{Asked, Params, Place};
+use crate::settings::{self, Changes};
+
+/// Queues on one page at most …
+const PAGE_MAX: usize = 1000;
+/// … and when nothing is said.
+const PAGE: usize = 100;
+/// Queues named that let their dead letters come here; looking for them is done in pages.
+const SOURCES_MAX: usize = 1000;
+
+/// Which queues are listed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listing {
+    #[serde(default)]
+    prefix: String,
+    after: Option<String>,
+    max: Option<usize>,
+}
+
+pub(crate) async fn list(
+    State(broker): State<Broker>,
+    Params(listing): Params<Listing>,
+) -> Outcome<Json<Value>> {
+    let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
+    let (names, next) = visible(&broker, &listing, max);
+    let mut queues = Vec::with_capacity(names.len());
+    for queue in names {
+        match broker.queue_depth(&principal(), &queue.name).await {
+            Ok(depth) => queues.push(summary(&broker, &queue, &depth)),
+            // It went between two looks.
+            Err(engine::Error::UnknownQueue) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut answer = json!({ "queues": queues });
+    if let Some(next) = next {
+        answer["next"] = json!(next);
+    }
+    Ok(Json(answer))
+}
+
+/// A page of queues that may be seen, and where the next one begins.
+fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, Option<String>) {
+    let mut after = listing.after.clone();
+    let mut found: Vec<Arc<Queue>> = Vec::new();
+    // One more than wanted tells whether there are more.
+    while found.len() <= max {
+        let page = broker
+            .queues()
+            .page(&listing.prefix, after.as_deref(), max + 1);
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.to_string());
+        found.extend(page.into_iter().filter(|queue| {
+            broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
+        }));
+    }
+    let more = found.len() > max;
+    found.truncate(max);
+    let next = found.last().filter(|_| more);
+    let next = next.map(|queue| queue.name.to_string());
+    (found, next)
+}
+
+/// A number of things on a page within its bounds.
+pub(super) fn page_size(
+    name: &str,
+    given: Option<usize>,
+    default: usize,
+    most: usize,
+) -> Outcome<usize> {
+    let size = given.unwrap_or(default);
+    if (1..=most).contains(&size) {
+        return Ok(size);
+    }
+    let why = format!("`{name}` is {size}: expected 1 to {most}");
+    Err(Problem::invalid(why))
+}
+
+/// The name of the topic a queue lends from.
+fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
+    let topics = broker.topics();
+    let topic = topics.with_id(queue.document.topic)?;
+    Some(topic.name.to_string())
+}
+
+fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
+    json!({
+        "name": *queue.name,
+        "ordering": settings::ordering(queue.settings()),
+        "topic": topic_name(broker, queue),
+        "depth": show_depth(depth),
+    })
+}
+
+fn show_depth(depth: &Depth) -> Value {
+    json!({
+        "ready": depth.ready,
+        "in_flight": depth.in_flight,
+        "delayed": depth.delayed,
+    })
+}
+
+/// A queue to be made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Creation {
+    name: String,
+    topic: Option<String>,
+    #[serde(default)]
+    settings: Changes,
+}
+
+pub(crate) async fn create(
+    State(broker): State<Broker>,
+    Asked(creation): Asked<Creation>,
+) -> Outcome<Response> {
+    let Creation {
+        name,
+        topic,
+        settings,
+    } = creation;
+    check_dead_letters(&broker, &name, &settings)?;
+    let queue = NewQueue {
+        name,
+        settings: settings.into_new()?,
+        topic,
+    };
+    let queue = broker.create_queue(&principal(), queue).await?;
+    let location = format!("/api/v1/queues/{}", queue.name);
+    let body = Json(describe_queue(&broker, &queue).await?);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
+}
+
+/// A queue that is to take dead letters has to be there: a slip in its name would leave them where they are.
+fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome<()> {
+    let Some(target) = changes.dead_letter_queue() else {
+        return Ok(());
+    };
+    if target == name {
+        let why = "a queue cannot take its own dead letters";
+        return Err(Problem::invalid(why));
+    }
+    match broker.queue(&principal(), target) {
+        Err(engine::Error::UnknownQueue) => Err(Problem::invalid(format!(
+            "there is no queue '{target}' to take the dead letters"
+        ))),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+pub(crate) async fn describe(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+) -> Outcome<Json<Value>> {
+    let queue = find(&broker, &name)?;
+    let described = describe_queue(&broker, &queue).await;
+    Ok(Json(described.map_err(|e| Problem::of_queue(&name, e))?))
+}
+
+/// One queue, if it is there and may be seen.
+pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
+    let queue = broker.queue(&principal(), name);
+    queue.map_err(|error| Problem::of_queue(name, error))
+}
+
+async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
+    let depth = broker.queue_depth(&principal(), &queue.name).await?;
+    let tasks = broker.moves(&principal(), &queue.name).await?;
+    let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
+    Ok(json!({
+        "name": *queue.name,
+        "id": queue.id(),
+        "topic": {
+            "name": topic_name(broker, queue),
+            "partitions": queue.lanes,
+            "own": queue.document.owns_topic,
+        },
+        "created_ms": queue.document.created_ms,
+        "changed_ms": queue.document.changed_ms,
+        "settings": settings::show(queue.settings()),
+        "depth": show_depth(&depth),
+        "since_start": {
+            "sent": depth.sent,
+            "received": depth.received,
+            "acked": depth.deleted,
+            "dead_lettered": depth.dead_lettered,
+            "empty_receives": depth.empty_receives,
+        },
+        "dead_letter_sources": sources(broker, &queue.name),
+        "redrives": tasks,
+    }))
+}
+
+/// Queues whose dead letters come here.
+fn sources(broker: &Broker, name: &str) -> Vec<String> {
+    let mut sources = Vec::new();
+    let mut after: Option<Arc<str>> = None;
+    while sources.len() < SOURCES_MAX {
+        let page = broker.queues().page("", after.as_deref(), PAGE_MAX);
+        let Some(last) = page.last() else { break };
+        after = Some(Arc::clone(&last.name));
+        let here = page.iter().filter(|queue| {
+            let policy = queue.settings().dead_letter.as_ref();
+            policy.is_some_and(|policy| policy.queue == name)
+                && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
+        });
+        sources.extend(here.map(|queue| queue.name.to_string()));
+    }
+    sources.truncate(SOURCES_MAX);
+    sources
+}
+
+/// A change of a queue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    settings: Changes,
+}
+
+pub(crate) async fn change(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(change): Asked<Change>,
+) -> Outcome<Json<Value>> {
+    find(&broker, &name)?;
+    check_dead_letters(&broker, &name, &change.settings)?;
+    let changes = change.settings;
+    let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
+    let refused = |error| Problem::of_queue(&name, error);
+    let changed = broker.configure_queue(&principal(), &name, change).await;
+    let changed = changed.map_err(refused)?;
+    let described = describe_queue(&broker, &changed).await;
+    Ok(Json(described.map_err(refused)?))
+}
+
+pub(crate) async fn delete(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+) -> Outcome<StatusCode> {
+    let deleted = broker.delete_queue(&principal(), &name).await;
+    deleted.map_err(|error| Problem::of_queue(&name, error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A request that says nothing beyond its path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+pub(crate) async fn purge(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Outcome<StatusCode> {
+    let purged = broker.purge_queue(&principal(), &name).await;
+    purged.map_err(|error| Problem::of_queue(&name, error))?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,151 @@
+//! Redrive: dead letters go back to where they came from, or elsewhere, by a task that can be watched and stopped.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use engine::Broker;
+use engine::queue::{MoveState, MoveTask, Queue};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::principal;
+use super::queues::find;
+use crate::error::{NO_TASK, Outcome, Problem};
+use crate::request::{Asked, Place};
+
+/// Greatest rate, messages per second.
+const RATE_MAX: u32 = 100_000;
+/// Messages looked at to tell where they would go.
+const LOOK_MAX: usize = 10_000;
+
+/// A redrive to be started, or only thought through.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    destination: Option<String>,
+    rate_max: Option<u32>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(crate) async fn start(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(start): Asked<Start>,
+) -> Outcome<Response> {
+    let queue = find(&broker, &name)?;
+    if let Some(rate) = start.rate_max
+        && !(1..=RATE_MAX).contains(&rate)
+    {
+        let why = format!("`rate_max` is {rate}: expected 1 to {RATE_MAX}");
+        return Err(Problem::invalid(why));
+    }
+    if let Some(destination) = &start.destination {
+        check_destination(&broker, &queue, destination)?;
+    }
+    if start.dry_run {
+        let preview = preview(&broker, &queue, start.destination.as_deref()).await;
+        let preview = preview.map_err(|error| Problem::of_queue(&name, error))?;
+        return Ok(Json(preview).into_response());
+    }
+    let (to, rate) = (start.destination.as_deref(), start.rate_max);
+    let task = broker.start_move(&principal(), &name, to, rate).await;
+    let task = task.map_err(|error| Problem::of_queue(&name, error))?;
+    Ok((StatusCode::ACCEPTED, Json(show(&task))).into_response())
+}
+
+fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outcome<()> {
+    let target = match broker.queue(&principal(), destination) {
+        Err(engine::Error::UnknownQueue) => {
+            let why = format!("there is no queue '{destination}' to move to");
+            return Err(Problem::invalid(why));
+        }
+        other => other?,
+    };
+    if target.document.topic == source.document.topic {
+        let why = "messages cannot be moved to a queue of the same topic";
+        return Err(Problem::invalid(why));
+    }
+    Ok(())
+}
+
+/// How many messages would be moved, and where to.
+async fn preview(
+    broker: &Broker,
+    queue: &Queue,
+    destination: Option<&str>,
+) -> engine::Result<Value> {
+    let depth = broker.queue_depth(&principal(), &queue.name).await?;
+    let mut answer = json!({ "dry_run": true, "messages": depth.ready });
+    if let Some(name) = destination {
+        answer["destinations"] =
+            json!([{ "queue": name, "messages": depth.ready, "exists": true }]);
+        return Ok(answer);
+    }
+    let letters = broker
+        .dead_letters(&principal(), &queue.name, LOOK_MAX)
+        .await?;
+    let homeless = letters.sources.get(&None).copied().unwrap_or(0);
+    let destinations = letters.sources.iter().filter_map(|(name, messages)| {
+        let name = name.as_deref()?;
+        let exists = broker.queue(&principal(), name).is_ok();
+        Some(json!({ "queue": name, "messages": messages, "exists": exists }))
+    });
+    answer["destinations"] = destinations.collect();
+    answer["without_source"] = json!(homeless);
+    answer["complete"] = json!(!letters.more);
+    Ok(answer)
+}
+
+pub(crate) async fn list(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+) -> Outcome<Json<Value>> {
+    let tasks = broker.moves(&principal(), &name).await;
+    let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
+    let shown: Vec<Value> = tasks.iter().map(show).collect();
+    Ok(Json(json!({ "tasks": shown })))
+}
+
+pub(crate) async fn cancel(
+    State(broker): State<Broker>,
+    Place((name, task)): Place<(String, String)>,
+) -> Outcome<Json<Value>> {
+    let unknown = || Problem::new(&NO_TASK, format!("no task {task} runs on queue '{name}'"));
+    let id = Uuid::parse_str(&task).map_err(|_| unknown())?;
+    let tasks = broker.moves(&principal(), &name).await;
+    let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
+    // A task is named together with its queue: the other queues' are none of this one's business.
+    if !tasks.iter().any(|task| task.id == id) {
+        return Err(unknown());
+    }
+    match broker.cancel_move(&principal(), id).await {
+        Ok(task) => Ok(Json(show(&task))),
+        Err(engine::Error::UnknownMove) => Err(unknown()),
+        Err(error) => Err(Problem::of_queue(&name, error)),
+    }
+}
+
+/// A task as it stands.
+pub(super) fn show(task: &MoveTask) -> Value {
+    let state = match task.state {
+        MoveState::Running => "running",
+        MoveState::Completed => "completed",
+        MoveState::Cancelling => "cancelling",
+        MoveState::Cancelled => "cancelled",
+        MoveState::Failed => "failed",
+    };
+    json!({
+        "id": task.id,
+        "source": task.source,
+        "destination": task.destination,
+        "rate_max": task.rate_max,
+        "state": state,
+        "moved": task.moved,
+        "to_move": task.to_move,
+        "started_ms": task.started_ms,
+        "failure": task.failure,
+    })
+}

@@ -1,0 +1,193 @@
+//! A request of `/api/v1` before a handler sees it: may it come from a browser, and can it be read?
+//!
+//! Under the `dev` profile whoever reaches the listener may do everything, and the pages that a browser shows on the
+//! same machine reach it too. Two rules keep them out, beside the absence of any header that would let them in: a
+//! request that changes something says that it brings JSON, which a page of another origin cannot say without asking
+//! first; and the host it was sent to is an address or `localhost`, which a page that has made its own name point here
+//! cannot arrange.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::error::{MALFORMED, NOT_JSON, Problem, TOO_LARGE, WRONG_HOST};
+
+/// Refuses what a browser may have been tricked into sending; keeps answers out of caches.
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
+    let mut response = match check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn check(request: &Request) -> Result<(), Problem> {
+    let host = request.headers().get(HOST);
+    if host.is_some_and(|host| !host.to_str().is_ok_and(is_here)) {
+        let detail = "the host of a request must be an IP address or `localhost`";
+        return Err(Problem::new(&WRONG_HOST, detail));
+    }
+    // A form cannot delete.
+    let brings_nothing = [Method::GET, Method::HEAD, Method::DELETE];
+    if !brings_nothing.contains(request.method()) && !is_json(request.headers()) {
+        let detail = "a request that changes something needs `content-type: application/json`";
+        return Err(Problem::new(&NOT_JSON, detail));
+    }
+    Ok(())
+}
+
+/// Whether a name in `Host` cannot be one that somebody else has made point here.
+fn is_here(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(ipv6) => ipv6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The JSON body of a request; nothing at all is an empty object.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| {
+            let kind = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => &TOO_LARGE,
+                _ => &MALFORMED,
+            };
+            Problem::new(kind, rejection.body_text())
+        })?;
+        parse(&body).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Problem::invalid(error.to_string()),
+        Category::Io | Category::Syntax | Category::Eof => {
+            Problem::new(&MALFORMED, format!("the body is not JSON: {error}"))
+        }
+    })
+}
+
+/// What stands behind the `?`.
+#[derive(Debug)]
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+        }
+    }
+}
+
+/// What the path names.
+#[derive(Debug)]
+pub(crate) struct Place<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(place)) => Ok(Self(place)),
+            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Example {
+        #[serde(default)]
+        max: u32,
+    }
+
+    #[test]
+    fn a_body_is_read_or_refused_by_name() {
+        assert_eq!(parse::<Example>(b"").unwrap(), Example { max: 0 });
+        assert_eq!(parse::<Example>(b"{\"max\":3}").unwrap().max, 3);
+        let unknown = parse::<Example>(b"{\"maximum\":3}").unwrap_err();
+        assert_eq!(unknown.kind.status.as_u16(), 422);
+        assert!(unknown.detail.contains("`maximum`"), "{unknown:?}");
+        for broken in ["{", "nonsense", "{\"max\":"] {
+            let problem = parse::<Example>(broken.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind, &MALFORMED, "{broken}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_and_localhost_are_here() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "10.0.0.1:1",
+        ] {
+            assert!(is_here(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:8080",
+            "[evil.example]:8080",
+        ] {
+            assert!(!is_here(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn forms_bring_no_json() {
+        let with = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());
+            is_json(&headers)
+        };
+        assert!(with("application/json"));
+        assert!(with("Application/JSON; charset=utf-8"));
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "text/plain; application/json",
+            "application/jsonp",
+        ] {
+            assert!(!with(kind), "{kind}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

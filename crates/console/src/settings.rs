@@ -1,0 +1,298 @@
+//! A queue's settings as the API writes and reads them: names with units, and what each may be.
+
+use std::collections::BTreeMap;
+
+use engine::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
+use engine::{Error, Result};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Longest lease.
+pub(crate) const LEASE_MS_MAX: u64 = 12 * HOUR_MS;
+/// Longest delay of a message, on its way in or back.
+pub(crate) const DELAY_MS_MAX: u64 = 30 * DAY_MS;
+/// Longest time messages are kept: ten years.
+const RETENTION_MS_MAX: u64 = 3650 * DAY_MS;
+/// Shortest time they are.
+const RETENTION_MS_MIN: u64 = 1000;
+/// Longest deduplication window.
+const DEDUP_MS_MAX: u64 = 7 * DAY_MS;
+/// Longest wait between attempts.
+const BACKOFF_MS_MAX: u64 = 12 * HOUR_MS;
+/// Most messages a queue can be allowed to lend at once.
+const IN_FLIGHT_MAX: u32 = 1_000_000;
+
+/// Settings of a request; what it does not name stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Changes {
+    ordering: Option<Ordering>,
+    lease_ms: Option<u64>,
+    delay_ms: Option<u64>,
+    retention_ms: Option<u64>,
+    message_bytes_max: Option<u64>,
+    in_flight_max: Option<u32>,
+    dead_letter: Removable<DeadLetterForm>,
+    dedup_window_ms: Option<u64>,
+    dedup_scope: Option<DedupScope>,
+    backoff: Removable<BackoffForm>,
+    priorities: Option<u16>,
+    replay_ms: Option<u64>,
+    tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeadLetterForm {
+    queue: String,
+    attempts_max: u32,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackoffForm {
+    base_ms: u64,
+    max_ms: u64,
+    #[serde(default)]
+    jitter: bool,
+}
+
+/// A setting that `null` takes away, unlike one that is not named.
+#[derive(Debug, Clone, Default)]
+enum Removable<T> {
+    #[default]
+    Left,
+    Removed,
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let given = Option::deserialize(deserializer)?;
+        Ok(given.map_or(Self::Removed, Self::Set))
+    }
+}
+
+impl Changes {
+    /// The queue that is to take the dead letters from now on.
+    pub(crate) fn dead_letter_queue(&self) -> Option<&str> {
+        match &self.dead_letter {
+            Removable::Set(form) => Some(&form.queue),
+            Removable::Left | Removable::Removed => None,
+        }
+    }
+
+    /// The settings of a new queue. Errors: `InvalidConfig`.
+    pub(crate) fn into_new(self) -> Result<QueueSettings> {
+        let mut settings = QueueSettings::default();
+        self.apply(&mut settings)?;
+        Ok(settings)
+    }
+
+    /// Changes settings as they stand. Errors: `InvalidConfig`.
+    pub(crate) fn apply(self, settings: &mut QueueSettings) -> Result<()> {
+        let retention = (RETENTION_MS_MIN, RETENTION_MS_MAX);
+        let dedup = (0, DEDUP_MS_MAX);
+        for (name, target, value, limits) in [
+            (
+                "lease_ms",
+                &mut settings.lease_ms,
+                self.lease_ms,
+                (0, LEASE_MS_MAX),
+            ),
+            (
+                "delay_ms",
+                &mut settings.delay_ms,
+                self.delay_ms,
+                (0, DELAY_MS_MAX),
+            ),
+            (
+                "retention_ms",
+                &mut settings.retention_ms,
+                self.retention_ms,
+                retention,
+            ),
+            (
+                "dedup_window_ms",
+                &mut settings.dedup_window_ms,
+                self.dedup_window_ms,
+                dedup,
+            ),
+            (
+                "replay_ms",
+                &mut settings.replay_ms,
+                self.replay_ms,
+                (0, RETENTION_MS_MAX),
+            ),
+        ] {
+            if let Some(value) = value {
+                *target = bounded(name, value, limits)?;
+            }
+        }
+        if let Some(most) = self.in_flight_max {
+            let most = bounded("in_flight_max", most.into(), (1, IN_FLIGHT_MAX.into()))?;
+            settings.in_flight_max = u32::try_from(most).unwrap_or(IN_FLIGHT_MAX);
+        }
+        match self.dead_letter {
+            Removable::Left => {}
+            Removable::Removed => settings.dead_letter = None,
+            Removable::Set(form) => settings.dead_letter = Some(form.policy()),
+        }
+        match self.backoff {
+            Removable::Left => {}
+            Removable::Removed => settings.backoff = None,
+            Removable::Set(form) => settings.backoff = Some(form.check()?),
+        }
+        settings.ordering = self.ordering.unwrap_or(settings.ordering);
+        settings.message_bytes_max = self.message_bytes_max.unwrap_or(settings.message_bytes_max);
+        settings.dedup_scope = self.dedup_scope.unwrap_or(settings.dedup_scope);
+        settings.priorities = self.priorities.unwrap_or(settings.priorities);
+        if let Some(tags) = self.tags {
+            settings.tags = tags;
+        }
+        Ok(())
+    }
+}
+
+impl DeadLetterForm {
+    fn policy(self) -> DeadLetterPolicy {
+        DeadLetterPolicy {
+            queue: self.queue,
+            attempts_max: self.attempts_max,
+        }
+    }
+}
+
+impl BackoffForm {
+    fn check(self) -> Result<Backoff> {
+        let base_ms = bounded("backoff.base_ms", self.base_ms, (0, BACKOFF_MS_MAX))?;
+        let max_ms = bounded("backoff.max_ms", self.max_ms, (base_ms, BACKOFF_MS_MAX))?;
+        Ok(Backoff {
+            base_ms,
+            max_ms,
+            jitter: self.jitter,
+        })
+    }
+}
+
+fn bounded(name: &str, value: u64, (min, max): (u64, u64)) -> Result<u64> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::InvalidConfig(format!(
+        "`{name}` is {value}: expected {min} to {max}"
+    )))
+}
+
+/// The word for an order.
+pub(crate) fn ordering(settings: &QueueSettings) -> &'static str {
+    match settings.ordering {
+        Ordering::None => "none",
+        Ordering::Key => "key",
+    }
+}
+
+/// All settings. What frontends keep with a queue is theirs and not shown.
+pub(crate) fn show(settings: &QueueSettings) -> Value {
+    let dead_letter = settings.dead_letter.as_ref();
+    let scope = match settings.dedup_scope {
+        DedupScope::Queue => "queue",
+        DedupScope::Key => "key",
+    };
+    json!({
+        "ordering": ordering(settings),
+        "lease_ms": settings.lease_ms,
+        "delay_ms": settings.delay_ms,
+        "retention_ms": settings.retention_ms,
+        "message_bytes_max": settings.message_bytes_max,
+        "in_flight_max": settings.in_flight_max,
+        "dead_letter": dead_letter.map(|policy| json!({
+            "queue": policy.queue,
+            "attempts_max": policy.attempts_max,
+        })),
+        "dedup_window_ms": settings.dedup_window_ms,
+        "dedup_scope": scope,
+        "backoff": settings.backoff.map(|backoff| json!({
+            "base_ms": backoff.base_ms,
+            "max_ms": backoff.max_ms,
+            "jitter": backoff.jitter,
+        })),
+        "priorities": settings.priorities,
+        "replay_ms": settings.replay_ms,
+        "tags": settings.tags,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: Value) -> Changes {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_can_be_given() {
+        let shown = show(&QueueSettings::default());
+        let settings = read(shown).into_new().unwrap();
+        assert_eq!(settings, QueueSettings::default());
+        let all = json!({
+            "ordering": "key",
+            "lease_ms": 1,
+            "delay_ms": 2,
+            "retention_ms": 3000,
+            "message_bytes_max": 4,
+            "in_flight_max": 5,
+            "dead_letter": { "queue": "dead", "attempts_max": 6 },
+            "dedup_window_ms": 7,
+            "dedup_scope": "key",
+            "backoff": { "base_ms": 8, "max_ms": 9, "jitter": true },
+            "priorities": 0,
+            "replay_ms": 10,
+            "tags": { "team": "billing" },
+        });
+        assert_eq!(show(&read(all.clone()).into_new().unwrap()), all);
+    }
+
+    #[test]
+    fn null_takes_away_and_absence_leaves() {
+        let given = json!({
+            "dead_letter": { "queue": "dead", "attempts_max": 6 },
+            "backoff": { "base_ms": 8, "max_ms": 9 },
+        });
+        let mut settings = read(given).into_new().unwrap();
+        read(json!({ "lease_ms": 5 })).apply(&mut settings).unwrap();
+        assert_eq!(settings.lease_ms, 5);
+        assert!(settings.dead_letter.is_some() && settings.backoff.is_some());
+        let nothing = json!({ "dead_letter": null, "backoff": null });
+        read(nothing).apply(&mut settings).unwrap();
+        assert_eq!((settings.dead_letter, settings.backoff), (None, None));
+    }
+
+    #[test]
+    fn values_have_limits_and_names_are_known() {
+        for (name, value) in [
+            ("lease_ms", json!(LEASE_MS_MAX + 1)),
+            ("delay_ms", json!(u64::MAX)),
+            ("retention_ms", json!(0)),
+            ("dedup_window_ms", json!(DEDUP_MS_MAX + 1)),
+            ("replay_ms", json!(u64::MAX)),
+            ("in_flight_max", json!(0)),
+            ("backoff", json!({ "base_ms": 9, "max_ms": 8 })),
+        ] {
+            let refused = read(json!({ name: value })).into_new().unwrap_err();
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
+        for unknown in [
+            json!({ "leese_ms": 1 }),
+            json!({ "annotations": {} }),
+            json!({ "dead_letter": { "queue": "q", "attempts_max": 1, "x": 1 } }),
+            json!({ "backoff": { "base_ms": 1, "max_ms": 1, "x": 1 } }),
+        ] {
+            let refused = serde_json::from_value::<Changes>(unknown).unwrap_err();
+            assert!(refused.to_string().contains("unknown field"), "{refused}");
+        }
+    }
+}

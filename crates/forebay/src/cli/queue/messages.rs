@@ -1,0 +1,182 @@
+//! `forebay queue send|receive|peek|replay`: messages in and out.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::settings::{millis, span};
+use super::{Context, path, show};
+use crate::settings::Span;
+
+/// Largest body read from standard input, bytes; the API takes no larger request.
+const BODY_BYTES_MAX: u64 = 16 << 20;
+
+#[derive(Args, Debug)]
+pub(super) struct Send {
+    /// Name of the queue.
+    name: String,
+    /// The message; `-`, or nothing, reads it from standard input.
+    body: Option<String>,
+    /// Ordering key or tenant.
+    #[arg(long)]
+    key: Option<String>,
+    /// A header; may be given many times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
+    /// How long it waits before it can be lent.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    delay: Option<Span>,
+    /// Repeats with the same id are dropped.
+    #[arg(long, value_name = "ID")]
+    dedup: Option<String>,
+    /// Greater comes first, where the queue has priorities.
+    #[arg(long, value_name = "N")]
+    priority: Option<u8>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected `name=value`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Send {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let path = format!("{}/messages", path(&self.name));
+        let request = json!({ "messages": [self.message()?] });
+        let sent = context.api.post(&path, &request)?;
+        context.output.print(&sent["messages"][0], show::sent)
+    }
+
+    fn message(self) -> anyhow::Result<Value> {
+        let mut message = match self.body {
+            Some(body) if body != "-" => json!({ "body": body }),
+            _ => match String::from_utf8(standard_input()?) {
+                Ok(text) => json!({ "body": text }),
+                Err(error) => json!({ "body_base64": STANDARD.encode(error.as_bytes()) }),
+            },
+        };
+        let given = [
+            ("key", self.key.map(|key| json!(key))),
+            ("delay_ms", self.delay.map(|span| json!(millis(span)))),
+            ("dedup", self.dedup.map(|id| json!(id))),
+            ("priority", self.priority.map(|priority| json!(priority))),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                message[name] = value;
+            }
+        }
+        let headers = self.header.iter();
+        message["headers"] = headers
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
+        Ok(message)
+    }
+}
+
+fn standard_input() -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut input = io::stdin().lock().take(BODY_BYTES_MAX + 1);
+    let read = input.read_to_end(&mut body);
+    read.context("cannot read the message from standard input")?;
+    if body.len() as u64 > BODY_BYTES_MAX {
+        bail!("the message is larger than {BODY_BYTES_MAX} bytes");
+    }
+    Ok(body)
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Receive {
+    /// Name of the queue.
+    name: String,
+    /// Messages at most.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    max: usize,
+    /// How long to wait for the first one.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    wait: Option<Span>,
+    /// How long they are lent; else as the queue is set.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    lease: Option<Span>,
+    /// Acknowledge them once they are shown.
+    #[arg(long)]
+    ack: bool,
+}
+
+impl Receive {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let wait = self.wait.unwrap_or(Span(Duration::ZERO));
+        let mut request = json!({ "max": self.max, "wait_ms": millis(wait) });
+        if let Some(lease) = self.lease {
+            request["lease_ms"] = json!(millis(lease));
+        }
+        let path = path(&self.name);
+        let receive = format!("{path}/receive");
+        let received = context.api.post_and_wait(&receive, &request, wait.0)?;
+        // Shown first: what could not be shown is not lost.
+        context
+            .output
+            .print(&received["messages"], show::messages)?;
+        let receipts = received["messages"].as_array().into_iter().flatten();
+        let settles = receipts.map(|m| json!({ "receipt": m["receipt"], "action": "ack" }));
+        let settles: Vec<Value> = settles.collect();
+        if !self.ack || settles.is_empty() {
+            return Ok(());
+        }
+        let settled = context
+            .api
+            .post(&format!("{path}/settle"), &json!({ "settle": settles }))?;
+        let outcomes = settled["outcomes"].as_array().into_iter().flatten();
+        let failed = outcomes.filter(|outcome| *outcome != "done").count();
+        if failed > 0 {
+            bail!(
+                "{failed} of {} messages could not be acknowledged",
+                settles.len()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Peek {
+    /// Name of the queue.
+    name: String,
+    /// Sequence of the first message to look at.
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    from: u64,
+    /// Messages at most.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    max: usize,
+}
+
+impl Peek {
+    pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
+        let (from, max) = (self.from, self.max);
+        let path = format!("{}/messages?from={from}&max={max}", path(&self.name));
+        let seen = context.api.get(&path)?;
+        context.output.print(&seen["messages"], show::messages)
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Replay {
+    /// Name of the queue.
+    name: String,
+    /// Sequence of the first message to make ready again; 0 takes all that are still there.
+    #[arg(long, value_name = "SEQUENCE")]
+    from: u64,
+}
+
+impl Replay {
+    pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
+        let path = format!("{}/replay", path(&self.name));
+        let replayed = context.api.post(&path, &json!({ "from": self.from }))?;
+        context.output.print(&replayed, show::replayed)
+    }
+}

@@ -1,0 +1,134 @@
+//! Answers of the API as tables.
+
+use serde_json::Value;
+
+use crate::cli::output::{leaf, pairs, table};
+
+fn rows(values: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+    values.as_array().into_iter().flatten().map(row).collect()
+}
+
+/// The members of an object as cells.
+fn cells(value: &Value, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| leaf(name, &value[name])).collect()
+}
+
+pub(super) fn queues(queues: &Value) -> String {
+    let rows = rows(queues, |queue| {
+        let mut row = cells(queue, &["name", "ordering"]);
+        row.extend(cells(&queue["depth"], &["ready", "in_flight", "delayed"]));
+        row.extend(cells(queue, &["topic"]));
+        row
+    });
+    let headings = ["NAME", "ORDERING", "READY", "IN-FLIGHT", "DELAYED", "TOPIC"];
+    table(&headings, &rows)
+}
+
+/// Everything about one queue: names as in the API, without their units.
+pub(super) fn queue(queue: &Value) -> String {
+    let mut lines = Vec::new();
+    for name in [
+        "name",
+        "id",
+        "topic",
+        "created_ms",
+        "changed_ms",
+        "depth",
+        "since_start",
+        "settings",
+        "dead_letter_sources",
+    ] {
+        flatten(name, name, &queue[name], &mut lines);
+    }
+    for task in queue["redrives"].as_array().into_iter().flatten() {
+        let words = cells(task, &["id", "state", "moved", "to_move"]);
+        if let [id, state, moved, to_move] = &words[..] {
+            lines.push((
+                format!("redrive.{id}"),
+                format!("{state}, {moved} of {to_move}"),
+            ));
+        }
+    }
+    pairs(&lines)
+}
+
+/// One line per value; what is not set has none.
+fn flatten(path: &str, name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                flatten(&format!("{path}.{name}"), name, value, lines);
+            }
+        }
+        Value::Null => {}
+        Value::Array(values) if values.is_empty() => {}
+        value => {
+            let path = path.strip_suffix("_ms").unwrap_or(path);
+            lines.push((path.to_owned(), leaf(name, value)));
+        }
+    }
+}
+
+pub(super) fn sent(sent: &Value) -> String {
+    let names = ["id", "sequence", "duplicate"];
+    table(&["ID", "SEQUENCE", "DUPLICATE"], &[cells(sent, &names)])
+}
+
+pub(super) fn messages(messages: &Value) -> String {
+    let rows = rows(messages, |message| {
+        let mut row = cells(message, &["sequence", "sent_ms", "deliveries"]);
+        row.push(text_of(message, "key"));
+        row.push(leaf("queue", &message["dead_letter"]["queue"]));
+        row.push(text_of(message, "body"));
+        row
+    });
+    let headings = ["SEQUENCE", "SENT", "DELIVERIES", "KEY", "FAILED-IN", "BODY"];
+    table(&headings, &rows)
+}
+
+/// Text, or what stands in for bytes that are none.
+fn text_of(message: &Value, name: &str) -> String {
+    let coded = &message[format!("{name}_base64")];
+    match coded.as_str() {
+        Some(coded) => format!("base64:{coded}"),
+        None => leaf(name, &message[name]),
+    }
+}
+
+pub(super) fn replayed(answer: &Value) -> String {
+    format!("replayed {}\n", answer["replayed"])
+}
+
+const TASK: [&str; 6] = ["id", "state", "moved", "to_move", "destination", "failure"];
+const TASK_HEADINGS: [&str; 6] = ["TASK", "STATE", "MOVED", "OF", "TO", "FAILURE"];
+
+pub(super) fn tasks(tasks: &Value) -> String {
+    table(&TASK_HEADINGS, &rows(tasks, |task| cells(task, &TASK)))
+}
+
+pub(super) fn task(task: &Value) -> String {
+    table(&TASK_HEADINGS, &[cells(task, &TASK)])
+}
+
+/// What a redrive would do.
+pub(super) fn preview(preview: &Value) -> String {
+    let mut rows = rows(&preview["destinations"], |destination| {
+        let note = match destination["exists"].as_bool() {
+            Some(false) => "there is no such queue",
+            _ => "",
+        };
+        let mut row = cells(destination, &["queue", "messages"]);
+        row.push(note.to_owned());
+        row
+    });
+    let homeless = preview["without_source"].as_u64().unwrap_or(0);
+    if homeless > 0 {
+        let note = "they have no source to go back to";
+        rows.push(vec!["-".to_owned(), homeless.to_string(), note.to_owned()]);
+    }
+    let mut text = format!("{} would be moved\n", preview["messages"]);
+    if preview["complete"] == Value::Bool(false) {
+        text.push_str("there are more than were looked at:\n");
+    }
+    text + &table(&["TO", "MESSAGES", "NOTE"], &rows)
+}
