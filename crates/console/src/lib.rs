@@ -22,7 +22,7 @@ use engine::Broker;
 use net::HttpLimits;
 
 pub use health::Health;
-pub use metrics::{BuildInfo, Histogram, Metrics, Samples, Source, Value};
+pub use metrics::{BuildInfo, Histogram, Metrics, Prepare, Samples, Source, Value};
 
 /// What the pages are made from.
 #[derive(Clone, Debug)]

@@ -156,6 +156,9 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
             "reason": dead.reason,
             "sequence": dead.sequence,
             "attempts": dead.attempts,
+            "sent_ms": dead.sent_ms,
+            "first_received_ms": dead.first_received_ms,
+            "last_received_ms": dead.last_received_ms,
             "dead_ms": dead.dead_ms,
         });
         add("dead_letter", letter);
@@ -306,6 +309,9 @@ mod tests {
                 reason: "attempts".into(),
                 sequence: 11,
                 attempts: 3,
+                sent_ms: 8,
+                first_received_ms: 9,
+                last_received_ms: 10,
                 dead_ms: 12,
             }),
         };
@@ -323,6 +329,9 @@ mod tests {
                 "reason": "attempts",
                 "sequence": 11,
                 "attempts": 3,
+                "sent_ms": 8,
+                "first_received_ms": 9,
+                "last_received_ms": 10,
                 "dead_ms": 12,
             },
             "key": "k",

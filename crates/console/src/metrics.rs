@@ -4,6 +4,7 @@
 //! other crate needs to know the metrics library. Names carry their unit; counters get their `_total` here.
 
 use std::fmt;
+use std::pin::Pin;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -63,10 +64,19 @@ pub struct Histogram<'a> {
     pub buckets: &'a [(f64, u64)],
 }
 
+/// Finds out, before a scrape, what sources cannot find out while they are asked.
+pub type Prepare = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// All sources of one process.
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    prepare: Option<Prepare>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 impl Metrics {
@@ -83,11 +93,24 @@ impl Metrics {
         {
             registry.register_collector(Box::new(SourceCollector(source)));
         }
-        Self { registry }
+        Self {
+            registry,
+            prepare: None,
+        }
+    }
+
+    /// Has `prepare` called before each scrape.
+    #[must_use]
+    pub fn prepared_by(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
+        self
     }
 
     /// One scrape.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    pub async fn scrape(&self) -> Result<String, fmt::Error> {
+        if let Some(prepare) = &self.prepare {
+            prepare().await;
+        }
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)

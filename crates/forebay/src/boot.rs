@@ -116,7 +116,7 @@ async fn open_console(
             version: env!("CARGO_PKG_VERSION"),
             profile: settings.profile.word(),
         };
-        let metrics = Arc::new(Metrics::new(build, sources));
+        let metrics = Arc::new(Metrics::new(build, sources).prepared_by(broker.prepare()));
         let router = console::router(State {
             health: Arc::clone(health),
             metrics,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use console::Source;
+use console::{Prepare, Source};
 use engine::group::GroupSettings;
 use security::AllowAll;
 use storage::disk::Disk;
@@ -159,6 +159,11 @@ impl Broker {
             numbers::kafka(Arc::clone(self.kafka.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
         ]
+    }
+
+    /// What its numbers need before they are read.
+    pub(crate) fn prepare(&self) -> Prepare {
+        numbers::prepare(self.engine.clone())
     }
 
     /// Ends long polls early: the listeners are about to await their connections.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use console::{Histogram, Samples, Source};
+use console::{Histogram, Prepare, Samples, Source};
 use engine::queue::Depth;
 use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
 
 /// Partitions listed one by one; beyond it a scrape would grow without bound.
 const LISTED_PARTITIONS_MAX: usize = 1000;
 /// Queues listed one by one, likewise.
-pub(crate) const LISTED_QUEUES_MAX: usize = 1000;
+const LISTED_QUEUES_MAX: usize = 1000;
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -231,6 +231,18 @@ const QUEUE_COUNTERS: &[OfQueue] = &[
         |d| d.dead_lettered,
     ),
 ];
+
+/// Looks how old the oldest messages of the listed queues are, which may take a read of the disk.
+pub(crate) fn prepare(broker: engine::Broker) -> Prepare {
+    Box::new(move || {
+        let broker = broker.clone();
+        Box::pin(async move {
+            for queue in broker.queues().page("", None, LISTED_QUEUES_MAX) {
+                broker.look_for_oldest(&queue).await;
+            }
+        })
+    })
+}
 
 /// How full each queue is and what happened to it, up to a limit.
 fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {

@@ -48,6 +48,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) depth: (u64, u64, u64),
 }
 
+/// Largest message without the extension.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Longest policy.
 const POLICY_BYTES_MAX: usize = 8192;
 /// Greatest delay that needs no extension, s.
@@ -117,7 +119,7 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
             settings.retention_ms = number(name, value, 60..=1_209_600)? * 1000;
         }
         "MaximumMessageSize" => {
-            settings.message_bytes_max = number(name, value, 1024..=1_048_576)?;
+            settings.message_bytes_max = number(name, value, 1024..=MESSAGE_BYTES_MAX)?;
         }
         "ReceiveMessageWaitTimeSeconds" => {
             let seconds = number(name, value, 0..=20)?;
@@ -177,6 +179,7 @@ fn set_extension(settings: &mut QueueSettings, name: &str, value: &str) -> Outco
         }
         "Forebay.MaximumDelaySeconds" => {
             number(name, value, DELAY_MAX..=LONG_DELAY_MAX)?;
+            set_note(settings, name, value);
         }
         "Forebay.Priorities" => {
             let levels = number(name, value, 1..=256)?;
@@ -192,7 +195,6 @@ fn set_extension(settings: &mut QueueSettings, name: &str, value: &str) -> Outco
         "Forebay.SourceTopic" => {}
         _ => return Err(unknown(name)),
     }
-    set_note(settings, name, value);
     Ok(())
 }
 
@@ -220,6 +222,24 @@ fn parse_backoff(value: &str) -> Outcome<Option<Backoff>> {
     Ok(Some(backoff))
 }
 
+fn show_backoff(backoff: Backoff) -> String {
+    let (base, max) = (show_span(backoff.base_ms), show_span(backoff.max_ms));
+    let jitter = if backoff.jitter { "full" } else { "none" };
+    format!("base={base},max={max},jitter={jitter}")
+}
+
+/// A span in the largest unit that says it exactly.
+fn show_span(ms: u64) -> String {
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let exact = units
+        .iter()
+        .find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    exact.map_or_else(
+        || format!("{ms}ms"),
+        |(name, unit)| format!("{}{name}", ms / unit),
+    )
+}
+
 /// `500ms`, `5s`, `2m`, `1h` in ms; at most twelve hours.
 fn parse_span(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -238,7 +258,6 @@ fn parse_span(text: &str) -> Option<u64> {
 fn set_redrive(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
     if value.is_empty() {
         settings.dead_letter = None;
-        set_note(settings, "RedrivePolicy", "");
         return Ok(());
     }
     let refuse = |reason: &str| Fault::parameter("RedrivePolicy", value, reason);
@@ -284,8 +303,6 @@ fn set_redrive(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
         queue,
         attempts_max,
     });
-    let shown = json!({ "deadLetterTargetArn": target, "maxReceiveCount": attempts_max });
-    set_note(settings, "RedrivePolicy", &shown.to_string());
     Ok(())
 }
 
@@ -399,6 +416,7 @@ fn value(queue: &Queue, name: &str, facts: &Facts<'_>) -> Option<String> {
         "QueueArn" => arn::arn(facts.region, facts.account, &queue.name),
         "CreatedTimestamp" => (queue.document.created_ms / 1000).to_string(),
         "LastModifiedTimestamp" => (queue.document.changed_ms / 1000).to_string(),
+        "RedrivePolicy" => redrive(settings, &arn::arn(facts.region, facts.account, ""))?,
         _ => return setting(settings, fifo, name),
     })
 }
@@ -423,9 +441,37 @@ pub(crate) fn setting(settings: &QueueSettings, fifo: bool, name: &str) -> Optio
             scope.to_owned()
         })?,
         "FifoThroughputLimit" => fifo.then(|| noted("perQueue"))?,
+        "RedrivePolicy" => redrive(settings, "")?,
         "KmsDataKeyReusePeriodSeconds" => note(settings, name).filter(|v| *v != "300")?.to_owned(),
-        _ => note(settings, name)?.to_owned(),
+        _ => return extension(settings, name).or_else(|| Some(note(settings, name)?.to_owned())),
     })
+}
+
+/// The redrive policy as it is shown; `prefix` is what resource names of queues begin with.
+fn redrive(settings: &QueueSettings, prefix: &str) -> Option<String> {
+    let policy = settings.dead_letter.as_ref()?;
+    let target = format!("{prefix}{}", policy.queue);
+    let shown = json!({ "deadLetterTargetArn": target, "maxReceiveCount": policy.attempts_max });
+    Some(shown.to_string())
+}
+
+/// The value of an extension that is a setting of the engine's, where it is not what every queue has.
+fn extension(settings: &QueueSettings, name: &str) -> Option<String> {
+    let seconds = |ms: u64| (ms / 1000).to_string();
+    let bytes = settings.message_bytes_max;
+    match name {
+        "Forebay.MaximumMessageSize" => (bytes > MESSAGE_BYTES_MAX).then(|| bytes.to_string()),
+        "Forebay.Priorities" => (settings.priorities > 1).then(|| settings.priorities.to_string()),
+        "Forebay.RetryBackoff" => settings.backoff.map(show_backoff),
+        "Forebay.ReplayRetentionPeriod" => {
+            (settings.replay_ms > 0).then(|| seconds(settings.replay_ms))
+        }
+        "Forebay.DeduplicationWindow" => {
+            let default = QueueSettings::default().dedup_window_ms;
+            (settings.dedup_window_ms != default).then(|| seconds(settings.dedup_window_ms))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -491,6 +537,48 @@ mod tests {
         }
         for bad in ["x", "{}", "{\"maxReceiveCount\":3}", "[]"] {
             with(false, "RedrivePolicy", bad).expect_err(bad);
+        }
+    }
+
+    #[test]
+    fn what_was_set_elsewhere_is_shown() {
+        let settings = QueueSettings {
+            dead_letter: Some(DeadLetterPolicy {
+                queue: "dead".into(),
+                attempts_max: 4,
+            }),
+            backoff: Some(Backoff {
+                base_ms: 500,
+                max_ms: 3_600_000,
+                jitter: true,
+            }),
+            message_bytes_max: 2 << 20,
+            priorities: 5,
+            replay_ms: 60_000,
+            dedup_window_ms: 10_000,
+            ..QueueSettings::default()
+        };
+        for (name, shown) in [
+            (
+                "RedrivePolicy",
+                r#"{"deadLetterTargetArn":"dead","maxReceiveCount":4}"#,
+            ),
+            ("Forebay.RetryBackoff", "base=500ms,max=1h,jitter=full"),
+            ("Forebay.MaximumMessageSize", "2097152"),
+            ("Forebay.Priorities", "5"),
+            ("Forebay.ReplayRetentionPeriod", "60"),
+            ("Forebay.DeduplicationWindow", "10"),
+        ] {
+            assert_eq!(
+                setting(&settings, false, name).as_deref(),
+                Some(shown),
+                "{name}"
+            );
+            assert_eq!(
+                setting(&QueueSettings::default(), false, name),
+                None,
+                "{name}"
+            );
         }
     }
 

@@ -182,6 +182,7 @@ pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
 }
 
 async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
+    broker.look_for_oldest(queue).await;
     let depth = broker.queue_depth(&principal(), &queue.name).await?;
     let tasks = broker.moves(&principal(), &queue.name).await?;
     let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
@@ -197,8 +198,12 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
         "changed_ms": queue.document.changed_ms,
         "settings": settings::show(queue.settings()),
         "depth": show_depth(&depth),
+        "keys_in_flight": depth.keys_in_flight,
+        "oldest_ms": depth.oldest_ms,
         "since_start": {
             "sent": depth.sent,
+            "sent_bytes": depth.sent_bytes,
+            "deduplicated": depth.deduplicated,
             "received": depth.received,
             "acked": depth.deleted,
             "dead_lettered": depth.dead_lettered,

@@ -210,17 +210,16 @@ impl Broker {
         Ok(depth)
     }
 
-    /// Looks when the oldest message that is not done was sent, for the first `max` queues; [`Queue::numbers`] says it
-    /// from then on.
-    pub async fn look_for_oldest(&self, max: usize) {
-        for queue in self.queues().page("", None, max) {
-            let mut oldest = None;
-            for at in lanes::lanes(&queue) {
-                let seen = self.oldest_of_lane(at).await.unwrap_or(None);
-                oldest = [oldest, seen].into_iter().flatten().min();
-            }
-            queue.numbers.oldest(oldest);
+    /// Looks when a queue's oldest message that is not done was sent; [`Queue::numbers`] says it from then on.
+    pub async fn look_for_oldest(&self, queue: &Queue) {
+        let mut oldest = None;
+        let depth = queue.numbers();
+        let is_empty = depth.ready + depth.in_flight + depth.delayed == 0;
+        for at in lanes::lanes(queue).filter(|_| !is_empty) {
+            let seen = self.oldest_of_lane(at).await.unwrap_or(None);
+            oldest = [oldest, seen].into_iter().flatten().min();
         }
+        queue.numbers.oldest(oldest);
     }
 
     async fn oldest_of_lane(&self, at: LaneAt) -> Result<Option<u64>> {

@@ -294,7 +294,9 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
         assert_eq!(stage.counts("dead").await, (1, 0, 0), "{end:?}");
         let task = stage.broker.start_move(anyone(), "dead", None, None).await;
         let task = task.unwrap();
-        assert_eq!((task.to_move, task.state), (1, MoveState::Running));
+        // One message may have been moved before anybody could look.
+        let begun = [MoveState::Running, MoveState::Completed];
+        assert!(task.to_move == 1 && begun.contains(&task.state), "{task:?}");
         let back = wait_for(&stage, "orders").await;
         assert_eq!((&back.body[..], back.acquired), (&b"bad"[..], 1));
         assert!(back.dead.is_none());
@@ -619,14 +621,14 @@ async fn everything_is_counted_once() {
         stage.settle("orders", done.receipt, Settle::Ack).await;
     }
     let queue = stage.broker.queues().named("orders").unwrap();
-    stage.broker.look_for_oldest(10).await;
+    stage.broker.look_for_oldest(&queue).await;
     let numbers = queue.numbers();
     assert_eq!((numbers.ready, numbers.in_flight), (0, 1));
     assert_eq!(numbers.oldest_ms, Some(crate::stage::START));
     stage.skip(Duration::from_secs(1));
     assert_eq!(stage.receive("orders", 1, 1000).await.len(), 0);
     wait_for(&stage, "dead").await;
-    stage.broker.look_for_oldest(10).await;
+    stage.broker.look_for_oldest(&queue).await;
     let numbers = queue.numbers();
     assert_eq!((numbers.sent, numbers.received), (4, 4));
     assert_eq!((numbers.deleted, numbers.dead_lettered), (3, 1));

@@ -421,3 +421,46 @@ fn the_caller_learns_who_it_is() {
         "{answer:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_are_exact() {
+    let sqs = Sqs::start();
+    let url = sqs.queue("orders", &[]).await;
+    for body in ["one", "two", "three"] {
+        sqs.send(&url, body).await;
+    }
+    let lent = sqs
+        .client
+        .receive_message()
+        .queue_url(&url)
+        .max_number_of_messages(2);
+    let lent = lent.visibility_timeout(HIDDEN).send().await.unwrap();
+    sqs.delete(&url, lent.messages()[0].receipt_handle().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(sqs.receive(&url, HIDDEN).await.len(), 1);
+    assert_eq!(sqs.receive(&url, HIDDEN).await.len(), 0);
+    let (_, metrics) = sqs.broker.get("/metrics");
+    for line in [
+        "forebay_queues 1",
+        "forebay_queue_ready{queue=\"orders\"} 0",
+        "forebay_queue_in_flight{queue=\"orders\"} 2",
+        "forebay_queue_sent_total{queue=\"orders\"} 3",
+        "forebay_queue_sent_bytes_total{queue=\"orders\"} 11",
+        "forebay_queue_received_total{queue=\"orders\"} 3",
+        "forebay_queue_empty_receives_total{queue=\"orders\"} 1",
+        "forebay_queue_deleted_total{queue=\"orders\"} 1",
+        "forebay_messages_deleted_total 1",
+        "forebay_sqs_requests_total{action=\"SendMessage\"} 3",
+    ] {
+        assert!(
+            metrics.lines().any(|shown| shown == line),
+            "no {line} in {metrics}"
+        );
+    }
+    let age = metrics
+        .lines()
+        .find(|line| line.starts_with("forebay_queue_oldest_age_seconds"));
+    let age = age.unwrap().rsplit(' ').next().unwrap();
+    assert!(age.parse::<f64>().unwrap() > 0.0, "{age}");
+}
