@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
 use uuid::Uuid;
 
-use super::Receipt;
+use super::{RESERVED, Receipt};
 
 /// A message to send.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +27,10 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// What counts for its size, bytes: body, names and values of headers.
+    /// What counts for its size, bytes: body, names and values of headers that are not reserved.
     pub fn bytes(&self) -> usize {
-        let headers = self.headers.iter();
+        let reserved = |name: &[u8]| name.starts_with(RESERVED.as_bytes());
+        let headers = self.headers.iter().filter(|(name, _)| !reserved(name));
         let headers = headers.map(|(name, value)| name.len() + value.len());
         self.body.len() + headers.sum::<usize>()
     }
