@@ -9,4 +9,5 @@ mod broker;
 mod client;
 mod config;
 mod crash;
+mod queue_crash;
 mod serve;
