@@ -137,6 +137,13 @@ impl Model {
         (taken, dying)
     }
 
+    /// What leaves: greatest priority and oldest first, nothing out of turn.
+    pub(super) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<u64> {
+        let ready = self.candidates().into_iter();
+        let free = ready.filter(|k| k.offset < upto && !self.blocked(k));
+        free.map(|k| k.offset).take(max).collect()
+    }
+
     pub(super) fn lend(&mut self, offsets: &[u64], now: u64, until: u64) {
         self.loans += 1;
         let loan = self.loans;

@@ -216,12 +216,11 @@ impl World {
     /// Messages that are ready leave for another queue.
     fn leave(&mut self) {
         let max = usize::try_from(1 + self.below(4)).unwrap();
-        let picked = self
-            .stage
-            .lane
-            .pick(max, &self.stage.settings, self.stage.now, false);
-        self.stage.lane.set_aside_picked(&picked.lend);
-        let offsets: Vec<u64> = picked.lend.iter().map(|(o, _)| *o).collect();
+        let upto = self.stage.lane.end() - self.below(4).min(self.stage.lane.end());
+        let picked = self.stage.lane.pick_leaving(max, upto);
+        self.stage.lane.set_aside_picked(&picked);
+        let offsets: Vec<u64> = picked.iter().map(|(o, _)| *o).collect();
+        assert_eq!(offsets, self.model.pick_leaving(max, upto));
         for offset in &offsets {
             assert_eq!(self.model.find(*offset).is, Is::Ready);
         }

@@ -95,7 +95,7 @@ impl Stage {
         attempt: Option<&str>,
     ) -> (Vec<u64>, u64, Vec<u64>) {
         self.lane.tick(self.now);
-        let picked = self.lane.pick(max, &self.settings, self.now, true);
+        let picked = self.lane.pick(max, &self.settings, self.now);
         let Picked { lend, dying } = &picked;
         let offsets: Vec<u64> = lend.iter().map(|(offset, _)| *offset).collect();
         let mut loan = 0;
