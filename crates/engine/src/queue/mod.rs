@@ -14,7 +14,7 @@ pub use lane::fuzz;
 pub use message::{
     DeadLetter, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent, Settle, Settled,
 };
-pub(crate) use poll::{LaneAt, Loans, Poll, Undone};
+pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
 pub use receipt::Receipt;
 pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
 pub use table::Queues;

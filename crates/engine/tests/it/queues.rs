@@ -288,7 +288,8 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
         assert_eq!(stage.counts("dead").await, (1, 0, 0), "{end:?}");
         let task = stage.broker.start_move(anyone(), "dead", None, None).await;
         let task = task.unwrap();
-        assert_eq!((task.to_move, task.state), (1, MoveState::Running));
+        // It may have come to its end by the time it is looked at.
+        assert_eq!(task.to_move, 1);
         let back = wait_for(&stage, "orders").await;
         assert_eq!((&back.body[..], back.acquired), (&b"bad"[..], 1));
         assert!(back.dead.is_none());
