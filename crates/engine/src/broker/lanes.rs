@@ -115,10 +115,7 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
     for event in &history.events {
         lane.apply(event, None);
     }
-    // Whatever was trimmed without the lane being told is gone.
-    if lane.oldest() < start {
-        lane.apply(&LaneEvent::Trimmed { before: start }, None);
-    }
+    lane.restored(start, queue.settings());
     let queue = Arc::clone(queue);
     let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
     Ok(owned.with_events(history.bytes))

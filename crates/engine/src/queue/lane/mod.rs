@@ -559,6 +559,18 @@ impl Lane {
         self.lines.start_restoring();
     }
 
+    /// Records and events were read, and records before `start` are not there any more.
+    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings) {
+        // Whatever was trimmed without the lane being told is gone.
+        if self.oldest() < start {
+            self.apply(&LaneEvent::Trimmed { before: start }, None);
+        }
+        // A snapshot knows the delay as it was.
+        if settings.ordering == Ordering::Key {
+            self.redelay(settings.delay_ms);
+        }
+    }
+
     /// Everything was read.
     pub(crate) fn stop_restoring(&mut self) {
         self.lines.stop_restoring();
