@@ -143,8 +143,18 @@ pub(super) fn removed_key(id: Uuid) -> String {
 }
 
 pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
+    create_as(inner, inner.dice.fresh_id(), new, dry_run).await
+}
+
+/// Makes a topic of this identity.
+pub(super) async fn create_as(
+    inner: &Arc<Inner>,
+    id: Uuid,
+    new: NewTopic,
+    dry_run: bool,
+) -> Result<Arc<Topic>> {
     let topics = inner.topics.load_full();
-    let document = decide_create(inner, &topics, &new)?;
+    let document = decide_create(inner, &topics, &new, id)?;
     let config = config_of(inner, &document.overrides)?;
     if dry_run {
         return Ok(Arc::new(make_topic(&new.name, document, config, 0)));
@@ -160,7 +170,12 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> 
     Ok(topic)
 }
 
-fn decide_create(inner: &Inner, topics: &Topics, new: &NewTopic) -> Result<TopicDocument> {
+fn decide_create(
+    inner: &Inner,
+    topics: &Topics,
+    new: &NewTopic,
+    id: Uuid,
+) -> Result<TopicDocument> {
     name::check(&new.name)?;
     if topics.named(&new.name).is_some() {
         return Err(Error::TopicExists(new.name.clone()));
@@ -184,7 +199,7 @@ fn decide_create(inner: &Inner, topics: &Topics, new: &NewTopic) -> Result<Topic
         )));
     }
     Ok(TopicDocument {
-        id: inner.dice.fresh_id(),
+        id,
         partitions,
         replication,
         overrides: new.overrides.clone(),
@@ -208,7 +223,6 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
         .named(name)
         .filter(|t| t.id() == id)
         .ok_or(Error::UnknownTopic)?;
-    queue_table::remove_of_topic(inner, id).await?;
     let note = Some(encode(&topic.document));
     let noted = inner
         .catalog
@@ -229,6 +243,9 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
     next.remove(name);
     inner.topics.store(Arc::new(next));
     close(inner, id).await?;
+    // Behind the note and the records: a queue that went before them would leave records which a queue made again
+    // under its name would lend once more.
+    queue_table::remove_of_topic(inner, id).await?;
     inner.catalog.put_if(&finish.0, finish.1, None).await?;
     Ok(())
 }

@@ -115,16 +115,10 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
     for event in &history.events {
         lane.apply(event, None);
     }
-    // Whatever was trimmed without the lane being told is gone.
-    if lane.oldest() < start {
-        lane.apply(&LaneEvent::Trimmed { before: start }, None);
-    }
-    Ok(OwnedLane::new(
-        Arc::clone(queue),
-        lane,
-        history.end,
-        snapshot_end,
-    ))
+    lane.restored(start, queue.settings());
+    let queue = Arc::clone(queue);
+    let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
+    Ok(owned.with_events(history.bytes))
 }
 
 /// Shows a lane every record it does not know yet.
@@ -171,6 +165,8 @@ struct History {
     snapshot: Option<Vec<u8>>,
     events: Vec<LaneEvent>,
     end: u64,
+    /// Of the events.
+    bytes: u64,
 }
 
 impl History {
@@ -194,6 +190,7 @@ impl History {
             let damaged =
                 |error| Error::Storage(format!("an event of queue {}: {error}", at.queue));
             for batch in chunk.batches()? {
+                history.bytes += batch.bytes() as u64;
                 for record in batch.records()? {
                     let value = record?.value.unwrap_or_default();
                     let event = LaneEvent::decode(&value).map_err(damaged)?;
@@ -215,6 +212,7 @@ impl History {
                 if part + 1 == parts {
                     self.snapshot = Some(std::mem::take(collecting));
                     self.events.clear();
+                    self.bytes = 0;
                 }
             }
             event => self.events.push(event),

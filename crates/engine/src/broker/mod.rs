@@ -121,8 +121,8 @@ struct Inner {
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
-    /// Where each shard takes partitions back from transfers.
-    returns: Vec<mpsc::UnboundedSender<Box<shard::Owned>>>,
+    /// Where each shard lends partitions to transfers and takes them back.
+    transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
     queues: Queues,
     /// Whose turn it is, where a queue has several lanes.
     turn: AtomicUsize,

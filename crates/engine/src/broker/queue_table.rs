@@ -1,8 +1,9 @@
 //! The controller's work on queues: which ones there are, and how they are set.
 //!
-//! A queue is a document beside its topic's. Made: the topic first, then the queue, so that a crash in between leaves
-//! a topic that the next attempt takes. Removed: a note, the document, the lanes, and the topic if it was the queue's
-//! own; a start finishes what it finds a note of.
+//! A queue is a document beside its topic's. Made: the queue first, then the topic that is its own, so that a crash in
+//! between leaves a queue without a topic, which a start forgets; a topic without its queue would never be missed, and
+//! would lend its records to the next queue of that name. Removed: with its own topic, whose note decides; else a note,
+//! the document, the lanes. A start finishes what it finds a note of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,24 +37,34 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
     if inner.queues.named(&new.name).is_some() {
         return Err(Error::QueueExists(new.name));
     }
-    let (topic, owns_topic) = topic_of(inner, &new).await?;
+    let there = topic_of(inner, &new)?;
     let now = inner.clock.now_ms();
+    let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
         id: inner.dice.fresh_id(),
-        topic: topic.id(),
-        owns_topic,
+        topic: there
+            .as_ref()
+            .map_or_else(|| inner.dice.fresh_id(), |t| t.id()),
+        owns_topic: own.is_some(),
         created_ms: now,
         changed_ms: now,
         settings: new.settings,
     };
     let queue = Queue {
-        name: Arc::from(new.name),
+        name: Arc::from(&*new.name),
+        lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
         version: 0,
-        lanes: lanes_of(&topic),
         numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
     };
     let queue = store(inner, queue, Expected::Absent).await?;
+    if let Some(own) = own
+        && let Err(error) = controller::create_as(inner, queue.document.topic, own, false).await
+    {
+        let key = key(&new.name);
+        inner.catalog.put_if(&key, Expected::Any, None).await?;
+        return Err(error);
+    }
     lanes::open_lanes(inner, &queue).await?;
     inner.queues.insert(Arc::clone(&queue));
     Ok(queue)
@@ -89,16 +100,19 @@ fn lanes_of(topic: &Topic) -> u32 {
     topic.document.partitions
 }
 
-/// The topic a new queue lends from, and whether it is the queue's own.
-async fn topic_of(inner: &Arc<Inner>, new: &NewQueue) -> Result<(Arc<Topic>, bool)> {
+/// The topic a new queue lends from, if it is there; else the queue gets its own.
+fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
     let name = new.topic.as_deref().unwrap_or(&new.name);
-    if let Some(topic) = inner.topics.load().named(name) {
-        return Ok((Arc::clone(topic), false));
-    }
-    if new.topic.is_some() {
+    let there = inner.topics.load().named(name).cloned();
+    if there.is_none() && new.topic.is_some() {
         return Err(Error::UnknownTopic);
     }
-    let topic = NewTopic {
+    Ok(there)
+}
+
+/// The topic that is made for a queue.
+fn own_topic(new: &NewQueue) -> NewTopic {
+    NewTopic {
         name: new.name.clone(),
         partitions: Some(1),
         replication: None,
@@ -106,8 +120,7 @@ async fn topic_of(inner: &Arc<Inner>, new: &NewQueue) -> Result<(Arc<Topic>, boo
             "retention.ms".to_owned(),
             new.settings.retention_ms.to_string(),
         )]),
-    };
-    Ok((controller::create(inner, topic, false).await?, true))
+    }
 }
 
 /// Writes a queue's document; returns the queue as it is then known.
@@ -137,8 +150,14 @@ pub(super) async fn configure(
             "order and priorities of a queue cannot be changed".into(),
         ));
     }
-    let keeps = new.retention_ms != old.retention_ms && document.owns_topic;
-    let retention = new.retention_ms;
+    let (was, retention) = (old.retention_ms, new.retention_ms);
+    let topic = document.topic;
+    let keeps = (was != retention && document.owns_topic).then_some(topic);
+    // Longer: the topic first; shorter: the queue first. A crash in between leaves records that are kept for nothing,
+    // never a queue that promises what its topic forgets.
+    if let Some(topic) = keeps.filter(|_| retention > was) {
+        keep_for(inner, topic, retention).await?;
+    }
     document.changed_ms = inner.clock.now_ms();
     let expected = Expected::Version(queue.version);
     let changed = Queue {
@@ -148,14 +167,20 @@ pub(super) async fn configure(
     let queue = store(inner, changed, expected).await?;
     inner.queues.insert(Arc::clone(&queue));
     lanes::configure_lanes(inner, &queue).await?;
-    if keeps {
-        let topic = inner.topics.load().with_id(queue.document.topic).cloned();
-        let set = super::topics::ConfigChange::Set("retention.ms".into(), retention.to_string());
-        if let Some(topic) = topic {
-            controller::configure(inner, &topic.name, &[set], false).await?;
-        }
+    if let Some(topic) = keeps.filter(|_| retention < was) {
+        keep_for(inner, topic, retention).await?;
     }
     Ok(queue)
+}
+
+/// Has a queue's own topic keep its records for as long as the queue says.
+async fn keep_for(inner: &Arc<Inner>, topic: Uuid, retention_ms: u64) -> Result<()> {
+    let set = super::topics::ConfigChange::Set("retention.ms".into(), retention_ms.to_string());
+    let topic = inner.topics.load().with_id(topic).cloned();
+    match topic {
+        Some(topic) => controller::configure(inner, &topic.name, &[set], false).await,
+        None => Ok(()),
+    }
 }
 
 pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::controller::Command;
 use super::{Broker, lanes, transfer};
-use crate::queue::lane::{self, LaneMove, Loan, message_id, plain_records};
+use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id, plain_records};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
     NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
@@ -130,14 +130,10 @@ impl Broker {
             }
             let (delivered, gone) = self.read_loans(&queue, &loans).await?;
             if !gone.is_empty() {
-                let at = loans.at;
-                let (settles, chance) = (gone, 0.0);
-                lanes::ask(&self.inner, at, |done| LaneCommand::Settle {
-                    settles,
-                    chance,
-                    done,
-                })
-                .await?;
+                // Not a settlement: a loan for no time has ended already, and the message must go all the same.
+                let event = LaneEvent::Acked { offsets: gone };
+                let note = |done| LaneCommand::Note { event, done };
+                lanes::ask(&self.inner, loans.at, note).await?;
             }
             loans.keep();
             if !delivered.is_empty() {
@@ -462,12 +458,8 @@ impl Broker {
         lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
     }
 
-    /// Reads what was lent. Also returns, as settlements, what is too old or not there any more.
-    async fn read_loans(
-        &self,
-        queue: &Queue,
-        loans: &Loans,
-    ) -> Result<(Vec<Delivered>, Vec<(u64, u64, Settle)>)> {
+    /// Reads what was lent. Also returns what is too old or not there any more.
+    async fn read_loans(&self, queue: &Queue, loans: &Loans) -> Result<(Vec<Delivered>, Vec<u64>)> {
         let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
@@ -480,7 +472,7 @@ impl Broker {
             let record = has(&batch).map(|i| &batch[i]);
             match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
                 Some(record) => delivered.push(deliver(loans.at, loan, record)),
-                None => gone.push((loan.offset, loan.number, Settle::Ack)),
+                None => gone.push(loan.offset),
             }
         }
         Ok((delivered, gone))

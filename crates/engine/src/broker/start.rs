@@ -33,16 +33,16 @@ impl Broker {
         let metrics = Arc::new(Metrics::default());
         let mut shards = Vec::with_capacity(settings.shards);
         let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
-        let mut returns = Vec::with_capacity(settings.shards);
+        let mut transfers = Vec::with_capacity(settings.shards);
         for _ in 0..settings.shards.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
-            // Never holds more than the partitions transfers have borrowed.
-            let (back, returned) = mpsc::unbounded_channel();
-            returns.push(back);
+            // Never holds more than a few words per transfer, of which there are few.
+            let (said, heard) = mpsc::unbounded_channel();
+            transfers.push(said);
             let wires = shard::Wires {
                 mailbox: mailbox.downgrade(),
                 burials: burials.clone(),
-                returns: returned,
+                transfers: heard,
             };
             let shard = Shard::new(
                 Arc::clone(&parts.log),
@@ -71,7 +71,7 @@ impl Broker {
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
             shards,
-            returns,
+            transfers,
             queues: Queues::default(),
             turn: AtomicUsize::new(0),
             moves: Mutex::new(BTreeMap::new()),

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::{Inner, lanes, partition_hash};
 use crate::partition::Decision;
-use crate::queue::lane::{self, LaneEvent, LaneMove, message_id, plain_records};
+use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id, plain_records};
 use crate::queue::{DeadLetter, LaneAt, Ordering, Queue};
-use crate::shard::{self, Burial, LaneCommand, Owned};
+use crate::shard::{self, Burial, FromTransfer, LaneCommand, Owned};
 use crate::{Error, Result};
 
 /// Groups of dead letters that wait to be moved before receivers have to come upon them again.
@@ -45,17 +45,24 @@ pub(super) async fn bury(inner: Weak<Inner>, mut burials: mpsc::Receiver<Burial>
         let Some(source) = inner.queues.with_id(at.queue) else {
             continue;
         };
-        let target = source.settings().dead_letter.as_ref();
-        let target = target.and_then(|policy| inner.queues.named(&policy.queue));
-        let moved = match target {
-            Some(target) => transfer(&inner, (at, &source), &offsets, &target, Cause::Dead).await,
-            None => Err(Error::UnknownQueue),
-        };
-        if let Err(error) = moved {
+        if let Err(error) = bury_some(&inner, (at, &source), &offsets).await {
             tracing::warn!(queue = %source.name, %error, "dead letters stay where they are");
             take_back(&inner, at, offsets).await;
         }
     }
+}
+
+async fn bury_some(
+    inner: &Inner,
+    (at, source): (LaneAt, &Arc<Queue>),
+    offsets: &[u64],
+) -> Result<()> {
+    let target = source.settings().dead_letter.as_ref();
+    let target = target.and_then(|policy| inner.queues.named(&policy.queue));
+    let target = target.ok_or(Error::UnknownQueue)?;
+    // A message that came and failed in one moment may not be durable yet, and cannot be read before it is.
+    lanes::inspect(inner, at, |_| ()).await?;
+    transfer(inner, (at, source), offsets, &target, Cause::Dead).await
 }
 
 /// What did not leave is ready again.
@@ -281,7 +288,8 @@ fn own_headers(
     }
 }
 
-/// A record by its offset; `None` when it is not there any more, or cannot be read.
+/// A record by its offset; `None` when it is not there any more, or is damaged. Errors: `Storage` when it is there and
+/// cannot be read yet: it must not be taken for gone.
 async fn record_at(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<Record>> {
     let read = match inner.log.read(lanes::records(at), offset, u64::MAX, 1) {
         storage::Read::Ready(read) => read,
@@ -292,7 +300,9 @@ async fn record_at(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<Reco
         other => other?,
     };
     let Some(batch) = chunk.batches()?.into_iter().next() else {
-        return Ok(None);
+        return Err(Error::Storage(format!(
+            "message {offset} cannot be read yet"
+        )));
     };
     let records = plain_records(&batch).unwrap_or_default();
     Ok(records.into_iter().find(|record| record.offset == offset))
@@ -301,7 +311,7 @@ async fn record_at(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<Reco
 /// A partition in the hands of a transfer; goes back whatever happens.
 struct Borrowed {
     owned: Option<Box<Owned>>,
-    back: mpsc::UnboundedSender<Box<Owned>>,
+    back: mpsc::UnboundedSender<FromTransfer>,
 }
 
 impl Borrowed {
@@ -314,7 +324,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(owned) = self.owned.take() {
             // A shard that has ended needs nothing back.
-            let _ = self.back.send(owned);
+            let _ = self.back.send(FromTransfer::Back(owned));
         }
     }
 }
@@ -332,17 +342,18 @@ async fn borrow_both(inner: &Inner, from: LaneAt, into: LaneAt) -> Result<(Borro
 async fn borrow(inner: &Inner, at: LaneAt) -> Result<Borrowed> {
     let hash = partition_hash(at.topic, at.index);
     let (done, lent) = oneshot::channel();
-    let command = shard::Command::Borrow {
+    let shard = usize::try_from(hash % inner.shards.len() as u64).expect("fewer shards than that");
+    let back = inner.transfers[shard].clone();
+    let borrow = FromTransfer::Borrow {
         topic_id: at.topic,
         index: at.index,
         done,
     };
-    inner.tell(hash, command).await?;
+    back.send(borrow).map_err(|_| Error::Unavailable)?;
     let owned = lent.await.map_err(|_| Error::Unavailable)?;
-    let shard = usize::try_from(hash % inner.shards.len() as u64).expect("fewer shards than that");
     Ok(Borrowed {
         owned: Some(owned.ok_or(Error::UnknownPartition)?),
-        back: inner.returns[shard].clone(),
+        back,
     })
 }
 
@@ -426,7 +437,8 @@ async fn run_move(inner: Weak<Inner>, queue: Uuid, task: Uuid) {
             Ok(None) | Err(Error::Unavailable) => return,
             Err(error) => {
                 let _ = end_move(&strong, &source, task, false, Some(error.to_string())).await;
-                return;
+                // Also when its queue is gone, where there is nothing to end.
+                return strong.move_over(task);
             }
         }
     }
@@ -438,15 +450,19 @@ async fn step_move(
     source: &Arc<Queue>,
     task: Uuid,
 ) -> Result<Option<Duration>> {
+    let (running, ended) = lanes_of_move(inner, source, task).await?;
+    if let Some(ended) = ended.filter(|_| !running.is_empty()) {
+        // A crash came while it was being ended: the other lanes end as the first ones did.
+        end_move(inner, source, task, ended.cancelled, ended.failure).await?;
+        return Ok(None);
+    }
+    if running.is_empty() {
+        inner.move_over(task);
+        return Ok(None);
+    }
     let mut moved = 0;
     let mut rate_max = 0;
-    for at in lanes::lanes(source) {
-        let seen = lanes::inspect(inner, at, move |lane| {
-            lane.moves().iter().find(|m| m.task == task).cloned()
-        });
-        let Some(moving) = seen.await?.filter(|moving| moving.ended.is_none()) else {
-            return Ok(None);
-        };
+    for (at, moving) in running {
         rate_max = moving.rate_max;
         let share = (u64::from(rate_max) * u64::try_from(STEP.as_millis()).unwrap_or(100)) / 1000;
         let max = match rate_max {
@@ -464,6 +480,25 @@ async fn step_move(
         rate => Duration::from_secs_f64(moved as f64 / f64::from(rate)),
     };
     Ok(Some(pause))
+}
+
+/// The lanes a task still takes from, and how it ended in others. A lane that has never heard of it has nothing to move:
+/// a crash came while it was being started.
+async fn lanes_of_move(
+    inner: &Inner,
+    source: &Queue,
+    task: Uuid,
+) -> Result<(Vec<(LaneAt, LaneMove)>, Option<Ended>)> {
+    let (mut running, mut ended) = (Vec::new(), None);
+    for at in lanes::lanes(source) {
+        let look = move |lane: &lane::Lane| lane.moves().iter().find(|m| m.task == task).cloned();
+        match lanes::inspect(inner, at, look).await? {
+            Some(moving) if moving.ended.is_some() => ended = moving.ended,
+            Some(moving) => running.push((at, moving)),
+            None => {}
+        }
+    }
+    Ok((running, ended))
 }
 
 async fn move_some(

@@ -17,7 +17,7 @@ pub use message::{
     Settle, Settled,
 };
 pub(crate) use numbers::Numbers;
-pub(crate) use poll::{LaneAt, Loans, Poll, Undone};
+pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
 pub use receipt::Receipt;
 pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
 pub use table::Queues;

@@ -48,6 +48,15 @@ impl Loans {
         }
     }
 
+    /// Loans an earlier receiver may hold: whoever drops them gives nothing back.
+    pub(crate) fn repeated(at: LaneAt, each: Vec<Loan>) -> Self {
+        Self {
+            at,
+            each,
+            undo: None,
+        }
+    }
+
     /// Nothing.
     pub(crate) fn none(at: LaneAt) -> Self {
         Self {

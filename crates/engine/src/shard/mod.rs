@@ -179,15 +179,28 @@ pub(crate) struct Wires {
     pub(crate) mailbox: mpsc::WeakSender<Command>,
     /// Where messages go that were lent too often.
     pub(crate) burials: mpsc::Sender<Burial>,
-    /// Partitions that come back from transfers.
-    pub(crate) returns: mpsc::UnboundedReceiver<Box<Owned>>,
+    /// What transfers want and give back.
+    pub(crate) transfers: mpsc::UnboundedReceiver<FromTransfer>,
+}
+
+/// What a transfer has to say to a shard. Not through the mailbox: that is closed while much waits for partitions that
+/// are away, and a transfer that holds one must be able to get the other.
+pub(crate) enum FromTransfer {
+    /// It wants a partition, with everything its owner knows.
+    Borrow {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Option<Box<Owned>>>,
+    },
+    /// It gives one back.
+    Back(Box<Owned>),
 }
 
 /// The task's state.
 pub(crate) struct Shard {
     mailbox: mpsc::WeakSender<Command>,
     burials: mpsc::Sender<Burial>,
-    returns: mpsc::UnboundedReceiver<Box<Owned>>,
+    transfers: mpsc::UnboundedReceiver<FromTransfer>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -207,7 +220,7 @@ impl Shard {
         Self {
             mailbox: wires.mailbox,
             burials: wires.burials,
-            returns: wires.returns,
+            transfers: wires.transfers,
             lanes: LaneTable::default(),
             log,
             clock,
@@ -230,11 +243,16 @@ impl Shard {
                 // Answers first: they free memory, and their clients send the next command.
                 biased;
                 changed = progress.changed() => if changed.is_err() { return self.fail() },
-                Some(owned) = self.returns.recv() => {
-                    let (topic, index) = (owned.partition.topic_id, owned.partition.index);
-                    commands.extend(self.partitions.take_back(owned));
-                    self.gather_all(topic, index);
-                }
+                Some(said) = self.transfers.recv() => match said {
+                    FromTransfer::Borrow { topic_id, index, done } => {
+                        commands.push(Command::Borrow { topic_id, index, done });
+                    }
+                    FromTransfer::Back(owned) => {
+                        let (topic, index) = (owned.partition.topic_id, owned.partition.index);
+                        commands.extend(self.partitions.take_back(owned));
+                        self.gather_all(topic, index);
+                    }
+                },
                 received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }

@@ -220,7 +220,7 @@ impl Shard {
         let mut grown = Vec::with_capacity(entries.len());
         let mut wait_for = (Lsn(0), Durability::Flush);
         for entry in entries {
-            let placed = self.place(entry);
+            let placed = check_origin(&entry).and_then(|()| self.place(entry));
             if let Ok(placed) = &placed {
                 wait_for.0 = wait_for.0.max(placed.lsn);
                 if placed.durability == Durability::Sync {
@@ -319,6 +319,8 @@ impl Shard {
         done: oneshot::Sender<Result<u64>>,
     ) {
         let now = self.clock.now_ms();
+        // A snapshot stands behind every event it accounts for.
+        self.finish_lanes();
         let mut trimmed_lanes: Vec<Uuid> = Vec::new();
         let trimmed = self.partitions.find(topic_id, index).and_then(|owned| {
             // Only what may be read may be deleted.
@@ -328,6 +330,7 @@ impl Shard {
             if before <= owned.ledger.start {
                 return Ok((owned.last_lsn, owned.ledger.start));
             }
+            lanes::keep_ids(owned, &*self.log, before, now);
             let lsn = trim_to(owned, &*self.log, before, now).ok_or(Error::Unavailable)?;
             for lane in &mut owned.lanes {
                 lane.change(LaneEvent::Trimmed { before }, None);
@@ -410,6 +413,16 @@ impl Shard {
             }
         }
     }
+}
+
+/// Only the engine says that a batch is its own: what such a batch says in reserved headers is believed.
+fn check_origin(entry: &Entry) -> Result<()> {
+    if entry.batch.header.is_made_here() {
+        return Err(Error::InvalidRecord(
+            "an attribute of the batch is reserved".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Shows the lanes of a partition a batch it got; returns who they are.

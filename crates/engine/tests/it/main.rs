@@ -6,6 +6,7 @@
 )]
 
 mod groups;
+mod queue_safety;
 mod queues;
 mod removals;
 mod restarts;

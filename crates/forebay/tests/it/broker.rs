@@ -77,6 +77,14 @@ impl Broker {
 
     #[track_caller]
     fn spawn(options: Options, folder: TempDir) -> Self {
+        let (mut broker, stdout) = Self::launch(options, folder);
+        broker.addresses = broker.await_ready(stdout);
+        broker
+    }
+
+    /// A process that has only just begun.
+    #[track_caller]
+    fn launch(options: Options, folder: TempDir) -> (Self, ChildStdout) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -96,7 +104,7 @@ impl Broker {
         let stdout = child.stdout.take().unwrap();
         let (report, exit) = channel();
         thread::spawn(move || report.send(child.wait().unwrap()));
-        let mut broker = Self {
+        let broker = Self {
             options,
             folder,
             pid,
@@ -104,8 +112,7 @@ impl Broker {
             exit,
             status: None,
         };
-        broker.addresses = broker.await_ready(stdout);
-        broker
+        (broker, stdout)
     }
 
     #[track_caller]
@@ -197,6 +204,22 @@ impl Broker {
         let options = self.options.clone();
         let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
         Self::spawn(options, folder)
+    }
+
+    /// Starts again on the same data, and is killed after `time`, usually before it is ready.
+    #[track_caller]
+    pub(crate) fn stumble(mut self, time: Duration) -> Self {
+        if self.status.is_none() {
+            self.kill();
+        }
+        let options = self.options.clone();
+        let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
+        let (mut broker, stdout) = Self::launch(options, folder);
+        // May return early, which only makes the life shorter.
+        thread::park_timeout(time);
+        broker.kill();
+        drop(stdout);
+        broker
     }
 
     /// User and system CPU time used so far.

@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod crash;
 mod queue_cli;
+mod queue_crash;
 mod scenarios;
 mod serve;
 mod sqs;

@@ -31,19 +31,26 @@ pub(crate) struct Picked {
 }
 
 impl Lane {
+    /// Picks what leaves next for another queue: of what is before `upto`, greatest priority and oldest first. What a
+    /// tenant takes of the receivers' time does not count.
+    pub(crate) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<(u64, LineId)> {
+        let mut picked = Vec::new();
+        let lines = self.lines.listed();
+        let lines = lines.filter(|(head, _)| *head < upto);
+        let lines = lines.map(|(head, id)| (head, id, self.lines.get(id)));
+        merge(lines, upto, |offset, line| {
+            picked.push((offset, line));
+            picked.len() < max
+        });
+        picked
+    }
+
     /// Picks what is lent next, and what came upon the way that must not be lent any more.
-    pub(crate) fn pick(
-        &self,
-        max: usize,
-        settings: &QueueSettings,
-        now: u64,
-        dies: bool,
-    ) -> Picked {
+    pub(crate) fn pick(&self, max: usize, settings: &QueueSettings, now: u64) -> Picked {
         let mut picked = Picked::default();
         let attempts_max = settings
             .dead_letter
             .as_ref()
-            .filter(|_| dies)
             .map_or(u32::MAX, |policy| policy.attempts_max);
         let dying = |offset: &u64| {
             let entry = self.entries.get(offset);
@@ -66,7 +73,7 @@ impl Lane {
             return picked;
         }
         for noisy in [false, true] {
-            merge(self.fair_lines(noisy, now), |offset, line| {
+            merge(self.fair_lines(noisy, now), u64::MAX, |offset, line| {
                 if dying(&offset) {
                     picked.dying.push(offset);
                 } else {
@@ -208,6 +215,8 @@ impl Lane {
 
     /// The event that makes everything from `from` on ready again that is not lent and does not wait.
     pub(crate) fn replay_event(&self, from: u64) -> LaneEvent {
+        // What comes later was never touched.
+        let from = from.min(self.end);
         let entries = self.entries.range(from..);
         let kept = entries.filter(|(_, entry)| entry.state != State::Ready);
         LaneEvent::Replayed {
@@ -338,10 +347,11 @@ fn backoff(entry: &Entry, settings: &QueueSettings, chance: f64) -> u64 {
     wait
 }
 
-/// Hands over the messages of several lines, greatest priority and oldest first, until told to stop. The lines come in
-/// the order of their heads, and are only looked into when it is their turn.
+/// Hands over the messages before `upto` of several lines, greatest priority and oldest first, until told to stop. The
+/// lines come in the order of their heads, and are only looked into when it is their turn.
 fn merge<'l>(
     lines: impl Iterator<Item = (u64, LineId, &'l Line)>,
+    upto: u64,
     mut take: impl FnMut(u64, LineId) -> bool,
 ) {
     let mut lines = lines.peekable();
@@ -355,7 +365,7 @@ fn merge<'l>(
             first.is_none_or(|first| (u8::MAX - line.level, *head) < first)
         };
         if let Some((_, id, line)) = lines.next_if(is_next) {
-            let mut rest = line.lendable();
+            let mut rest = line.lendable().take_while(move |offset| *offset < upto);
             let rank = u8::MAX - line.level;
             heads.extend(
                 rest.next()

@@ -475,8 +475,9 @@ impl Lane {
     }
 
     fn replay(&mut self, from: u64, upto: u64, kept: &[u64]) {
+        let from = from.min(upto);
         let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
-        let touched = self.entries.range(from..upto.max(from));
+        let touched = self.entries.range(from..upto);
         let touched = touched.map(|(offset, _)| *offset);
         let again: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
         for offset in again {
@@ -565,7 +566,8 @@ impl Lane {
 
     /// A message was on loan until `now`: counts for how busy its tenant keeps receivers.
     fn count_busy(&mut self, entry: &Entry, now: u64) {
-        let held = now.saturating_sub(entry.at_ms);
+        // Nobody held it longer than it was lent, however late that is looked at.
+        let held = now.min(entry.due).saturating_sub(entry.at_ms);
         self.busy.add(held, now);
         self.lines.note(entry.line, |line| line.busy.add(held, now));
     }
@@ -573,6 +575,18 @@ impl Lane {
     /// Begins a restart: records and events follow.
     pub(crate) fn start_restoring(&mut self) {
         self.lines.start_restoring();
+    }
+
+    /// Records and events were read, and records before `start` are not there any more.
+    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings) {
+        // Whatever was trimmed without the lane being told is gone.
+        if self.oldest() < start {
+            self.apply(&LaneEvent::Trimmed { before: start }, None);
+        }
+        // A snapshot knows the delay as it was.
+        if settings.ordering == Ordering::Key {
+            self.redelay(settings.delay_ms);
+        }
     }
 
     /// Everything was read.

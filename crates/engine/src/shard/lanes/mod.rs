@@ -8,7 +8,7 @@ mod owned;
 mod verbs;
 
 pub(crate) use owned::OwnedLane;
-pub(super) use owned::snapshot_lanes;
+pub(super) use owned::{keep_ids, snapshot_lanes};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use storage::{Append, Durability, Lsn, Trim};
 use tokio::sync::{mpsc, oneshot};
 
 use self::owned::forget_done;
-use self::verbs::{Lent, configure, lend, replay, set_aside, settle, undo};
+use self::verbs::{configure, lend, replay, set_aside, settle, undo};
 use super::pending::{Reply, Waiting};
 use super::{Command, Shard};
 use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
@@ -194,12 +194,13 @@ impl Shard {
         let owned = self.partitions.lane(at)?;
         owned.lane.tick(now);
         match lend(owned, poll, now) {
-            Ok(Lent { loans, dying }) => {
+            Ok(mut lent) => {
+                let dying = std::mem::take(&mut lent.dying);
                 if !dying.is_empty() {
                     self.bury(at, dying);
                 }
-                if !loans.is_empty() {
-                    let loans = Loans::new(at, loans, Box::new(ThroughMailbox(mailbox)));
+                if !lent.loans.is_empty() {
+                    let loans = lent.hand_out(at, Box::new(ThroughMailbox(mailbox)));
                     return hand_over(poll, loans);
                 }
             }
@@ -342,15 +343,16 @@ impl Shard {
                 continue;
             }
             let mailbox = self.mailbox.clone();
-            let Ok(Lent { loans, dying }) = lend(owned, &poll, now) else {
+            let Ok(mut lent) = lend(owned, &poll, now) else {
                 owned.polls.push_front(poll);
                 return;
             };
-            let nothing = loans.is_empty() && dying.is_empty();
-            if loans.is_empty() {
+            let dying = std::mem::take(&mut lent.dying);
+            let nothing = lent.loans.is_empty() && dying.is_empty();
+            if lent.loans.is_empty() {
                 owned.polls.push_front(poll);
             } else {
-                let loans = Loans::new(at, loans, Box::new(ThroughMailbox(mailbox)));
+                let loans = lent.hand_out(at, Box::new(ThroughMailbox(mailbox)));
                 self.lanes.answers.extend(hand_over(&poll, loans));
             }
             if !dying.is_empty() {
@@ -445,11 +447,18 @@ impl Shard {
         };
         let queues: Vec<_> = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
         for queue in queues {
-            self.gather(LaneAt {
+            let at = LaneAt {
                 topic,
                 index,
                 queue,
-            });
+            };
+            // Its time may have come while it was away, when nobody could look at it: it is scheduled anew.
+            if let Some(owned) = self.partitions.lane(at)
+                && let Some(due) = owned.scheduled.take()
+            {
+                self.lanes.due.remove(&(due, at));
+            }
+            self.gather(at);
         }
     }
 

@@ -59,6 +59,12 @@ impl OwnedLane {
         }
     }
 
+    /// So many bytes of events stand behind its snapshot already.
+    pub(crate) fn with_events(mut self, bytes: u64) -> Self {
+        self.events_bytes = bytes;
+        self
+    }
+
     /// The lane's own stream.
     pub(crate) fn stream(&self, index: u32) -> StreamId {
         StreamId {
@@ -178,6 +184,16 @@ impl OwnedLane {
             return oldest.min(self.snapshot_end);
         }
         oldest
+    }
+}
+
+/// Snapshots of lanes that would otherwise forget deduplication ids with the records before `before`.
+pub(in crate::shard) fn keep_ids(owned: &mut Owned, log: &dyn Log, before: u64, now: u64) {
+    let index = owned.partition.index;
+    for lane in &mut owned.lanes {
+        if lane.lane.dedup_ids() > 0 && lane.snapshot_end < before {
+            lane.snapshot(log, index, now);
+        }
     }
 }
 

@@ -4,13 +4,26 @@ use std::sync::Arc;
 
 use super::OwnedLane;
 use crate::queue::lane::{LaneEvent, LineId, Loan, Picked, Receiving};
-use crate::queue::{Ordering, Poll, Queue, Settle, Settled};
+use crate::queue::{LaneAt, Loans, Ordering, Poll, Queue, Settle, Settled, Undo};
 use crate::{Error, Result};
 
 /// What a receiver got, and what came upon the way that must not be lent any more.
 pub(super) struct Lent {
     pub(super) loans: Vec<Loan>,
     pub(super) dying: Vec<u64>,
+    /// They are an earlier attempt's, whose receiver may have got them.
+    pub(super) repeated: bool,
+}
+
+impl Lent {
+    /// The loans as their receiver gets them.
+    pub(super) fn hand_out(self, at: LaneAt, undo: Undo) -> Loans {
+        if self.repeated {
+            Loans::repeated(at, self.loans)
+        } else {
+            Loans::new(at, self.loans, undo)
+        }
+    }
 }
 
 /// Lends what there is to one receiver.
@@ -27,7 +40,11 @@ pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent>
         }
         let loans = offsets.iter().filter_map(|o| owned.lane.loan(*o)).collect();
         let dying = Vec::new();
-        return Ok(Lent { loans, dying });
+        return Ok(Lent {
+            loans,
+            dying,
+            repeated: true,
+        });
     }
     let room = u64::from(settings.in_flight_max).saturating_sub(owned.lane.counts().lent);
     if room == 0 {
@@ -36,11 +53,12 @@ pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent>
             Ordering::Key => Ok(Lent {
                 loans: Vec::new(),
                 dying: Vec::new(),
+                repeated: false,
             }),
         };
     }
     let max = poll.max.min(usize::try_from(room).unwrap_or(usize::MAX));
-    let picked = owned.lane.pick(max, settings, now, true);
+    let picked = owned.lane.pick(max, settings, now);
     let Picked { lend, dying } = &picked;
     let spec = Receiving {
         lease_ms,
@@ -57,7 +75,11 @@ pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent>
         owned.lane.tick(now);
     }
     let dying = dying.clone();
-    Ok(Lent { loans, dying })
+    Ok(Lent {
+        loans,
+        dying,
+        repeated: false,
+    })
 }
 
 /// Settles messages on loan.
@@ -125,10 +147,7 @@ pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>) {
 /// Sets messages aside that are about to leave; returns which.
 pub(super) fn set_aside(owned: &mut OwnedLane, max: usize, upto: u64, now: u64) -> Vec<u64> {
     owned.lane.tick(now);
-    let queue = Arc::clone(&owned.queue);
-    let picked = owned.lane.pick(max, queue.settings(), now, false);
-    let mut taken: Vec<(u64, LineId)> = picked.lend;
-    taken.retain(|(offset, _)| *offset < upto);
+    let taken = owned.lane.pick_leaving(max, upto);
     owned.lane.set_aside_picked(&taken);
     taken.into_iter().map(|(offset, _)| offset).collect()
 }

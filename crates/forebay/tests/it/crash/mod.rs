@@ -5,7 +5,7 @@
 
 mod actors;
 mod check;
-mod dice;
+pub(crate) mod dice;
 mod ledger;
 mod producer;
 mod rounds;
@@ -27,7 +27,7 @@ impl Book {
 }
 
 /// A number from the environment; the broker itself reads none of these.
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text.parse().unwrap(),
         Err(_) => default,

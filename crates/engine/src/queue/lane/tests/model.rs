@@ -1,6 +1,8 @@
 //! A queue the slow way: a list of messages, searched from the front for everything.
 
-use crate::queue::{Ordering, Settle, Settled};
+use std::collections::BTreeMap;
+
+use crate::queue::{Backoff, Ordering, Settle, Settled};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
@@ -21,7 +23,15 @@ pub(super) struct Known {
     pub(super) due: u64,
     pub(super) loan: u64,
     pub(super) lent: u32,
+    pub(super) dedup: Option<(Option<&'static str>, u64)>,
+    failed: u32,
+    /// The last loan was neither settled nor given back.
+    open: bool,
+    /// When it was sent.
+    sent: u64,
     at: u64,
+    /// Nothing is known of it but its record: no event, no snapshot.
+    plain: bool,
     /// What a restart would make of it.
     durable: Is,
 }
@@ -31,7 +41,10 @@ pub(super) struct Model {
     pub(super) all: Vec<Known>,
     ordering: Ordering,
     attempts_max: u32,
+    pub(super) backoff: Option<Backoff>,
     loans: u64,
+    /// When, as which loan, and which messages.
+    attempts: BTreeMap<&'static str, (u64, u64, Vec<u64>)>,
 }
 
 impl Model {
@@ -40,11 +53,19 @@ impl Model {
             all: Vec::new(),
             ordering,
             attempts_max,
+            backoff: None,
             loans: 0,
+            attempts: BTreeMap::new(),
         }
     }
 
-    pub(super) fn send(&mut self, offset: u64, key: Option<&'static str>, level: u8, due: u64) {
+    pub(super) fn send(
+        &mut self,
+        offset: u64,
+        (key, level): (Option<&'static str>, u8),
+        dedup: Option<(Option<&'static str>, u64)>,
+        (sent, due): (u64, u64),
+    ) {
         let is = if due > 0 { Is::Delayed } else { Is::Ready };
         self.all.push(Known {
             offset,
@@ -54,7 +75,12 @@ impl Model {
             due,
             loan: 0,
             lent: 0,
+            dedup,
+            failed: 0,
+            open: false,
+            sent,
             at: 0,
+            plain: true,
             durable: is,
         });
     }
@@ -70,16 +96,77 @@ impl Model {
 
     /// A snapshot keeps what time has done so far.
     pub(super) fn snapshot(&mut self) {
-        for known in self.all.iter_mut().filter(|k| k.is == Is::Ready) {
-            known.durable = Is::Ready;
+        for known in &mut self.all {
+            known.plain = false;
+            if known.is == Is::Ready {
+                known.durable = Is::Ready;
+            }
         }
     }
 
-    pub(super) fn restart(&mut self, now: u64) {
+    /// In order, the queue's delay holds for everything that waits for its first time.
+    pub(super) fn restart(&mut self, now: u64, delay_ms: u64) {
+        let in_order = self.ordering == Ordering::Key;
         for known in &mut self.all {
+            let unseen = known.plain && known.durable != Is::Gone;
+            if in_order && unseen {
+                known.durable = if delay_ms > 0 { Is::Delayed } else { Is::Ready };
+            }
             known.is = known.durable;
+            if in_order && known.is == Is::Delayed {
+                known.due = known.sent + delay_ms;
+            }
         }
         self.tick(now);
+    }
+
+    pub(super) fn redelay(&mut self, delay_ms: u64) {
+        for known in self.all.iter_mut().filter(|k| k.is == Is::Delayed) {
+            known.due = known.sent + delay_ms;
+        }
+    }
+
+    /// The newest message of this id that was sent within the window; how long ago plays no part without a window.
+    pub(super) fn duplicate(
+        &self,
+        id: (Option<&'static str>, u64),
+        now: u64,
+        window: Option<u64>,
+    ) -> Option<u64> {
+        let young = |k: &&Known| window.is_none_or(|ms| now.saturating_sub(k.sent) < ms);
+        let mut of_id = self.all.iter().rev().filter(|k| k.dedup == Some(id));
+        of_id.find(young).map(|k| k.offset)
+    }
+
+    /// What an attempt got that can be repeated.
+    pub(super) fn repeat(&self, name: &str, now: u64) -> Option<Vec<u64>> {
+        let (at, loan, offsets) = self.attempts.get(name)?;
+        let still = |offset: &u64| {
+            let known = self.all.iter().find(|k| k.offset == *offset);
+            known.is_some_and(|k| k.is == Is::Lent && k.loan == *loan)
+        };
+        let valid = now.saturating_sub(*at) < 300_000 && offsets.iter().all(still);
+        valid.then(|| offsets.clone())
+    }
+
+    pub(super) fn attempted(&mut self, name: &'static str, now: u64, offsets: &[u64]) {
+        let attempt = (now, self.loans, offsets.to_vec());
+        self.attempts.insert(name, attempt);
+    }
+
+    /// Messages that can be lent, of any tenant.
+    pub(super) fn lendable(&self) -> Vec<&Known> {
+        let mut all = self.candidates();
+        all.retain(|k| k.lent < self.attempts_max);
+        all
+    }
+
+    /// Whether a tenant has much of what is on loan, at one priority.
+    pub(super) fn has_much(&self, key: Option<&str>, level: u8) -> bool {
+        let lent = self.all.iter().filter(|k| k.is == Is::Lent);
+        let own = lent.clone().filter(|k| k.key == key && k.level == level);
+        let own = own.count();
+        key.is_some() && own >= 30 && own * 10 > lent.count()
     }
 
     /// In the order in which they are lent.
@@ -137,6 +224,13 @@ impl Model {
         (taken, dying)
     }
 
+    /// What leaves: greatest priority and oldest first, nothing out of turn.
+    pub(super) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<u64> {
+        let ready = self.candidates().into_iter();
+        let free = ready.filter(|k| k.offset < upto && !self.blocked(k));
+        free.map(|k| k.offset).take(max).collect()
+    }
+
     pub(super) fn lend(&mut self, offsets: &[u64], now: u64, until: u64) {
         self.loans += 1;
         let loan = self.loans;
@@ -146,6 +240,8 @@ impl Model {
             known.durable = Is::Lent;
             (known.loan, known.at, known.due) = (loan, now, until);
             known.lent += 1;
+            known.failed += u32::from(known.open);
+            (known.open, known.plain) = (true, false);
         }
     }
 
@@ -154,7 +250,7 @@ impl Model {
     }
 
     pub(super) fn settle(&mut self, (offset, loan): (u64, u64), what: Settle, now: u64) -> Settled {
-        let ordering = self.ordering;
+        let (ordering, backoff) = (self.ordering, self.backoff);
         let Some(known) = self.all.iter_mut().find(|k| k.offset == offset) else {
             return Settled::Gone;
         };
@@ -183,10 +279,15 @@ impl Model {
                 Settled::Done
             }
             Settle::Release(delay) => {
-                let delay = delay.unwrap_or(0);
+                let delay = delay.unwrap_or_else(|| {
+                    let grown = |b: Backoff| (b.base_ms << known.failed.min(30)).min(b.max_ms);
+                    backoff.map_or(0, grown)
+                });
                 let is = if delay == 0 { Is::Ready } else { Is::Waiting };
                 (known.is, known.durable) = (is, is);
                 known.due = now + delay;
+                known.failed += 1;
+                known.open = false;
                 Settled::Done
             }
         }
@@ -197,8 +298,9 @@ impl Model {
         if known.is == Is::Lent && known.loan == loan {
             (known.is, known.durable) = (Is::Ready, Is::Ready);
             known.lent -= 1;
+            known.open = false;
             if known.lent == 0 {
-                known.loan = 0;
+                (known.loan, known.failed) = (0, 0);
             }
         }
     }
@@ -209,7 +311,12 @@ impl Model {
         (known.is, known.durable) = (Is::Gone, Is::Gone);
     }
 
-    pub(super) fn drop_before(&mut self, before: u64) {
+    pub(super) fn drop_before(&mut self, before: u64, purge: bool) {
+        if purge {
+            for known in self.all.iter_mut().filter(|k| k.offset < before) {
+                known.dedup = None;
+            }
+        }
         for known in self.all.iter_mut().filter(|k| k.offset < before) {
             (known.is, known.durable) = (Is::Gone, Is::Gone);
         }
@@ -220,6 +327,9 @@ impl Model {
             if matches!(known.is, Is::Gone | Is::Ready) {
                 (known.is, known.durable) = (Is::Ready, Is::Ready);
                 (known.loan, known.lent) = (0, 0);
+                (known.failed, known.open, known.plain) = (0, false, false);
+                // It is one of many from now on.
+                known.key = None;
             }
         }
     }

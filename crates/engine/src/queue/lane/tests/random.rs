@@ -1,17 +1,35 @@
 //! Random histories against the model: every outcome, every count, after every step.
 //!
+//! In order or not, with priorities or tenants or neither, with backoff, delays and deduplication; the clock steps,
+//! also backwards, and the lane is folded out of its logs again and again while the log forgets what is done. What
+//! tenants get is checked for less than the model could say: nothing is lost or doubled, each tenant's messages come
+//! in their order, and who has no tenant comes before tenants that have much.
+//!
 //! `FOREBAY_MODEL_STEPS` sets how many steps are taken in all; a failure names the seed of its history.
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-use super::model::{Is, Model};
+use super::model::{Is, Known, Model};
 use super::stage::{Message, Stage};
-use crate::queue::lane::LaneEvent;
-use crate::queue::{DeadLetterPolicy, Ordering, QueueSettings, Settle};
+use crate::queue::lane::{LaneEvent, hash};
+use crate::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings, Settle};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const ATTEMPTS: [&str; 3] = ["try-1", "try-2", "try-3"];
+const IDS: u64 = 12;
+const WINDOW: u64 = 5000;
 const STEPS_OF_ONE: u64 = 400;
+
+/// What all histories came to.
+#[derive(Debug, Default)]
+struct Totals {
+    sent: u64,
+    duplicates: u64,
+    lent: u64,
+    repeats: u64,
+    restarts: u64,
+}
 
 struct World {
     stage: Stage,
@@ -20,7 +38,10 @@ struct World {
     /// Receipts somebody may still use.
     receipts: Vec<(u64, u64)>,
     levels: u8,
+    /// Keys are tenants: a queue without order.
+    tenants: bool,
     backwards: bool,
+    totals: Totals,
     /// What was done, for whoever has to find out why.
     history: Vec<String>,
 }
@@ -42,6 +63,13 @@ impl World {
             0
         };
         let attempts_max = [2, 3, 1000][usize::try_from(below(&mut rng, 3)).unwrap()];
+        let tenants = ordering == Ordering::None && below(&mut rng, 2) == 0;
+        let backoff = (below(&mut rng, 3) == 0).then_some(Backoff {
+            base_ms: 300,
+            max_ms: 4000,
+            jitter: seed % 3 == 0,
+        });
+        let scopes = [DedupScope::Queue, DedupScope::Key];
         let settings = QueueSettings {
             ordering,
             priorities: levels,
@@ -49,13 +77,20 @@ impl World {
                 queue: "dead".into(),
                 attempts_max,
             }),
+            backoff,
+            dedup_window_ms: WINDOW,
+            dedup_scope: scopes[usize::from(below(&mut rng, 2) == 0)],
             ..QueueSettings::default()
         };
+        let mut model = Model::new(ordering, attempts_max);
+        model.backoff = backoff;
         Self {
             stage: Stage::new(settings),
-            model: Model::new(ordering, attempts_max),
+            model,
             receipts: Vec::new(),
             levels: u8::try_from(levels).unwrap(),
+            tenants,
+            totals: Totals::default(),
             backwards: below(&mut rng, 2) == 0,
             history: Vec::new(),
             rng,
@@ -87,6 +122,12 @@ impl World {
                 self.model.snapshot();
             }
             81..=85 => self.restart(),
+            86 => self.stage.forget(),
+            87 if self.ordered() => self.redelay(),
+            88 if !self.backwards => {
+                let (window, now) = (WINDOW, self.stage.now);
+                self.stage.lane.expire_dedup(window, now);
+            }
             _ => self.pass(),
         }
         let counts = self.stage.lane.counts();
@@ -99,48 +140,119 @@ impl World {
     }
 
     fn send(&mut self) {
-        let mut messages = Vec::new();
-        for _ in 0..=self.below(6) {
-            let keyed = self.ordered() && self.below(8) > 0;
-            let key = KEYS[usize::try_from(self.below(KEYS.len() as u64)).unwrap()];
-            let delay = if self.below(8) == 0 {
-                1 + self.below(5000)
-            } else {
-                0
-            };
-            let level = if self.levels > 0 { self.below(4) } else { 0 };
-            messages.push(Message {
-                key: keyed.then_some(key),
-                delay,
-                dedup: None,
-                priority: u8::try_from(level).unwrap(),
-            });
+        let most = if self.tenants && self.below(4) == 0 {
+            30
+        } else {
+            6
+        };
+        let mut messages: Vec<Message> = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..=self.below(most) {
+            let message = self.message();
+            let id = message.dedup.as_ref().map(|id| self.scoped(&message, id));
+            if let Some(id) = id
+                && (ids.contains(&Some(id)) || self.is_duplicate(&message, id))
+            {
+                self.totals.duplicates += 1;
+                continue;
+            }
+            ids.push(id);
+            messages.push(message);
         }
+        if messages.is_empty() {
+            return;
+        }
+        self.totals.sent += messages.len() as u64;
         let base = self.stage.send(&messages);
-        for (offset, message) in (base..).zip(&messages) {
-            let due = if message.delay > 0 {
-                self.stage.now + message.delay
-            } else {
-                0
-            };
-            self.model.send(offset, message.key, message.priority, due);
+        let (now, in_order) = (self.stage.now, self.ordered());
+        for ((offset, message), id) in (base..).zip(&messages).zip(ids) {
+            let queue_delay = self.stage.settings.delay_ms;
+            let delay = if in_order { queue_delay } else { message.delay };
+            let due = if delay > 0 { now + delay } else { 0 };
+            let line = (message.key, message.priority);
+            self.model.send(offset, line, id, (now, due));
         }
-        self.model.tick(self.stage.now);
+        self.model.tick(now);
+    }
+
+    fn message(&mut self) -> Message {
+        let keyed = (self.ordered() || self.tenants) && self.below(8) > 0;
+        let key = KEYS[usize::try_from(self.below(KEYS.len() as u64)).unwrap()];
+        let delayed = !self.ordered() && self.below(8) == 0;
+        let delay = if delayed { 1 + self.below(5000) } else { 0 };
+        let level = if self.levels > 0 { self.below(4) } else { 0 };
+        let id = self.below(IDS);
+        Message {
+            key: keyed.then_some(key),
+            delay,
+            dedup: (self.below(3) == 0).then(|| id.to_string()),
+            priority: u8::try_from(level).unwrap(),
+        }
+    }
+
+    /// An id with what it is unique in.
+    fn scoped(&self, message: &Message, id: &str) -> (Option<&'static str>, u64) {
+        let per_key = self.stage.settings.dedup_scope == DedupScope::Key;
+        let scope = message.key.filter(|_| per_key);
+        (scope, id.parse().unwrap())
+    }
+
+    fn is_duplicate(&mut self, message: &Message, id: (Option<&'static str>, u64)) -> bool {
+        let text = message.dedup.as_ref().unwrap();
+        let hashed = hash(id.0.map(str::as_bytes), text.as_bytes());
+        let now = self.stage.now;
+        let found = self.stage.lane.duplicate(hashed, WINDOW, now);
+        let expected = self.model.duplicate(id, now, Some(WINDOW));
+        if self.backwards {
+            // A clock that went back makes ids look younger than they are.
+            assert!(expected.is_none() || found.is_some(), "{expected:?}");
+            let known = found.is_none() || self.model.duplicate(id, now, None).is_some();
+            assert!(known, "{found:?} was never sent with {id:?}");
+        } else {
+            assert_eq!(found, expected, "{id:?}");
+        }
+        found.is_some()
     }
 
     fn receive(&mut self) {
         let max = usize::try_from(1 + self.below(10)).unwrap();
-        let lease = [0, 500, 3000][usize::try_from(self.below(3)).unwrap()];
+        let leases = if self.tenants {
+            [500, 3000, 60_000]
+        } else {
+            [0, 500, 3000]
+        };
+        let lease = leases[usize::try_from(self.below(3)).unwrap()];
         let now = self.stage.now;
         self.model.tick(now);
-        let (expected, dies) = self.model.pick(max);
-        let (taken, loan, dying) = self.stage.receive_as(max, lease, None);
-        assert_eq!((&taken, &dying), (&expected, &dies));
+        let attempt = (self.ordered() && self.below(4) == 0)
+            .then(|| ATTEMPTS[usize::try_from(self.below(3)).unwrap()]);
+        if let Some(name) = attempt
+            && self.repeat(name, lease)
+        {
+            return;
+        }
+        let expected = self.model.pick(max);
+        let before: Vec<Known> = if self.tenants {
+            self.model.lendable().into_iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let (taken, loan, dying) = self.stage.receive_as(max, lease, attempt);
+        if self.tenants {
+            self.check_tenants(max, &before, &taken);
+        } else {
+            assert_eq!((&taken, &dying), (&expected.0, &expected.1));
+        }
+        self.totals.lent += taken.len() as u64;
         if !taken.is_empty() {
             self.model.lend(&taken, now, now + lease);
+            if let Some(name) = attempt {
+                self.model.attempted(name, now, &taken);
+            }
             self.model.tick(now);
         }
         for offset in &dying {
+            assert_eq!(self.model.find(*offset).is, Is::Ready);
             self.model.find(*offset).is = Is::Dying;
         }
         self.history.push(format!(
@@ -161,6 +273,57 @@ impl World {
                 self.left(&dying);
             }
         }
+    }
+
+    /// What was lent is what could be, as much as could be, each tenant's in order, and the quiet before the greedy.
+    fn check_tenants(&self, max: usize, before: &[Known], taken: &[u64]) {
+        assert_eq!(taken.len(), before.len().min(max));
+        let mut last = std::collections::BTreeMap::new();
+        for offset in taken {
+            let known = before.iter().find(|k| k.offset == *offset);
+            let known = known.expect("only what is ready is lent");
+            let line = (known.key, known.level);
+            assert!(
+                last.insert(line, known.offset)
+                    .is_none_or(|b| b < known.offset),
+                "out of order in {line:?}"
+            );
+        }
+        for known in before {
+            let line = (known.key, known.level);
+            let passed = last
+                .get(&line)
+                .is_some_and(|last: &u64| known.offset < *last);
+            assert!(!passed || taken.contains(&known.offset), "passed over");
+        }
+        let has_much =
+            |k: &&Known| taken.contains(&k.offset) && self.model.has_much(k.key, k.level);
+        if before.iter().any(|k| has_much(&k)) {
+            let mut quiet = before.iter().filter(|k| k.key.is_none());
+            assert!(
+                quiet.all(|k| taken.contains(&k.offset)),
+                "the greedy come first"
+            );
+        }
+    }
+
+    /// The same once more, if the attempt is known and nothing of it has ended.
+    fn repeat(&mut self, name: &str, lease: u64) -> bool {
+        let now = self.stage.now;
+        self.stage.lane.tick(now);
+        let again = self.stage.lane.repeat(name, now);
+        assert_eq!(again, self.model.repeat(name, now), "{name}");
+        let Some(offsets) = again else { return false };
+        self.totals.repeats += 1;
+        let until = now + lease;
+        for offset in offsets {
+            self.stage
+                .apply(&LaneEvent::Extended { offset, until }, None);
+            self.model.find(offset).due = until;
+        }
+        self.stage.lane.tick(now);
+        self.model.tick(now);
+        true
     }
 
     fn left(&mut self, offsets: &[u64]) {
@@ -194,7 +357,8 @@ impl World {
             0..=5 => Settle::Ack,
             6 => Settle::Extend(13 * 3_600_000),
             7 => Settle::Extend(1 + self.below(4000)),
-            8 => Settle::Release(Some(0)),
+            8 if self.below(2) == 0 => Settle::Release(Some(0)),
+            8 => Settle::Release(None),
             _ => Settle::Release(Some(1 + self.below(4000))),
         };
         self.model.tick(self.stage.now);
@@ -216,12 +380,11 @@ impl World {
     /// Messages that are ready leave for another queue.
     fn leave(&mut self) {
         let max = usize::try_from(1 + self.below(4)).unwrap();
-        let picked = self
-            .stage
-            .lane
-            .pick(max, &self.stage.settings, self.stage.now, false);
-        self.stage.lane.set_aside_picked(&picked.lend);
-        let offsets: Vec<u64> = picked.lend.iter().map(|(o, _)| *o).collect();
+        let upto = self.stage.lane.end() - self.below(4).min(self.stage.lane.end());
+        let picked = self.stage.lane.pick_leaving(max, upto);
+        self.stage.lane.set_aside_picked(&picked);
+        let offsets: Vec<u64> = picked.iter().map(|(o, _)| *o).collect();
+        assert_eq!(offsets, self.model.pick_leaving(max, upto));
         for offset in &offsets {
             assert_eq!(self.model.find(*offset).is, Is::Ready);
         }
@@ -231,18 +394,22 @@ impl World {
     fn drop_before(&mut self) {
         let end = self.stage.lane.end();
         let before = self.below(end + 1);
-        let event = if self.below(2) == 0 {
-            LaneEvent::Trimmed { before }
-        } else {
+        let purge = self.below(2) == 0;
+        let event = if purge {
             LaneEvent::Purged { before }
+        } else {
+            LaneEvent::Trimmed { before }
         };
         self.stage.apply(&event, None);
-        self.model.drop_before(before);
+        self.model.drop_before(before, purge);
     }
 
     fn replay(&mut self) {
         let end = self.stage.lane.end();
-        let from = end - self.below(end.min(20) + 1);
+        // Sometimes from beyond the end; never what the log has forgotten.
+        let from = (end + 3)
+            .saturating_sub(self.below(25))
+            .max(self.stage.start);
         let event = self.stage.lane.replay_event(from);
         self.stage.apply(&event, None);
         self.model.replay(from);
@@ -250,14 +417,30 @@ impl World {
 
     fn restart(&mut self) {
         self.stage.restart();
-        self.model.restart(self.stage.now);
+        let delay_ms = self.stage.settings.delay_ms;
+        self.model.restart(self.stage.now, delay_ms);
+        self.totals.restarts += 1;
+    }
+
+    fn redelay(&mut self) {
+        let delay_ms = [0, 0, 500, 2000][usize::try_from(self.below(4)).unwrap()];
+        self.stage.settings.delay_ms = delay_ms;
+        self.stage.lane.redelay(delay_ms);
+        self.model.redelay(delay_ms);
+        self.stage.lane.tick(self.stage.now);
+        self.model.tick(self.stage.now);
     }
 
     fn pass(&mut self) {
         if self.backwards && self.below(10) == 0 {
             self.stage.now -= self.below(1500);
         } else {
-            let by = self.below(1500);
+            // Now and then so long that no attempt can be repeated.
+            let by = if self.below(300) == 0 {
+                300_000
+            } else {
+                self.below(1500)
+            };
             self.stage.pass(by);
         }
         self.stage.lane.tick(self.stage.now);
@@ -271,7 +454,9 @@ fn random_histories_end_as_in_the_model() {
         .ok()
         .and_then(|steps| steps.parse().ok())
         .unwrap_or(200_000_u64);
-    for seed in 0..steps.div_ceil(STEPS_OF_ONE) {
+    let mut all = Totals::default();
+    let histories = steps.div_ceil(STEPS_OF_ONE);
+    for seed in 0..histories {
         let mut world = World::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..STEPS_OF_ONE {
@@ -286,5 +471,14 @@ fn random_histories_end_as_in_the_model() {
                 world.history[from..].join("\n")
             );
         }
+        all.sent += world.totals.sent;
+        all.duplicates += world.totals.duplicates;
+        all.lent += world.totals.lent;
+        all.repeats += world.totals.repeats;
+        all.restarts += world.totals.restarts;
     }
+    println!(
+        "model test: {histories} histories of {STEPS_OF_ONE} steps as in the model: {} messages sent, {} duplicates found, {} loans, {} attempts repeated, {} restarts",
+        all.sent, all.duplicates, all.lent, all.repeats, all.restarts
+    );
 }

@@ -24,6 +24,10 @@ pub(super) struct Stage {
     records: Vec<Batch>,
     events: Vec<Vec<u8>>,
     snapshot: Option<Vec<u8>>,
+    /// Records before this are accounted for by the snapshot.
+    snapshot_end: u64,
+    /// Records before this are not in the log any more.
+    pub(super) start: u64,
 }
 
 impl Stage {
@@ -35,6 +39,8 @@ impl Stage {
             records: Vec::new(),
             events: Vec::new(),
             snapshot: None,
+            snapshot_end: 0,
+            start: 0,
         }
     }
 
@@ -95,7 +101,7 @@ impl Stage {
         attempt: Option<&str>,
     ) -> (Vec<u64>, u64, Vec<u64>) {
         self.lane.tick(self.now);
-        let picked = self.lane.pick(max, &self.settings, self.now, true);
+        let picked = self.lane.pick(max, &self.settings, self.now);
         let Picked { lend, dying } = &picked;
         let offsets: Vec<u64> = lend.iter().map(|(offset, _)| *offset).collect();
         let mut loan = 0;
@@ -146,23 +152,36 @@ impl Stage {
             whole.extend(bytes);
         }
         self.snapshot = Some(whole);
+        self.snapshot_end = self.lane.end();
         self.events.clear();
+    }
+
+    /// Lets the log forget what the lane is done with, as its owner would.
+    pub(super) fn forget(&mut self) {
+        let ids = self.lane.dedup_ids() > 0;
+        let most = if ids { self.snapshot_end } else { u64::MAX };
+        self.start = self.start.max(self.lane.oldest().min(most));
+        let start = self.start;
+        self.records
+            .retain(|batch| batch.header.next_offset() > start);
     }
 
     /// Folds the lane out of its logs again.
     pub(super) fn restart(&mut self) {
         let window = self.settings.dedup_window_ms;
         let mut lane = self.snapshot.as_ref().map_or_else(
-            || Lane::new(0),
+            || Lane::new(self.start),
             |bytes| Lane::decode(bytes, window).unwrap(),
         );
         lane.start_restoring();
+        lane.skip_to(self.start);
         for batch in &self.records {
             lane.index(batch, &self.settings);
         }
         for event in &self.events {
             lane.apply(&LaneEvent::decode(event).unwrap(), None);
         }
+        lane.restored(self.start, &self.settings);
         lane.stop_restoring();
         lane.tick(self.now);
         self.lane = lane;
