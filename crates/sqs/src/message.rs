@@ -131,7 +131,7 @@ fn check_value((name, given): (String, AttributeValue)) -> Outcome<Attribute> {
     };
     if value.is_empty() {
         return Err(invalid(format!(
-            "The message attribute '{name}' must contain non-empty message attribute value for message attribute type '{base}'."
+            "Message (user) attribute '{name}' must contain a non-empty value of type '{base}'."
         )));
     }
     if base != "Binary" && !std::str::from_utf8(&value).is_ok_and(is_allowed) {

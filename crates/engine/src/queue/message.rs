@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
 use uuid::Uuid;
 
-use super::Receipt;
+use super::{RESERVED, Receipt};
 
 /// A message to send.
 #[derive(Debug, Clone, Default)]
@@ -25,9 +25,13 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// What counts for its size, bytes: body, names and values of headers.
+    /// What counts for its size, bytes: body, names and values of headers, but not what frontends say in reserved ones.
     pub fn bytes(&self) -> usize {
-        let headers = self.headers.iter();
+        let reserved = RESERVED.as_bytes();
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(n, _)| !n.starts_with(reserved));
         let headers = headers.map(|(name, value)| name.len() + value.len());
         self.body.len() + headers.sum::<usize>()
     }

@@ -109,8 +109,7 @@ pub(super) async fn remove(call: &Call<'_>, remove: Remove) -> Outcome<Value> {
         let had = statements.len();
         statements.retain(|s| s["Sid"] != json!(label));
         if statements.len() == had {
-            let reason = "can't find label on existing policy.";
-            return Err(Fault::parameter("Label", label, reason));
+            return Err(Fault::parameter("Label", label, "can't find label."));
         }
         let left = if statements.is_empty() {
             String::new()
