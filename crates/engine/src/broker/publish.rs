@@ -133,10 +133,16 @@ impl Broker {
         let partition = topic
             .partition(publish.partition)
             .ok_or(Error::UnknownPartition)?;
+        let batch = publish.batch?;
+        if batch.header.is_made_here() {
+            return Err(Error::InvalidRecord(
+                "only the broker marks a batch as made by itself".into(),
+            ));
+        }
         Ok(Entry {
             topic_id: topic.id(),
             index: partition.index,
-            batch: publish.batch?,
+            batch,
         })
     }
 
