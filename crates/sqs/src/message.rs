@@ -40,6 +40,18 @@ pub(crate) struct AttributeValue {
     pub(crate) data_type: Option<String>,
 }
 
+impl AttributeValue {
+    /// Bytes that count for the size of a message, whether or not the value can be read.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        // Four digits stand for three bytes.
+        let padding = |digits: &String| digits.bytes().rev().take_while(|b| *b == b'=').count();
+        let binary = self.binary_value.as_ref();
+        let binary = binary.map_or(0, |digits| (digits.len() - padding(digits)) * 3 / 4);
+        text(&self.data_type) + text(&self.string_value) + binary
+    }
+}
+
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, AttributeValue>;
 
@@ -163,9 +175,10 @@ fn check_attribute_name(name: &str) -> Outcome<()> {
             "Message (user) attribute name can not be longer than {NAME_MAX} characters"
         )));
     }
-    if !is_attribute_name(name) {
+    // Headers whose names begin like that are the broker's own.
+    if !is_attribute_name(name) || name.starts_with(RESERVED) {
         return Err(invalid(format!(
-            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS. or Amazon."
+            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS., Amazon. or {RESERVED}"
         )));
     }
     Ok(())
@@ -353,6 +366,17 @@ mod tests {
     }
 
     #[test]
+    fn values_count_as_they_are_and_not_as_they_travel() {
+        for value in ["x", "xy", "xyz", "wxyz"] {
+            for kind in ["String", "Binary"] {
+                let (name, given) = attribute("name", kind, value);
+                let bytes = name.len() + given.bytes();
+                assert_eq!(checked(&[(&name, kind, value)]).unwrap()[0].bytes(), bytes);
+            }
+        }
+    }
+
+    #[test]
     fn attributes_have_rules() {
         for (name, data_type, value) in [
             ("a", "String", "x"),
@@ -370,6 +394,7 @@ mod tests {
             ("a..b", "String", "x"),
             ("AWS.x", "String", "x"),
             ("amazon.x", "String", "x"),
+            ("forebay.x", "String", "x"),
             ("a b", "String", "x"),
             ("a", "Text", "x"),
             ("a", "", "x"),

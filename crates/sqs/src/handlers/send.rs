@@ -45,6 +45,16 @@ struct Message {
     message_group_id: Option<String>,
 }
 
+impl Message {
+    fn bytes(&self) -> usize {
+        let body = self.message_body.as_ref().map_or(0, String::len);
+        let attributes = self.message_attributes.iter().flatten();
+        body + attributes
+            .map(|(name, value)| name.len() + value.bytes())
+            .sum::<usize>()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SendBatch {
@@ -76,6 +86,7 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
         .collect();
     batches::check("SendMessageBatchRequestEntry", &ids)?;
     check_ordered(&queue, &batch.entries)?;
+    check_together(&queue, &batch.entries)?;
     let prepared: Vec<(String, Outcome<Ready>)> = batch
         .entries
         .into_iter()
@@ -84,15 +95,6 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
             (id, prepare(call, &queue, entry, "cannot be validated"))
         })
         .collect();
-    let sizes = prepared.iter().filter_map(|(_, ready)| ready.as_ref().ok());
-    let bytes: u64 = sizes.map(|ready| ready.bytes as u64).sum();
-    let most = BATCH_BYTES_MAX.max(queue.settings().message_bytes_max);
-    if bytes > most {
-        let message = format!(
-            "Batch requests cannot be longer than {most} bytes. You have sent {bytes} bytes."
-        );
-        return Err(Fault::new(&BATCH_TOO_LONG, message));
-    }
     let mut messages = Vec::new();
     let mut waiting = Vec::new();
     for (id, ready) in prepared {
@@ -120,6 +122,18 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
     Ok(batches::answer(outcomes.collect()))
 }
 
+/// All messages of a batch together have a limit, whatever is wrong with each.
+fn check_together(queue: &Queue, entries: &[Message]) -> Outcome<()> {
+    let bytes: usize = entries.iter().map(Message::bytes).sum();
+    let most = BATCH_BYTES_MAX.max(queue.settings().message_bytes_max);
+    if bytes as u64 <= most {
+        return Ok(());
+    }
+    let message =
+        format!("Batch requests cannot be longer than {most} bytes. You have sent {bytes} bytes.");
+    Err(Fault::new(&BATCH_TOO_LONG, message))
+}
+
 /// A batch for a queue in order that lacks an id anywhere is refused as a whole.
 fn check_ordered(queue: &Queue, entries: &[Message]) -> Outcome<()> {
     if queue.settings().ordering != Ordering::Key {
@@ -141,7 +155,6 @@ fn check_ordered(queue: &Queue, entries: &[Message]) -> Outcome<()> {
 struct Ready {
     message: NewMessage,
     answer: Answer,
-    bytes: usize,
 }
 
 /// What is known of the answer before the message is sent.
@@ -224,11 +237,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> O
         dedup,
         priority: priority.unwrap_or(0),
     };
-    Ok(Ready {
-        message,
-        answer,
-        bytes,
-    })
+    Ok(Ready { message, answer })
 }
 
 fn delay(queue: &Queue, seconds: Option<i64>) -> Outcome<Option<u64>> {
