@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tempfile
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "README.md")
@@ -21,11 +22,14 @@ def example(language, word):
 def run(command, text, written, address):
     """Feeds an example to a command, with the address that is written there replaced; returns what it printed."""
     assert written in text, f"the example does not connect to {written}"
+    # What was installed for the suite comes first.
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             command,
             input=text.replace(written, address),
             cwd=folder,
+            env=os.environ | {"PATH": path},
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -100,7 +100,7 @@ def a_dead_letter_queue_chooses_its_sources(sqs):
 @case
 def sources_of_a_dead_letter_queue_are_listed(sqs):
     dead = sqs.queue()
-    equal(sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"], [])
+    equal(sqs.list_dead_letter_source_queues(QueueUrl=dead).get("queueUrls", []), [])
     made = sorted(sqs.queue(RedrivePolicy=redrive(sqs.arn(dead), 1)) for _ in range(3))
     equal(sorted(sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"]), made)
     first = sqs.list_dead_letter_source_queues(QueueUrl=dead, MaxResults=2)
