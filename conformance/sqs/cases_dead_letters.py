@@ -3,7 +3,7 @@
 import base64
 import json
 
-from client import redrive, refused
+from client import invalid, redrive, refused
 from harness.cases import case, equal, eventually
 
 SOURCE = ["ApproximateReceiveCount", "DeadLetterQueueSourceArn"]
@@ -55,7 +55,7 @@ def a_redrive_policy_is_checked(sqs):
     arn = sqs.arn(dead)
 
     def refuse(policy, reason=None):
-        text = reason and f"Value {policy} for parameter RedrivePolicy is invalid. Reason: {reason}"
+        text = reason and invalid("RedrivePolicy", policy, reason)
         given = {"RedrivePolicy": policy}
         refused("InvalidParameterValue", sqs.set_queue_attributes, QueueUrl=url, Attributes=given, text=text)
 
@@ -64,7 +64,10 @@ def a_redrive_policy_is_checked(sqs):
     refuse(json.dumps({"deadLetterTargetArn": arn}), f"{missing}maxReceiveCount.")
     refuse(json.dumps({"maxReceiveCount": 1}), f"{missing}deadLetterTargetArn.")
     for wrong in (0, 1001):
-        refuse(redrive(arn, wrong), f"Invalid value for maxReceiveCount: {wrong}, valid values are from 1 to 1000 both inclusive.")
+        refuse(
+            redrive(arn, wrong),
+            f"Invalid value for maxReceiveCount: {wrong}, valid values are from 1 to 1000 both inclusive.",
+        )
     refuse(redrive(f"{arn}-none", 1), "Dead letter target does not exist.")
     refuse(redrive(sqs.arn(fifo), 1))
     for attempts in ("5", '"5"'):

@@ -6,7 +6,6 @@ from client import refused, text_attribute
 from harness.cases import case, equal
 
 
-
 @case
 def extensions_are_shown_where_they_are_set(sqs):
     wanted = {"Forebay.RetryBackoff": "base=1s,max=10m,jitter=none", "Forebay.Priorities": "10"}
@@ -16,7 +15,9 @@ def extensions_are_shown_where_they_are_set(sqs):
     equal({name: shown[name] for name in shown if name.startswith("Forebay.")}, wanted)
     refused("InvalidAttributeName", sqs.set_queue_attributes, QueueUrl=url, Attributes={"Forebay.Nonsense": "1"})
     refused("InvalidAttributeValue", sqs.set_queue_attributes, QueueUrl=url, Attributes={"Forebay.Priorities": "5"})
-    refused("InvalidAttributeValue", sqs.set_queue_attributes, QueueUrl=url, Attributes={"Forebay.RetryBackoff": "soon"})
+    refused(
+        "InvalidAttributeValue", sqs.set_queue_attributes, QueueUrl=url, Attributes={"Forebay.RetryBackoff": "soon"}
+    )
 
 
 @case

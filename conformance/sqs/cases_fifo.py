@@ -2,7 +2,7 @@
 
 import time
 
-from client import refused
+from client import invalid, refused
 from harness.cases import case, equal, eventually
 
 GROUP = {"MessageGroupId": "g"}
@@ -96,7 +96,7 @@ def an_expired_handle_does_not_delete(sqs):
     sqs.send(url, **GROUP)
     message = sqs.receive_one(url)
     eventually(lambda: sqs.attributes(url)["ApproximateNumberOfMessages"] == "1")
-    expired = f"Value {message['ReceiptHandle']} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+    expired = invalid("ReceiptHandle", message["ReceiptHandle"], "The receipt handle has expired.")
     refused("InvalidParameterValue", sqs.delete, url, message, text=expired)
     again = sqs.receive_one(url, VisibilityTimeout=30)
     refused("InvalidParameterValue", sqs.delete, url, message, text=expired)
@@ -149,9 +149,9 @@ def ids_are_needed_and_have_rules(sqs):
     sqs.send(url, MessageDeduplicationId="!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", **GROUP)
     for bad in ("d" * 129, "a b", "ü"):
         rule = "MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 to 128 in length."
-        text = f"Value {bad} for parameter MessageDeduplicationId is invalid. Reason: {rule}"
+        text = invalid("MessageDeduplicationId", bad, rule)
         refused("InvalidParameterValue", sqs.send, url, MessageDeduplicationId=bad, text=text, **GROUP)
-    delayed = f"Value 2 for parameter DelaySeconds is invalid. Reason: {NOT_FOR_TYPE}"
+    delayed = invalid("DelaySeconds", 2, NOT_FOR_TYPE)
     refused("InvalidParameterValue", sqs.send, url, DelaySeconds=2, MessageDeduplicationId="x", text=delayed, **GROUP)
     sqs.send(url, DelaySeconds=0, MessageDeduplicationId="y", **GROUP)
 

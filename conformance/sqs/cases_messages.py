@@ -5,7 +5,17 @@ import socket
 import threading
 import time
 
-from client import check_message, md5, md5_of_attributes, only_json, refused, seconds_for, text_attribute, unchecked
+from client import (
+    check_message,
+    invalid,
+    md5,
+    md5_of_attributes,
+    only_json,
+    refused,
+    seconds_for,
+    text_attribute,
+    unchecked,
+)
 from harness.cases import case, equal, eventually
 
 BATCH = "AWS.SimpleQueueService."
@@ -25,7 +35,15 @@ def entries(*bodies, **more):
 @case
 def a_message_comes_back_unchanged(sqs):
     url = sqs.queue()
-    for body in ("plain", "wörd ☕ 𝄞", "tab\tfeed\nreturn\r\nend\r", '"quotes" & <tags> \\ \'', " blanks ", "%2B+&=", "x" * 200_000):
+    for body in (
+        "plain",
+        "wörd ☕ 𝄞",
+        "tab\tfeed\nreturn\r\nend\r",
+        '"quotes" & <tags> \\ \'',
+        " blanks ",
+        "%2B+&=",
+        "x" * 200_000,
+    ):
         sent = sqs.send(url, body)
         equal(sent["MD5OfMessageBody"], md5(body))
         assert "MD5OfMessageAttributes" not in sent and "SequenceNumber" not in sent, sent
@@ -103,7 +121,13 @@ def system_attributes_are_told_when_asked_for(sqs):
     only = sqs.receive_one(url, AttributeNames=["SentTimestamp"])["Attributes"]
     equal(only, {"SentTimestamp": told["SentTimestamp"]})
     refused("InvalidAttributeName", sqs.receive, url, AttributeNames=["Nonsense"])
-    refused("InvalidParameterValue", unchecked(sqs).send_message, QueueUrl=url, MessageBody="x", MessageSystemAttributes={"Other": text_attribute("x")})
+    refused(
+        "InvalidParameterValue",
+        unchecked(sqs).send_message,
+        QueueUrl=url,
+        MessageBody="x",
+        MessageSystemAttributes={"Other": text_attribute("x")},
+    )
 
 
 @case
@@ -218,7 +242,7 @@ def receives_have_rules(sqs):
         ("VisibilityTimeout", (-1, 43201), None),
     ):
         for value in wrong:
-            text = reason and f"Value {value} for parameter {name} is invalid. Reason: {reason}"
+            text = reason and invalid(name, value, reason)
             refused("InvalidParameterValue", client.receive_message, QueueUrl=url, text=text, **{name: value})
 
 
@@ -257,15 +281,20 @@ def only_what_is_in_flight_can_be_hidden(sqs):
     refused("InvalidParameterValue", sqs.hide, url, message, 43201)
     refused("InvalidParameterValue", sqs.hide, url, message, -1)
     refused("ReceiptHandleIsInvalid", sqs.hide, url, {"ReceiptHandle": "nonsense"}, 1)
-    whole = f"Value 43200 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
+    whole = invalid(
+        "VisibilityTimeout",
+        43200,
+        "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
+    )
     time.sleep(0.1)
     refused("InvalidParameterValue", sqs.hide, url, message, 43200, text=whole)
     eventually(lambda: sqs.attributes(url)["ApproximateNumberOfMessages"] == "1")
     refused(BATCH + "MessageNotInflight", sqs.hide, url, message, 1)
     sqs.delete(url, sqs.receive_one(url))
-    gone = (
-        f"Value {message['ReceiptHandle']} for parameter ReceiptHandle is invalid. Reason: "
-        "Message does not exist or is not available for visibility timeout change."
+    gone = invalid(
+        "ReceiptHandle",
+        message["ReceiptHandle"],
+        "Message does not exist or is not available for visibility timeout change.",
     )
     refused("InvalidParameterValue", sqs.hide, url, message, 1, text=gone)
 
@@ -316,6 +345,13 @@ def a_long_poll_waits_as_long_as_asked(sqs):
     # What the request says wins over the queue.
     took, messages = seconds_for(lambda: sqs.receive(url, WaitTimeSeconds=0))
     assert messages == [] and took < 0.8, took
+
+
+@case(full_only=True)
+def the_longest_poll_is_not_cut_off(sqs):
+    url = sqs.queue()
+    took, messages = seconds_for(lambda: sqs.receive(url, WaitTimeSeconds=20))
+    assert messages == [] and 19.9 < took < 25, took
 
 
 @case
@@ -374,17 +410,15 @@ def a_delayed_message_comes_later(sqs):
     assert time.monotonic() - began > 0.9
     equal(sqs.receive_one(url)["Body"], "own delay")
     assert time.monotonic() - began > 1.9
-    text = "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."
+    text = invalid("DelaySeconds", 901, "DelaySeconds must be >= 0 and <= 900.")
     refused("InvalidParameterValue", sqs.send, url, DelaySeconds=901, text=text)
 
 
 @case
 def a_standard_queue_has_no_deduplication(sqs):
     url = sqs.queue()
-    text = (
-        "Value d for parameter MessageDeduplicationId is invalid. "
-        "Reason: The request include parameter that is not valid for this queue type."
-    )
+    reason = "The request include parameter that is not valid for this queue type."
+    text = invalid("MessageDeduplicationId", "d", reason)
     refused("InvalidParameterValue", sqs.send, url, MessageDeduplicationId="d", text=text)
     sqs.send_all(url, "same", "same")
     equal(sqs.bodies(url), ["same", "same"])
@@ -403,6 +437,6 @@ def a_tenant_does_not_starve_the_others(sqs):
     equal((message["Body"], message["Attributes"]), ("quiet", {"MessageGroupId": "quiet"}))
     equal(sqs.bodies(url), ["loud"] * 10)
     rule = "MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length."
-    text = f"Value a b for parameter MessageGroupId is invalid. Reason: {rule}"
+    text = invalid("MessageGroupId", "a b", rule)
     refused("InvalidParameterValue", sqs.send, url, MessageGroupId="a b", text=text)
     refused("InvalidParameterValue", sqs.send, url, MessageGroupId="g" * 129)

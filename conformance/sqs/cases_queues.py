@@ -2,7 +2,7 @@
 
 import json
 
-from client import ACCOUNT, REGION, refused, texts, unchecked
+from client import ACCOUNT, REGION, invalid, refused, texts, unchecked
 from harness.cases import case, equal, fresh
 
 DEFAULTS = {
@@ -227,10 +227,10 @@ def permissions_are_statements_of_the_policy(sqs):
     equal(policy["Statement"][1]["Action"], ["SQS:ReceiveMessage", "SQS:DeleteMessage"])
     equal(policy["Statement"][1]["Principal"]["AWS"], [f"arn:aws:iam::{account}:root" for account in accounts])
     again = {"AWSAccountIds": ["333333333333"], "Actions": ["SendMessage"]}
-    text = "Value one for parameter Label is invalid. Reason: Already exists."
+    text = invalid("Label", "one", "Already exists.")
     refused("InvalidParameterValue", sqs.add_permission, QueueUrl=url, Label="one", text=text, **again)
     sqs.remove_permission(QueueUrl=url, Label="one")
-    text = "Value one for parameter Label is invalid. Reason: can't find label."
+    text = invalid("Label", "one", "can't find label.")
     refused("InvalidParameterValue", sqs.remove_permission, QueueUrl=url, Label="one", text=text)
     sqs.remove_permission(QueueUrl=url, Label="two")
     equal(sqs.attributes(url, "Policy"), {})
@@ -240,8 +240,17 @@ def permissions_are_statements_of_the_policy(sqs):
 def permissions_have_limits(sqs):
     url = sqs.queue()
     owner = {"AWSAccountIds": ["111111111111"]}
-    text = "Value SQS:CreateQueue for parameter ActionName is invalid. Reason: Only the queue owner is allowed to invoke this action."
-    refused("InvalidParameterValue", sqs.add_permission, QueueUrl=url, Label="x", Actions=["CreateQueue"], text=text, **owner)
+    reason = "Only the queue owner is allowed to invoke this action."
+    text = invalid("ActionName", "SQS:CreateQueue", reason)
+    refused(
+        "InvalidParameterValue",
+        sqs.add_permission,
+        QueueUrl=url,
+        Label="x",
+        Actions=["CreateQueue"],
+        text=text,
+        **owner,
+    )
     many = ["*", "SendMessage", "ReceiveMessage", "DeleteMessage", "GetQueueUrl", "PurgeQueue", "GetQueueAttributes"]
     sqs.add_permission(QueueUrl=url, Label="seven", Actions=many, **owner)
     many.append("ChangeMessageVisibility")
@@ -303,7 +312,11 @@ def counts_are_exact(sqs):
     sqs.send_all(url, "a", "b", "c", "d")
     sqs.send(url, "later", DelaySeconds=900)
     sqs.receive(url, 3)
-    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    counts = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    ]
     equal(list(map(sqs.attributes(url, *counts).get, counts)), ["1", "3", "1"])
 
 
@@ -341,7 +354,11 @@ def the_host_in_a_queue_url_does_not_matter(sqs):
     url = sqs.queue()
     name = url.split("/")[-1]
     sqs.send(url, "x")
-    for other in (f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}", f"http://localhost:4566/queue/{name}", name):
+    for other in (
+        f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}",
+        f"http://localhost:4566/queue/{name}",
+        name,
+    ):
         # The client would follow the address, were it not told where to go.
         equal(unchecked(sqs).receive_message(QueueUrl=other, VisibilityTimeout=0)["Messages"][0]["Body"], "x")
 

@@ -1,6 +1,5 @@
 """A boto3 client bound to one broker, what its cases use again and again, and the checksums of the service."""
 
-import base64
 import hashlib
 import struct
 import time
@@ -106,6 +105,11 @@ def redrive(arn, attempts):
     return f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {attempts}}}'
 
 
+def invalid(name, value, reason):
+    """The service's words for a parameter it cannot take."""
+    return f"Value {value} for parameter {name} is invalid. Reason: {reason}"
+
+
 def refused(code, call, *given, text=None, **more):
     """Checks that a call is refused with this code, and with this text, and returns the error."""
     try:
@@ -160,7 +164,3 @@ def seconds_for(call):
     began = time.monotonic()
     answer = call()
     return time.monotonic() - began, answer
-
-
-def decoded(text):
-    return base64.b64decode(text)

@@ -26,7 +26,7 @@ class Signer:
     """Signs for one key, at a time that may differ from now by some seconds."""
 
     def __init__(self, access_key=ACCESS_KEY, secret_key=SECRET_KEY, skew=0, region=REGION):
-        when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=skew)
+        when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=skew)
         self.time = when.strftime("%Y%m%dT%H%M%SZ")
         self.scope = f"{self.time[:8]}/{region}/sqs/aws4_request"
         self.credential = f"{access_key}/{self.scope}"

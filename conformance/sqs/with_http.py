@@ -41,7 +41,8 @@ def a_browser_can_send_and_receive(plain):
     path, _ = queue(plain)
     sent = plain.get(path, Action="SendMessage", MessageBody="over easy")
     equal((sent.status, sent.headers["content-type"]), (200, "text/xml"))
-    assert sent.text.startswith('<?xml version="1.0"?><SendMessageResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/">')
+    root = '<?xml version="1.0"?><SendMessageResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/">'
+    assert sent.text.startswith(root), sent.text
     equal(sent.element("RequestId"), sent.headers["x-amzn-requestid"])
     equal(plain.get(path, Action="ReceiveMessage").element("Body"), "over easy")
 
@@ -117,7 +118,8 @@ def lists_are_numbered_in_forms(plain):
             entries[f"{attribute}.Value.StringValue"] = str(j)
     answer = plain.form("SendMessageBatch", QueueUrl=url, **entries)
     equal((answer.status, answer.text.count("<SendMessageBatchResultEntry>")), (200, 10))
-    answer = plain.form("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10, **{"MessageAttributeName.1": "a1*", "MessageAttributeName.2": "a10"})
+    names = {"MessageAttributeName.1": "a1", "MessageAttributeName.2": "a10"}
+    answer = plain.form("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10, **names)
     equal(answer.text.count("<Message>"), 10)
     equal(answer.text.count("<Name>a10</Name>"), 10)
 
@@ -134,8 +136,8 @@ def escapes_may_make_a_request_large(plain):
 @case
 def a_request_without_end_is_refused(plain):
     with socket.create_connection(plain.address.split(":"), timeout=20) as connection:
-        head = f"POST / HTTP/1.1\r\nHost: {plain.address}\r\nContent-Type: {FORM}\r\nContent-Length: {1 << 40}\r\n\r\n"
-        connection.sendall(head.encode() + b"Action=ListQueues&x=")
+        head = f"POST / HTTP/1.1\r\nHost: {plain.address}\r\nContent-Type: {FORM}\r\n"
+        connection.sendall(f"{head}Content-Length: {1 << 40}\r\n\r\nAction=ListQueues&x=".encode())
         answer = connection.recv(1 << 16).decode()
     assert answer.startswith("HTTP/1.1 413 "), answer
 
