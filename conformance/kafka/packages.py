@@ -11,10 +11,10 @@ import collections
 import threading
 import time
 
-import cases
-from broker import Broker
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from harness import cases
+from harness.broker import Broker
 
 STATUS = "/var/lib/dpkg/status"
 RECORDS_MIN = 6000

@@ -2,7 +2,6 @@
 
 import time
 
-from cases import case, equal, eventually, fresh, main
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -24,6 +23,7 @@ from confluent_kafka.admin import (
     NewTopic,
     OffsetSpec,
 )
+from harness.cases import case, equal, eventually, fresh, main
 
 SECONDS = 30
 

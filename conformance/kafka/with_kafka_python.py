@@ -5,13 +5,12 @@ a `test` package that the distribution holds only in parts, and a broker of its 
 where both are.
 """
 
-import importlib.metadata
 import os
 import subprocess
 import sys
-import tarfile
 
-from cases import arguments
+from harness.cases import arguments
+from harness.sources import source
 
 PACKAGE = "kafka-python"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,48 +22,22 @@ QUICK = (
 )
 
 
-def cache_folder():
-    cache = os.environ.get("FOREBAY_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "forebay"
-    )
-    return os.path.join(cache, "conformance", "sources")
-
-
-def source():
-    """The unpacked source distribution of the very version that is installed."""
-    version = importlib.metadata.version(PACKAGE)
-    cache = cache_folder()
-    stem = f"{PACKAGE.replace('-', '_')}-{version}"
-    folder = os.path.join(cache, stem)
-    if not os.path.isdir(folder):
-        os.makedirs(cache, exist_ok=True)
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run(
-            [*download, "--no-binary", ":all:", "--dest", cache, f"{PACKAGE}=={version}"], check=True, timeout=120
-        )
-        unpacking = f"{folder}.unpacking"
-        with tarfile.open(os.path.join(cache, f"{stem}.tar.gz")) as archive:
-            archive.extractall(unpacking, filter="data")
-        os.rename(os.path.join(unpacking, stem), folder)
-        os.rmdir(unpacking)
-    return folder
-
-
 def main():
     options = arguments()
-    folder = source()
+    folder = source(PACKAGE)
     environment = os.environ | {
-        "KAFKA_URI": f"kafka://{options.bootstrap}",
+        "KAFKA_URI": f"kafka://{options.address}",
         # The release whose client-facing versions we advertise, as this client infers it.
         "KAFKA_VERSION": "4.2",
         # Must exist; nothing is started from it.
         "KAFKA_ROOT": folder,
         "PROJECT_ROOT": folder,
-        "PYTHONPATH": HERE,
+        "PYTHONPATH": os.pathsep.join([HERE, os.environ["PYTHONPATH"]]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [
-        *(sys.executable, "-m", "pytest", "-p", "kafka_python_plugin", "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", "-p", "kafka_python_plugin", "-p", "harness.pytest_lines"),
+        *("-p", "no:cacheprovider"),
         *("-o", "addopts=", "-o", "log_level=WARNING", "--timeout=90", "--tb=short", "-q"),
         os.path.join("test", "integration"),
     ]

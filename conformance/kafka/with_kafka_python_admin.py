@@ -1,6 +1,6 @@
 """kafka-python's administrator: the requests that its own suite and the other clients leave out."""
 
-from cases import case, equal, eventually, fresh, main
+from harness.cases import case, equal, eventually, fresh, main
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, MemberToRemove, OffsetSpec
 

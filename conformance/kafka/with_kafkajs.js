@@ -8,7 +8,7 @@ const { CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require("kafk
 
 const CASE_SECONDS = 60;
 
-const bootstrap = process.argv[process.argv.indexOf("--bootstrap") + 1];
+const bootstrap = process.argv[process.argv.indexOf("--address") + 1];
 const kafka = new Kafka({
   clientId: "kafkajs",
   brokers: [bootstrap],

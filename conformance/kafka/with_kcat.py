@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from cases import case, equal, fresh, main
+from harness.cases import case, equal, fresh, main
 
 SECONDS = 30
 

@@ -1,6 +1,6 @@
 //! `cargo xtask conformance <name>`: runs `conformance/<name>/run.py` against the release binary.
 //!
-//! Whatever has to be installed for that (a Python environment, Node modules) goes to a cache folder outside the
+//! Whatever has to be installed for that (Python environments, Node modules) goes to a cache folder outside the
 //! clone and is made again only when the list of what is needed changes.
 
 use std::fs;
@@ -32,7 +32,7 @@ pub(crate) fn run_suite(options: &Options) -> anyhow::Result<()> {
         );
     }
     let cache = cache_folder()?.join("conformance").join(&options.name);
-    let python = python_environment(&suite, &cache)?;
+    let python = python_environments(&suite, &cache)?;
     let modules = node_modules(&suite, &cache)?;
     let binary = release_binary()?;
 
@@ -81,16 +81,42 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
         .context("no cache folder: set FOREBAY_CACHE")
 }
 
-/// The interpreter of the suite's own environment.
-fn python_environment(suite: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
-    let folder = cache.join("venv");
+/// Makes the suite's Python environments and returns the interpreter of the main one.
+///
+/// `requirements.txt` says what is in the main one, `venv`; `requirements-x.txt` makes another one beside it, `venv-x`,
+/// for packages that cannot be installed together with those of the main one.
+fn python_environments(suite: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
+    for (list, name) in further_environments(suite)? {
+        python_environment(&list, &cache.join(name))?;
+    }
+    python_environment(&suite.join("requirements.txt"), &cache.join("venv"))
+}
+
+/// Lists of packages beside the main one, and what the environments made from them are called.
+fn further_environments(suite: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(suite)? {
+        let path = entry?.path();
+        let file = path.file_name().map(|name| name.to_string_lossy());
+        let name = file.as_deref().and_then(|file| {
+            file.strip_prefix("requirements-")?
+                .strip_suffix(".txt")
+                .map(|name| format!("venv-{name}"))
+        });
+        found.extend(name.map(|name| (path, name)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The interpreter of an environment with the packages of a list.
+fn python_environment(list: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
-    let wanted = suite.join("requirements.txt");
-    make_when_changed(&[&wanted], &folder, || {
+    make_when_changed(&[list], folder, || {
         run(Command::new("python3")
             .args(["-m", "venv", "--clear"])
-            .arg(&folder))?;
-        if wanted.is_file() {
+            .arg(folder))?;
+        if list.is_file() {
             let install = [
                 "-m",
                 "pip",
@@ -99,7 +125,7 @@ fn python_environment(suite: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
                 "--disable-pip-version-check",
                 "-r",
             ];
-            run(Command::new(&python).args(install).arg(&wanted))?;
+            run(Command::new(&python).args(install).arg(list))?;
         }
         Ok(())
     })?;
@@ -194,7 +220,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{executable, make_when_changed};
+    use super::{executable, further_environments, make_when_changed};
 
     #[test]
     fn the_binary_is_found_among_cargos_messages() {
@@ -204,6 +230,26 @@ mod tests {
             {\"target\":{\"name\":\"forebay\"},\"executable\":\"/t/release/forebay\"}\n";
         assert_eq!(executable(messages), Some("/t/release/forebay".into()));
         assert_eq!(executable(""), None);
+    }
+
+    #[test]
+    fn every_further_list_of_packages_is_an_environment() {
+        let dir = std::env::temp_dir().join(format!("xtask-lists-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let files = [
+            "requirements.txt",
+            "requirements-new.txt",
+            "requirements-2022.txt",
+            "run.py",
+        ];
+        for name in files {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        let found = further_environments(&dir).unwrap();
+        let named: Vec<_> = found.iter().map(|(_, name)| &**name).collect();
+        assert_eq!(named, ["venv-2022", "venv-new"]);
+        assert_eq!(found[0].0, dir.join("requirements-2022.txt"));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -20,13 +20,13 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Checks the name of a queue to be made.
 pub(crate) fn check_name(name: &str, fifo: bool) -> Outcome<()> {
-    if fifo && !is_fifo(name) {
+    if fifo && !(is_fifo(name) && is_name(name)) {
         return Err(Fault::new(
             &crate::error::INVALID_PARAMETER,
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.",
         ));
     }
-    if !is_name(name) || (is_fifo(name) && !fifo) {
+    if !fifo && (is_fifo(name) || !is_name(name)) {
         return Err(Fault::new(
             &crate::error::INVALID_PARAMETER,
             "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",

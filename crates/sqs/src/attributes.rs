@@ -153,7 +153,13 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
         }
         // Only said when the queue is made, and then true.
         "FifoQueue" if fifo && value == "true" => {}
-        "FifoQueue" if fifo => return Err(bad_value(name)),
+        "FifoQueue" if fifo => {
+            let reason = "Reason: Modifying queue type is not supported.";
+            return Err(Fault::new(
+                &INVALID_ATTRIBUTE_VALUE,
+                format!("Invalid value for the parameter {name}. {reason}"),
+            ));
+        }
         "ContentBasedDeduplication" if fifo => {
             set_note(settings, name, word(name, value, &["true", "false"])?);
         }
@@ -166,6 +172,12 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
         "FifoThroughputLimit" if fifo => {
             let limit = word(name, value, &["perQueue", "perMessageGroupId"])?;
             set_note(settings, name, limit);
+        }
+        "DeduplicationScope" | "FifoThroughputLimit" => {
+            return Err(Fault::new(
+                &INVALID_ATTRIBUTE_NAME,
+                format!("You can specify the {name} only when FifoQueue is set to true."),
+            ));
         }
         _ => set_extension(settings, name, value)?,
     }

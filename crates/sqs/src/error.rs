@@ -53,7 +53,6 @@ pub(crate) const IDS_NOT_DISTINCT: Shape = simple_queue_service!("BatchEntryIdsN
 pub(crate) const BATCH_TOO_LONG: Shape = simple_queue_service!("BatchRequestTooLong");
 pub(crate) const INVALID_ENTRY_ID: Shape = simple_queue_service!("InvalidBatchEntryId");
 pub(crate) const NOT_IN_FLIGHT: Shape = simple_queue_service!("MessageNotInflight");
-pub(crate) const UNSUPPORTED: Shape = simple_queue_service!("UnsupportedOperation");
 pub(crate) const PURGE_IN_PROGRESS: Shape = shape(
     "PurgeQueueInProgress",
     "AWS.SimpleQueueService.PurgeQueueInProgress",
@@ -63,7 +62,6 @@ pub(crate) const OVER_LIMIT: Shape = shape("OverLimit", "OverLimit", 403);
 pub(crate) const THROTTLED: Shape = shape("RequestThrottled", "RequestThrottled", 403);
 pub(crate) const INVALID_RECEIPT: Shape =
     shape("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404);
-pub(crate) const INVALID_ADDRESS: Shape = shape("InvalidAddress", "InvalidAddress", 404);
 pub(crate) const NO_RESOURCE: Shape = shape(
     "ResourceNotFoundException",
     "ResourceNotFoundException",
@@ -174,7 +172,7 @@ impl From<Error> for Fault {
             ),
             Error::Throttled | Error::DiskFull => Self::new(&THROTTLED, error.to_string()),
             Error::MoveRunning => Self::new(
-                &UNSUPPORTED,
+                &INVALID_PARAMETER,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ),
             Error::UnknownMove => Self::new(&NO_RESOURCE, "Task does not exist."),

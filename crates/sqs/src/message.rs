@@ -40,6 +40,18 @@ pub(crate) struct AttributeValue {
     pub(crate) data_type: Option<String>,
 }
 
+impl AttributeValue {
+    /// Bytes that count for the size of a message, whether or not the value can be read.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        // Four digits stand for three bytes.
+        let padding = |digits: &String| digits.bytes().rev().take_while(|b| *b == b'=').count();
+        let binary = self.binary_value.as_ref();
+        let binary = binary.map_or(0, |digits| (digits.len() - padding(digits)) * 3 / 4);
+        text(&self.data_type) + text(&self.string_value) + binary
+    }
+}
+
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, AttributeValue>;
 
@@ -131,7 +143,7 @@ fn check_value((name, given): (String, AttributeValue)) -> Outcome<Attribute> {
     };
     if value.is_empty() {
         return Err(invalid(format!(
-            "The message attribute '{name}' must contain non-empty message attribute value for message attribute type '{base}'."
+            "Message (user) attribute '{name}' must contain a non-empty value of type '{base}'."
         )));
     }
     if base != "Binary" && !std::str::from_utf8(&value).is_ok_and(is_allowed) {
@@ -165,7 +177,7 @@ fn check_attribute_name(name: &str) -> Outcome<()> {
     }
     if !is_attribute_name(name) {
         return Err(invalid(format!(
-            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS., Amazon. or forebay."
+            "Message (user) attribute name '{name}' contains characters, a prefix or dots that are not allowed: it can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.), and must not begin with AWS., Amazon. or {RESERVED}"
         )));
     }
     Ok(())
@@ -179,6 +191,7 @@ fn is_attribute_name(name: &str) -> bool {
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..")
+        // Headers whose names begin like that are the broker's own.
         && !name.starts_with(RESERVED)
         && !lower.starts_with("aws.")
         && !lower.starts_with("amazon.")
@@ -354,6 +367,17 @@ mod tests {
     }
 
     #[test]
+    fn values_count_as_they_are_and_not_as_they_travel() {
+        for value in ["x", "xy", "xyz", "wxyz"] {
+            for kind in ["String", "Binary"] {
+                let (name, given) = attribute("name", kind, value);
+                let bytes = name.len() + given.bytes();
+                assert_eq!(checked(&[(&name, kind, value)]).unwrap()[0].bytes(), bytes);
+            }
+        }
+    }
+
+    #[test]
     fn attributes_have_rules() {
         for (name, data_type, value) in [
             ("a", "String", "x"),
@@ -371,6 +395,7 @@ mod tests {
             ("a..b", "String", "x"),
             ("AWS.x", "String", "x"),
             ("amazon.x", "String", "x"),
+            ("forebay.x", "String", "x"),
             ("a b", "String", "x"),
             ("a", "Text", "x"),
             ("a", "", "x"),

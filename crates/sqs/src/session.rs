@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use axum::http::request::Parts;
@@ -42,7 +42,7 @@ pub(crate) async fn serve(
         now_ms: context.broker.now_ms(),
     };
     let most = context.settings.request_bytes_max;
-    let Ok(body) = axum::body::to_bytes(body, most).await else {
+    let Some(body) = read(body, most).await else {
         context.metrics.refused();
         let fault = Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."));
         return manner.refuse(fault);
@@ -67,6 +67,18 @@ pub(crate) async fn serve(
         Ok(result) => manner.answer(&action, &result),
         Err(fault) => manner.refuse(fault),
     }
+}
+
+/// The body, unless it is larger than allowed; one that says so is not waited for.
+async fn read(body: Body, most: usize) -> Option<Bytes> {
+    if body.size_hint().lower() > most as u64 {
+        return None;
+    }
+    axum::body::to_bytes(body, most).await.ok()
+}
+
+fn is_empty(result: &Value) -> bool {
+    result.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 fn protocol(parts: &Parts) -> Protocol {
@@ -178,7 +190,8 @@ impl Manner {
 
     fn answer(&self, action: &str, result: &Value) -> Response {
         let (kind, body) = match self.protocol {
-            Protocol::Json if result.as_object().is_some_and(serde_json::Map::is_empty) => {
+            // Clients parse what an action with a result answers, and nothing is no JSON.
+            Protocol::Json if is_empty(result) && !wire::has_result(action) => {
                 (JSON, String::new())
             }
             Protocol::Json => (JSON, result.to_string()),
@@ -272,6 +285,28 @@ pub(crate) fn unknown_action(action: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_clients_parse_is_never_nothing() {
+        let manner = Manner {
+            protocol: Protocol::Json,
+            query_mode: true,
+            request_id: "id".into(),
+            now_ms: 0,
+        };
+        for (action, bytes) in [("ReceiveMessage", 2), ("ListQueues", 2), ("TagQueue", 0)] {
+            let answer = manner.answer(action, &json!({}));
+            let size = answer.body().size_hint().exact();
+            assert_eq!(size, Some(bytes), "{action}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_not_waited_for() {
+        let body = || Body::from("0123456789");
+        assert_eq!(read(body(), 10).await.as_deref(), Some(&b"0123456789"[..]));
+        assert_eq!(read(body(), 9).await, None);
+    }
 
     #[test]
     fn dates_are_said_as_http_says_them() {

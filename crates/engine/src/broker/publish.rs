@@ -130,16 +130,16 @@ impl Broker {
 
     fn route(&self, principal: &Principal, publish: Publish<'_>) -> Result<Entry> {
         let topic = self.find_topic(principal, publish.topic, Verb::Publish)?;
+        let partition = topic
+            .partition(publish.partition)
+            .ok_or(Error::UnknownPartition)?;
         let batch = publish.batch?;
         // Its reserved headers would be taken for the broker's own.
         if batch.header.is_made_here() {
             return Err(Error::InvalidRecord(
-                "attribute bit 14 of a batch is reserved".into(),
+                "only the broker marks a batch as made by itself".into(),
             ));
         }
-        let partition = topic
-            .partition(publish.partition)
-            .ok_or(Error::UnknownPartition)?;
         Ok(Entry {
             topic_id: topic.id(),
             index: partition.index,

@@ -157,6 +157,12 @@ fn settings_bound_what_is_taken() {
         refused(&[("max.message.bytes", "60")], plain()),
         Error::TooLarge { .. }
     ));
+    let mut gathered = BatchBuilder::new(NOW as i64).made_here();
+    gathered.push(NOW as i64, None, Some(b"v"), &[]);
+    let small = config(&[("max.message.bytes", "60")]);
+    Ledger::default()
+        .decide(gathered.build(), &small, NOW)
+        .expect("its messages have a limit of their own");
     let mut late = BatchBuilder::new(0);
     late.push(NOW as i64 + 3_600_001, None, None, &[]);
     assert!(matches!(

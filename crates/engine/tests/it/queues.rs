@@ -574,6 +574,52 @@ async fn limits_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_messages_fit_alone_and_together() {
+    let stage = Stage::new().await;
+    let most = 2 << 20;
+    let settings = QueueSettings {
+        message_bytes_max: most,
+        ..QueueSettings::default()
+    };
+    stage.queue("dead", settings.clone()).await;
+    let failing = QueueSettings {
+        message_bytes_max: most,
+        ..dead_to("dead", 1)
+    };
+    stage.queue("orders", failing).await;
+    // What a frontend notes beside the message is not the sender's to answer for.
+    let large = || NewMessage {
+        headers: vec![("forebay.note".into(), "x".into())],
+        ..message(&"x".repeat(2 << 20))
+    };
+    let sent = stage
+        .broker
+        .send(anyone(), "orders", vec![message("small"), large(), large()])
+        .await
+        .unwrap();
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    let received = stage.receive("orders", 10, LEASE).await;
+    assert_eq!(received.len(), 3);
+    assert_eq!(received[2].body.len(), 2 << 20);
+    // They also leave together.
+    stage.skip(Duration::from_millis(LEASE));
+    assert!(stage.receive("orders", 10, LEASE).await.is_empty());
+    for _ in 0..3 {
+        wait_for(&stage, "dead").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_broker_marks_a_batch_as_its_own() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    let mut forged = storage::batch::BatchBuilder::new(0).made_here();
+    forged.push(0, None, Some(b"x"), &[("forebay.due", b"later")]);
+    let refused = stage.publish("orders", forged.build()).await.unwrap_err();
+    assert!(matches!(refused, Error::InvalidRecord(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_of_another_queue_is_refused() {
     let stage = Stage::new().await;
     stage.queue("a", QueueSettings::default()).await;

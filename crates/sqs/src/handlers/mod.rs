@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-use crate::error::{Fault, INVALID_ADDRESS, MALFORMED, Outcome};
+use crate::error::{Fault, MALFORMED, Outcome};
 use crate::wire::Request;
 use crate::{Context, arn, session};
 
@@ -144,12 +144,8 @@ impl Call<'_> {
     /// The queue a request is about: the one its address names, or its path.
     fn queue(&self, url: Option<&str>) -> Outcome<Arc<Queue>> {
         let name = match url {
-            Some(url) => arn::name_in_url(url).ok_or_else(|| {
-                Fault::new(
-                    &INVALID_ADDRESS,
-                    format!("The address {url} is not valid for this endpoint."),
-                )
-            })?,
+            // An address that names no queue names one that does not exist.
+            Some(url) => arn::name_in_url(url).ok_or_else(Fault::no_queue)?,
             None => self.path_queue.ok_or_else(|| Fault::missing("QueueUrl"))?,
         };
         Ok(self.context.broker.queue(&self.principal, name)?)

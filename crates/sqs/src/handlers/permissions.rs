@@ -36,8 +36,13 @@ pub(super) struct Add {
 pub(super) async fn add(call: &Call<'_>, add: Add) -> Outcome<Value> {
     let queue = call.queue(add.queue_url.as_deref())?;
     let label = add.label.ok_or_else(|| Fault::missing("Label"))?;
-    let accounts = add.accounts.filter(|a| !a.is_empty());
-    let accounts = accounts.ok_or_else(|| Fault::missing("AWSAccountIds"))?;
+    let accounts = add
+        .accounts
+        .ok_or_else(|| Fault::missing("AWSAccountIds"))?;
+    if accounts.is_empty() {
+        let reason = "Unable to verify.";
+        return Err(Fault::parameter("PrincipalId", "[]", reason));
+    }
     let actions = add.actions.filter(|a| !a.is_empty());
     let actions = actions.ok_or_else(|| Fault::missing("Actions"))?;
     if actions.len() > ACTIONS_MAX {
@@ -104,13 +109,16 @@ pub(super) async fn remove(call: &Call<'_>, remove: Remove) -> Outcome<Value> {
     let queue = call.queue(remove.queue_url.as_deref())?;
     let label = remove.label.ok_or_else(|| Fault::missing("Label"))?;
     change_settings(call, &queue, move |settings| {
-        let mut policy = policy(note(settings, "Policy"), "");
+        let Some(text) = note(settings, "Policy") else {
+            let reason = "can't find label on existing policy.";
+            return Err(Fault::parameter("Label", label, reason));
+        };
+        let mut policy = policy(Some(text), "");
         let statements = statements(&mut policy);
         let had = statements.len();
         statements.retain(|s| s["Sid"] != json!(label));
         if statements.len() == had {
-            let reason = "can't find label on existing policy.";
-            return Err(Fault::parameter("Label", label, reason));
+            return Err(Fault::parameter("Label", label, "can't find label."));
         }
         let left = if statements.is_empty() {
             String::new()

@@ -400,7 +400,10 @@ pub(super) struct Untag {
 pub(super) async fn untag(call: &Call<'_>, untag: Untag) -> Outcome<Value> {
     let queue = call.queue(untag.queue_url.as_deref())?;
     let keys = untag.tag_keys.filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or_else(|| Fault::new(&INVALID_PARAMETER, "Tag keys can't be empty."))?;
+    let keys = keys.ok_or_else(|| {
+        let message = "Tag keys must be between 1 and 128 characters in length.";
+        Fault::new(&INVALID_PARAMETER, message)
+    })?;
     change_settings(call, &queue, move |settings| {
         settings.tags.retain(|key, _| !keys.contains(key));
         Ok(())

@@ -45,6 +45,16 @@ struct Message {
     message_group_id: Option<String>,
 }
 
+impl Message {
+    fn bytes(&self) -> usize {
+        let body = self.message_body.as_ref().map_or(0, String::len);
+        let attributes = self.message_attributes.iter().flatten();
+        body + attributes
+            .map(|(name, value)| name.len() + value.bytes())
+            .sum::<usize>()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct SendBatch {
@@ -55,7 +65,7 @@ pub(super) struct SendBatch {
 
 pub(super) async fn send(call: &Call<'_>, send: Send) -> Outcome<Value> {
     let queue = call.queue(send.queue_url.as_deref())?;
-    let ready = prepare(call, &queue, send.message)?;
+    let ready = prepare(call, &queue, send.message, "are invalid")?;
     let broker = &call.context.broker;
     let sent = broker
         .send(&call.principal, &queue.name, vec![ready.message])
@@ -75,23 +85,16 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
         .map(|entry| entry.id.as_deref())
         .collect();
     batches::check("SendMessageBatchRequestEntry", &ids)?;
+    check_ordered(&queue, &batch.entries)?;
+    check_together(&queue, &batch.entries)?;
     let prepared: Vec<(String, Outcome<Ready>)> = batch
         .entries
         .into_iter()
         .map(|mut entry| {
             let id = entry.id.take().unwrap_or_default();
-            (id, prepare(call, &queue, entry))
+            (id, prepare(call, &queue, entry, "cannot be validated"))
         })
         .collect();
-    let sizes = prepared.iter().filter_map(|(_, ready)| ready.as_ref().ok());
-    let bytes: u64 = sizes.map(|ready| ready.bytes as u64).sum();
-    let most = BATCH_BYTES_MAX.max(queue.settings().message_bytes_max);
-    if bytes > most {
-        let message = format!(
-            "Batch requests cannot be longer than {most} bytes. You have sent {bytes} bytes."
-        );
-        return Err(Fault::new(&BATCH_TOO_LONG, message));
-    }
     let mut messages = Vec::new();
     let mut waiting = Vec::new();
     for (id, ready) in prepared {
@@ -119,11 +122,39 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
     Ok(batches::answer(outcomes.collect()))
 }
 
+/// All messages of a batch together have a limit, whatever is wrong with each.
+fn check_together(queue: &Queue, entries: &[Message]) -> Outcome<()> {
+    let bytes: usize = entries.iter().map(Message::bytes).sum();
+    let most = BATCH_BYTES_MAX.max(queue.settings().message_bytes_max);
+    if bytes as u64 <= most {
+        return Ok(());
+    }
+    let message =
+        format!("Batch requests cannot be longer than {most} bytes. You have sent {bytes} bytes.");
+    Err(Fault::new(&BATCH_TOO_LONG, message))
+}
+
+/// A batch for a queue in order that lacks an id anywhere is refused as a whole.
+fn check_ordered(queue: &Queue, entries: &[Message]) -> Outcome<()> {
+    if queue.settings().ordering != Ordering::Key {
+        return Ok(());
+    }
+    if entries.iter().any(|entry| entry.message_group_id.is_none()) {
+        let message = "The request must contain the parameter MessageGroupId.";
+        return Err(Fault::new(&INVALID_PARAMETER, message));
+    }
+    let has_id = |entry: &Message| entry.message_deduplication_id.is_some();
+    if dedups_by_content(queue) || entries.iter().all(has_id) {
+        Ok(())
+    } else {
+        Err(no_dedup_id())
+    }
+}
+
 /// A message that can be sent.
 struct Ready {
     message: NewMessage,
     answer: Answer,
-    bytes: usize,
 }
 
 /// What is known of the answer before the message is sent.
@@ -158,8 +189,9 @@ pub(super) fn sequence_number(sequence: u64) -> String {
     (FIRST + u128::from(sequence) * 256).to_string()
 }
 
-/// Checks a message and puts it into the engine's form.
-fn prepare(call: &Call<'_>, queue: &Queue, given: Message) -> Outcome<Ready> {
+/// Checks a message and puts it into the engine's form. Of one that is too large the service says, in words of its own
+/// in a batch, what its parameters are.
+fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> Outcome<Ready> {
     let body = given.message_body.filter(|body| !body.is_empty());
     let body = body.ok_or_else(|| {
         Fault::new(
@@ -172,7 +204,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message) -> Outcome<Ready> {
     let most = queue.settings().message_bytes_max;
     if bytes as u64 > most {
         let message = format!(
-            "One or more parameters are invalid. Reason: Message must be shorter than {most} bytes."
+            "One or more parameters {too_large}. Reason: Message must be shorter than {most} bytes."
         );
         return Err(Fault::new(&INVALID_PARAMETER, message));
     }
@@ -205,11 +237,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message) -> Outcome<Ready> {
         dedup,
         priority: priority.unwrap_or(0),
     };
-    Ok(Ready {
-        message,
-        answer,
-        bytes,
-    })
+    Ok(Ready { message, answer })
 }
 
 fn delay(queue: &Queue, seconds: Option<i64>) -> Outcome<Option<u64>> {
@@ -255,15 +283,20 @@ fn ids(queue: &Queue, group: Option<String>, dedup: Option<String>, body: &str) 
         return Ok((group.map(Bytes::from), None));
     }
     let group = group.ok_or_else(|| Fault::missing("MessageGroupId"))?;
-    let by_content = note(queue.settings(), "ContentBasedDeduplication") == Some("true");
-    let dedup = dedup.or_else(|| by_content.then(|| hex(&Sha256::digest(body.as_bytes()))));
-    let dedup = dedup.ok_or_else(|| {
-        Fault::new(
-            &INVALID_PARAMETER,
-            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
-        )
-    })?;
+    let by_content = || dedups_by_content(queue).then(|| hex(&Sha256::digest(body.as_bytes())));
+    let dedup = dedup.or_else(by_content).ok_or_else(no_dedup_id)?;
     Ok((Some(Bytes::from(group)), Some(Bytes::from(dedup))))
+}
+
+fn dedups_by_content(queue: &Queue) -> bool {
+    note(queue.settings(), "ContentBasedDeduplication") == Some("true")
+}
+
+fn no_dedup_id() -> Fault {
+    Fault::new(
+        &INVALID_PARAMETER,
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+    )
 }
 
 fn check_id(name: &str, id: &str) -> Outcome<()> {

@@ -8,7 +8,7 @@ mod xml;
 mod tests;
 
 pub(crate) use query::decode as decode_query;
-pub(crate) use xml::{encode as encode_xml, encode_error as encode_xml_error};
+pub(crate) use xml::{encode as encode_xml, encode_error as encode_xml_error, has_result};
 
 use serde_json::{Map, Value};
 

@@ -122,12 +122,19 @@ fn members(node: Node) -> Map<String, Value> {
             Some((_, member, kind)) if !child.children.is_empty() => {
                 members.insert((*member).to_owned(), list(child, *kind));
             }
+            // Clients write a list without items as its name and nothing.
+            _ if is_empty_list(&name, &child) => {}
             _ => {
                 members.insert(name, value(child));
             }
         }
     }
     members
+}
+
+fn is_empty_list(name: &str, node: &Node) -> bool {
+    let is_list = |(form, member, _): &(&str, &str, Kind)| *form == name || *member == name;
+    LISTS.iter().any(is_list) && node.children.is_empty() && node.text.as_deref() == Some("")
 }
 
 fn value(node: Node) -> Value {

@@ -31,8 +31,8 @@ pub(crate) fn encode(action: &str, result: &Value, request_id: &str) -> String {
     out
 }
 
-/// Actions whose result element is there even when it is empty.
-fn has_result(action: &str) -> bool {
+/// Actions whose result is there even when it is empty.
+pub(crate) fn has_result(action: &str) -> bool {
     matches!(
         action,
         "ReceiveMessage"

@@ -56,6 +56,15 @@ fn attributes_of_messages_are_found_in_entries_too() {
 }
 
 #[test]
+fn a_list_without_items_is_none() {
+    let request = form("Action=SendMessageBatch&QueueUrl=q&Entries=&AttributeName=&Label=");
+    assert_eq!(
+        Value::Object(request.members),
+        json!({ "QueueUrl": "q", "Label": "" })
+    );
+}
+
+#[test]
 fn what_is_no_request_is_refused() {
     assert_eq!(decode_query(&[b"QueueName=a"]), Err(Unreadable::NoAction));
     for bad in [

@@ -5,6 +5,7 @@ A suite is a script that registers its cases and calls `main`. It says one line 
 """
 
 import argparse
+import concurrent.futures
 import faulthandler
 import itertools
 import sys
@@ -56,28 +57,41 @@ def equal(found, expected):
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--address", required=True)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="", help="run cases whose name contains this")
     return parser.parse_args()
 
 
-def main(call=lambda function, bootstrap: function(bootstrap)):
+def main(call=lambda function, address: function(address), at_once=1):
+    """Runs the cases, `at_once` of them at a time."""
     options = arguments()
-    for function, full_only in CASES:
-        name = function.__name__
-        if options.only not in name or (full_only and options.quick):
-            continue
-        faulthandler.dump_traceback_later(CASE_SECONDS_MAX, exit=True)
-        began = time.monotonic()
-        try:
-            call(function, options.bootstrap)
-            print(f"ok {name}", flush=True)
-        except Skipped as why:
-            print(f"skip {name}: {why}", flush=True)
-        except Exception as error:
-            traceback.print_exc()
-            print(f"not ok {name}: {type(error).__name__}: {error}".replace("\n", " "), flush=True)
-        print(f"# {name}: {time.monotonic() - began:.1f} s", flush=True)
+    wanted = [
+        function
+        for function, full_only in CASES
+        if options.only in function.__name__ and not (full_only and options.quick)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for lines in pool.map(lambda function: run(function, call, options.address), wanted):
+            print(lines, flush=True)
     faulthandler.cancel_dump_traceback_later()
     sys.stdout.flush()
+
+
+def run(function, call, address):
+    """Runs one case and returns what there is to say."""
+    # One clock for all: the case that began last has this long.
+    faulthandler.dump_traceback_later(CASE_SECONDS_MAX, exit=True)
+    name = function.__name__
+    began = time.monotonic()
+    lines = []
+    try:
+        call(function, address)
+        lines.append(f"ok {name}")
+    except Skipped as why:
+        lines.append(f"skip {name}: {why}")
+    except Exception as error:
+        lines.append(traceback.format_exc())
+        lines.append(f"not ok {name}: {type(error).__name__}: {error}".replace("\n", " "))
+    lines.append(f"# {name}: {time.monotonic() - began:.1f} s")
+    return "\n".join(lines)
