@@ -64,6 +64,22 @@ fn bad_value(name: &str) -> Fault {
     )
 }
 
+/// The refusal to make a queue one of the other type.
+fn type_stays() -> Fault {
+    Fault::new(
+        &INVALID_ATTRIBUTE_VALUE,
+        "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.",
+    )
+}
+
+/// The refusal of an attribute that only queues in order have.
+fn only_fifo(name: &str) -> Fault {
+    Fault::new(
+        &INVALID_ATTRIBUTE_NAME,
+        format!("You can specify the {name} only when FifoQueue is set to true."),
+    )
+}
+
 /// The refusal of an attribute nobody knows.
 pub(crate) fn unknown(name: &str) -> Fault {
     Fault::new(
@@ -153,13 +169,7 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
         }
         // Only said when the queue is made, and then true.
         "FifoQueue" if fifo && value == "true" => {}
-        "FifoQueue" if fifo => {
-            let reason = "Reason: Modifying queue type is not supported.";
-            return Err(Fault::new(
-                &INVALID_ATTRIBUTE_VALUE,
-                format!("Invalid value for the parameter {name}. {reason}"),
-            ));
-        }
+        "FifoQueue" if fifo => return Err(type_stays()),
         "ContentBasedDeduplication" if fifo => {
             set_note(settings, name, word(name, value, &["true", "false"])?);
         }
@@ -173,12 +183,7 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
             let limit = word(name, value, &["perQueue", "perMessageGroupId"])?;
             set_note(settings, name, limit);
         }
-        "DeduplicationScope" | "FifoThroughputLimit" => {
-            return Err(Fault::new(
-                &INVALID_ATTRIBUTE_NAME,
-                format!("You can specify the {name} only when FifoQueue is set to true."),
-            ));
-        }
+        "DeduplicationScope" | "FifoThroughputLimit" => return Err(only_fifo(name)),
         _ => set_extension(settings, name, value)?,
     }
     Ok(())
