@@ -97,7 +97,7 @@ async fn check_depth(client: &mut Client, book: &Book, queue: QueueNumber) -> io
     let mut depth = 0;
     for (name, number) in &all {
         let Some(figures) = ask_figures(client, name).await? else {
-            book.lock().lost(format!("queue {name}"));
+            book.lock().queue(format!("{name} is missing"));
             return Ok(());
         };
         depth += figures.iter().sum::<u64>();
@@ -172,7 +172,8 @@ pub(crate) async fn drain(at: SocketAddr, book: &Book) -> io::Result<()> {
             left += figures.unwrap_or_default().iter().sum::<u64>();
         }
         if left == 0 {
-            return all_is_found(book);
+            all_is_found(book);
+            return Ok(());
         }
         tokio::time::sleep(DRAIN_PAUSE).await;
     }
@@ -181,7 +182,7 @@ pub(crate) async fn drain(at: SocketAddr, book: &Book) -> io::Result<()> {
     Ok(())
 }
 
-fn all_is_found(book: &Book) -> io::Result<()> {
+fn all_is_found(book: &Book) {
     let mut ledger = book.lock();
     let missing = |message: &&Message| message.sent && message.gone.not_at_all();
     let missing: Vec<String> = ledger
@@ -193,7 +194,6 @@ fn all_is_found(book: &Book) -> io::Result<()> {
     for what in missing.into_iter().take(10) {
         ledger.lost(what);
     }
-    Ok(())
 }
 
 /// Receives and deletes until nothing comes.
