@@ -40,6 +40,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "--test",
         "it",
         "--",
-        "an_ack_before_sync_is_found",
+        "an_ack_before_sync",
     ]))
 }

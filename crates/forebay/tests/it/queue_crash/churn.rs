@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::client::Client;
+use super::ledger::is_fifo;
 use crate::crash::dice::Dice;
 
 /// Names that come and go; few, so that names are used again.
@@ -88,7 +89,7 @@ async fn make(
         name.maybe.clear();
     });
     let mut asked = json!({ "QueueName": name });
-    if name.ends_with(".fifo") {
+    if is_fifo(name) {
         asked["Attributes"] = json!({ "FifoQueue": "true" });
     }
     match client.call("CreateQueue", &asked).await? {
@@ -136,7 +137,7 @@ async fn send(
         body
     });
     let mut asked = json!({ "QueueUrl": name, "MessageBody": body });
-    if name.ends_with(".fifo") {
+    if is_fifo(name) {
         asked["MessageGroupId"] = json!("one");
         // The same in every era: a queue that is made again remembers nothing.
         let number = body.rsplit(' ').next().unwrap_or_default();
@@ -196,8 +197,8 @@ pub(crate) async fn check(client: &mut Client, book: &Book, names: &Names) -> io
         let life = names.with(name, |name| name.life);
         let mut ledger = book.lock();
         match (life, &there) {
-            (Life::There, None) => ledger.lost(format!("queue {name}")),
-            (Life::Gone, Some(_)) => ledger.back(format!("queue {name}")),
+            (Life::There, None) => ledger.queue(format!("{name} is missing")),
+            (Life::Gone, Some(_)) => ledger.queue(format!("{name} is back")),
             _ => {}
         }
         names.with(name, |history| {

@@ -14,8 +14,17 @@ pub(crate) const SLACK: u64 = 100;
 /// Number of a queue in the ledger.
 pub(crate) type QueueNumber = usize;
 
+/// Whether a queue of this name is one in order.
+pub(crate) fn is_fifo(name: &str) -> bool {
+    name.strip_suffix(".fifo").is_some()
+}
+
 /// A queue that stays.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what one of the actors does with it, and they combine"
+)]
 pub(crate) struct QueueBook {
     pub(crate) name: String,
     pub(crate) fifo: bool,
@@ -109,6 +118,8 @@ pub(crate) enum Violation {
     Lost(String),
     /// What was acknowledged as deleted is back.
     Back(String),
+    /// A queue that was acknowledged is missing, or one is back that was removed.
+    Queue(String),
     /// Anything else: order, locks, counts, bytes, refusals.
     Wrong(String),
 }
@@ -146,6 +157,10 @@ impl Ledger {
 
     pub(crate) fn back(&mut self, what: String) {
         self.violations.push(Violation::Back(what));
+    }
+
+    pub(crate) fn queue(&mut self, what: String) {
+        self.violations.push(Violation::Queue(what));
     }
 
     pub(crate) fn wrong(&mut self, what: String) {

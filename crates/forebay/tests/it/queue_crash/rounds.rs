@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::churn::{self, Names};
 use super::client::Client;
-use super::ledger::{QueueBook, Totals, Violation};
+use super::ledger::{QueueBook, Totals, Violation, is_fifo};
 use super::{Book, actors, check, sends};
 use crate::broker::{Broker, Options, PATIENCE};
 use crate::crash::dice::Dice;
@@ -277,7 +277,7 @@ async fn make(
     name: &str,
     dead: Option<(&str, u64)>,
 ) -> io::Result<(usize, String)> {
-    let fifo = name.ends_with(".fifo");
+    let fifo = is_fifo(name);
     let mut attributes = json!({});
     if fifo {
         attributes["FifoQueue"] = json!("true");

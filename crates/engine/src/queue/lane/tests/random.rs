@@ -67,7 +67,7 @@ impl World {
         let backoff = (below(&mut rng, 3) == 0).then_some(Backoff {
             base_ms: 300,
             max_ms: 4000,
-            jitter: seed % 3 == 0,
+            jitter: seed.is_multiple_of(3),
         });
         let scopes = [DedupScope::Queue, DedupScope::Key];
         let settings = QueueSettings {
