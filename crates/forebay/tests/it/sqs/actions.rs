@@ -385,7 +385,7 @@ async fn a_move_task_can_be_cancelled() {
     let handle = start().await.unwrap().task_handle.unwrap();
     // One at a time.
     let second = start().await.unwrap_err();
-    assert_eq!(code(&second), "AWS.SimpleQueueService.UnsupportedOperation");
+    assert_eq!(code(&second), "InvalidParameterValue");
     let cancel = || {
         sqs.client
             .cancel_message_move_task()
