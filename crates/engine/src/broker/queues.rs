@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::read_ahead::STRETCH_BYTES;
+use super::read_ahead::{Known, STRETCH_BYTES};
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneMove, Loan, message_id, plain_records};
 use crate::queue::{
@@ -423,7 +423,7 @@ impl Broker {
     /// The record at an offset; none when it is gone or cannot be read.
     async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Option<Record>> {
         let known = &self.inner.read_ahead;
-        if let Some(found) = known.find(at, offset) {
+        if let Known::Read(found) = known.find(at, offset) {
             return Ok(found);
         }
         let log = &self.inner.log;
@@ -432,7 +432,7 @@ impl Broker {
             Read::Ready(read) => read,
             Read::Disk(read) => {
                 let _gate = known.gate(at).await;
-                if let Some(found) = known.find(at, offset) {
+                if let Known::Read(found) = known.find(at, offset) {
                     return Ok(found);
                 }
                 self.inner.metrics.disk_reads.fetch_add(1, Relaxed);

@@ -34,7 +34,7 @@ struct Stretch {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Kept {
     stretches: BTreeMap<Key, Stretch>,
     /// Oldest first.
     order: VecDeque<Key>,
@@ -44,21 +44,30 @@ struct Known {
 /// What was read last.
 #[derive(Debug, Default)]
 pub(super) struct ReadAhead {
-    known: Mutex<Known>,
+    kept: Mutex<Kept>,
     gates: [tokio::sync::Mutex<()>; GATES],
 }
 
+/// What is known of an offset.
+#[derive(Debug, PartialEq)]
+pub(super) enum Known {
+    /// A record is there, or none.
+    Read(Option<Record>),
+    /// It was not read, or too long ago.
+    Unread,
+}
+
 impl ReadAhead {
-    /// What is at an offset, if that is known: a record, or none.
-    pub(super) fn find(&self, at: LaneAt, offset: u64) -> Option<Option<Record>> {
-        let known = self.lock();
+    /// What is at an offset, if that is known.
+    pub(super) fn find(&self, at: LaneAt, offset: u64) -> Known {
+        let kept = self.lock();
         let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
-        let (_, stretch) = known.stretches.range(first..=last).next_back()?;
-        if offset >= stretch.next {
-            return None;
-        }
+        let before = kept.stretches.range(first..=last).next_back();
+        let Some((_, stretch)) = before.filter(|(_, stretch)| offset < stretch.next) else {
+            return Known::Unread;
+        };
         let place = stretch.records.binary_search_by_key(&offset, |r| r.offset);
-        Some(place.ok().map(|place| stretch.records[place].clone()))
+        Known::Read(place.ok().map(|place| stretch.records[place].clone()))
     }
 
     /// Held while a lane's records are read from the disk: whoever waited for it finds them here.
@@ -74,28 +83,28 @@ impl ReadAhead {
         if next <= from || bytes > ROOM_BYTES {
             return;
         }
-        let mut known = self.lock();
+        let mut kept = self.lock();
         let key = (at.topic, at.index, from);
         let stretch = Stretch {
             next,
             bytes,
             records,
         };
-        known.bytes += bytes;
-        match known.stretches.insert(key, stretch) {
-            Some(before) => known.bytes -= before.bytes,
-            None => known.order.push_back(key),
+        kept.bytes += bytes;
+        match kept.stretches.insert(key, stretch) {
+            Some(before) => kept.bytes -= before.bytes,
+            None => kept.order.push_back(key),
         }
-        while known.bytes > ROOM_BYTES
-            && let Some(oldest) = known.order.pop_front()
-            && let Some(gone) = known.stretches.remove(&oldest)
+        while kept.bytes > ROOM_BYTES
+            && let Some(oldest) = kept.order.pop_front()
+            && let Some(gone) = kept.stretches.remove(&oldest)
         {
-            known.bytes -= gone.bytes;
+            kept.bytes -= gone.bytes;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,18 +142,17 @@ mod tests {
     fn what_is_covered_is_known_even_where_nothing_is() {
         let known = ReadAhead::default();
         known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
-        let offset = |found: Option<Option<Record>>| found.map(|r| r.map(|r| r.offset));
-        for (at, expected) in [
-            (9, None),
-            (10, Some(Some(10))),
-            (11, Some(None)),
-            (12, Some(Some(12))),
-            (13, Some(None)),
-            (14, None),
+        for (offset, expected) in [
+            (9, Known::Unread),
+            (10, Known::Read(Some(record(10, 1)))),
+            (11, Known::Read(None)),
+            (12, Known::Read(Some(record(12, 1)))),
+            (13, Known::Read(None)),
+            (14, Known::Unread),
         ] {
-            assert_eq!(offset(known.find(lane(0), at)), expected, "{at}");
+            assert_eq!(known.find(lane(0), offset), expected, "{offset}");
         }
-        assert_eq!(known.find(lane(1), 10), None);
+        assert_eq!(known.find(lane(1), 10), Known::Unread);
     }
 
     #[test]
@@ -155,8 +163,8 @@ mod tests {
         for offset in 0..count {
             known.keep(lane(0), offset, offset + 1, vec![record(offset, each)]);
         }
-        assert_eq!(known.find(lane(0), 0), None);
-        assert!(known.find(lane(0), count - 1).is_some());
+        assert_eq!(known.find(lane(0), 0), Known::Unread);
+        assert_ne!(known.find(lane(0), count - 1), Known::Unread);
         let inner = known.lock();
         assert!(inner.bytes <= ROOM_BYTES);
         assert_eq!(inner.order.len(), inner.stretches.len());
@@ -179,6 +187,6 @@ mod tests {
     fn what_does_not_fit_is_not_kept() {
         let known = ReadAhead::default();
         known.keep(lane(0), 0, 1, vec![record(0, ROOM_BYTES)]);
-        assert_eq!(known.find(lane(0), 0), None);
+        assert_eq!(known.find(lane(0), 0), Known::Unread);
     }
 }
