@@ -12,22 +12,28 @@ mod disk;
 mod histogram;
 mod kafka;
 mod report;
+mod run;
 mod spawned;
+mod sqs;
 mod stopwatch;
 mod usage;
 
 pub use kafka::Options as KafkaOptions;
+pub use sqs::Options as SqsOptions;
 
 /// What to put under load.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Produce and fetch over the Kafka protocol, on one machine, as fast as the broker answers.
     Kafka(KafkaOptions),
+    /// Send, receive and delete over the Amazon SQS protocol, on one machine, as fast as the broker answers.
+    Sqs(SqsOptions),
 }
 
 /// Runs the load and prints what was measured.
 pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Kafka(options) => kafka::run(options),
+        Command::Sqs(options) => sqs::run(options),
     }
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::histogram::Histogram;
+use crate::usage::Spent;
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,29 +120,49 @@ impl Latency {
 }
 
 impl Cost {
-    /// `cpu_seconds` for `volume`, at the end of which `resident_bytes` were in use.
-    pub(crate) fn new(cpu_seconds: f64, resident_bytes: u64, volume: &Volume) -> Self {
+    /// What was spent for `volume`.
+    pub(crate) fn new(spent: Spent, volume: &Volume) -> Self {
+        let cpu_seconds = spent.cpu_seconds;
         Self {
             cpu_seconds,
             cpu_us_per_record: cpu_seconds * 1e6 / volume.records as f64,
             cpu_ms_per_mb: cpu_seconds * 1e3 / volume.mb,
-            resident_mib: resident_bytes as f64 / f64::from(1 << 20),
+            resident_mib: spent.resident_bytes as f64 / f64::from(1 << 20),
         }
+    }
+}
+
+/// How a kind of row looks in a table.
+pub(crate) trait Tabular: Serialize {
+    /// Line above the rows.
+    const HEAD: &'static str;
+    /// Line below them: what the columns mean.
+    const LEGEND: &'static str;
+
+    /// The row as a line.
+    fn line(&self) -> String;
+
+    /// What else is said below all rows.
+    fn summary(_rows: &[Self]) -> String
+    where
+        Self: Sized,
+    {
+        String::new()
     }
 }
 
 /// Prints rows in the form asked for.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct Report<R> {
     output: Output,
-    rows: Vec<Row>,
+    rows: Vec<R>,
 }
 
-impl Report {
+impl<R: Tabular> Report<R> {
     /// Starts it; a table shows its head at once.
     pub(crate) fn start(output: Output) -> io::Result<Self> {
         if output == Output::Table {
-            say(HEAD)?;
+            say(R::HEAD)?;
         }
         Ok(Self {
             output,
@@ -150,9 +171,9 @@ impl Report {
     }
 
     /// One more row.
-    pub(crate) fn add(&mut self, row: Row) -> io::Result<()> {
+    pub(crate) fn add(&mut self, row: R) -> io::Result<()> {
         if self.output == Output::Table {
-            say(&line(&row))?;
+            say(&row.line())?;
         }
         self.rows.push(row);
         Ok(())
@@ -161,50 +182,56 @@ impl Report {
     /// Ends it.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self.output {
-            Output::Table => say(LEGEND),
+            Output::Table => {
+                say(R::LEGEND)?;
+                say(&R::summary(&self.rows))
+            }
             Output::Json => say(&serde_json::to_string_pretty(&self.rows)?),
         }
     }
 }
 
-const HEAD: &str = "mode    record B  batch conns infl |    MB/s     msgs/s |   p50 ms   p99 ms  p999 ms \
+impl Tabular for Row {
+    const HEAD: &'static str = "mode    record B  batch conns infl |    MB/s     msgs/s |   p50 ms   p99 ms  p999 ms \
     | broker µs/msg  ms/MB RSS MiB | client µs/msg | disk MB/s before, after ratio";
-const LEGEND: &str = "MB: 10^6 bytes of record values. Latency: closed loop, request to answer. \
+    const LEGEND: &'static str = "MB: 10^6 bytes of record values. Latency: closed loop, request to answer. \
     µs/msg, ms/MB: CPU time. disk: 1 MiB writes, each fdatasync'ed, right before and after the row; far apart means a busy machine.";
 
-fn line(row: &Row) -> String {
-    let what = format!(
-        "{:7} {:8} {:6} {:5} {:4}",
-        row.mode, row.record_bytes, row.batch_records, row.connections, row.in_flight
-    );
-    let speed = format!(
-        "{:7.1} {:10.0}",
-        row.volume.mb_per_second, row.volume.records_per_second
-    );
-    let latency = row.latency_ms.map_or_else(
-        || format!("{:>8} {:>8} {:>8}", "-", "-", "-"),
-        |l| format!("{:8.3} {:8.3} {:8.3}", l.p50, l.p99, l.p999),
-    );
-    let broker = row.broker.map_or_else(
-        || format!("{:>13} {:>6} {:>7}", "-", "-", "-"),
-        |cost| {
-            format!(
-                "{:13.3} {:6.3} {:7.1}",
-                cost.cpu_us_per_record, cost.cpu_ms_per_mb, cost.resident_mib
-            )
-        },
-    );
-    let client = row.client.cpu_us_per_record;
-    let disk = row.disk.map_or_else(
-        || format!("{:>16} {:>6} {:>5}", "-", "-", "-"),
-        |disk| {
-            format!(
-                "{:16.1} {:6.1} {:5.2}",
-                disk.mb_per_second_before, disk.mb_per_second_after, disk.ratio
-            )
-        },
-    );
-    format!("{what} | {speed} | {latency} | {broker} | {client:13.3} | {disk}")
+    fn line(&self) -> String {
+        let row = self;
+        let what = format!(
+            "{:7} {:8} {:6} {:5} {:4}",
+            row.mode, row.record_bytes, row.batch_records, row.connections, row.in_flight
+        );
+        let speed = format!(
+            "{:7.1} {:10.0}",
+            row.volume.mb_per_second, row.volume.records_per_second
+        );
+        let latency = row.latency_ms.map_or_else(
+            || format!("{:>8} {:>8} {:>8}", "-", "-", "-"),
+            |l| format!("{:8.3} {:8.3} {:8.3}", l.p50, l.p99, l.p999),
+        );
+        let broker = row.broker.map_or_else(
+            || format!("{:>13} {:>6} {:>7}", "-", "-", "-"),
+            |cost| {
+                format!(
+                    "{:13.3} {:6.3} {:7.1}",
+                    cost.cpu_us_per_record, cost.cpu_ms_per_mb, cost.resident_mib
+                )
+            },
+        );
+        let client = row.client.cpu_us_per_record;
+        let disk = row.disk.map_or_else(
+            || format!("{:>16} {:>6} {:>5}", "-", "-", "-"),
+            |disk| {
+                format!(
+                    "{:16.1} {:6.1} {:5.2}",
+                    disk.mb_per_second_before, disk.mb_per_second_after, disk.ratio
+                )
+            },
+        );
+        format!("{what} | {speed} | {latency} | {broker} | {client:13.3} | {disk}")
+    }
 }
 
 fn say(text: &str) -> io::Result<()> {
@@ -216,6 +243,13 @@ fn say(text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spent(cpu_seconds: f64, mib: u64) -> Spent {
+        Spent {
+            cpu_seconds,
+            resident_bytes: mib << 20,
+        }
+    }
 
     fn row() -> Row {
         let volume = Volume::new(1_000_000, 1000, Duration::from_secs(10));
@@ -230,8 +264,8 @@ mod tests {
             durability: "sync",
             volume,
             latency_ms: None,
-            broker: Some(Cost::new(5.0, 50 << 20, &volume)),
-            client: Cost::new(2.0, 1 << 20, &volume),
+            broker: Some(Cost::new(spent(5.0, 50), &volume)),
+            client: Cost::new(spent(2.0, 1), &volume),
             disk: None,
         }
     }
@@ -264,6 +298,6 @@ mod tests {
             let chars = text.chars().enumerate();
             chars.filter(|(_, c)| *c == '|').map(|(at, _)| at).collect()
         };
-        assert_eq!(bars(HEAD), bars(&line(&row())));
+        assert_eq!(bars(Row::HEAD), bars(&row().line()));
     }
 }

@@ -1,5 +1,6 @@
 //! A broker of our own: this very executable, on free ports and a folder that goes away with it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Spawned {
     pid: Pid,
     folder: Folder,
-    kafka: SocketAddr,
+    listeners: BTreeMap<String, SocketAddr>,
     /// Answers once, when the process has ended.
     exit: Receiver<std::io::Result<ExitStatus>>,
     ended: bool,
@@ -54,16 +55,16 @@ impl Drop for Folder {
 }
 
 impl Spawned {
-    /// Starts one on `folder` and waits until it is ready.
-    pub(crate) fn start(folder: Folder) -> Result<Self> {
+    /// Starts one on `folder`, with `settings` by their keys, and waits until it is ready.
+    pub(crate) fn start(folder: Folder, settings: &[(&str, &str)]) -> Result<Self> {
         let log = File::create(folder.path().join("log"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
             .arg("--data")
             .arg(folder.path().join("data"))
             .args(["--kafka", "127.0.0.1:0", "--sqs", "127.0.0.1:0"])
-            .args(["--http", "127.0.0.1:0"])
-            .args(["--amqp", "off", "--sqs", "off"])
+            .args(["--http", "127.0.0.1:0", "--amqp", "off"])
+            .envs(settings.iter().map(|(key, value)| (variable(key), value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -76,14 +77,14 @@ impl Spawned {
         let mut broker = Self {
             pid,
             folder,
-            kafka: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listeners: BTreeMap::new(),
             exit,
             ended: false,
         };
         let ready = stdout
             .context("the broker has no stdout")
             .and_then(await_ready);
-        broker.kafka = ready.map_err(|error| broker.explain(&error))?;
+        broker.listeners = ready.map_err(|error| broker.explain(&error))?;
         Ok(broker)
     }
 
@@ -92,9 +93,10 @@ impl Spawned {
         self.pid
     }
 
-    /// Where it listens for Kafka clients.
-    pub(crate) fn kafka(&self) -> SocketAddr {
-        self.kafka
+    /// Where its listener of that name listens.
+    pub(crate) fn address(&self, listener: &str) -> Result<SocketAddr> {
+        let address = self.listeners.get(listener).copied();
+        address.with_context(|| format!("the broker has no listener {listener}"))
     }
 
     /// A folder on the same disk as its data.
@@ -140,8 +142,13 @@ impl Drop for Spawned {
     }
 }
 
-/// Reads stdout up to the ready line; answers with the Kafka listener's address.
-fn await_ready(stdout: ChildStdout) -> Result<SocketAddr> {
+/// The environment variable of a setting.
+fn variable(key: &str) -> String {
+    format!("FOREBAY__{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Reads stdout up to the ready line; answers with the listeners' addresses.
+fn await_ready(stdout: ChildStdout) -> Result<BTreeMap<String, SocketAddr>> {
     let (send, lines) = channel();
     // Goes on reading after the ready line, so that the broker never blocks on a full pipe.
     thread::spawn(move || {
@@ -150,32 +157,27 @@ fn await_ready(stdout: ChildStdout) -> Result<SocketAddr> {
             .map_while(std::io::Result::ok)
             .for_each(|line| drop(send.send(line)));
     });
-    let mut kafka = None;
+    let mut listeners = BTreeMap::new();
     loop {
         match lines.recv_timeout(START_PATIENCE) {
-            Ok(line) if line == "forebay ready" => {
-                return kafka.context("the broker does not listen for Kafka clients");
-            }
-            Ok(line) => kafka = listener(&line, "kafka")?.or(kafka),
+            Ok(line) if line == "forebay ready" => return Ok(listeners),
+            Ok(line) => listeners.extend(listener(&line)?),
             Err(RecvTimeoutError::Disconnected) => bail!("the broker ended before it was ready"),
             Err(RecvTimeoutError::Timeout) => bail!("the broker does not become ready"),
         }
     }
 }
 
-/// The address in a line `<name> listening on <address>`, if it is about `name`.
-fn listener(line: &str, name: &str) -> Result<Option<SocketAddr>> {
-    let Some((who, address)) = line.split_once(" listening on ") else {
+/// Name and address in a line `<name> listening on <address>`.
+fn listener(line: &str) -> Result<Option<(String, SocketAddr)>> {
+    let Some((name, address)) = line.split_once(" listening on ") else {
         return Ok(None);
     };
     ensure!(!address.is_empty(), "a listener without an address");
-    if who != name {
-        return Ok(None);
-    }
     let address = address
         .parse()
         .with_context(|| format!("no address in {line:?}"))?;
-    Ok(Some(address))
+    Ok(Some((name.to_owned(), address)))
 }
 
 #[cfg(test)]
@@ -184,12 +186,16 @@ mod tests {
 
     #[test]
     fn listener_lines_are_understood() {
-        let found = listener("kafka listening on 127.0.0.1:4321", "kafka").unwrap();
-        assert_eq!(found, Some(SocketAddr::from(([127, 0, 0, 1], 4321))));
-        let other = listener("http listening on 127.0.0.1:1", "kafka").unwrap();
-        assert_eq!(other, None);
-        assert_eq!(listener("anything else", "kafka").unwrap(), None);
-        assert!(listener("kafka listening on nowhere", "kafka").is_err());
+        let found = listener("kafka listening on 127.0.0.1:4321").unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 4321));
+        assert_eq!(found, Some(("kafka".to_owned(), address)));
+        assert_eq!(listener("anything else").unwrap(), None);
+        assert!(listener("kafka listening on nowhere").is_err());
+    }
+
+    #[test]
+    fn settings_travel_in_the_environment() {
+        assert_eq!(variable("sqs.signatures"), "FOREBAY__SQS__SIGNATURES");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Measures memory and start times of the release binary: the numbers of `docs/reference/footprint.md`.
 //!
-//! `cargo bench -p forebay --bench footprint`
+//! `cargo bench -p forebay --bench footprint [-- PART…]`; the parts are named in `PARTS`.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,6 +37,18 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const CONNECTIONS: u64 = 10_000;
 const BACKLOG: u64 = 10 * GIB;
+const QUEUES: usize = 100_000;
+/// Clients that make queues: each waits for a sync, and syncs are shared.
+const QUEUE_MAKERS: usize = 64;
+
+/// What can be measured, and whether it is when nothing is named.
+const PARTS: &[(&str, bool, fn())] = &[
+    ("idle", true, idle_and_start),
+    ("connections", true, idle_connections),
+    ("backlog", true, backlog),
+    ("queues", false, empty_queues),
+    ("queue-backlog", false, queue_backlog),
+];
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -241,8 +253,155 @@ fn backlog() {
     );
 }
 
+/// One SQS client on one connection, unsigned.
+struct Sqs(TcpStream);
+
+impl Sqs {
+    fn connect(at: SocketAddr) -> Self {
+        let stream = TcpStream::connect(at).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    /// The body of the answer, which must be a good one.
+    fn ask(&mut self, action: &str, body: &str) -> String {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-amz-json-1.0\r\n\
+             x-amz-target: AmazonSQS.{action}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let text = String::from_utf8_lossy(&answer);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                assert!(head.starts_with("HTTP/1.1 200"), "{action}: {text}");
+                let length = head.split("content-length: ").nth(1).unwrap();
+                let length = length.split('\r').next().unwrap();
+                if body.len() == length.parse::<usize>().unwrap() {
+                    return body.to_owned();
+                }
+            }
+            let count = self.0.read(&mut piece).unwrap();
+            assert!(count > 0, "{action}: the broker left");
+            answer.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    fn make_queue(&mut self, name: &str) {
+        self.ask("CreateQueue", &format!(r#"{{"QueueName":"{name}"}}"#));
+    }
+
+    /// Whether there was a message.
+    fn receive(&mut self, queue: &str) -> bool {
+        let url = format!("http://localhost/000000000000/{queue}");
+        let answer = self.ask("ReceiveMessage", &format!(r#"{{"QueueUrl":"{url}"}}"#));
+        answer.contains("ReceiptHandle")
+    }
+}
+
+fn sqs(broker: &Broker) -> SocketAddr {
+    broker.address("sqs").unwrap()
+}
+
+fn make_queues(at: SocketAddr, count: usize) {
+    std::thread::scope(|scope| {
+        for maker in 0..QUEUE_MAKERS {
+            scope.spawn(move || {
+                let mut client = Sqs::connect(at);
+                for number in (maker..count).step_by(QUEUE_MAKERS) {
+                    client.make_queue(&format!("orders-of-customer-{number:06}"));
+                }
+            });
+        }
+    });
+}
+
+fn empty_queues() {
+    let mut broker = Broker::start();
+    settle();
+    let before = broker.resident_bytes();
+    let ((), seconds) = timed(|| make_queues(sqs(&broker), QUEUES));
+    settle();
+    let each =
+        |broker: &Broker| (broker.resident_bytes() - before) as f64 / KIB as f64 / QUEUES as f64;
+    println!(
+        "{QUEUES} empty queues: made in {seconds:.0} s, {:.2} KiB each",
+        each(&broker)
+    );
+    let cpu = broker.cpu_seconds();
+    std::thread::park_timeout(Duration::from_secs(20));
+    println!(
+        "{QUEUES} empty queues: idle CPU {:.1} %",
+        (broker.cpu_seconds() - cpu) * 5.0
+    );
+    broker.kill();
+    let (mut broker, seconds) = restarted(broker);
+    settle();
+    println!(
+        "start, {QUEUES} queues, killed: {seconds:.3} s, {:.2} KiB each",
+        each(&broker)
+    );
+    assert!(broker.terminate().success());
+    let (broker, seconds) = restarted(broker);
+    settle();
+    println!(
+        "start, {QUEUES} queues, stopped: {seconds:.3} s, {:.2} KiB each",
+        each(&broker)
+    );
+}
+
+fn queue_backlog() {
+    let mut broker = Broker::start();
+    Sqs::connect(sqs(&broker)).make_queue("orders");
+    // The queue and the topic of its name are one thing.
+    let ((), seconds) = timed(|| block_on(fill(kafka(&broker), "orders", BACKLOG)));
+    println!(
+        "{} GiB of 1 KiB messages in a queue: {:.0} MiB/s, RSS {} MiB at the end",
+        BACKLOG / GIB,
+        BACKLOG as f64 / MIB as f64 / seconds,
+        broker.resident_bytes() / MIB
+    );
+    settle();
+    println!("at rest: RSS {} MiB", broker.resident_bytes() / MIB);
+    let mut client = Sqs::connect(sqs(&broker));
+    for _ in 0..10_000 {
+        assert!(client.receive("orders"), "the queue is full of messages");
+    }
+    println!(
+        "10,000 of them on loan: RSS {} MiB",
+        broker.resident_bytes() / MIB
+    );
+    broker.kill();
+    for how in ["killed", "stopped"] {
+        let (again, seconds) = restarted(broker);
+        let (found, first) = timed(|| Sqs::connect(sqs(&again)).receive("orders"));
+        assert!(found, "the queue is full of messages");
+        settle();
+        println!(
+            "start, {how}: {seconds:.3} s, first message {first:.3} s later, RSS {} MiB",
+            again.resident_bytes() / MIB
+        );
+        broker = again;
+        assert!(broker.terminate().success());
+    }
+}
+
 fn main() {
-    idle_and_start();
-    idle_connections();
-    backlog();
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let unknown = |name: &&String| !PARTS.iter().any(|(part, _, _)| part == name);
+    if let Some(name) = named.iter().find(unknown) {
+        let parts: Vec<&str> = PARTS.iter().map(|(part, _, _)| *part).collect();
+        panic!("there is no part {name}; there are: {}", parts.join(", "));
+    }
+    for (part, by_default, measure) in PARTS {
+        let is_named = named.iter().any(|name| name == part);
+        if is_named || (named.is_empty() && *by_default) {
+            measure();
+        }
+    }
 }

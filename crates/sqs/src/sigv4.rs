@@ -27,6 +27,8 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// Names this service signs as, with that of the token service's one action.
 const SERVICES: &[&str] = &["sqs", "sts"];
 const TARGET: &str = "x-amz-target";
+/// What the canonical form of a common request takes.
+const CANONICAL_BYTES: usize = 512;
 
 /// A request as far as its signature is concerned.
 pub(crate) struct Signed<'a> {
@@ -44,7 +46,8 @@ pub(crate) struct Claim {
     date: String,
     pub(crate) region: String,
     service: String,
-    signed_headers: Vec<String>,
+    /// Names of headers, with semicolons between them.
+    signed_headers: String,
     signature: String,
     time: String,
     /// Life of a presigned address, s.
@@ -132,7 +135,7 @@ fn build(
         date: date.to_owned(),
         region: region.to_owned(),
         service: service.to_owned(),
-        signed_headers: signed_headers.split(';').map(str::to_owned).collect(),
+        signed_headers: signed_headers.to_owned(),
         signature: signature.to_owned(),
         time: time.to_owned(),
         expires,
@@ -161,7 +164,7 @@ impl Verifier {
             )
         })?;
         check_time(claim, now)?;
-        if !claim.signed_headers.iter().any(|name| name == "host") {
+        if !claim.signed_headers.split(';').any(|name| name == "host") {
             return Err(incomplete("SignedHeaders"));
         }
         let canonical = canonical_request(request, claim)?;
@@ -265,33 +268,28 @@ fn canonical_request(request: &Signed<'_>, claim: &Claim) -> Outcome<String> {
         .collect();
     query.sort_unstable();
     let query: Vec<String> = query.into_iter().map(|(n, v)| format!("{n}={v}")).collect();
-    let mut headers = String::new();
-    for name in &claim.signed_headers {
-        let values: Vec<&str> = request
-            .headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        if values.is_empty() {
+    let mut text = String::with_capacity(CANONICAL_BYTES);
+    text.extend([request.method.as_str(), "\n"]);
+    text.push_str(&escape(&unescape(request.path), true));
+    text.extend(["\n", &query.join("&"), "\n"]);
+    for name in claim.signed_headers.split(';') {
+        text.extend([name, ":"]);
+        let values = request.headers.get_all(name).iter();
+        let values = values.filter_map(|value| value.to_str().ok());
+        let mut count = 0;
+        for value in values {
+            text.push_str(if count > 0 { "," } else { "" });
+            squeeze(&mut text, value);
+            count += 1;
+        }
+        if count == 0 {
             return Err(incomplete("SignedHeaders"));
         }
-        let values: Vec<String> = values.iter().map(|value| squeeze(value)).collect();
-        headers.extend([name, ":", &values.join(","), "\n"]);
+        text.push('\n');
     }
-    let path = escape(&unescape(request.path), true);
-    let path = if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path
-    };
-    Ok(format!(
-        "{}\n{path}\n{}\n{headers}\n{}\n{}",
-        request.method,
-        query.join("&"),
-        claim.signed_headers.join(";"),
-        payload_hash(request)?
-    ))
+    let hash = payload_hash(request)?;
+    text.extend(["\n", &claim.signed_headers, "\n", &hash]);
+    Ok(text)
 }
 
 /// The hash that was signed: the one the client names, if it is right, or that of the body.
@@ -311,9 +309,12 @@ fn payload_hash(request: &Signed<'_>) -> Outcome<String> {
     Ok(hash)
 }
 
-/// Inner runs of blanks count as one.
-fn squeeze(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Adds a header's value; inner runs of blanks count as one.
+fn squeeze(out: &mut String, value: &str) {
+    for (place, word) in value.split_ascii_whitespace().enumerate() {
+        let blank = if place > 0 { " " } else { "" };
+        out.extend([blank, word]);
+    }
 }
 
 /// A query string as decoded pairs. Plus signs are kept: signers escape blanks.
@@ -371,11 +372,13 @@ fn mac(key: &[u8], data: &[u8]) -> [u8; 32] {
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

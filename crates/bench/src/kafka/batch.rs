@@ -20,9 +20,14 @@ const LENGTH_FROM: usize = 12;
 /// Attributes, timestamp delta, null key and header count of a record: one byte each.
 const RECORD_FIXED_BYTES: usize = 4;
 
-/// A batch of `count` records of `record_bytes` each, produced at `now_ms`.
+/// A batch of `count` records of `record_bytes` of noise each, produced at `now_ms`.
 pub(super) fn build(record_bytes: usize, count: usize, now_ms: i64) -> Bytes {
-    let value = noise(record_bytes);
+    of_value(&noise(record_bytes), count, now_ms)
+}
+
+/// A batch of `count` records of the same value, produced at `now_ms`.
+pub(super) fn of_value(value: &[u8], count: usize, now_ms: i64) -> Bytes {
+    let record_bytes = value.len();
     let mut records = BytesMut::new();
     for index in 0..count {
         put_varint(&mut records, length(record_bytes, index));
@@ -30,7 +35,7 @@ pub(super) fn build(record_bytes: usize, count: usize, now_ms: i64) -> Bytes {
         put_varint(&mut records, index);
         records.put_u8(NULL);
         put_varint(&mut records, record_bytes);
-        records.put_slice(&value);
+        records.put_slice(value);
         records.put_u8(0);
     }
     let mut batch = BytesMut::with_capacity(HEADER_BYTES + records.len());

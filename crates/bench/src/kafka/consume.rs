@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::Tally;
 use super::connection::Connection;
 use super::plan::share;
-use super::run::Run;
 use super::topic::{Peer, check};
+use crate::run::Run;
 
 const PARTITION_BYTES_MAX: i32 = 1 << 20;
 const ANSWER_BYTES_MAX: i32 = 50 << 20;

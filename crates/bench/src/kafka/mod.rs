@@ -7,39 +7,34 @@
 mod batch;
 mod connection;
 mod consume;
+mod fill;
 mod options;
 mod plan;
 mod produce;
-mod run;
 mod topic;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context, Result};
 
 use self::consume::Consumers;
+pub(crate) use self::fill::fill;
 pub use self::options::Options;
 use self::options::{Durability, Mode};
 use self::plan::{Work, plan};
 use self::produce::Producers;
-use self::run::Run;
 use self::topic::Peer;
 use crate::disk::Disk;
 use crate::histogram::Histogram;
 use crate::report::{Cost, DiskRatio, Latency, Report, Row, Volume};
+use crate::run::Run;
 use crate::spawned::{Folder, Spawned};
-use crate::usage::{self, Source, Usage};
+use crate::usage::{Meter, Source, Spent, settle};
 
 /// How long the disk alone is measured before a row of producers, and again after it.
 const DISK_DURATION: Duration = Duration::from_secs(1);
-/// A broker that used less than a tenth of a core for this long has nothing left to do.
-const QUIET: Duration = Duration::from_millis(300);
-/// So often it is looked at, at most.
-const QUIET_LOOKS_MAX: u32 = 33;
-
 /// What one connection did.
 #[derive(Debug, Default)]
 struct Tally {
@@ -67,23 +62,7 @@ impl Tally {
 
 /// Measures everything the options ask for and prints it.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut runtime = match options.client_threads {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    let runtime = runtime
-        .worker_threads(options.client_threads)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        // Whatever ends us, a broker of our own must end, too: it does when the measurement is dropped.
-        tokio::select! {
-            outcome = measure(options) => outcome,
-            pressed = tokio::signal::ctrl_c() => { pressed?; bail!("interrupted") }
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+    crate::run::block_on(options.client_threads, measure(options))
 }
 
 async fn measure(options: &Options) -> Result<()> {
@@ -109,7 +88,7 @@ async fn measure(options: &Options) -> Result<()> {
         )
         .await;
     }
-    let broker = Spawned::start(Folder::create(&parent)?)?;
+    let broker = Spawned::start(Folder::create(&parent)?, &[])?;
     let outcome = measure_spawned(options, &broker).await;
     outcome.map_err(|error| broker.explain(&error))?;
     broker.stop()
@@ -117,7 +96,7 @@ async fn measure(options: &Options) -> Result<()> {
 
 async fn measure_spawned(options: &Options, broker: &Spawned) -> Result<()> {
     let disk = Disk::prepare(broker.folder())?;
-    let peer = Peer::meet(broker.kafka()).await?;
+    let peer = Peer::meet(broker.address("kafka")?).await?;
     rows(options, peer, Source::Process(broker.pid()), Some(disk)).await
 }
 
@@ -142,7 +121,7 @@ struct Bench<'a> {
     peer: Peer,
     source: Source,
     disk: Option<Disk>,
-    report: Report,
+    report: Report<Row>,
 }
 
 impl Bench<'_> {
@@ -160,7 +139,7 @@ impl Bench<'_> {
 
     /// Answers with the records in each partition.
     async fn produce(&mut self, topic: &str, work: &Work) -> Result<Vec<u64>> {
-        self.settle().await?;
+        settle(self.source).await?;
         let disk = self.disk.as_ref().filter(|_| work.mode != Mode::Consume);
         let measure_disk = || disk.map(|d| d.measure(DISK_DURATION)).transpose();
         let speed_before = measure_disk()?;
@@ -170,7 +149,7 @@ impl Bench<'_> {
             ends[usize::from(partition)] += records;
         }
         let meter = Meter::start(self.source)?;
-        let run = Run::start(self.options);
+        let run = Run::start(self.options.seconds, self.options.records);
         let tallies = producers.run(&run, self.options.acks).await?;
         for (partition, records) in tallies.iter().flat_map(Tally::records) {
             ends[usize::from(partition)] += records;
@@ -188,30 +167,13 @@ impl Bench<'_> {
         let consumers = Consumers::open(&self.peer, topic, work.connections, ends).await?;
         let connections = consumers.count();
         let meter = Meter::start(self.source)?;
-        let run = Run::start(self.options);
+        let run = Run::start(self.options.seconds, self.options.records);
         let tallies = consumers.run(&run).await?;
         let mut row = self.row(work, &tallies, meter).await?;
         row.mode = "consume";
         row.connections = connections;
         row.in_flight = 1;
         self.report.add(row)?;
-        Ok(())
-    }
-
-    /// Waits until the broker has done what it put off, so that every row pays for its own work and for no other.
-    async fn settle(&self) -> Result<()> {
-        let mut before = self.source.read()?;
-        for _ in 0..QUIET_LOOKS_MAX {
-            tokio::time::sleep(QUIET).await;
-            let after = self.source.read()?;
-            let spent = before
-                .zip(after)
-                .map(|(b, a)| a.cpu_seconds - b.cpu_seconds);
-            if spent.is_none_or(|spent| spent < QUIET.as_secs_f64() / 10.0) {
-                return Ok(());
-            }
-            before = after;
-        }
         Ok(())
     }
 
@@ -228,8 +190,9 @@ impl Bench<'_> {
         let end = tallies.iter().map(|tally| tally.end).max();
         let end = end.context("no connection did anything")?;
         let volume = Volume::new(records, work.record_bytes, end);
-        self.settle().await?;
-        let (broker, client) = meter.stop(&volume)?;
+        settle(self.source).await?;
+        let (broker, client) = meter.stop()?;
+        let cost = |spent: Spent| Cost::new(spent, &volume);
         Ok(Row {
             mode: "produce",
             record_bytes: work.record_bytes,
@@ -241,37 +204,9 @@ impl Bench<'_> {
             durability: self.options.durability.map_or("default", Durability::word),
             volume,
             latency_ms: Latency::of(&latency),
-            broker,
-            client,
+            broker: broker.map(cost),
+            client: cost(client),
             disk: None,
         })
-    }
-}
-
-/// CPU time of both sides at the start of a row.
-struct Meter {
-    source: Source,
-    broker: Option<Usage>,
-    client: Usage,
-}
-
-impl Meter {
-    fn start(source: Source) -> Result<Self> {
-        Ok(Self {
-            source,
-            broker: source.read()?,
-            client: usage::own()?,
-        })
-    }
-
-    fn stop(self, volume: &Volume) -> Result<(Option<Cost>, Cost)> {
-        let cost = |before: Usage, after: Usage| {
-            let spent = after.cpu_seconds - before.cpu_seconds;
-            Cost::new(spent, after.resident_bytes, volume)
-        };
-        let client = cost(self.client, usage::own()?);
-        let after = self.source.read()?;
-        let broker = self.broker.zip(after);
-        Ok((broker.map(|(before, after)| cost(before, after)), client))
     }
 }

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use super::connection::{self, Connection, Expected};
 use super::options::{Acks, Options};
 use super::plan::{Work, share};
-use super::run::Run;
 use super::topic::{Peer, check};
 use super::{Tally, batch};
+use crate::run::Run;
 use crate::stopwatch::unix_ms;
 
 /// Where the correlation id lies in a frame: behind length, API key and version.

@@ -1,8 +1,11 @@
 //! What processes cost: CPU time and memory, from `/proc` for processes on this machine, from `/metrics` for a
 //! broker that somebody else runs.
 
+mod meter;
 mod metrics;
 mod process;
+
+pub(crate) use meter::{Meter, Spent, settle};
 
 use std::net::SocketAddr;
 

@@ -8,6 +8,7 @@ mod producers;
 mod publish;
 mod queue_table;
 mod queues;
+mod read_ahead;
 mod start;
 mod topics;
 mod transfer;
@@ -132,6 +133,7 @@ struct Inner {
     publishing: Arc<Semaphore>,
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
+    read_ahead: read_ahead::ReadAhead,
     cluster_id: String,
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
 use security::{Principal, Resource, Verb};
-use storage::Read;
 use storage::batch::Record;
+use storage::{Chunk, Read};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
+use super::read_ahead::{Known, STRETCH_BYTES};
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id, plain_records};
 use crate::queue::{
@@ -223,8 +224,7 @@ impl Broker {
         let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
             return Ok(None);
         };
-        let batch = self.batch_at(at, offset).await?;
-        let record = batch.iter().find(|record| record.offset == offset);
+        let record = self.record_at(at, offset).await?;
         Ok(record.and_then(|record| u64::try_from(record.timestamp).ok()))
     }
 
@@ -463,13 +463,8 @@ impl Broker {
         let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
-        let mut batch: Vec<Record> = Vec::new();
         for loan in &loans.each {
-            let has = |batch: &[Record]| batch.iter().position(|r| r.offset == loan.offset);
-            if has(&batch).is_none() {
-                batch = self.batch_at(loans.at, loan.offset).await?;
-            }
-            let record = has(&batch).map(|i| &batch[i]);
+            let record = self.record_at(loans.at, loan.offset).await?;
             match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
                 Some(record) => delivered.push(deliver(loans.at, loan, record)),
                 None => gone.push(loan.offset),
@@ -478,28 +473,59 @@ impl Broker {
         Ok((delivered, gone))
     }
 
-    /// The records of the batch that holds an offset; none when it is gone or cannot be read.
-    async fn batch_at(&self, at: LaneAt, offset: u64) -> Result<Vec<Record>> {
-        let read = match self.inner.log.read(lanes::records(at), offset, u64::MAX, 1) {
+    /// The record at an offset; none when it is gone or cannot be read.
+    async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Option<Record>> {
+        let known = &self.inner.read_ahead;
+        if let Known::Read(found) = known.find(at, offset) {
+            return Ok(found);
+        }
+        let log = &self.inner.log;
+        let read = log.read(lanes::records(at), offset, u64::MAX, STRETCH_BYTES);
+        let read = match read {
             Read::Ready(read) => read,
             Read::Disk(read) => {
+                let _gate = known.gate(at).await;
+                if let Known::Read(found) = known.find(at, offset) {
+                    return Ok(found);
+                }
                 self.inner.metrics.disk_reads.fetch_add(1, Relaxed);
-                read.await
+                let read = read.await;
+                // Before the gate opens.
+                return self.found(at, offset, read);
             }
         };
+        self.found(at, offset, read)
+    }
+
+    /// Keeps what was read from an offset on, and answers with the record there.
+    fn found(
+        &self,
+        at: LaneAt,
+        offset: u64,
+        read: storage::Result<Chunk>,
+    ) -> Result<Option<Record>> {
         let chunk = match read {
-            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => {
-                return Ok(Vec::new());
-            }
+            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
             other => other?,
         };
-        let Some(batch) = chunk.batches()?.into_iter().next() else {
-            return Ok(Vec::new());
-        };
-        Ok(plain_records(&batch).unwrap_or_else(|error| {
-            tracing::warn!(topic = %at.topic, offset, %error, "a message cannot be read");
-            Vec::new()
-        }))
+        let mut records = Vec::new();
+        for batch in chunk.batches()? {
+            match plain_records(&batch) {
+                Ok(more) => records.extend(more),
+                Err(error) => {
+                    let offset = batch.header.base_offset;
+                    tracing::warn!(topic = %at.topic, offset, %error, "messages cannot be read");
+                }
+            }
+        }
+        let place = records.binary_search_by_key(&offset, |record| record.offset);
+        let record = place.ok().map(|place| records[place].clone());
+        let from = records
+            .first()
+            .map_or(offset, |first| first.offset.min(offset));
+        let known = &self.inner.read_ahead;
+        known.keep(at, from, chunk.next_offset, records);
+        Ok(record)
     }
 
     async fn peek_lane(
@@ -512,19 +538,14 @@ impl Broker {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
             return Ok(());
         };
-        let mut from = from.max(bounds.start);
+        let from = from.max(bounds.start);
         let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
         let wanted = look.await?;
-        let mut batch: Vec<Record> = Vec::new();
         for loan in wanted {
             if seen.len() >= max {
                 return Ok(());
             }
-            from = loan.offset;
-            if !batch.iter().any(|record| record.offset == from) {
-                batch = self.batch_at(at, from).await?;
-            }
-            let record = batch.iter().find(|record| record.offset == from);
+            let record = self.record_at(at, loan.offset).await?;
             seen.extend(record.map(|record| deliver(at, &loan, record)));
         }
         Ok(())
@@ -559,12 +580,16 @@ pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
     serde_json::from_slice(header(record, lane::DEAD)?).ok()
 }
 
-fn deliver(at: LaneAt, loan: &Loan, record: &Record) -> Delivered {
-    let before = header(record, lane::ATTEMPTS)
+fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
+    let before = header(&record, lane::ATTEMPTS)
         .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
         .unwrap_or(0);
-    let id = header(record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
-    let headers = record.headers.iter();
+    let id = header(&record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
+    let dedup = header(&record, lane::DEDUP).cloned();
+    let priority = header(&record, lane::PRIORITY).and_then(|p| p.first().copied());
+    let dead = dead_letter(&record);
+    let mut headers = record.headers;
+    headers.retain(|(name, _)| !lane::is_reserved_by_engine(name));
     Delivered {
         id: id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset)),
         receipt: Receipt {
@@ -573,21 +598,16 @@ fn deliver(at: LaneAt, loan: &Loan, record: &Record) -> Delivered {
             offset: record.offset,
             loan: loan.number,
         },
-        body: record.value.clone().unwrap_or_default(),
-        key: record.key.clone(),
-        headers: headers
-            .filter(|(name, _)| !lane::is_reserved_by_engine(name))
-            .cloned()
-            .collect(),
+        body: record.value.unwrap_or_default(),
+        key: record.key,
+        headers,
         sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
         first_received_ms: loan.first_ms,
         acquired: before.saturating_add(loan.lent),
         sequence: record.offset,
-        dedup: header(record, lane::DEDUP).cloned(),
-        priority: header(record, lane::PRIORITY)
-            .and_then(|p| p.first().copied())
-            .unwrap_or(0),
-        dead: dead_letter(record),
+        dedup,
+        priority: priority.unwrap_or(0),
+        dead,
     }
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
+use super::read_ahead::ReadAhead;
 use super::{Broker, Inner, Parts, Settings, queue_table, transfer, upkeep};
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
@@ -77,6 +78,7 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
+            read_ahead: ReadAhead::default(),
             cluster_id,
         });
         queue_table::finish_removals(&inner).await?;

@@ -47,7 +47,7 @@ pub(super) fn answer(outcomes: Vec<(String, Outcome<Value>)>) -> Value {
     for (id, outcome) in outcomes {
         match outcome {
             Ok(mut value) => {
-                value["Id"] = json!(id);
+                value["Id"] = Value::String(id);
                 good.push(value);
             }
             Err(fault) => bad.push(json!({

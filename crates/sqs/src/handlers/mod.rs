@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use crate::error::{Fault, MALFORMED, Outcome};
-use crate::wire::Request;
+use crate::wire::{Members, Request};
 use crate::{Context, arn, session};
 
 /// Every action there is, by name.
@@ -93,8 +93,9 @@ pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value
 }
 
 /// The members as the structure a handler wants; what it does not know is ignored, as the service does.
-fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Outcome<T> {
-    serde_json::from_value(Value::Object(members))
+fn read<T: DeserializeOwned>(members: Members) -> Outcome<T> {
+    members
+        .read()
         .map_err(|error| Fault::new(&MALFORMED, error.to_string()))
 }
 
@@ -138,6 +139,12 @@ fn identity(call: &Call<'_>) -> Value {
 /// The answer of actions that have nothing to say.
 fn nothing() -> Value {
     Value::Object(Map::new())
+}
+
+/// An answer its members are moved into; the macro for this copies them, bodies of messages included.
+fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let members = members.into_iter();
+    Value::Object(members.map(|(name, v)| (name.to_owned(), v)).collect())
 }
 
 impl Call<'_> {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::send::sequence_number;
-use super::{Call, nothing, number};
+use super::{Call, nothing, number, object};
 use crate::attributes::{note, unknown};
 use crate::error::{Fault, Outcome};
 use crate::message;
@@ -88,7 +88,7 @@ pub(super) async fn receive(call: &Call<'_>, asked: ReceiveMessage) -> Outcome<V
         .iter()
         .map(|delivered| show(call, &queue, delivered, (&system, &wanted)))
         .collect();
-    Ok(json!({ "Messages": messages }))
+    Ok(object([("Messages", Value::Array(messages))]))
 }
 
 fn bounded(
@@ -109,12 +109,14 @@ fn show(
     (system, wanted): (&[String], &[String]),
 ) -> Value {
     let shown = message::show(delivered);
-    let mut answer = json!({
-        "MessageId": delivered.id.to_string(),
-        "ReceiptHandle": receipt_handle::encode(delivered.receipt),
-        "MD5OfBody": message::md5_of_body(shown.body.as_bytes()),
-        "Body": shown.body,
-    });
+    let receipt = receipt_handle::encode(delivered.receipt);
+    let md5 = message::md5_of_body(shown.body.as_bytes());
+    let mut answer = object([
+        ("MessageId", Value::String(delivered.id.to_string())),
+        ("ReceiptHandle", Value::String(receipt)),
+        ("MD5OfBody", Value::String(md5)),
+        ("Body", Value::String(shown.body)),
+    ]);
     let all = system.iter().any(|name| name == "All");
     let is_wanted = |name: &str| all || system.iter().any(|wanted| wanted == name);
     let account = &call.context.settings.account;
@@ -150,14 +152,14 @@ fn show(
     let values: Map<String, Value> = values
         .into_iter()
         .filter(|(name, _)| is_wanted(name))
-        .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))))
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))))
         .collect();
     if !values.is_empty() {
         answer["Attributes"] = Value::Object(values);
     }
     let attributes = message::filter(shown.attributes, wanted);
     if let Some(md5) = message::md5_of_attributes(&attributes) {
-        answer["MD5OfMessageAttributes"] = json!(md5);
+        answer["MD5OfMessageAttributes"] = Value::String(md5);
         answer["MessageAttributes"] = json!(message::shown(&attributes));
     }
     answer

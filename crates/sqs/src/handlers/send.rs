@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use engine::queue::{NewMessage, Ordering, Queue, Sent};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Call, batches, number};
+use super::{Call, batches, number, object};
 use crate::attributes::{delay_max, note};
 use crate::error::{
     BATCH_TOO_LONG, Fault, INVALID_CONTENTS, INVALID_PARAMETER, MISSING_PARAMETER, Outcome,
@@ -23,16 +23,11 @@ const NOT_FOR_TYPE: &str = "The request include parameter that is not valid for 
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Send {
-    queue_url: Option<String>,
-    #[serde(flatten)]
-    message: Message,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 #[expect(clippy::struct_field_names, reason = "the service's names")]
-struct Message {
+pub(super) struct Message {
+    /// Only of a message alone: a batch names its queue once.
+    queue_url: Option<String>,
+    /// Only of a batch's entry.
     id: Option<String>,
     message_body: Option<String>,
     #[serde(default, deserialize_with = "number")]
@@ -63,9 +58,9 @@ pub(super) struct SendBatch {
     entries: Vec<Message>,
 }
 
-pub(super) async fn send(call: &Call<'_>, send: Send) -> Outcome<Value> {
-    let queue = call.queue(send.queue_url.as_deref())?;
-    let ready = prepare(call, &queue, send.message, "are invalid")?;
+pub(super) async fn send(call: &Call<'_>, message: Message) -> Outcome<Value> {
+    let queue = call.queue(message.queue_url.as_deref())?;
+    let ready = prepare(call, &queue, message, "are invalid")?;
     let broker = &call.context.broker;
     let sent = broker
         .send(&call.principal, &queue.name, vec![ready.message])
@@ -166,18 +161,18 @@ struct Answer {
 
 impl Answer {
     fn with(self, queue: &Queue, sent: Sent) -> Value {
-        let mut answer = json!({
-            "MessageId": sent.id.to_string(),
-            "MD5OfMessageBody": self.body,
-        });
+        let mut answer = object([
+            ("MessageId", Value::String(sent.id.to_string())),
+            ("MD5OfMessageBody", Value::String(self.body)),
+        ]);
         if let Some(md5) = self.attributes {
-            answer["MD5OfMessageAttributes"] = json!(md5);
+            answer["MD5OfMessageAttributes"] = Value::String(md5);
         }
         if let Some(md5) = self.system {
-            answer["MD5OfMessageSystemAttributes"] = json!(md5);
+            answer["MD5OfMessageSystemAttributes"] = Value::String(md5);
         }
         if queue.settings().ordering == Ordering::Key {
-            answer["SequenceNumber"] = json!(sequence_number(sent.sequence));
+            answer["SequenceNumber"] = Value::String(sequence_number(sent.sequence));
         }
         answer
     }

@@ -1,5 +1,5 @@
-//! Bytes to requests and answers to bytes, in both protocols. A request is the same tree of values whichever way it
-//! came: members and lists are named as the JSON protocol names them.
+//! Bytes to requests and answers to bytes, in both protocols. A request has the same members whichever way it came:
+//! they and their lists are named as the JSON protocol names them.
 
 mod query;
 mod xml;
@@ -10,6 +10,8 @@ mod tests;
 pub(crate) use query::decode as decode_query;
 pub(crate) use xml::{encode as encode_xml, encode_error as encode_xml_error, has_result};
 
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// What every JSON request's target begins with.
@@ -26,7 +28,26 @@ pub(crate) enum Protocol {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) action: String,
-    pub(crate) members: Map<String, Value>,
+    pub(crate) members: Members,
+}
+
+/// What a request says besides its action.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Members {
+    /// A JSON object not read yet: whoever wants it reads it at once into the form it wants.
+    Json(Bytes),
+    /// A form that was read.
+    Tree(Map<String, Value>),
+}
+
+impl Members {
+    /// The members as the structure a handler wants.
+    pub(crate) fn read<T: DeserializeOwned>(self) -> serde_json::Result<T> {
+        match self {
+            Self::Json(text) => serde_json::from_slice(&text),
+            Self::Tree(tree) => serde_json::from_value(Value::Object(tree)),
+        }
+    }
 }
 
 /// Why a request cannot be read.
@@ -38,13 +59,13 @@ pub(crate) enum Unreadable {
     Malformed(String),
 }
 
-/// Reads a JSON request.
-pub(crate) fn decode_json(target: &str, body: &[u8]) -> Result<Request, Unreadable> {
+/// Reads a JSON request, as far as its members.
+pub(crate) fn decode_json(target: &str, body: &Bytes) -> Result<Request, Unreadable> {
     let action = target.strip_prefix(TARGET).ok_or(Unreadable::NoAction)?;
-    let members = if body.iter().all(u8::is_ascii_whitespace) {
-        Map::new()
-    } else {
-        serde_json::from_slice(body).map_err(|error| Unreadable::Malformed(error.to_string()))?
+    let members = match body.trim_ascii_start().first() {
+        None => Members::Tree(Map::new()),
+        Some(b'{') => Members::Json(body.clone()),
+        Some(_) => return Err(Unreadable::Malformed("the body is no object".into())),
     };
     Ok(Request {
         action: action.to_owned(),
@@ -55,8 +76,10 @@ pub(crate) fn decode_json(target: &str, body: &[u8]) -> Result<Request, Unreadab
 /// What a fuzzer, and a test over noise, asserts of any bytes: reading never panics.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
-    let _ = decode_json("AmazonSQS.SendMessage", data);
-    if let Ok(request) = decode_query(&[data]) {
-        let _ = encode_xml(&request.action, &Value::Object(request.members), "id");
+    let json = decode_json("AmazonSQS.SendMessage", &Bytes::copy_from_slice(data));
+    for request in [json, decode_query(&[data])].into_iter().flatten() {
+        if let Ok(members) = request.members.read() {
+            let _ = encode_xml(&request.action, &Value::Object(members), "id");
+        }
     }
 }

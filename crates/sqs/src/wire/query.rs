@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Request, Unreadable};
+use super::{Members, Request, Unreadable};
 
 /// Parameters in one request; the largest legal one, a batch of ten messages with ten attributes each, has about 400.
 const PARAMETERS_MAX: usize = 4000;
@@ -92,7 +92,7 @@ pub(crate) fn decode(forms: &[&[u8]]) -> Result<Request, Unreadable> {
     root.children.remove("Version");
     Ok(Request {
         action,
-        members: members(root),
+        members: Members::Tree(members(root)),
     })
 }
 

@@ -5,17 +5,35 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use super::options::Options;
 use crate::stopwatch::Stopwatch;
 
 /// Without any answer for this long, the broker hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Runs a measurement on `threads` threads of ours.
+pub(crate) fn block_on(threads: usize, measure: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut runtime = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Whatever ends us, a broker of our own must end, too: it does when the measurement is dropped.
+        tokio::select! {
+            outcome = measure => outcome,
+            pressed = tokio::signal::ctrl_c() => { pressed?; bail!("interrupted") }
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
+}
+
 /// A row under way.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     clock: Stopwatch,
     end: End,
     /// Grows with every answer.
@@ -30,11 +48,11 @@ enum End {
 }
 
 impl Run {
-    /// Starts the clock.
-    pub(super) fn start(options: &Options) -> Arc<Self> {
-        let end = match options.records {
+    /// Starts the clock of a row that ends after `records` if they are given, and else after `seconds`.
+    pub(crate) fn start(seconds: f64, records: Option<u64>) -> Arc<Self> {
+        let end = match records {
             Some(records) => End::Records(AtomicU64::new(records)),
-            None => End::After(Duration::from_secs_f64(options.seconds)),
+            None => End::After(Duration::from_secs_f64(seconds)),
         };
         Arc::new(Self {
             clock: Stopwatch::start(),
@@ -44,12 +62,12 @@ impl Run {
     }
 
     /// Time since the start.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
     /// Whether a producer may send `records` more.
-    pub(super) fn may_send(&self, records: usize) -> bool {
+    pub(crate) fn may_send(&self, records: usize) -> bool {
         match &self.end {
             End::After(end) => self.elapsed() < *end,
             End::Records(left) => {
@@ -60,7 +78,7 @@ impl Run {
     }
 
     /// Whether a consumer that has read everything should read it again.
-    pub(super) fn may_repeat(&self) -> bool {
+    pub(crate) fn may_repeat(&self) -> bool {
         match &self.end {
             End::After(end) => self.elapsed() < *end,
             End::Records(_) => false,
@@ -68,12 +86,12 @@ impl Run {
     }
 
     /// Notes that an answer came.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.progress.fetch_add(1, Relaxed);
     }
 
     /// Awaits all tasks; the first error ends the others.
-    pub(super) async fn gather<T: 'static>(&self, mut tasks: JoinSet<Result<T>>) -> Result<Vec<T>> {
+    pub(crate) async fn gather<T: 'static>(&self, mut tasks: JoinSet<Result<T>>) -> Result<Vec<T>> {
         let all = async {
             let mut done = Vec::new();
             while let Some(task) = tasks.join_next().await {
@@ -98,12 +116,11 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::tests::parse;
     use super::*;
 
     #[test]
     fn a_number_of_records_is_reached_and_hardly_exceeded() {
-        let run = Run::start(&parse("--records 25").unwrap());
+        let run = Run::start(1.0, Some(25));
         let sent = (0..10).filter(|_| run.may_send(10)).count();
         assert_eq!(sent, 3);
         assert!(!run.may_repeat());

@@ -1,0 +1,192 @@
+//! Records read for receivers, kept for a while: receivers take neighbouring messages one by one, and a batch must not
+//! be read, checked and decoded again for each of them.
+//!
+//! What lies at an offset never changes, so nothing here is ever wrong; a record that is gone from its log is asked for
+//! by nobody, because its lane knows that it is gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use storage::batch::Record;
+use uuid::Uuid;
+
+use crate::queue::LaneAt;
+
+/// Bytes read at once.
+pub(super) const STRETCH_BYTES: usize = 128 << 10;
+/// Bytes kept at most, over all lanes.
+const ROOM_BYTES: usize = 16 << 20;
+/// What a record takes beyond its bytes.
+const RECORD_BYTES: usize = size_of::<Record>();
+/// Readers of different lanes do not wait for one another, mostly.
+const GATES: usize = 32;
+
+/// Topic, partition, first offset.
+type Key = (Uuid, u32, u64);
+
+/// The records of neighbouring batches.
+#[derive(Debug)]
+struct Stretch {
+    /// One past the last offset it covers.
+    next: u64,
+    bytes: usize,
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    stretches: BTreeMap<Key, Stretch>,
+    /// Oldest first.
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+/// What was read last.
+#[derive(Debug, Default)]
+pub(super) struct ReadAhead {
+    kept: Mutex<Kept>,
+    gates: [tokio::sync::Mutex<()>; GATES],
+}
+
+/// What is known of an offset.
+#[derive(Debug, PartialEq)]
+pub(super) enum Known {
+    /// A record is there, or none.
+    Read(Option<Record>),
+    /// It was not read, or too long ago.
+    Unread,
+}
+
+impl ReadAhead {
+    /// What is at an offset, if that is known.
+    pub(super) fn find(&self, at: LaneAt, offset: u64) -> Known {
+        let kept = self.lock();
+        let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
+        let before = kept.stretches.range(first..=last).next_back();
+        let Some((_, stretch)) = before.filter(|(_, stretch)| offset < stretch.next) else {
+            return Known::Unread;
+        };
+        let place = stretch.records.binary_search_by_key(&offset, |r| r.offset);
+        Known::Read(place.ok().map(|place| stretch.records[place].clone()))
+    }
+
+    /// Held while a lane's records are read from the disk: whoever waited for it finds them here.
+    pub(super) async fn gate(&self, at: LaneAt) -> tokio::sync::MutexGuard<'_, ()> {
+        let hash = at.topic.as_u64_pair().1.wrapping_add(u64::from(at.index));
+        let gate = usize::try_from(hash % GATES as u64).unwrap_or(0);
+        self.gates[gate].lock().await
+    }
+
+    /// Keeps what was found from `from` on, up to and excluding `next`.
+    pub(super) fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
+        let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
+        if next <= from || bytes > ROOM_BYTES {
+            return;
+        }
+        let mut kept = self.lock();
+        let key = (at.topic, at.index, from);
+        let stretch = Stretch {
+            next,
+            bytes,
+            records,
+        };
+        kept.bytes += bytes;
+        match kept.stretches.insert(key, stretch) {
+            Some(before) => kept.bytes -= before.bytes,
+            None => kept.order.push_back(key),
+        }
+        while kept.bytes > ROOM_BYTES
+            && let Some(oldest) = kept.order.pop_front()
+            && let Some(gone) = kept.stretches.remove(&oldest)
+        {
+            kept.bytes -= gone.bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter();
+    let headers = headers.map(|header| size_of_val(header) + header.0.len() + length(&header.1));
+    RECORD_BYTES + length(&record.key) + length(&record.value) + headers.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn record(offset: u64, bytes: usize) -> Record {
+        Record {
+            offset,
+            timestamp: 0,
+            key: None,
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: Vec::new(),
+        }
+    }
+
+    fn lane(index: u32) -> LaneAt {
+        LaneAt {
+            index,
+            ..LaneAt::default()
+        }
+    }
+
+    #[test]
+    fn what_is_covered_is_known_even_where_nothing_is() {
+        let known = ReadAhead::default();
+        known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
+        for (offset, expected) in [
+            (9, Known::Unread),
+            (10, Known::Read(Some(record(10, 1)))),
+            (11, Known::Read(None)),
+            (12, Known::Read(Some(record(12, 1)))),
+            (13, Known::Read(None)),
+            (14, Known::Unread),
+        ] {
+            assert_eq!(known.find(lane(0), offset), expected, "{offset}");
+        }
+        assert_eq!(known.find(lane(1), 10), Known::Unread);
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let known = ReadAhead::default();
+        let each = 1 << 20;
+        let count = (ROOM_BYTES / each) as u64 + 4;
+        for offset in 0..count {
+            known.keep(lane(0), offset, offset + 1, vec![record(offset, each)]);
+        }
+        assert_eq!(known.find(lane(0), 0), Known::Unread);
+        assert_ne!(known.find(lane(0), count - 1), Known::Unread);
+        let inner = known.lock();
+        assert!(inner.bytes <= ROOM_BYTES);
+        assert_eq!(inner.order.len(), inner.stretches.len());
+        let sum: usize = inner.stretches.values().map(|s| s.bytes).sum();
+        assert_eq!(sum, inner.bytes);
+    }
+
+    #[test]
+    fn what_is_read_twice_counts_once() {
+        let known = ReadAhead::default();
+        for _ in 0..3 {
+            known.keep(lane(0), 5, 6, vec![record(5, 100)]);
+        }
+        let inner = known.lock();
+        assert_eq!((inner.order.len(), inner.stretches.len()), (1, 1));
+        assert_eq!(inner.bytes, inner.stretches[&(Uuid::nil(), 0, 5)].bytes);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_kept() {
+        let known = ReadAhead::default();
+        known.keep(lane(0), 0, 1, vec![record(0, ROOM_BYTES)]);
+        assert_eq!(known.find(lane(0), 0), Known::Unread);
+    }
+}
