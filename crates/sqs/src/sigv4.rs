@@ -212,7 +212,7 @@ pub(crate) fn check_scope(request: &Signed<'_>, claim: &Claim) -> Outcome<()> {
             "Credential should be scoped to correct service: 'sqs'.",
         ));
     }
-    let covered = claim.signed_headers.iter().any(|name| name == TARGET);
+    let covered = claim.signed_headers.split(';').any(|name| name == TARGET);
     if request.headers.contains_key(TARGET) && !covered {
         return Err(incomplete("SignedHeaders"));
     }
