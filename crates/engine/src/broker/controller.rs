@@ -19,7 +19,7 @@ use crate::group::Group;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
 use crate::shard::Opening;
-use crate::topic::{Config, Topic, TopicDocument, Topics, name, settings};
+use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, name, settings};
 use crate::{Error, Result, shard};
 
 /// What the controller can be asked.
@@ -202,14 +202,13 @@ fn decide_create(
         id,
         partitions,
         replication,
-        overrides: new.overrides.clone(),
+        overrides: new.overrides.clone().into(),
     })
 }
 
 fn check_total(inner: &Inner, topics: &Topics, more: usize) -> Result<()> {
-    let total: usize = topics.iter().map(|t| t.partitions.len()).sum();
     let most = inner.settings.partitions_max;
-    if total.saturating_add(more) > most {
+    if topics.partitions().saturating_add(more) > most {
         return Err(Error::InvalidPartitions(format!(
             "the broker holds at most {most} partitions"
         )));
@@ -299,10 +298,12 @@ pub(super) async fn configure(
     let topics = inner.topics.load_full();
     let topic = topics.named(name).ok_or(Error::UnknownTopic)?;
     let mut next = Topic::clone(topic);
+    let mut overrides = Values::from(next.document.overrides);
     for change in changes {
         let defaults = &inner.settings.topic_defaults;
-        change_overrides(&mut next.document.overrides, defaults, change)?;
+        change_overrides(&mut overrides, defaults, change)?;
     }
+    next.document.overrides = overrides.into();
     next.config = config_of(inner, &next.document.overrides)?;
     if dry_run {
         return Ok(());
@@ -319,11 +320,11 @@ pub(super) async fn configure(
     Ok(())
 }
 
-type Overrides = BTreeMap<String, String>;
+type Values = BTreeMap<String, String>;
 
 fn change_overrides(
-    overrides: &mut Overrides,
-    defaults: &Overrides,
+    overrides: &mut Values,
+    defaults: &Values,
     change: &ConfigChange,
 ) -> Result<()> {
     match change {
@@ -349,8 +350,8 @@ fn change_overrides(
 }
 
 fn change_list(
-    overrides: &mut Overrides,
-    defaults: &Overrides,
+    overrides: &mut Values,
+    defaults: &Values,
     name: &str,
     change: impl FnOnce(&mut Vec<String>),
 ) -> Result<()> {
@@ -524,12 +525,12 @@ fn make_topic(name: &str, document: TopicDocument, config: Config, version: u64)
 }
 
 /// A topic's effective settings: built-in defaults, then the broker's, then the topic's own.
-pub(super) fn config_of(inner: &Inner, overrides: &BTreeMap<String, String>) -> Result<Config> {
+pub(super) fn config_of(inner: &Inner, overrides: &Overrides) -> Result<Config> {
     let mut all = inner.settings.topic_defaults.clone();
     all.extend(
         overrides
             .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
     Config::new(&all)
 }

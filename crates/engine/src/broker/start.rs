@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
 use crate::queue::Queues;
 use crate::shard::{self, Shard};
-use crate::topic::{Topic, TopicDocument, Topics};
+use crate::topic::{Overrides, Topic, TopicDocument, Topics};
 use crate::{Error, Result};
 
 /// Bytes read per step of a recovery.
@@ -171,7 +171,7 @@ async fn recover_topics(inner: &Inner) -> Result<()> {
         // A setting this version no longer knows must not keep the broker from starting.
         let config = config_of(inner, &document.overrides).or_else(|error| {
             tracing::error!(topic = name, %error, "ignoring the topic's settings");
-            config_of(inner, &BTreeMap::new())
+            config_of(inner, &Overrides::default())
         })?;
         let mut partitions = Vec::with_capacity(document.partitions as usize);
         for index in 0..document.partitions {

@@ -43,7 +43,8 @@ pub struct QueueDocument {
     pub created_ms: u64,
     /// When its settings last changed, ms.
     pub changed_ms: u64,
-    /// How it behaves.
+    /// How it behaves. Stored is what differs from the default, which therefore never changes.
+    #[serde(serialize_with = "settings::differences")]
     pub settings: QueueSettings,
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -105,6 +107,22 @@ impl Default for QueueSettings {
     }
 }
 
+/// Writes the settings that differ from the default: a hundred thousand documents are kept in memory.
+pub(super) fn differences<S: Serializer>(
+    settings: &QueueSettings,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let object = |settings: &QueueSettings| match serde_json::to_value(settings) {
+        Ok(Value::Object(all)) => Ok(all),
+        Ok(_) => Err(S::Error::custom("settings are an object")),
+        Err(error) => Err(S::Error::custom(error)),
+    };
+    let default = object(&QueueSettings::default())?;
+    let mut all = object(settings)?;
+    all.retain(|name, value| default.get(name) != Some(value));
+    all.serialize(serializer)
+}
+
 /// Most attempts a dead-letter policy can allow.
 pub(super) const ATTEMPTS_MAX: u32 = 1000;
 /// Most priority levels.
@@ -131,5 +149,50 @@ impl QueueSettings {
             return refuse("a dead-letter policy allows 1 to 1000 attempts");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::queue::QueueDocument;
+
+    #[test]
+    fn a_document_holds_what_differs_and_means_the_same() {
+        let document = |settings| QueueDocument {
+            id: Uuid::nil(),
+            topic: Uuid::nil(),
+            owns_topic: true,
+            created_ms: 1,
+            changed_ms: 2,
+            settings,
+        };
+        let plain = serde_json::to_value(document(QueueSettings::default())).unwrap();
+        assert_eq!(plain["settings"], serde_json::json!({}));
+        let changed = document(QueueSettings {
+            ordering: Ordering::Key,
+            delay_ms: 5,
+            dead_letter: Some(DeadLetterPolicy {
+                queue: "dead".into(),
+                attempts_max: 3,
+            }),
+            ..QueueSettings::default()
+        });
+        let text = serde_json::to_string(&changed).unwrap();
+        assert_eq!(
+            serde_json::from_str::<QueueDocument>(&text).unwrap(),
+            changed
+        );
+    }
+
+    #[test]
+    fn the_default_never_changes() {
+        let default = serde_json::to_string(&QueueSettings::default()).unwrap();
+        assert_eq!(
+            default,
+            r#"{"ordering":"none","lease_ms":30000,"delay_ms":0,"retention_ms":345600000,"message_bytes_max":1048576,"in_flight_max":120000,"dead_letter":null,"dedup_window_ms":300000,"dedup_scope":"queue","backoff":null,"priorities":0,"replay_ms":0,"annotations":{},"tags":{}}"#
+        );
     }
 }

@@ -4,16 +4,17 @@
 //! documents at start and replaced as a whole with every change, so that readers never wait.
 
 pub mod name;
+mod overrides;
 pub mod settings;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub use overrides::Overrides;
 pub use settings::Config;
 pub use table::Topics;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub struct TopicDocument {
     pub replication: u16,
     /// Settings that differ from their defaults.
     #[serde(default)]
-    pub overrides: BTreeMap<String, String>,
+    pub overrides: Overrides,
 }
 
 /// A topic as the running broker knows it.

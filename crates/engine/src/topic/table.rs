@@ -1,60 +1,143 @@
 //! The table of all topics: immutable, shared, replaced as a whole.
+//!
+//! A hundred thousand topics make copying the table with every change too dear, so it is kept in pieces that its copies
+//! share: a change copies one piece by name, one by identity, and the list of pieces.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::Topic;
 
+/// Topics in one piece; a piece that grows beyond it is split.
+const PIECE_MAX: usize = 512;
+
 /// All topics at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Topics {
-    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
-    by_id: HashMap<Uuid, Arc<Topic>>,
+    by_name: Sorted<Arc<str>>,
+    by_id: Sorted<Uuid>,
+    count: usize,
+    partitions: usize,
 }
 
 impl Topics {
     /// A topic by name.
     pub fn named(&self, name: &str) -> Option<&Arc<Topic>> {
-        self.by_name.get(name)
+        self.by_name.find(name)
     }
 
     /// A topic by identity.
     pub fn with_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
-        self.by_id.get(&id)
+        self.by_id.find(&id)
     }
 
     /// All topics in name order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
-        self.by_name.values()
+        self.by_name.iter()
     }
 
     /// How many topics there are.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.count
     }
 
     /// Whether there is no topic.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.count == 0
+    }
+
+    /// How many partitions all topics have together.
+    pub fn partitions(&self) -> usize {
+        self.partitions
     }
 
     /// Adds a topic, or replaces the one of that name.
     pub fn insert(&mut self, topic: Arc<Topic>) {
-        if let Some(old) = self
-            .by_name
-            .insert(Arc::clone(&topic.name), Arc::clone(&topic))
-        {
-            self.by_id.remove(&old.id());
-        }
-        self.by_id.insert(topic.id(), topic);
+        self.remove(&topic.name);
+        self.count += 1;
+        self.partitions += topic.partitions.len();
+        self.by_id.insert(topic.id(), Arc::clone(&topic));
+        self.by_name.insert(Arc::clone(&topic.name), topic);
     }
 
     /// Takes a topic out.
     pub fn remove(&mut self, name: &str) -> Option<Arc<Topic>> {
         let topic = self.by_name.remove(name)?;
         self.by_id.remove(&topic.id());
+        self.count -= 1;
+        self.partitions -= topic.partitions.len();
+        Some(topic)
+    }
+}
+
+type Piece<K> = Vec<(K, Arc<Topic>)>;
+
+/// Topics in order of a key, in pieces none of which is empty.
+#[derive(Debug, Clone)]
+struct Sorted<K>(Vec<Arc<Piece<K>>>);
+
+impl<K> Default for Sorted<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Ord + Clone> Sorted<K> {
+    /// The piece a key belongs to, and its place there, or where it would be.
+    fn place<Q: Ord + ?Sized>(&self, key: &Q) -> (usize, Result<usize, usize>)
+    where
+        K: Borrow<Q>,
+    {
+        let behind = self.0.partition_point(|piece| piece[0].0.borrow() <= key);
+        let at = behind.saturating_sub(1);
+        let place = self.0.get(at).map_or(Err(0), |piece| {
+            piece.binary_search_by(|(known, _)| known.borrow().cmp(key))
+        });
+        (at, place)
+    }
+
+    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&Arc<Topic>>
+    where
+        K: Borrow<Q>,
+    {
+        let (at, place) = self.place(key);
+        let place = place.ok()?;
+        Some(&self.0[at][place].1)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        let all = self.0.iter().flat_map(|piece| piece.iter());
+        all.map(|(_, topic)| topic)
+    }
+
+    /// Adds a topic whose key is not there yet.
+    fn insert(&mut self, key: K, topic: Arc<Topic>) {
+        let (at, place) = self.place(&key);
+        let place = place.expect_err("a key is taken out before it is added again");
+        if self.0.is_empty() {
+            self.0.push(Arc::default());
+        }
+        let piece = Arc::make_mut(&mut self.0[at]);
+        piece.insert(place, (key, topic));
+        if piece.len() > PIECE_MAX {
+            let upper = piece.split_off(PIECE_MAX / 2);
+            self.0.insert(at + 1, Arc::new(upper));
+        }
+    }
+
+    fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<Arc<Topic>>
+    where
+        K: Borrow<Q>,
+    {
+        let (at, place) = self.place(key);
+        let place = place.ok()?;
+        let piece = Arc::make_mut(&mut self.0[at]);
+        let (_, topic) = piece.remove(place);
+        if piece.is_empty() {
+            self.0.remove(at);
+        }
         Some(topic)
     }
 }

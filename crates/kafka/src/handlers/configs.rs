@@ -48,7 +48,7 @@ mod value_type {
 pub(super) fn effective(context: &Context, topic: &Topic, setting: &Setting) -> (String, i8) {
     let defaults = &context.broker.settings().topic_defaults;
     if let Some(own) = topic.document.overrides.get(setting.name) {
-        (own.clone(), origin::TOPIC)
+        (own.to_owned(), origin::TOPIC)
     } else if let Some(brokers) = defaults.get(setting.name) {
         (brokers.clone(), origin::STATIC_BROKER)
     } else {
@@ -133,7 +133,7 @@ fn describe_topic(
         let own = topic.document.overrides.get(setting.name);
         let brokers = defaults.get(setting.name);
         let layers = [
-            (own.cloned(), origin::TOPIC),
+            (own.map(str::to_owned), origin::TOPIC),
             (brokers.cloned(), origin::STATIC_BROKER),
             (Some(setting.default.to_owned()), origin::DEFAULT),
         ];
