@@ -6,14 +6,12 @@ use std::sync::{Arc, PoisonError};
 
 use security::{Principal, Resource, Verb};
 use storage::batch::Record;
-use storage::{Chunk, Read};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::read_ahead::{Known, STRETCH_BYTES};
 use super::{Broker, lanes, transfer};
-use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id, plain_records};
+use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
     NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
@@ -224,7 +222,7 @@ impl Broker {
         let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
             return Ok(None);
         };
-        let record = self.record_at(at, offset).await?;
+        let record = self.inner.record_at(at, offset).await?;
         Ok(record.and_then(|record| u64::try_from(record.timestamp).ok()))
     }
 
@@ -464,68 +462,13 @@ impl Broker {
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         for loan in &loans.each {
-            let record = self.record_at(loans.at, loan.offset).await?;
+            let record = self.inner.record_at(loans.at, loan.offset).await?;
             match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
                 Some(record) => delivered.push(deliver(loans.at, loan, record)),
                 None => gone.push(loan.offset),
             }
         }
         Ok((delivered, gone))
-    }
-
-    /// The record at an offset; none when it is gone or cannot be read.
-    async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Option<Record>> {
-        let known = &self.inner.read_ahead;
-        if let Known::Read(found) = known.find(at, offset) {
-            return Ok(found);
-        }
-        let log = &self.inner.log;
-        let read = log.read(lanes::records(at), offset, u64::MAX, STRETCH_BYTES);
-        let read = match read {
-            Read::Ready(read) => read,
-            Read::Disk(read) => {
-                let _gate = known.gate(at).await;
-                if let Known::Read(found) = known.find(at, offset) {
-                    return Ok(found);
-                }
-                self.inner.metrics.disk_reads.fetch_add(1, Relaxed);
-                let read = read.await;
-                // Before the gate opens.
-                return self.found(at, offset, read);
-            }
-        };
-        self.found(at, offset, read)
-    }
-
-    /// Keeps what was read from an offset on, and answers with the record there.
-    fn found(
-        &self,
-        at: LaneAt,
-        offset: u64,
-        read: storage::Result<Chunk>,
-    ) -> Result<Option<Record>> {
-        let chunk = match read {
-            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
-            other => other?,
-        };
-        let mut records = Vec::new();
-        for batch in chunk.batches()? {
-            match plain_records(&batch) {
-                Ok(more) => records.extend(more),
-                Err(error) => {
-                    let offset = batch.header.base_offset;
-                    tracing::warn!(topic = %at.topic, offset, %error, "messages cannot be read");
-                }
-            }
-        }
-        let place = records.binary_search_by_key(&offset, |record| record.offset);
-        let record = place.ok().map(|place| records[place].clone());
-        let from = records
-            .first()
-            .map_or(offset, |first| first.offset.min(offset));
-        let known = &self.inner.read_ahead;
-        known.keep(at, from, chunk.next_offset, records);
-        Ok(record)
     }
 
     async fn peek_lane(
@@ -541,11 +484,18 @@ impl Broker {
         let from = from.max(bounds.start);
         let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
         let wanted = look.await?;
-        for loan in wanted {
+        // What is not durable yet nobody may see.
+        let topics = self.inner.topics.load();
+        let partition = topics
+            .with_id(at.topic)
+            .and_then(|topic| topic.partitions.get(at.index as usize));
+        let readable = partition.map_or(0, |partition| partition.high_watermark());
+        drop(topics);
+        for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
             if seen.len() >= max {
                 return Ok(());
             }
-            let record = self.record_at(at, loan.offset).await?;
+            let record = self.inner.record_at(at, loan.offset).await?;
             seen.extend(record.map(|record| deliver(at, &loan, record)));
         }
         Ok(())

@@ -5,15 +5,20 @@
 //! by nobody, because its lane knows that it is gone.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use storage::batch::Record;
+use storage::{Chunk, Read};
 use uuid::Uuid;
 
+use super::{Inner, lanes};
 use crate::queue::LaneAt;
+use crate::queue::lane::plain_records;
+use crate::{Error, Result};
 
 /// Bytes read at once.
-pub(super) const STRETCH_BYTES: usize = 128 << 10;
+const STRETCH_BYTES: usize = 128 << 10;
 /// Bytes kept at most, over all lanes.
 const ROOM_BYTES: usize = 16 << 20;
 /// What a record takes beyond its bytes.
@@ -50,7 +55,7 @@ pub(super) struct ReadAhead {
 
 /// What is known of an offset.
 #[derive(Debug, PartialEq)]
-pub(super) enum Known {
+enum Known {
     /// A record is there, or none.
     Read(Option<Record>),
     /// It was not read, or too long ago.
@@ -59,7 +64,7 @@ pub(super) enum Known {
 
 impl ReadAhead {
     /// What is at an offset, if that is known.
-    pub(super) fn find(&self, at: LaneAt, offset: u64) -> Known {
+    fn find(&self, at: LaneAt, offset: u64) -> Known {
         let kept = self.lock();
         let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
         let before = kept.stretches.range(first..=last).next_back();
@@ -71,14 +76,14 @@ impl ReadAhead {
     }
 
     /// Held while a lane's records are read from the disk: whoever waited for it finds them here.
-    pub(super) async fn gate(&self, at: LaneAt) -> tokio::sync::MutexGuard<'_, ()> {
+    async fn gate(&self, at: LaneAt) -> tokio::sync::MutexGuard<'_, ()> {
         let hash = at.topic.as_u64_pair().1.wrapping_add(u64::from(at.index));
         let gate = usize::try_from(hash % GATES as u64).unwrap_or(0);
         self.gates[gate].lock().await
     }
 
     /// Keeps what was found from `from` on, up to and excluding `next`.
-    pub(super) fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
+    fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
         let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
         if next <= from || bytes > ROOM_BYTES {
             return;
@@ -113,6 +118,70 @@ fn weight(record: &Record) -> usize {
     let headers = record.headers.iter();
     let headers = headers.map(|header| size_of_val(header) + header.0.len() + length(&header.1));
     RECORD_BYTES + length(&record.key) + length(&record.value) + headers.sum::<usize>()
+}
+
+impl Inner {
+    /// The record at an offset; none when it is gone or damaged. Errors: `Storage` when it is there and cannot be read
+    /// yet: it must not be taken for gone.
+    pub(super) async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Option<Record>> {
+        let known = &self.read_ahead;
+        if let Known::Read(found) = known.find(at, offset) {
+            return Ok(found);
+        }
+        let log = &self.log;
+        let read = log.read(lanes::records(at), offset, u64::MAX, STRETCH_BYTES);
+        let read = match read {
+            Read::Ready(read) => read,
+            Read::Disk(read) => {
+                let _gate = known.gate(at).await;
+                if let Known::Read(found) = known.find(at, offset) {
+                    return Ok(found);
+                }
+                self.metrics.disk_reads.fetch_add(1, Relaxed);
+                let read = read.await;
+                // Before the gate opens.
+                return self.found(at, offset, read);
+            }
+        };
+        self.found(at, offset, read)
+    }
+
+    /// Keeps what was read from an offset on, and answers with the record there.
+    fn found(
+        &self,
+        at: LaneAt,
+        offset: u64,
+        read: storage::Result<Chunk>,
+    ) -> Result<Option<Record>> {
+        let chunk = match read {
+            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
+            other => other?,
+        };
+        let batches = chunk.batches()?;
+        if batches.is_empty() {
+            return Err(Error::Storage(format!(
+                "message {offset} cannot be read yet"
+            )));
+        }
+        let mut records = Vec::new();
+        for batch in batches {
+            match plain_records(&batch) {
+                Ok(more) => records.extend(more),
+                Err(error) => {
+                    let offset = batch.header.base_offset;
+                    tracing::warn!(topic = %at.topic, offset, %error, "messages cannot be read");
+                }
+            }
+        }
+        let place = records.binary_search_by_key(&offset, |record| record.offset);
+        let record = place.ok().map(|place| records[place].clone());
+        let from = records
+            .first()
+            .map_or(offset, |first| first.offset.min(offset));
+        let known = &self.read_ahead;
+        known.keep(at, from, chunk.next_offset, records);
+        Ok(record)
+    }
 }
 
 #[cfg(test)]

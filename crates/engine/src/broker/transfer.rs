@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Inner, lanes, partition_hash};
 use crate::partition::Decision;
-use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id, plain_records};
+use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id};
 use crate::queue::{DeadLetter, LaneAt, Ordering, Queue};
 use crate::shard::{self, Burial, FromTransfer, LaneCommand, Owned};
 use crate::{Error, Result};
@@ -87,7 +87,7 @@ async fn transfer(
     let mut shares: BTreeMap<u32, Vec<(u64, Option<Record>)>> = BTreeMap::new();
     let (mut bytes, mut count) = (0, 0);
     for offset in offsets {
-        let record = record_at(inner, at, *offset).await?;
+        let record = inner.record_at(at, *offset).await?;
         bytes += record.as_ref().map_or(0, size);
         count += 1;
         let key = record.as_ref().and_then(|record| record.key.as_deref());
@@ -286,26 +286,6 @@ fn own_headers(
             ]
         }
     }
-}
-
-/// A record by its offset; `None` when it is not there any more, or is damaged. Errors: `Storage` when it is there and
-/// cannot be read yet: it must not be taken for gone.
-async fn record_at(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<Record>> {
-    let read = match inner.log.read(lanes::records(at), offset, u64::MAX, 1) {
-        storage::Read::Ready(read) => read,
-        storage::Read::Disk(read) => read.await,
-    };
-    let chunk = match read {
-        Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
-        other => other?,
-    };
-    let Some(batch) = chunk.batches()?.into_iter().next() else {
-        return Err(Error::Storage(format!(
-            "message {offset} cannot be read yet"
-        )));
-    };
-    let records = plain_records(&batch).unwrap_or_default();
-    Ok(records.into_iter().find(|record| record.offset == offset))
 }
 
 /// A partition in the hands of a transfer; goes back whatever happens.
@@ -543,7 +523,7 @@ async fn move_set_aside(
 
 /// The queue a dead letter comes from.
 async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<String> {
-    let record = record_at(inner, at, offset).await?;
+    let record = inner.record_at(at, offset).await?;
     let dead = record
         .as_ref()
         .and_then(super::queues::dead_letter)
