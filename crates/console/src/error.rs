@@ -143,14 +143,18 @@ impl From<Error> for Problem {
             Error::Denied => &DENIED,
             Error::UnknownQueue => &NO_QUEUE,
             Error::UnknownTopic | Error::UnknownPartition => &NO_TOPIC,
+            Error::UnknownExchange | Error::UnknownVhost => &NO_ROUTE,
             Error::UnknownMove => &NO_TASK,
-            Error::TopicExists(_) | Error::QueueExists(_) => &EXISTS,
+            Error::TopicExists(_) | Error::QueueExists(_) | Error::ExchangeExists(_) => &EXISTS,
             Error::MoveRunning
+            | Error::InUse
+            | Error::NotEmpty
+            | Error::Locked
             | Error::UnknownEpoch
             | Error::OutOfOrderSequence { .. }
             | Error::ProducerFenced(_)
             | Error::Group(_) => &CONFLICT,
-            Error::InFlightLimit | Error::Throttled => &THROTTLED,
+            Error::InFlightLimit | Error::QueueFull | Error::Throttled => &THROTTLED,
             Error::InvalidName(_)
             | Error::InvalidConfig(_)
             | Error::InvalidPartitions(_)

@@ -21,6 +21,27 @@ pub enum Error {
     /// A queue of that name exists already.
     #[error("queue '{0}' already exists")]
     QueueExists(String),
+    /// The queue has as many messages as it may, and its owner wants new ones refused.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The queue, or its consumers, or an exchange is in use.
+    #[error("in use")]
+    InUse,
+    /// The queue has messages.
+    #[error("not empty")]
+    NotEmpty,
+    /// The queue is another session's alone.
+    #[error("the queue is locked by another session")]
+    Locked,
+    /// No exchange of that name.
+    #[error("no such exchange")]
+    UnknownExchange,
+    /// An exchange of that name exists already.
+    #[error("exchange '{0}' already exists")]
+    ExchangeExists(String),
+    /// No vhost of that name.
+    #[error("no such vhost")]
+    UnknownVhost,
     /// The queue has as many messages on loan as it may.
     #[error("the queue has too many messages in flight")]
     InFlightLimit,

@@ -13,6 +13,7 @@ pub mod partition;
 pub mod queue;
 mod shard;
 pub mod topic;
+pub mod vhost;
 
 pub use broker::{
     Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Parts,

@@ -68,9 +68,16 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::Denied => Code::TopicAuthorizationFailed,
         Error::UnknownTopic | Error::UnknownPartition => Code::UnknownTopicOrPartition,
         Error::TopicExists(_) => Code::TopicAlreadyExists,
-        // Nothing here asks for a queue.
+        // Nothing here asks for a queue, or for what leads to one.
         Error::UnknownQueue
         | Error::QueueExists(_)
+        | Error::QueueFull
+        | Error::InUse
+        | Error::NotEmpty
+        | Error::Locked
+        | Error::UnknownExchange
+        | Error::ExchangeExists(_)
+        | Error::UnknownVhost
         | Error::InFlightLimit
         | Error::Throttled
         | Error::MoveRunning

@@ -52,6 +52,10 @@ pub enum Resource<'a> {
     Group(&'a str),
     /// A queue by name.
     Queue(&'a str),
+    /// An exchange by name; publishing to it is asked about it alone, not about the queues it leads to.
+    Exchange(&'a str),
+    /// A vhost by name.
+    Vhost(&'a str),
 }
 
 /// Decides whether a principal may do something.

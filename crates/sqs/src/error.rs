@@ -170,14 +170,22 @@ impl From<Error> for Fault {
                     "One or more parameters are invalid. Reason: Message must be shorter than {allowed} bytes."
                 ),
             ),
-            Error::Throttled | Error::DiskFull => Self::new(&THROTTLED, error.to_string()),
+            Error::Throttled | Error::QueueFull | Error::DiskFull => {
+                Self::new(&THROTTLED, error.to_string())
+            }
             Error::MoveRunning => Self::new(
                 &INVALID_PARAMETER,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ),
             Error::UnknownMove => Self::new(&NO_RESOURCE, "Task does not exist."),
             Error::InvalidConfig(_) => Self::new(&INVALID_ATTRIBUTE_VALUE, error.to_string()),
+            Error::Locked | Error::InUse | Error::NotEmpty => {
+                Self::new(&INVALID_PARAMETER, error.to_string())
+            }
             Error::UnknownTopic
+            | Error::UnknownExchange
+            | Error::ExchangeExists(_)
+            | Error::UnknownVhost
             | Error::UnknownPartition
             | Error::TopicExists(_)
             | Error::InvalidName(_)

@@ -137,6 +137,7 @@ pub(crate) async fn create(
         topic,
         settings,
     } = creation;
+    engine::topic::name::check(&name)?;
     check_dead_letters(&broker, &name, &settings)?;
     let queue = NewQueue {
         name,

@@ -143,10 +143,11 @@ pub(super) fn removed_key(id: Uuid) -> String {
 }
 
 pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
+    name::check(&new.name)?;
     create_as(inner, inner.dice.fresh_id(), new, dry_run).await
 }
 
-/// Makes a topic of this identity.
+/// Makes a topic of this identity, whose name was checked.
 pub(super) async fn create_as(
     inner: &Arc<Inner>,
     id: Uuid,
@@ -176,7 +177,6 @@ fn decide_create(
     new: &NewTopic,
     id: Uuid,
 ) -> Result<TopicDocument> {
-    name::check(&new.name)?;
     if topics.named(&new.name).is_some() {
         return Err(Error::TopicExists(new.name.clone()));
     }

@@ -18,7 +18,7 @@ use super::topics::NewTopic;
 use super::{Inner, lanes};
 use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
 use crate::topic::Topic;
-use crate::{Error, Result};
+use crate::{Error, Result, vhost};
 
 fn key(name: &str) -> String {
     format!("queues/{name}")
@@ -32,7 +32,9 @@ fn removed_key(id: Uuid) -> String {
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
 pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queue>> {
-    crate::topic::name::check(&new.name)?;
+    let (vhost, name) = vhost::split(&new.name);
+    vhost::check_name(vhost)?;
+    vhost::check_name(name)?;
     check(inner, &new)?;
     if inner.queues.named(&new.name).is_some() {
         return Err(Error::QueueExists(new.name));
@@ -240,7 +242,7 @@ pub(super) async fn grow(inner: &Inner, topic: &Topic) -> Result<()> {
 pub(super) async fn finish_removals(inner: &Inner) -> Result<()> {
     for (note, stored) in inner.catalog.list("removed-queues/").await? {
         let damaged = || Error::Storage(format!("document {note} is not a removal"));
-        let id = note.trim_start_matches("removed-queues/");
+        let id = note.strip_prefix("removed-queues/").unwrap_or(&note);
         let id = Uuid::parse_str(id).map_err(|_| damaged())?;
         let lanes = std::str::from_utf8(&stored.value)
             .ok()
@@ -266,7 +268,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     let topics = inner.topics.load_full();
     for (key, stored) in inner.catalog.list("queues/").await? {
         let document = decode(&key, &stored.value)?;
-        let name = key.trim_start_matches("queues/");
+        let name = key.strip_prefix("queues/").unwrap_or(&key);
         let Some(topic) = topics.with_id(document.topic) else {
             // Its topic went, and the crash came before the queue did.
             lanes::forget_lanes(&*inner.log, document.id, inner.settings.lanes_max)?;

@@ -167,7 +167,7 @@ async fn recover_topics(inner: &Inner) -> Result<()> {
     let mut topics = Topics::default();
     for (key, stored) in inner.catalog.list("topics/").await? {
         let document: TopicDocument = decode(&key, &stored.value)?;
-        let name = key.trim_start_matches("topics/");
+        let name = key.strip_prefix("topics/").unwrap_or(&key);
         // A setting this version no longer knows must not keep the broker from starting.
         let config = config_of(inner, &document.overrides).or_else(|error| {
             tracing::error!(topic = name, %error, "ignoring the topic's settings");
@@ -272,7 +272,7 @@ async fn last_snapshot(log: &dyn Log, stream: StreamId) -> Result<Option<Snapsho
 
 async fn recover_groups(inner: &Inner) -> Result<()> {
     for (key, stored) in inner.catalog.list("groups/").await? {
-        let name: Arc<str> = Arc::from(key.trim_start_matches("groups/"));
+        let name: Arc<str> = Arc::from(key.strip_prefix("groups/").unwrap_or(&key));
         let id = std::str::from_utf8(&stored.value)
             .ok()
             .and_then(|text| Uuid::parse_str(text).ok());

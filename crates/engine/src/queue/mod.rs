@@ -84,7 +84,8 @@ impl Queue {
 /// A queue to be made.
 #[derive(Debug, Clone, Default)]
 pub struct NewQueue {
-    /// Name; follows the rules of topic names.
+    /// Name, qualified by its vhost; see [`crate::vhost`]. Only one that follows the rules of topic names can be read by
+    /// offset.
     pub name: String,
     /// How it behaves.
     pub settings: QueueSettings,

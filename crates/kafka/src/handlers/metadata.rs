@@ -64,7 +64,7 @@ pub(super) fn operations(context: &Context, principal: &Principal, resource: Res
             (Verb::Publish, WRITE),
             (Verb::Delete, DELETE),
         ]),
-        Resource::Group(_) | Resource::Queue(_) => {
+        Resource::Group(_) | Resource::Queue(_) | Resource::Exchange(_) | Resource::Vhost(_) => {
             asked = vec![
                 (Verb::Describe, DESCRIBE),
                 (Verb::Consume, READ),
@@ -137,10 +137,12 @@ pub(super) async fn metadata(
 }
 
 fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
+    // Queues may have names that no client takes for a topic's.
     let may_see = |topic: &&Arc<Topic>| {
-        context
-            .broker
-            .allows(principal, Verb::Describe, Resource::Topic(&topic.name))
+        name::check(&topic.name).is_ok()
+            && context
+                .broker
+                .allows(principal, Verb::Describe, Resource::Topic(&topic.name))
     };
     context
         .broker

@@ -1,0 +1,72 @@
+//! Vhosts: spaces of names. The names of one mean nothing in another.
+//!
+//! Everything in the default vhost goes by its plain name, the same for every protocol. What lives in another one goes
+//! by a qualified name, which no plain name can be.
+
+use crate::{Error, Result};
+
+/// The vhost that always exists.
+pub const DEFAULT: &str = "/";
+
+/// Stands between the vhost and the name in a qualified name: the unit separator, which neither may contain.
+const SEPARATOR: char = '\u{1f}';
+
+/// Longest name of a queue, an exchange or a vhost, bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// The name by which the broker knows what is called `name` in `vhost`.
+pub fn qualify(vhost: &str, name: &str) -> String {
+    if vhost == DEFAULT {
+        name.to_owned()
+    } else {
+        format!("{vhost}{SEPARATOR}{name}")
+    }
+}
+
+/// The vhost and the name in it that [`qualify`] made a name from.
+pub fn split(qualified: &str) -> (&str, &str) {
+    qualified
+        .split_once(SEPARATOR)
+        .unwrap_or((DEFAULT, qualified))
+}
+
+/// Checks a plain name of a queue or an exchange, or of a vhost: 1 to 255 bytes without control characters. Errors:
+/// `InvalidName`.
+pub fn check_name(name: &str) -> Result<()> {
+    let refuse = |why: &str| Err(Error::InvalidName(format!("the name '{name}' {why}")));
+    if name.is_empty() {
+        return refuse("is empty");
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return refuse("is longer than 255 bytes");
+    }
+    if name.chars().any(char::is_control) {
+        return refuse("has control characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qualified_name_is_split_again() {
+        for (vhost, name) in [("/", "orders"), ("shop", "orders"), ("a/b", "c/d:e")] {
+            assert_eq!(split(&qualify(vhost, name)), (vhost, name));
+        }
+        assert_eq!(qualify(DEFAULT, "orders"), "orders");
+        assert_ne!(qualify("a", "b"), qualify("a/b", ""));
+    }
+
+    #[test]
+    fn no_plain_name_is_a_qualified_one() {
+        check_name(&qualify("shop", "orders")).expect_err("has a separator");
+        for good in ["a", "my queue:1/2", "ünï", &"x".repeat(255)] {
+            check_name(good).expect(good);
+        }
+        for bad in ["", "a\0", "a\nb", &"x".repeat(256)] {
+            check_name(bad).expect_err(bad);
+        }
+    }
+}
