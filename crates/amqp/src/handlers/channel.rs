@@ -1,0 +1,83 @@
+//! Class `channel`: how a channel begins and ends.
+
+use engine::queue::Outcome as Fate;
+
+use super::unimplemented;
+use crate::channel::{Channel, Slot};
+use crate::error::{Fault, Outcome};
+use crate::metrics::Metrics;
+use crate::session::{Ending, Session};
+use crate::wire::channel::{CloseOk, FlowOk, Method as Methods, OpenOk};
+use crate::wire::{Frame, FrameKind, Method, ReplyCode};
+
+impl Session {
+    /// Serves a frame on a channel that is not open: only one can be right.
+    pub(super) fn open(&mut self, frame: Frame<'_>) -> Outcome<()> {
+        let is_open = frame.kind == FrameKind::Method
+            && matches!(
+                Method::decode(frame.payload)?,
+                Method::Channel(Methods::Open(_))
+            );
+        if !is_open {
+            let text = "expected 'channel.open'";
+            return Err(Fault::new(ReplyCode::ChannelError, text));
+        }
+        let (open, most) = (self.channels.len(), usize::from(self.peer.channel_max));
+        if open >= most {
+            return Err(Fault::not_allowed(format!(
+                "number of channels opened ({open}) has reached the negotiated channel_max ({most})"
+            )));
+        }
+        Metrics::one(&self.context.metrics.channels_open);
+        let life = self.next_count();
+        self.channels
+            .insert(frame.channel, Slot::Open(Box::new(Channel::new(life))));
+        self.say(frame.channel, &OpenOk {})
+    }
+
+    /// Serves a frame on a channel the client has not yet heard the end of.
+    pub(super) fn closing_frame(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
+        if frame.kind != FrameKind::Method {
+            return Ok(());
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::Channel(Methods::CloseOk(_))) => {
+                self.channels.remove(&frame.channel);
+                Ok(())
+            }
+            // It was leaving anyway, and is told so; its answer to us is still to come.
+            Ok(Method::Channel(Methods::Close(_))) => Ok(self.say(frame.channel, &CloseOk {})?),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn channel_method(
+        &mut self,
+        number: u16,
+        method: Methods<'_>,
+    ) -> Outcome<()> {
+        match method {
+            Methods::Open(_) => Err(Fault::new(
+                ReplyCode::ChannelError,
+                "second 'channel.open' seen",
+            )),
+            Methods::Flow(flow) if flow.active => self.say(number, &FlowOk { active: true }),
+            Methods::Flow(_) => Err(Fault::not_implemented("active=false")),
+            Methods::Close(_) => self.close(number).await,
+            // Nothing was asked that these would answer.
+            Methods::FlowOk(_) => Ok(()),
+            Methods::CloseOk(_) | Methods::OpenOk(_) => Err(unimplemented()),
+        }
+    }
+
+    async fn close(&mut self, number: u16) -> Outcome<()> {
+        // What was published on it is there for whoever the client tells about it.
+        self.finish_publishing().await;
+        // The number may be used again as soon as the client has heard that it is free.
+        if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
+            self.release(&mut channel, Fate::Lost { charged: false });
+        }
+        self.settle().await;
+        self.say(number, &CloseOk {})
+    }
+}
