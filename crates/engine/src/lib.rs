@@ -7,6 +7,7 @@
 mod broker;
 mod clock;
 mod error;
+pub mod exchange;
 pub mod group;
 pub mod metrics;
 pub mod partition;

@@ -1,6 +1,8 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
 mod controller;
+mod exchange_table;
+mod exchanges;
 mod fetch;
 mod groups;
 mod lanes;
@@ -31,6 +33,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Dice};
+use crate::exchange::Spaces;
 use crate::group::GroupSettings;
 use crate::metrics::Metrics;
 use crate::queue::Queues;
@@ -67,6 +70,12 @@ pub struct Settings {
     pub partitions_max: usize,
     /// Queues that may exist.
     pub queues_max: usize,
+    /// Vhosts that may exist.
+    pub vhosts_max: usize,
+    /// Exchanges that may exist, those that every vhost has left out.
+    pub exchanges_max: usize,
+    /// Bindings that may exist.
+    pub bindings_max: usize,
     /// Partitions a topic may have that a queue lends from.
     pub lanes_max: u32,
     /// Groups that may exist.
@@ -94,6 +103,9 @@ impl Default for Settings {
             replication_max: 1,
             partitions_max: 200_000,
             queues_max: 200_000,
+            vhosts_max: 10_000,
+            exchanges_max: 200_000,
+            bindings_max: 1_000_000,
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
@@ -125,6 +137,7 @@ struct Inner {
     /// Where each shard lends partitions to transfers and takes them back.
     transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
     queues: Queues,
+    spaces: Spaces,
     /// Whose turn it is, where a queue has several lanes.
     turn: AtomicUsize,
     /// Move tasks that run, with the queue they take from.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::controller::{self, encode};
 use super::queues::QueueChange;
 use super::topics::NewTopic;
-use super::{Inner, lanes};
+use super::{Inner, exchange_table, lanes};
 use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -35,6 +35,9 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
     vhost::check_name(name)?;
+    if !inner.spaces.has(vhost) {
+        return Err(Error::UnknownVhost);
+    }
     check(inner, &new)?;
     if inner.queues.named(&new.name).is_some() {
         return Err(Error::QueueExists(new.name));
@@ -210,6 +213,7 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
         .put_if(&key(&queue.name), Expected::Any, None)
         .await?;
     inner.queues.remove(&queue.name);
+    exchange_table::forget_queue(inner, queue).await?;
     lanes::close_lanes(inner, queue).await?;
     inner.catalog.put_if(&note, Expected::Any, None).await?;
     Ok(())

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
-use super::{Broker, Inner, Parts, Settings, queue_table, transfer, upkeep};
+use super::{Broker, Inner, Parts, Settings, exchange_table, queue_table, transfer, upkeep};
+use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
@@ -74,6 +75,7 @@ impl Broker {
             shards,
             transfers,
             queues: Queues::default(),
+            spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
             moves: Mutex::new(BTreeMap::new()),
             controller,
@@ -85,6 +87,7 @@ impl Broker {
         finish_removals(&inner).await?;
         recover_topics(&inner).await?;
         queue_table::recover(&inner).await?;
+        exchange_table::recover(&inner).await?;
         recover_groups(&inner).await?;
         tokio::spawn(controller::run(Arc::downgrade(&inner), commands));
         tokio::spawn(upkeep::run(Arc::downgrade(&inner)));

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and so does its fixture"
 )]
 
+mod exchanges;
 mod groups;
 mod queue_safety;
 mod queues;
