@@ -41,12 +41,9 @@ impl Session {
             ..
         } = delivery;
         let number = channel_of(at);
-        let channel = match self.channels.get_mut(&number) {
-            Some(Slot::Open(channel)) => channel,
-            _ => {
-                self.settles.push((claim, Fate::Unsent));
-                return Ok(());
-            }
+        let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
+            self.settles.push((claim, Fate::Unsent));
+            return Ok(());
         };
         let Some(consumer) = channel.consumers.get(&at) else {
             // It was cancelled while this was on its way.

@@ -54,7 +54,6 @@ pub(crate) struct Peer {
     pub(crate) principal: Principal,
     pub(crate) vhost: String,
     pub(crate) capabilities: Capabilities,
-    pub(crate) frame_max: u32,
     pub(crate) channel_max: u16,
     /// Seconds; 0 is none.
     pub(crate) heartbeat: u16,
@@ -104,9 +103,8 @@ impl<'a> Handshake<'a> {
 
     /// Agrees with the peer; `None` when it did not come to that, and the peer knows as much as it can understand.
     pub(crate) async fn shake(mut self) -> io::Result<Option<(Peer, Held)>> {
-        let outcome = match timeout(HANDSHAKE_TIME, self.steps()).await {
-            Ok(outcome) => outcome,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        let Ok(outcome) = timeout(HANDSHAKE_TIME, self.steps()).await else {
+            return Err(io::ErrorKind::TimedOut.into());
         };
         match outcome {
             Ok(peer) => Ok(Some((peer, self.held))),
@@ -129,7 +127,6 @@ impl<'a> Handshake<'a> {
             principal,
             vhost,
             capabilities: self.capabilities,
-            frame_max: tune.frame_max,
             channel_max: tune.channel_max,
             heartbeat: tune.heartbeat,
         })
@@ -404,7 +401,7 @@ fn check_limits(settings: &Settings, agreed: connection::TuneOk) -> Outcome<()> 
 pub(crate) fn check_vhost(context: &Context, principal: &Principal, vhost: &str) -> Outcome<()> {
     use security::{Resource, Verb};
     let broker = &context.broker;
-    if !broker.vhosts().iter().any(|known| **known == *vhost) {
+    if !broker.has_vhost(vhost) {
         return Err(Fault::not_allowed(format!("vhost {vhost} not found")));
     }
     if !broker.allows(principal, Verb::Describe, Resource::Vhost(vhost)) {

@@ -167,18 +167,13 @@ impl Outlet {
 
     /// Sends what the peer takes at once.
     pub(crate) async fn send_some(&mut self) -> io::Result<()> {
-        let sent = tokio::select! {
+        tokio::select! {
             biased;
-            sent = self.send() => Some(sent),
-            () = std::future::ready(()) => None,
-        };
-        match sent {
-            Some(outcome) => outcome,
-            None => {
-                self.count();
-                Ok(())
-            }
+            sent = self.send() => return sent,
+            () = std::future::ready(()) => {}
         }
+        self.count();
+        Ok(())
     }
 
     fn count(&mut self) {

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use engine::{Broker, Outgoing, SendOrder};
 
-use crate::channel::{Message, Run, Slot};
+use crate::channel::{Confirms, Message, Run, Slot};
 use crate::error::{Access, Fault, Outcome};
 use crate::message::{self, Keys, Routing};
 use crate::metrics::Metrics;
@@ -163,7 +164,7 @@ impl Session {
                 delay_ms: route.delay_ms,
                 priority: properties.priority.unwrap_or(0),
                 exchange: Some(message.envelope.exchange.clone()),
-                keys: self.kept_keys(&message, &keys),
+                keys: kept_keys(&message, &keys),
                 ttl_ms,
                 ..Default::default()
             },
@@ -179,7 +180,7 @@ impl Session {
         number: u16,
         properties: &Properties<'_>,
         keys: &Keys<'_>,
-    ) -> Outcome<Option<bytes::Bytes>> {
+    ) -> Outcome<Option<Bytes>> {
         let mut rewritten = None;
         if properties.reply_to == Some(REPLY_QUEUE) {
             let replies = self.open_channel(number).and_then(|c| c.replies.as_ref());
@@ -235,17 +236,6 @@ impl Session {
         })
     }
 
-    /// The keys a message keeps: all but those that nobody may see.
-    #[allow(clippy::unused_self, reason = "reads as the other steps do")]
-    fn kept_keys(&self, message: &Message, keys: &Keys<'_>) -> Vec<bytes::Bytes> {
-        let more = keys.open.iter().skip(1);
-        let more = more.map(|key| bytes::Bytes::copy_from_slice(key));
-        let mut kept = Vec::with_capacity(keys.open.len());
-        kept.push(message.envelope.key.clone());
-        kept.extend(more);
-        kept
-    }
-
     /// Takes a message along with what else was read, or only notes that there was one.
     fn take_along(&mut self, number: u16, outgoing: Option<Outgoing>) {
         let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
@@ -261,7 +251,7 @@ impl Session {
         let note = Note {
             channel: number,
             life: channel.life,
-            number: channel.confirms.as_mut().map_or(0, |c| c.number()),
+            number: channel.confirms.as_mut().map_or(0, Confirms::number),
             is_sent: outgoing.is_some(),
         };
         if note.is_sent || note.number > 0 {
@@ -321,6 +311,17 @@ impl Session {
         }
     }
 
+    /// Sends messages behind all that were published before; whether all of them are safe.
+    pub(crate) async fn send_all(&mut self, outgoing: Vec<Outgoing>) -> bool {
+        self.finish_publishing().await;
+        if outgoing.is_empty() {
+            return true;
+        }
+        let order = &mut self.publishing.order;
+        let sends = self.context.broker.send_routed(order, outgoing).await;
+        sends.done().await.iter().all(Result::is_ok)
+    }
+
     /// Confirms what is known to be safe or refused by now.
     pub(crate) async fn confirm_ready(&mut self) {
         while let Some(settled) = self.publishing.ready().await {
@@ -357,7 +358,7 @@ impl Session {
         }
         for number in touched {
             let run = match self.channels.get_mut(&number) {
-                Some(Slot::Open(channel)) => channel.confirms.as_mut().and_then(|c| c.take_run()),
+                Some(Slot::Open(channel)) => channel.confirms.as_mut().and_then(Confirms::take_run),
                 _ => None,
             };
             if let Some(run) = run {
@@ -388,4 +389,13 @@ impl Session {
             frames.method(number, &nack)
         };
     }
+}
+
+/// The keys a message keeps: all but those that nobody may see.
+fn kept_keys(message: &Message, keys: &Keys<'_>) -> Vec<Bytes> {
+    let more = keys.open.iter().skip(1);
+    let mut kept = Vec::with_capacity(keys.open.len());
+    kept.push(message.envelope.key.clone());
+    kept.extend(more.map(|key| Bytes::copy_from_slice(key)));
+    kept
 }

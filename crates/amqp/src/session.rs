@@ -236,8 +236,8 @@ impl Session {
     async fn serve_frames(&mut self) -> Result<(), Ending> {
         loop {
             let held = std::mem::take(&mut self.held);
-            let mut served = held.served;
-            for frame in held.frames.iter().skip(held.served) {
+            let waiting = held.frames.iter().skip(held.served);
+            for (served, frame) in (held.served..).zip(waiting) {
                 if is_publish(frame.kind, frame.payload) && self.context.is_disk_low() {
                     self.block();
                     self.held = Held {
@@ -246,7 +246,6 @@ impl Session {
                     };
                     return Ok(());
                 }
-                served += 1;
                 self.frame(&held.frames, frame).await?;
                 if self.publishing.is_large() {
                     self.hand_over().await;

@@ -7,7 +7,7 @@ mod check;
 mod settings;
 
 pub(crate) use check::check;
-pub(crate) use settings::{Declared, apply, declared};
+pub(crate) use settings::{apply, declared};
 
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};

@@ -103,14 +103,12 @@ fn overflow(arguments: &Table<'_>) -> Overflow {
 }
 
 fn delivery_limit(arguments: &Table<'_>) -> Option<u32> {
-    match arguments.find(b"x-delivery-limit") {
+    if let Some(limit) = arguments.find(b"x-delivery-limit") {
         // Negative is none.
-        Some(limit) => u32::try_from(limit.integer()?).ok(),
-        None => {
-            let is_quorum = arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
-            is_quorum.then_some(DELIVERY_LIMIT)
-        }
+        return u32::try_from(limit.integer()?).ok();
     }
+    let is_quorum = arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
+    is_quorum.then_some(DELIVERY_LIMIT)
 }
 
 fn dead_letter_exchange(arguments: &Table<'_>) -> Option<DeadLetterExchange> {

@@ -34,10 +34,12 @@ impl Session {
                 self.say(number, &RecoverOk {})
             }
             Methods::RecoverAsync(recover) => self.recover(number, recover.requeue).await,
-            // Answers to what the broker says without asking for them.
-            Methods::CancelOk(_) => Ok(()),
-            // Served before they get here.
-            Methods::Publish(_) | Methods::Ack(_) | Methods::Nack(_) | Methods::Reject(_) => Ok(()),
+            // The first answers what the broker says of itself; the others were served before they got here.
+            Methods::CancelOk(_)
+            | Methods::Publish(_)
+            | Methods::Ack(_)
+            | Methods::Nack(_)
+            | Methods::Reject(_) => Ok(()),
             Methods::QosOk(_)
             | Methods::ConsumeOk(_)
             | Methods::Return(_)
@@ -269,17 +271,17 @@ impl Session {
         };
         let before = channel.unacked.len();
         let transaction = &mut channel.transaction;
-        let settle = |tag, claim| match transaction {
+        let mut settle = |tag, claim| match transaction {
             Some(transaction) => transaction.settles.push((tag, claim, fate)),
             None => settles.push((claim, fate)),
         };
         let is_known = match (multiple, tag) {
             (true, 0) => {
-                channel.unacked.take_all(settle);
+                channel.unacked.take_all(&mut settle);
                 true
             }
-            (true, tag) => channel.unacked.take_through(tag, settle),
-            (false, tag) => channel.unacked.take(tag).map(|c| (settle)(tag, c)).is_some(),
+            (true, tag) => channel.unacked.take_through(tag, &mut settle),
+            (false, tag) => channel.unacked.take(tag).map(|claim| settle(tag, claim)).is_some(),
         };
         if !is_known {
             return Err(Fault::precondition(format!("unknown delivery tag {tag}")));

@@ -8,7 +8,7 @@ use crate::wire::{Frame, FrameKind, Method, ReplyCode};
 
 impl Session {
     /// Serves a frame that belongs to no channel.
-    pub(super) async fn connection_frame(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
+    pub(super) fn connection_frame(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
         match frame.kind {
             FrameKind::Heartbeat => return Ok(()),
             FrameKind::Method => {}

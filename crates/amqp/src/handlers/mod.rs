@@ -27,7 +27,7 @@ impl Session {
     /// Serves one frame.
     pub(crate) async fn frame(&mut self, frames: &Frames, frame: Frame<'_>) -> Result<(), Ending> {
         if frame.channel == 0 {
-            return Box::pin(self.connection_frame(frame)).await;
+            return self.connection_frame(frame);
         }
         match self.channels.get(&frame.channel) {
             Some(Slot::Open(_)) => {}

@@ -1,13 +1,13 @@
 //! A published message on its way in: what is refused, where else it goes, and what other protocols will see of it.
 
 use bytes::Bytes;
-use engine::exchange::Headers;
+use engine::exchange::{Headers, Property};
 use engine::queue::RESERVED;
 
 use super::{BCC, CC, RAW, encoded, filtered, keep};
 use crate::error::{Fault, Outcome};
 use crate::tables;
-use crate::wire::{Properties, Table, Value};
+use crate::wire::{Properties, Value};
 
 /// Checks the properties the broker answers for; returns how long the message lives, ms.
 pub(crate) fn check(properties: &Properties<'_>, user: &str) -> Outcome<Option<u64>> {
@@ -97,6 +97,16 @@ impl Headers for Routing<'_> {
         let value = self.0.headers?.find(name)?;
         Some(tables::to_engine(&value))
     }
+
+    fn property(&self, property: Property) -> Option<engine::exchange::Value> {
+        use engine::exchange::Value as Ours;
+        let text = |bytes: &[u8]| Ours::Text(Bytes::copy_from_slice(bytes));
+        match property {
+            Property::MessageId => self.0.message_id.map(text),
+            Property::CorrelationId => self.0.correlation_id.map(text),
+            Property::Timestamp => self.0.timestamp.map(Ours::Time),
+        }
+    }
 }
 
 /// Properties with another place to answer to.
@@ -164,10 +174,4 @@ fn scalar(raw: &Bytes, value: &Value<'_>) -> Option<Bytes> {
         | Value::Decimal(..)
         | Value::Timestamp(_) => Some(Bytes::from(crate::arguments::plain(value))),
     }
-}
-
-/// The table to look into, for tests.
-#[cfg(test)]
-pub(super) fn table<'a>(properties: &Properties<'a>) -> Table<'a> {
-    properties.headers.unwrap_or_default()
 }

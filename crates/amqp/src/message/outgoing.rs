@@ -2,12 +2,12 @@
 //! happened to it since.
 
 use bytes::Bytes;
-use engine::queue::{Death, Delivered, RESERVED};
+use engine::queue::{Death, DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{RAW, encoded, filtered};
 use crate::wire::{
-    Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, Table, TableBuilder, Value,
+    Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value,
 };
 
 /// Message that survives a restart.
@@ -173,14 +173,10 @@ fn queue(death: &Death) -> &str {
 }
 
 /// The reason in the words of this protocol.
-fn reason(death: &Death) -> &str {
-    match death.reason.as_str() {
+fn reason(death: &Death) -> &'static str {
+    match death.reason {
         // Lent too often, however that was counted.
-        "attempts" => "delivery_limit",
-        reason => reason,
+        DeathReason::Attempts => DeathReason::DeliveryLimit.word(),
+        reason => reason.word(),
     }
 }
-
-/// An empty table, for tests.
-#[cfg(test)]
-pub(super) const NOTHING: Table<'static> = Table::EMPTY;
