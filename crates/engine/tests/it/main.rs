@@ -11,5 +11,6 @@ mod queues;
 mod removals;
 mod restarts;
 mod retention;
+mod sessions;
 mod stage;
 mod troubles;
