@@ -17,8 +17,9 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Parts,
-    Pending, Publish, QueueChange, Settings, TimeLookup, TopicKey,
+    Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
+    Fetched, NewConsumer, NewTopic, Parts, Pending, Publish, QueueChange, Removal, Session,
+    Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

@@ -13,10 +13,11 @@ use storage::Expected;
 use uuid::Uuid;
 
 use super::controller::{self, encode};
-use super::queues::QueueChange;
+use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
 use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
+use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
 
@@ -71,7 +72,11 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         return Err(error);
     }
     lanes::open_lanes(inner, &queue).await?;
+    if let Some(owner) = queue.settings().lifetime.owner {
+        inner.rosters.own(owner, queue.id());
+    }
     inner.queues.insert(Arc::clone(&queue));
+    inner.touch(&queue);
     Ok(queue)
 }
 
@@ -150,9 +155,10 @@ pub(super) async fn configure(
     }
     new.check()?;
     check_text(&new.annotations, &new.tags)?;
-    if new.ordering != old.ordering || new.priorities != old.priorities {
+    if (new.ordering, new.priorities, new.lifetime) != (old.ordering, old.priorities, old.lifetime)
+    {
         return Err(Error::InvalidConfig(
-            "order and priorities of a queue cannot be changed".into(),
+            "order, priorities and lifetime of a queue cannot be changed".into(),
         ));
     }
     let (was, retention) = (old.retention_ms, new.retention_ms);
@@ -188,14 +194,43 @@ async fn keep_for(inner: &Arc<Inner>, topic: Uuid, retention_ms: u64) -> Result<
     }
 }
 
-pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
-    let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
+/// Removes a queue on conditions; returns how many messages were ready.
+pub(super) async fn delete(inner: &Arc<Inner>, name: &str, removal: Removal) -> Result<u64> {
+    let queue = inner.queues.named(name);
+    let is_that = |queue: &Arc<Queue>| removal.id.is_none_or(|id| id == queue.id());
+    let queue = queue.filter(is_that).ok_or(Error::UnknownQueue)?;
+    if removal.if_unused && inner.rosters.count(queue.id()) > 0 {
+        return Err(Error::InUse);
+    }
+    let mut ready = 0;
+    for at in lanes::lanes(&queue) {
+        let depth = lanes::ask(inner, at, |done| LaneCommand::Depth { done });
+        ready += depth.await?.ready;
+    }
+    if removal.if_empty && ready > 0 {
+        return Err(Error::NotEmpty);
+    }
+    drop_queue(inner, &queue).await?;
+    Ok(ready)
+}
+
+async fn drop_queue(inner: &Arc<Inner>, queue: &Arc<Queue>) -> Result<()> {
     let own_topic = inner.topics.load().with_id(queue.document.topic).cloned();
     if let Some(topic) = own_topic.filter(|_| queue.document.owns_topic) {
         // The topic takes its queues with it.
         return controller::delete(inner, &topic.name, topic.id()).await;
     }
-    remove(inner, &queue).await
+    remove(inner, queue).await
+}
+
+/// Removes what does not outlive a restart.
+pub(super) async fn remove_transient(inner: &Arc<Inner>) -> Result<()> {
+    for queue in inner.queues.page("", None, usize::MAX) {
+        if queue.settings().lifetime.transient {
+            drop_queue(inner, &queue).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a queue whose topic stays, or goes in the same stroke.
@@ -214,6 +249,8 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
         .await?;
     inner.queues.remove(&queue.name);
     exchange_table::forget_queue(inner, queue).await?;
+    let owner = queue.settings().lifetime.owner;
+    inner.rosters.forget(queue.id(), owner);
     lanes::close_lanes(inner, queue).await?;
     inner.catalog.put_if(&note, Expected::Any, None).await?;
     Ok(())

@@ -3,6 +3,7 @@
 //! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
 //! partition's messages stands in `lane`.
 
+mod consumer;
 pub(crate) mod lane;
 mod message;
 mod numbers;
@@ -11,15 +12,21 @@ mod receipt;
 mod settings;
 mod table;
 
+pub use consumer::{Claim, Window};
+pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
+pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{
-    DeadLetter, DeadLetters, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent,
-    Settle, Settled,
+    DeadLetter, DeadLetters, DeathReason, Delivered, Depth, MoveState, MoveTask, NewMessage,
+    Receive, Sent, Settle, Settled,
 };
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
 pub use receipt::Receipt;
-pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
+pub use settings::{
+    After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,
+    Ordering, Overflow, QueueSettings,
+};
 pub use table::Queues;
 
 use std::sync::Arc;

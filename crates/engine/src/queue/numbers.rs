@@ -62,9 +62,9 @@ impl Numbers {
         self.totals.empty_receives.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn deleted(&self) {
-        self.deleted.fetch_add(1, Relaxed);
-        self.totals.messages_deleted.fetch_add(1, Relaxed);
+    pub(crate) fn deleted(&self, count: u64) {
+        self.deleted.fetch_add(count, Relaxed);
+        self.totals.messages_deleted.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn dead_lettered(&self, count: u64) {

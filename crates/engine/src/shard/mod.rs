@@ -21,12 +21,12 @@ use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition};
-use crate::queue::LaneAt;
+use crate::queue::{DeathReason, FromSession, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
 pub(crate) use groups::{Answer, GroupTable};
-pub(crate) use lanes::{LaneCommand, OwnedLane};
+pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
 
@@ -170,17 +170,23 @@ impl Command {
     }
 }
 
-/// Messages of a lane that were lent too often.
-pub(crate) type Burial = (LaneAt, Vec<u64>);
+/// Messages of a lane that have to leave.
+pub(crate) struct Burial {
+    pub(crate) at: LaneAt,
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) reason: DeathReason,
+}
 
 /// What a shard is connected to.
 pub(crate) struct Wires {
     /// The shard's own mailbox, for loans that come back.
     pub(crate) mailbox: mpsc::WeakSender<Command>,
-    /// Where messages go that were lent too often.
+    /// Where messages go that have to leave.
     pub(crate) burials: mpsc::Sender<Burial>,
     /// What transfers want and give back.
     pub(crate) transfers: mpsc::UnboundedReceiver<FromTransfer>,
+    /// What sessions say.
+    pub(crate) sessions: mpsc::UnboundedReceiver<FromSession>,
 }
 
 /// What a transfer has to say to a shard. Not through the mailbox: that is closed while much waits for partitions that
@@ -201,6 +207,7 @@ pub(crate) struct Shard {
     mailbox: mpsc::WeakSender<Command>,
     burials: mpsc::Sender<Burial>,
     transfers: mpsc::UnboundedReceiver<FromTransfer>,
+    sessions: mpsc::UnboundedReceiver<FromSession>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -221,6 +228,7 @@ impl Shard {
             mailbox: wires.mailbox,
             burials: wires.burials,
             transfers: wires.transfers,
+            sessions: wires.sessions,
             lanes: LaneTable::default(),
             log,
             clock,
@@ -253,6 +261,7 @@ impl Shard {
                         self.gather_all(topic, index);
                     }
                 },
+                Some(said) = self.sessions.recv() => self.hear_sessions(said, &mut commands),
                 received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }

@@ -12,5 +12,6 @@ mod queues;
 mod removals;
 mod restarts;
 mod retention;
+mod sessions;
 mod stage;
 mod troubles;

@@ -4,9 +4,11 @@
 //! appended together: one append carries the loans and acknowledgements of all that came at the same time, and the
 //! answers wait for it.
 
+mod consumers;
 mod owned;
 mod verbs;
 
+pub(crate) use consumers::{ConsumerCommand, Outcomes};
 pub(crate) use owned::OwnedLane;
 pub(super) use owned::{keep_ids, snapshot_lanes};
 
@@ -19,9 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::owned::forget_done;
 use self::verbs::{configure, lend, replay, set_aside, settle, undo};
 use super::pending::{Reply, Waiting};
-use super::{Command, Shard};
+use super::{Burial, Command, Shard};
 use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
-use crate::queue::{LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
+use crate::queue::{DeathReason, LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
 use crate::{Error, Result};
 
 /// Done messages that make it worth telling the log that it may forget them.
@@ -89,6 +91,8 @@ pub(crate) enum LaneCommand {
         event: LaneEvent,
         done: oneshot::Sender<Result<()>>,
     },
+    /// What a connected consumer asks.
+    Consumer(ConsumerCommand),
     /// Looks at it; what is returned is called when everything seen is durable.
     Inspect(InspectLane),
     /// Gives it up with its log.
@@ -123,9 +127,11 @@ impl Undone for ThroughMailbox {
 
 impl Shard {
     pub(super) fn lane_command(&mut self, at: LaneAt, command: LaneCommand) {
-        if let LaneCommand::Close { done } = command {
-            return self.close_lane(at, done);
-        }
+        let command = match command {
+            LaneCommand::Close { done } => return self.close_lane(at, done),
+            LaneCommand::Consumer(command) => return self.consumer_command(at, command),
+            other => other,
+        };
         let now = self.clock.now_ms();
         let Some(owned) = self.partitions.lane(at) else {
             return refuse(command);
@@ -170,7 +176,9 @@ impl Shard {
                 let then = inspect(&owned.lane);
                 answer = Some(Box::new(move |_| then()));
             }
-            LaneCommand::Close { .. } => unreachable!("handled above"),
+            LaneCommand::Close { .. } | LaneCommand::Consumer(_) => {
+                unreachable!("handled above")
+            }
         }
         self.lanes.answers.extend(answer);
         self.gather(at);
@@ -197,7 +205,7 @@ impl Shard {
             Ok(mut lent) => {
                 let dying = std::mem::take(&mut lent.dying);
                 if !dying.is_empty() {
-                    self.bury(at, dying);
+                    self.bury(at, dying, DeathReason::Attempts);
                 }
                 if !lent.loans.is_empty() {
                     let loans = lent.hand_out(at, Box::new(ThroughMailbox(mailbox)));
@@ -229,17 +237,22 @@ impl Shard {
         None
     }
 
-    /// Hands messages that were lent too often to whoever moves them.
-    fn bury(&mut self, at: LaneAt, dying: Vec<u64>) {
+    /// Hands messages that have to leave to whoever moves them.
+    fn bury(&mut self, at: LaneAt, dying: Vec<u64>, reason: DeathReason) {
         let Some(owned) = self.partitions.lane(at) else {
             return;
         };
         owned.lane.set_aside(&dying);
-        if let Err(error) = self.burials.try_send((at, dying)) {
+        let burial = Burial {
+            at,
+            offsets: dying,
+            reason,
+        };
+        if let Err(error) = self.burials.try_send(burial) {
             // They are found again with the next receive.
-            let (mpsc::error::TrySendError::Full((_, dying))
-            | mpsc::error::TrySendError::Closed((_, dying))) = error;
-            owned.lane.take_back(&dying);
+            let (mpsc::error::TrySendError::Full(burial)
+            | mpsc::error::TrySendError::Closed(burial)) = error;
+            owned.lane.take_back(&burial.offsets);
         }
     }
 
@@ -291,7 +304,8 @@ impl Shard {
             Err(error) => (Lsn(0), Some(error)),
         };
         for at in &gathered {
-            // What was decided without a change may rest on what is not durable yet.
+            // What was decided without a change, or lent without an event, may rest on what is not durable yet.
+            lsn = lsn.max(self.partitions.newest(at.topic, at.index).0);
             if let Some(owned) = self.partitions.lane(*at) {
                 lsn = lsn.max(owned.last_lsn);
             }
@@ -335,6 +349,11 @@ impl Shard {
 
     /// Lends to those who wait, as long as there is something.
     fn serve(&mut self, at: LaneAt, now: u64) {
+        self.serve_polls(at, now);
+        self.serve_consumers(at, now);
+    }
+
+    fn serve_polls(&mut self, at: LaneAt, now: u64) {
         while let Some(owned) = self.partitions.lane(at)
             && owned.lane.counts().ready > 0
             && let Some(poll) = owned.polls.pop_front()
@@ -356,7 +375,7 @@ impl Shard {
                 self.lanes.answers.extend(hand_over(&poll, loans));
             }
             if !dying.is_empty() {
-                self.bury(at, dying);
+                self.bury(at, dying, DeathReason::Attempts);
             }
             if nothing {
                 return;
@@ -435,6 +454,7 @@ impl Shard {
         for answer in owned.polls.iter().filter_map(|poll| poll.claim()) {
             let _ = answer.send(Err(Error::UnknownQueue));
         }
+        consumers::dismiss(owned);
         // Never written to, or the store is about to stop: the next start finishes the removal.
         let stream = owned.stream(at.index);
         self.log.trim(stream, Trim::All).unwrap_or_default()
@@ -506,6 +526,7 @@ fn refuse(command: LaneCommand) {
         LaneCommand::Replay { done, .. } => drop(done.send(Err(gone))),
         LaneCommand::Depth { done } => drop(done.send(Err(gone))),
         LaneCommand::SetAside { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Consumer(command) => command.refuse(),
         LaneCommand::Undo { .. }
         | LaneCommand::Configure { .. }
         | LaneCommand::TakeBack { .. }

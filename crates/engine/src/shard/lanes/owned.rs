@@ -8,7 +8,7 @@ use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::partition::LEADER_EPOCH;
 use crate::queue::lane::{Counts, Lane, LaneEvent, LineId};
-use crate::queue::{Poll, Queue};
+use crate::queue::{Consumer, Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
 
 /// A lane's events are folded into a snapshot when they take this many bytes, or as many as the last one did.
@@ -31,6 +31,10 @@ pub(crate) struct OwnedLane {
     /// Records before this are accounted for by a snapshot.
     snapshot_end: u64,
     pub(super) polls: VecDeque<Arc<Poll>>,
+    /// Who is handed messages as they come: greatest priority first, then who came first.
+    pub(super) consumers: Vec<Arc<Consumer>>,
+    /// Whose turn it is among equals.
+    pub(super) turn: usize,
     /// When the owner will look at it.
     pub(super) scheduled: Option<u64>,
     /// Events of this round.
@@ -53,6 +57,8 @@ impl OwnedLane {
             snapshot_bytes: 0,
             snapshot_end,
             polls: VecDeque::new(),
+            consumers: Vec::new(),
+            turn: 0,
             scheduled: None,
             events: Vec::new(),
             gathered: false,
