@@ -21,8 +21,8 @@ const IN_FLIGHT_BATCHES_MAX: usize = 256;
 /// Bytes handed over at once, or the broker would hold back a batch for its size.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// One outcome per message.
-type Done = Pin<Box<dyn Future<Output = Vec<engine::Result<()>>> + Send>>;
+/// One outcome per message. Shared between threads like the session itself, which is looked at while it waits.
+type Done = Pin<Box<dyn Future<Output = Vec<engine::Result<()>>> + Send + Sync>>;
 
 /// A publish whose outcome somebody may wait for.
 #[derive(Debug, Clone, Copy)]
