@@ -17,8 +17,8 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Parts,
-    Pending, Publish, QueueChange, Settings, TimeLookup, TopicKey,
+    Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Outgoing,
+    Parts, Pending, Publish, QueueChange, SendOrder, Sends, Settings, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

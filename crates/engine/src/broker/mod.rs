@@ -1,8 +1,10 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
+mod borrow;
 mod controller;
 mod exchange_table;
 mod exchanges;
+mod fanout;
 mod fetch;
 mod groups;
 mod lanes;
@@ -16,6 +18,7 @@ mod topics;
 mod transfer;
 mod upkeep;
 
+pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::QueueChange;
@@ -134,8 +137,8 @@ struct Inner {
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
-    /// Where each shard lends partitions to transfers and takes them back.
-    transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
+    /// Where each shard lends partitions and takes them back.
+    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     queues: Queues,
     spaces: Spaces,
     /// Whose turn it is, where a queue has several lanes.

@@ -35,16 +35,16 @@ impl Broker {
         let metrics = Arc::new(Metrics::default());
         let mut shards = Vec::with_capacity(settings.shards);
         let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
-        let mut transfers = Vec::with_capacity(settings.shards);
+        let mut borrowing = Vec::with_capacity(settings.shards);
         for _ in 0..settings.shards.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
-            // Never holds more than a few words per transfer, of which there are few.
+            // Never holds more than a few words per borrower, of which there are few.
             let (said, heard) = mpsc::unbounded_channel();
-            transfers.push(said);
+            borrowing.push(said);
             let wires = shard::Wires {
                 mailbox: mailbox.downgrade(),
                 burials: burials.clone(),
-                transfers: heard,
+                borrowers: heard,
             };
             let shard = Shard::new(
                 Arc::clone(&parts.log),
@@ -73,7 +73,7 @@ impl Broker {
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
             shards,
-            transfers,
+            borrowing,
             queues: Queues::default(),
             spaces: Spaces::default(),
             turn: AtomicUsize::new(0),

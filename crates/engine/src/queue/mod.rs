@@ -10,6 +10,7 @@ mod poll;
 mod receipt;
 mod settings;
 mod table;
+pub(crate) mod via;
 
 pub use lane::fuzz;
 pub use message::{

@@ -25,7 +25,7 @@ pub(crate) use event::LaneEvent;
 pub use event::fuzz;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, is_reserved_by_engine, message_id, plain_records,
+    ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, VIA, is_reserved_by_engine, message_id, plain_records,
 };
 
 use std::collections::{BTreeMap, BTreeSet};
