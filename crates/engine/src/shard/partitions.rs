@@ -54,18 +54,13 @@ impl Owned {
     }
 }
 
-/// Where a partition is at the moment.
-enum Slot {
-    Here(Box<Owned>),
-    /// Lent to a transfer for a moment; what is asked of it meanwhile waits, in order.
-    Away(Vec<Command>),
-}
-
-/// The partitions of a shard.
+/// The partitions of a shard, by topic and number.
 #[derive(Default)]
 pub(super) struct PartitionTable {
     // Ordered, so that a topic's partitions are neighbours.
-    owned: BTreeMap<(Uuid, u32), Slot>,
+    here: BTreeMap<(Uuid, u32), Box<Owned>>,
+    /// Those lent to a transfer for a moment, with what is asked of them meanwhile, in order.
+    away: BTreeMap<(Uuid, u32), Vec<Command>>,
     /// Commands that wait for partitions that are away.
     deferred: usize,
 }
@@ -83,7 +78,7 @@ impl PartitionTable {
             state_end: 0,
             lanes: Vec::new(),
         };
-        self.owned.insert(key, Slot::Here(Box::new(owned)));
+        self.here.insert(key, Box::new(owned));
     }
 
     pub(super) fn configure(&mut self, topic_id: Uuid, config: Config) {
@@ -100,18 +95,17 @@ impl PartitionTable {
 
     /// All that are here.
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Owned> {
-        self.owned.values_mut().filter_map(here)
+        self.here.values_mut().map(Box::as_mut)
     }
 
     fn of_topic(&mut self, topic_id: Uuid) -> impl Iterator<Item = &mut Owned> {
-        self.owned
-            .range_mut((topic_id, 0)..=(topic_id, u32::MAX))
-            .filter_map(|(_, slot)| here(slot))
+        let all = (topic_id, 0)..=(topic_id, u32::MAX);
+        self.here.range_mut(all).map(|(_, owned)| &mut **owned)
     }
 
     /// A partition, unless it is away or somebody else's.
     pub(super) fn here(&mut self, topic_id: Uuid, index: u32) -> Option<&mut Owned> {
-        self.owned.get_mut(&(topic_id, index)).and_then(here)
+        self.here.get_mut(&(topic_id, index)).map(Box::as_mut)
     }
 
     /// A lane of a partition that is here.
@@ -139,23 +133,15 @@ impl PartitionTable {
         self.here(topic_id, index).ok_or(Error::UnknownPartition)
     }
 
-    /// Whether a partition, or any of a topic's where no index is given, is away.
-    fn is_away(&self, (topic_id, index): (Uuid, Option<u32>)) -> bool {
-        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
-        let mut range = self.owned.range((topic_id, first)..=(topic_id, last));
-        range.any(|(_, slot)| matches!(slot, Slot::Away(_)))
-    }
-
     /// Keeps a command for a partition that is away; gives it back when none of those it names is.
     pub(super) fn defer(&mut self, command: Command) -> Option<Command> {
-        let away = command.partitions().into_iter().find(|p| self.is_away(*p));
-        let Some((topic_id, index)) = away else {
+        if self.away.is_empty() {
             return Some(command);
-        };
-        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
-        let slots = self.owned.range_mut((topic_id, first)..=(topic_id, last));
-        for (_, slot) in slots {
-            if let Slot::Away(waiting) = slot {
+        }
+        for (topic_id, index) in command.partitions() {
+            let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
+            let mut away = self.away.range_mut((topic_id, first)..=(topic_id, last));
+            if let Some((_, waiting)) = away.next() {
                 waiting.push(command);
                 self.deferred += 1;
                 return None;
@@ -171,32 +157,19 @@ impl PartitionTable {
 
     /// Lends a partition to a transfer.
     pub(super) fn send_away(&mut self, topic_id: Uuid, index: u32) -> Option<Box<Owned>> {
-        let slot = self.owned.get_mut(&(topic_id, index))?;
-        match std::mem::replace(slot, Slot::Away(Vec::new())) {
-            Slot::Here(owned) => Some(owned),
-            away @ Slot::Away(_) => {
-                *slot = away;
-                None
-            }
-        }
+        let key = (topic_id, index);
+        let owned = self.here.remove(&key)?;
+        self.away.insert(key, Vec::new());
+        Some(owned)
     }
 
     /// Takes a partition back; returns what was asked of it meanwhile.
     pub(super) fn take_back(&mut self, owned: Box<Owned>) -> Vec<Command> {
         let key = (owned.partition.topic_id, owned.partition.index);
-        let waiting = match self.owned.insert(key, Slot::Here(owned)) {
-            Some(Slot::Away(waiting)) => waiting,
-            _ => Vec::new(),
-        };
+        self.here.insert(key, owned);
+        let waiting = self.away.remove(&key).unwrap_or_default();
         self.deferred -= waiting.len();
         waiting
-    }
-}
-
-fn here(slot: &mut Slot) -> Option<&mut Owned> {
-    match slot {
-        Slot::Here(owned) => Some(owned),
-        Slot::Away(_) => None,
     }
 }
 
@@ -365,16 +338,8 @@ impl Shard {
     pub(super) fn close(&mut self, topic_id: Uuid, done: oneshot::Sender<()>) {
         let mut last = Lsn(0);
         let all = (topic_id, 0)..=(topic_id, u32::MAX);
-        let gone: Vec<_> = self
-            .partitions
-            .owned
-            .extract_if(all, |_, _| true)
-            .filter_map(|(_, slot)| match slot {
-                Slot::Here(owned) => Some(owned),
-                Slot::Away(_) => None,
-            })
-            .collect();
-        for owned in gone {
+        let gone = self.partitions.here.extract_if(all, |_, _| true);
+        for (_, owned) in gone.collect::<Vec<_>>() {
             for lane in &owned.lanes {
                 let at = LaneAt {
                     topic: topic_id,
