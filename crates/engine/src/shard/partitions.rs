@@ -8,7 +8,7 @@ use storage::{Append, Durability, Log, Lsn, Trim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use super::lanes::{self, OwnedLane};
+use super::lanes::{self, Lanes, OwnedLane};
 use super::pending::{Reply, Waiting};
 use super::{Command, Entry, Opening, Shard};
 use crate::partition::{Decision, Ledger, Partition, Snapshot};
@@ -34,11 +34,7 @@ pub(crate) struct Owned {
     /// Next offset of the state stream.
     state_end: u64,
     /// Queues that lend its records.
-    #[expect(
-        clippy::vec_box,
-        reason = "most have one lane, and a list of large ones grows to four at once"
-    )]
-    pub(crate) lanes: Vec<Box<OwnedLane>>,
+    pub(crate) lanes: Lanes,
 }
 
 impl Owned {
@@ -76,7 +72,7 @@ impl PartitionTable {
             bytes_since_snapshot: opening.bytes_since_snapshot,
             snapshot_upto: opening.snapshot_upto,
             state_end: 0,
-            lanes: Vec::new(),
+            lanes: Lanes::default(),
         };
         self.here.insert(key, Box::new(owned));
     }
@@ -108,11 +104,10 @@ impl PartitionTable {
         self.here.get_mut(&(topic_id, index)).map(Box::as_mut)
     }
 
-    /// A lane of a partition that is here.
+    /// A lane of a partition that is here, to be used.
     pub(super) fn lane(&mut self, at: LaneAt) -> Option<&mut OwnedLane> {
         let owned = self.here(at.topic, at.index)?;
-        let lane = owned.lanes.iter_mut().find(|l| l.queue.id() == at.queue)?;
-        Some(lane)
+        owned.lanes.lane(at.queue, owned.ledger.end)
     }
 
     /// Offset of the next record of a partition that is here.
@@ -305,11 +300,10 @@ impl Shard {
             }
             lanes::keep_ids(owned, &*self.log, before, now);
             let lsn = trim_to(owned, &*self.log, before, now).ok_or(Error::Unavailable)?;
-            for lane in &mut owned.lanes {
+            for lane in owned.lanes.used_mut() {
                 lane.change(LaneEvent::Trimmed { before }, None);
+                trimmed_lanes.push(lane.queue.id());
             }
-            let queues = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
-            trimmed_lanes = queues;
             Ok((lsn, owned.ledger.start))
         });
         for queue in trimmed_lanes {
@@ -340,7 +334,7 @@ impl Shard {
         let all = (topic_id, 0)..=(topic_id, u32::MAX);
         let gone = self.partitions.here.extract_if(all, |_, _| true);
         for (_, owned) in gone.collect::<Vec<_>>() {
-            for lane in &owned.lanes {
+            for lane in owned.lanes.used() {
                 let at = LaneAt {
                     topic: topic_id,
                     index: owned.partition.index,
@@ -393,7 +387,7 @@ fn check_origin(entry: &Entry) -> Result<()> {
 /// Shows the lanes of a partition a batch it got; returns who they are.
 fn index(owned: &mut Owned, batch: &storage::Batch) -> Vec<LaneAt> {
     let (topic, index) = (owned.partition.topic_id, owned.partition.index);
-    let lanes = owned.lanes.iter_mut().map(|lane| {
+    let lanes = owned.lanes.all(batch.header.base_offset).map(|lane| {
         lane.index(batch);
         LaneAt {
             topic,
