@@ -5,7 +5,7 @@
 //! would lend its records to the next queue of that name. Removed: with its own topic, whose note decides; else a note,
 //! the document, the lanes. A start finishes what it finds a note of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ fn removed_key(id: Uuid) -> String {
     format!("removed-queues/{id}")
 }
 
+/// Lanes on their way to their owners during a start: waiting for each one would take longer than all the rest.
+const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
@@ -272,6 +274,7 @@ fn decode(key: &str, value: &[u8]) -> Result<QueueDocument> {
 /// Restores all queues; topics are there already.
 pub(super) async fn recover(inner: &Inner) -> Result<()> {
     let topics = inner.topics.load_full();
+    let mut offered = VecDeque::new();
     for (key, stored) in inner.catalog.list("queues/").await? {
         let document = decode(&key, &stored.value)?;
         let name = key.trim_start_matches("queues/");
@@ -293,8 +296,18 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             lanes: lanes_of(topic),
             numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
         });
-        lanes::open_lanes(inner, &queue).await?;
+        for at in lanes::lanes(&queue) {
+            offered.push_back(lanes::offer_lane(inner, &queue, at).await?);
+            if offered.len() > OFFERED_MAX
+                && let Some(oldest) = offered.pop_front()
+            {
+                oldest.taken(inner).await?;
+            }
+        }
         inner.queues.insert(queue);
+    }
+    for lane in offered {
+        lane.taken(inner).await?;
     }
     Ok(())
 }
