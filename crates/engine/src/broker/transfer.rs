@@ -157,11 +157,8 @@ async fn step(
     let (mut from, mut into) = borrow_both(inner, at, to).await?;
     let now = inner.clock.now_ms();
     let (from, into) = (from.owned(), into.owned());
-    let lane = from
-        .lanes
-        .iter_mut()
-        .find(|lane| lane.queue.id() == at.queue)
-        .ok_or(Error::UnknownQueue)?;
+    let lane = from.lanes.lane(at.queue, from.ledger.end);
+    let lane = lane.ok_or(Error::UnknownQueue)?;
     // Acknowledged or purged in the meantime: nothing to move.
     let share: Vec<_> = share
         .iter()

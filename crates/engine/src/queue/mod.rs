@@ -51,8 +51,11 @@ pub struct QueueDocument {
     /// When its settings last changed, ms.
     pub changed_ms: u64,
     /// How it behaves. Stored is what differs from the default, which therefore never changes.
-    #[serde(serialize_with = "settings::differences")]
-    pub settings: QueueSettings,
+    #[serde(
+        serialize_with = "settings::differences",
+        deserialize_with = "settings::shared"
+    )]
+    pub settings: Arc<QueueSettings>,
 }
 
 /// A queue as the running broker knows it.

@@ -201,6 +201,13 @@ impl Lane {
         self.end
     }
 
+    /// Whether it is like a new one that knows of no record before its end.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
+        let remembers = self.dedup.is_some() || !self.attempts.is_empty() || !self.moves.is_empty();
+        self.loans == 0 && !has_messages && !remembers
+    }
+
     /// Records before `start` are not there any more, and nothing is known about them.
     pub(crate) fn skip_to(&mut self, start: u64) {
         self.end = self.end.max(start);
