@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use engine::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
+use engine::queue::{
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, QueueSettings,
+};
 use engine::{Error, Result};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -173,6 +175,8 @@ impl BackoffForm {
             base_ms,
             max_ms,
             jitter: self.jitter,
+            growth: Growth::default(),
+            after: After::default(),
         })
     }
 }

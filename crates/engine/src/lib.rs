@@ -17,8 +17,9 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Broker, ConfigChange, FetchPartition, FetchResult, FetchSpec, Fetched, NewTopic, Outgoing,
-    Parts, Pending, Publish, QueueChange, SendOrder, Sends, Settings, TimeLookup, TopicKey,
+    Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
+    Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
+    SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

@@ -1,6 +1,8 @@
 //! Attributes of a queue: which there are, what they may be, and which setting of the engine's queue each of them is.
 
-use engine::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, Queue, QueueSettings};
+use engine::queue::{
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, Queue, QueueSettings,
+};
 use serde_json::{Value, json};
 
 use crate::arn;
@@ -225,6 +227,8 @@ fn parse_backoff(value: &str) -> Outcome<Option<Backoff>> {
         base_ms: 1000,
         max_ms: 600_000,
         jitter: true,
+        growth: Growth::default(),
+        after: After::default(),
     };
     for field in value.split(',') {
         let (name, value) = field.split_once('=').ok_or_else(wrong)?;
@@ -568,6 +572,8 @@ mod tests {
                 base_ms: 500,
                 max_ms: 3_600_000,
                 jitter: true,
+                growth: Growth::default(),
+                after: After::default(),
             }),
             message_bytes_max: 2 << 20,
             priorities: 5,

@@ -25,8 +25,7 @@ impl Hand {
     /// A lane of such a partition.
     pub(super) fn lane(&mut self, at: LaneAt) -> Option<&mut OwnedLane> {
         let owned = self.partition(partition_of(at))?;
-        let lane = owned.lanes.iter_mut().find(|l| l.queue.id() == at.queue)?;
-        Some(lane)
+        owned.lanes.lane(at.queue, owned.ledger.end)
     }
 
     /// All partitions.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::queues::QueueChange;
+use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
 use super::{Inner, exchange_table, group_hash, partition_hash, queue_table, transfer};
 use crate::group::Group;
@@ -52,7 +53,8 @@ pub(super) enum Command {
     },
     DeleteQueue {
         name: Arc<str>,
-        done: oneshot::Sender<Result<()>>,
+        removal: Removal,
+        done: oneshot::Sender<Result<u64>>,
     },
     StartMove {
         queue: Arc<Queue>,
@@ -106,8 +108,12 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
             Command::CreateQueue { queue, done } => {
                 drop(done.send(queue_table::create(&inner, *queue).await));
             }
-            Command::DeleteQueue { name, done } => {
-                drop(done.send(queue_table::delete(&inner, &name).await));
+            Command::DeleteQueue {
+                name,
+                removal,
+                done,
+            } => {
+                drop(done.send(queue_table::delete(&inner, &name, removal).await));
             }
             Command::StartMove {
                 queue,

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::controller::encode;
+use super::queues::Removal;
 use super::{Inner, queue_table};
 use crate::exchange::{
     self, Arguments, Binding, BindingId, Bound, DEFAULT, Destination, Exchange, ExchangeDocument,
@@ -157,7 +158,7 @@ async fn delete_vhost(inner: &Arc<Inner>, name: &str) -> Result<()> {
     }
     let prefix = vhost::qualify(name, "");
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
-        queue_table::delete(inner, &queue.name).await?;
+        queue_table::delete(inner, &queue.name, Removal::default()).await?;
     }
     let removed = inner.spaces.write(name, exchange::Space::clear)?;
     forget(inner, removed).await?;
@@ -276,10 +277,11 @@ fn find(inner: &Inner, vhost: &str, destination: &Destination) -> Result<Found> 
         Destination::Queue(name) => {
             let queue = inner.queues.named(&vhost::qualify(vhost, name));
             let queue = queue.ok_or(Error::UnknownQueue)?;
+            let lifetime = queue.settings().lifetime;
             Ok(Found {
                 target: Target::Queue(Arc::clone(&queue.name)),
                 id: queue.id(),
-                durable: true,
+                durable: !lifetime.transient && lifetime.owner.is_none(),
             })
         }
         Destination::Exchange(name) => {

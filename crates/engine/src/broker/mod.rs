@@ -13,6 +13,8 @@ mod publish;
 mod queue_table;
 mod queues;
 mod read_ahead;
+mod reaper;
+mod sessions;
 mod start;
 mod topics;
 mod transfer;
@@ -21,7 +23,8 @@ mod upkeep;
 pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
-pub use queues::QueueChange;
+pub use queues::{QueueChange, Removal};
+pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 
 use std::collections::{BTreeMap, HashMap};
@@ -139,6 +142,11 @@ struct Inner {
     shards: Vec<mpsc::Sender<shard::Command>>,
     /// Where each shard lends partitions and takes them back.
     borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
+    /// Where each shard hears what sessions say.
+    listening: Vec<mpsc::UnboundedSender<crate::queue::FromSession>>,
+    /// Where it is said that queues may have to go.
+    reaper: mpsc::UnboundedSender<reaper::Reap>,
+    rosters: reaper::Rosters,
     queues: Queues,
     spaces: Spaces,
     /// Whose turn it is, where a queue has several lanes.

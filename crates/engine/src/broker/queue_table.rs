@@ -5,7 +5,7 @@
 //! would lend its records to the next queue of that name. Removed: with its own topic, whose note decides; else a note,
 //! the document, the lanes. A start finishes what it finds a note of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,10 +13,11 @@ use storage::Expected;
 use uuid::Uuid;
 
 use super::controller::{self, encode};
-use super::queues::QueueChange;
+use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
+use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
+use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
 
@@ -28,6 +29,8 @@ fn removed_key(id: Uuid) -> String {
     format!("removed-queues/{id}")
 }
 
+/// Lanes on their way to their owners during a start: waiting for each one would take longer than all the rest.
+const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
@@ -53,25 +56,34 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         owns_topic: own.is_some(),
         created_ms: now,
         changed_ms: now,
-        settings: new.settings,
+        settings: new.settings.shared(),
     };
-    let queue = Queue {
-        name: Arc::from(&*new.name),
+    let mut queue = Queue {
+        name: Arc::from(new.name),
         lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
         version: 0,
         numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
     };
-    let queue = store(inner, queue, Expected::Absent).await?;
-    if let Some(own) = own
-        && let Err(error) = controller::create_as(inner, queue.document.topic, own, false).await
-    {
-        let key = key(&new.name);
-        inner.catalog.put_if(&key, Expected::Any, None).await?;
-        return Err(error);
+    queue.version = store(inner, &queue, Expected::Absent).await?;
+    if let Some(own) = own {
+        match controller::create_as(inner, queue.document.topic, own, false).await {
+            // One text for both.
+            Ok(topic) => queue.name = Arc::clone(&topic.name),
+            Err(error) => {
+                let key = key(&queue.name);
+                inner.catalog.put_if(&key, Expected::Any, None).await?;
+                return Err(error);
+            }
+        }
     }
+    let queue = Arc::new(queue);
     lanes::open_lanes(inner, &queue).await?;
+    if let Some(owner) = queue.settings().lifetime.owner {
+        inner.rosters.own(owner, queue.id());
+    }
     inner.queues.insert(Arc::clone(&queue));
+    inner.touch(&queue);
     Ok(queue)
 }
 
@@ -128,12 +140,11 @@ fn own_topic(new: &NewQueue) -> NewTopic {
     }
 }
 
-/// Writes a queue's document; returns the queue as it is then known.
-async fn store(inner: &Inner, mut queue: Queue, expected: Expected) -> Result<Arc<Queue>> {
+/// Writes a queue's document; returns its version.
+async fn store(inner: &Inner, queue: &Queue, expected: Expected) -> Result<u64> {
     let value = Some(encode(&*queue.document));
     let key = key(&queue.name);
-    queue.version = inner.catalog.put_if(&key, expected, value).await?;
-    Ok(Arc::new(queue))
+    Ok(inner.catalog.put_if(&key, expected, value).await?)
 }
 
 pub(super) async fn configure(
@@ -142,34 +153,39 @@ pub(super) async fn configure(
     change: QueueChange,
 ) -> Result<Arc<Queue>> {
     let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
-    let mut document = QueueDocument::clone(&queue.document);
-    change(&mut document.settings)?;
-    let (old, new) = (queue.settings(), &document.settings);
-    if new == old {
+    let mut new = QueueSettings::clone(queue.settings());
+    change(&mut new)?;
+    let old = queue.settings();
+    if new == *old {
         return Ok(queue);
     }
     new.check()?;
     check_text(&new.annotations, &new.tags)?;
-    if new.ordering != old.ordering || new.priorities != old.priorities {
+    if (new.ordering, new.priorities, new.lifetime) != (old.ordering, old.priorities, old.lifetime)
+    {
         return Err(Error::InvalidConfig(
-            "order and priorities of a queue cannot be changed".into(),
+            "order, priorities and lifetime of a queue cannot be changed".into(),
         ));
     }
     let (was, retention) = (old.retention_ms, new.retention_ms);
-    let topic = document.topic;
-    let keeps = (was != retention && document.owns_topic).then_some(topic);
+    let topic = queue.document.topic;
+    let keeps = (was != retention && queue.document.owns_topic).then_some(topic);
     // Longer: the topic first; shorter: the queue first. A crash in between leaves records that are kept for nothing,
     // never a queue that promises what its topic forgets.
     if let Some(topic) = keeps.filter(|_| retention > was) {
         keep_for(inner, topic, retention).await?;
     }
-    document.changed_ms = inner.clock.now_ms();
-    let expected = Expected::Version(queue.version);
-    let changed = Queue {
+    let document = QueueDocument {
+        changed_ms: inner.clock.now_ms(),
+        settings: new.shared(),
+        ..QueueDocument::clone(&queue.document)
+    };
+    let mut changed = Queue {
         document: Arc::new(document),
         ..Queue::clone(&queue)
     };
-    let queue = store(inner, changed, expected).await?;
+    changed.version = store(inner, &changed, Expected::Version(queue.version)).await?;
+    let queue = Arc::new(changed);
     inner.queues.insert(Arc::clone(&queue));
     lanes::configure_lanes(inner, &queue).await?;
     if let Some(topic) = keeps.filter(|_| retention < was) {
@@ -188,14 +204,43 @@ async fn keep_for(inner: &Arc<Inner>, topic: Uuid, retention_ms: u64) -> Result<
     }
 }
 
-pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
-    let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
+/// Removes a queue on conditions; returns how many messages were ready.
+pub(super) async fn delete(inner: &Arc<Inner>, name: &str, removal: Removal) -> Result<u64> {
+    let queue = inner.queues.named(name);
+    let is_that = |queue: &Arc<Queue>| removal.id.is_none_or(|id| id == queue.id());
+    let queue = queue.filter(is_that).ok_or(Error::UnknownQueue)?;
+    if removal.if_unused && inner.rosters.count(queue.id()) > 0 {
+        return Err(Error::InUse);
+    }
+    let mut ready = 0;
+    for at in lanes::lanes(&queue) {
+        let depth = lanes::ask(inner, at, |done| LaneCommand::Depth { done });
+        ready += depth.await?.ready;
+    }
+    if removal.if_empty && ready > 0 {
+        return Err(Error::NotEmpty);
+    }
+    drop_queue(inner, &queue).await?;
+    Ok(ready)
+}
+
+async fn drop_queue(inner: &Arc<Inner>, queue: &Arc<Queue>) -> Result<()> {
     let own_topic = inner.topics.load().with_id(queue.document.topic).cloned();
     if let Some(topic) = own_topic.filter(|_| queue.document.owns_topic) {
         // The topic takes its queues with it.
         return controller::delete(inner, &topic.name, topic.id()).await;
     }
-    remove(inner, &queue).await
+    remove(inner, queue).await
+}
+
+/// Removes what does not outlive a restart.
+pub(super) async fn remove_transient(inner: &Arc<Inner>) -> Result<()> {
+    for queue in inner.queues.page("", None, usize::MAX) {
+        if queue.settings().lifetime.transient {
+            drop_queue(inner, &queue).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a queue whose topic stays, or goes in the same stroke.
@@ -214,6 +259,8 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
         .await?;
     inner.queues.remove(&queue.name);
     exchange_table::forget_queue(inner, queue).await?;
+    let owner = queue.settings().lifetime.owner;
+    inner.rosters.forget(queue.id(), owner);
     lanes::close_lanes(inner, queue).await?;
     inner.catalog.put_if(&note, Expected::Any, None).await?;
     Ok(())
@@ -270,6 +317,7 @@ fn decode(key: &str, value: &[u8]) -> Result<QueueDocument> {
 /// Restores all queues; topics are there already.
 pub(super) async fn recover(inner: &Inner) -> Result<()> {
     let topics = inner.topics.load_full();
+    let mut offered = VecDeque::new();
     for (key, stored) in inner.catalog.list("queues/").await? {
         let document = decode(&key, &stored.value)?;
         let name = key.strip_prefix("queues/").unwrap_or(&key);
@@ -279,15 +327,30 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             inner.catalog.put_if(&key, Expected::Any, None).await?;
             continue;
         };
+        let is_its_name = *topic.name == *name;
         let queue = Arc::new(Queue {
-            name: Arc::from(name),
+            name: if is_its_name {
+                Arc::clone(&topic.name)
+            } else {
+                Arc::from(name)
+            },
             document: Arc::new(document),
             version: stored.version,
             lanes: lanes_of(topic),
             numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
         });
-        lanes::open_lanes(inner, &queue).await?;
+        for at in lanes::lanes(&queue) {
+            offered.push_back(lanes::offer_lane(inner, &queue, at).await?);
+            if offered.len() > OFFERED_MAX
+                && let Some(oldest) = offered.pop_front()
+            {
+                oldest.taken(inner).await?;
+            }
+        }
         inner.queues.insert(queue);
+    }
+    for lane in offered {
+        lane.taken(inner).await?;
     }
     Ok(())
 }

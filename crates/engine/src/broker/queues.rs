@@ -22,6 +22,17 @@ use crate::{Error, Result};
 /// A change of a queue's settings, made on the settings as they stand.
 pub type QueueChange = Box<dyn FnOnce(&mut QueueSettings) -> Result<()> + Send>;
 
+/// On what conditions a queue is removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removal {
+    /// Only the queue of this identity, not another one that has got its name since.
+    pub id: Option<Uuid>,
+    /// Only when it has no consumers.
+    pub if_unused: bool,
+    /// Only when nothing is ready in it.
+    pub if_empty: bool,
+}
+
 /// Messages looked at in one step when they are counted.
 const LOOK_MAX: usize = 64;
 
@@ -55,9 +66,29 @@ impl Broker {
     /// Removes a queue, and the topic that was made for it. Errors: `UnknownQueue`.
     pub async fn delete_queue(&self, principal: &Principal, name: &str) -> Result<()> {
         self.authorize(principal, Verb::Delete, Resource::Queue(name))?;
+        self.delete(name, Removal::default()).await.map(|_| ())
+    }
+
+    /// Removes a queue on conditions; returns how many messages were ready. Errors: `UnknownQueue`, `InUse`,
+    /// `NotEmpty`.
+    pub async fn delete_queue_if(
+        &self,
+        principal: &Principal,
+        name: &str,
+        removal: Removal,
+    ) -> Result<u64> {
+        self.authorize(principal, Verb::Delete, Resource::Queue(name))?;
+        self.delete(name, removal).await
+    }
+
+    async fn delete(&self, name: &str, removal: Removal) -> Result<u64> {
         let name = Arc::from(name);
-        self.command(|done| Command::DeleteQueue { name, done })
-            .await
+        self.command(|done| Command::DeleteQueue {
+            name,
+            removal,
+            done,
+        })
+        .await
     }
 
     /// Changes a queue's settings: what `change` refuses is refused as a whole. Errors: `UnknownQueue`, what
@@ -363,7 +394,12 @@ impl Broker {
         ended.ok_or(Error::UnknownMove)
     }
 
-    fn find_queue(&self, principal: &Principal, name: &str, verb: Verb) -> Result<Arc<Queue>> {
+    pub(super) fn find_queue(
+        &self,
+        principal: &Principal,
+        name: &str,
+        verb: Verb,
+    ) -> Result<Arc<Queue>> {
         self.authorize(principal, verb, Resource::Queue(name))?;
         self.inner.queues.named(name).ok_or(Error::UnknownQueue)
     }
@@ -374,7 +410,7 @@ impl Broker {
     }
 
     /// An even draw from 0 to 1.
-    fn chance(&self) -> f64 {
+    pub(super) fn chance(&self) -> f64 {
         const STEPS: f64 = (1_u64 << 53) as f64;
         let (draw, _) = self.inner.dice.fresh_id().as_u64_pair();
         // The lower bits of an identity hold its version.
@@ -531,7 +567,7 @@ pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
     serde_json::from_slice(header(record, lane::DEAD)?).ok()
 }
 
-fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
+pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
     let before = header(&record, lane::ATTEMPTS)
         .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
         .unwrap_or(0);

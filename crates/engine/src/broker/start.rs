@@ -13,12 +13,14 @@ use uuid::Uuid;
 use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
-use super::{Broker, Inner, Parts, Settings, exchange_table, queue_table, transfer, upkeep};
+use super::{
+    Broker, Inner, Parts, Settings, exchange_table, queue_table, reaper, transfer, upkeep,
+};
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::Queues;
+use crate::queue::{FromSession, Queues};
 use crate::shard::{self, Shard};
 use crate::topic::{Overrides, Topic, TopicDocument, Topics};
 use crate::{Error, Result};
@@ -33,29 +35,10 @@ impl Broker {
     /// group's log is damaged.
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
-        let mut shards = Vec::with_capacity(settings.shards);
-        let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
-        let mut borrowing = Vec::with_capacity(settings.shards);
-        for _ in 0..settings.shards.max(1) {
-            let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
-            // Never holds more than a few words per borrower, of which there are few.
-            let (said, heard) = mpsc::unbounded_channel();
-            borrowing.push(said);
-            let wires = shard::Wires {
-                mailbox: mailbox.downgrade(),
-                burials: burials.clone(),
-                borrowers: heard,
-            };
-            let shard = Shard::new(
-                Arc::clone(&parts.log),
-                Arc::clone(&parts.clock),
-                Arc::clone(&metrics),
-                wires,
-            );
-            tokio::spawn(shard.run(commands));
-            shards.push(mailbox);
-        }
+        let (owners, dying) = Owners::start(&parts, settings.shards, &metrics);
         let (controller, commands) = mpsc::channel(CONTROLLER_MAILBOX_MAX);
+        // No more than there are sessions and queues that come and go.
+        let (reaper, reaped) = mpsc::unbounded_channel();
         let cluster_id = match settings.cluster_id.clone() {
             Some(id) => id,
             None => cluster_id(&*parts.catalog, parts.dice.fresh_id()).await?,
@@ -72,8 +55,11 @@ impl Broker {
             metrics,
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
-            shards,
-            borrowing,
+            shards: owners.shards,
+            borrowing: owners.borrowing,
+            listening: owners.listening,
+            reaper,
+            rosters: reaper::Rosters::default(),
             queues: Queues::default(),
             spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
@@ -83,15 +69,11 @@ impl Broker {
             read_ahead: ReadAhead::default(),
             cluster_id,
         });
-        queue_table::finish_removals(&inner).await?;
-        finish_removals(&inner).await?;
-        recover_topics(&inner).await?;
-        queue_table::recover(&inner).await?;
-        exchange_table::recover(&inner).await?;
-        recover_groups(&inner).await?;
+        recover(&inner).await?;
         tokio::spawn(controller::run(Arc::downgrade(&inner), commands));
         tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
         tokio::spawn(transfer::bury(Arc::downgrade(&inner), dying));
+        tokio::spawn(reaper::run(Arc::downgrade(&inner), reaped));
         transfer::resume(&inner);
         Ok(Self { inner })
     }
@@ -111,6 +93,61 @@ impl Broker {
             }
         }
     }
+}
+
+/// The shards, as the broker reaches them.
+#[derive(Default)]
+struct Owners {
+    shards: Vec<mpsc::Sender<shard::Command>>,
+    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
+    listening: Vec<mpsc::UnboundedSender<FromSession>>,
+}
+
+impl Owners {
+    /// Starts so many shards; also returns where they say what has to leave.
+    fn start(
+        parts: &Parts,
+        count: usize,
+        metrics: &Arc<Metrics>,
+    ) -> (Self, mpsc::Receiver<shard::Burial>) {
+        let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
+        let mut owners = Self::default();
+        for _ in 0..count.max(1) {
+            let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
+            // Never holds more than a few words per borrower, of which there are few.
+            let (borrowing, heard) = mpsc::unbounded_channel();
+            // Never holds more than there are messages on loan to sessions.
+            let (listening, told) = mpsc::unbounded_channel();
+            let wires = shard::Wires {
+                mailbox: mailbox.downgrade(),
+                burials: burials.clone(),
+                borrowers: heard,
+                sessions: told,
+            };
+            let (log, clock) = (Arc::clone(&parts.log), Arc::clone(&parts.clock));
+            let shard = Shard::new(log, clock, Arc::clone(metrics), wires);
+            tokio::spawn(shard.run(commands));
+            owners.shards.push(mailbox);
+            owners.borrowing.push(borrowing);
+            owners.listening.push(listening);
+        }
+        (owners, dying)
+    }
+}
+
+/// Folds everything that was durable into what is known.
+async fn recover(inner: &Arc<Inner>) -> Result<()> {
+    queue_table::finish_removals(inner).await?;
+    finish_removals(inner).await?;
+    recover_topics(inner).await?;
+    queue_table::recover(inner).await?;
+    queue_table::remove_transient(inner).await?;
+    exchange_table::recover(inner).await?;
+    recover_groups(inner).await?;
+    for queue in inner.queues.page("", None, usize::MAX) {
+        inner.touch(&queue);
+    }
+    Ok(())
 }
 
 /// Digits of the usual form of such an identity: 16 bytes in URL-safe base 64.

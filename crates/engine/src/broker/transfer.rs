@@ -16,7 +16,7 @@ use super::borrow::{borrow, partition_of};
 use super::{Inner, lanes};
 use crate::partition::Decision;
 use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id};
-use crate::queue::{DeadLetter, LaneAt, Ordering, Queue};
+use crate::queue::{DeadLetter, DeathReason, LaneAt, Ordering, Queue};
 use crate::shard::{self, Burial, LaneCommand, Then};
 use crate::{Error, Result};
 
@@ -32,20 +32,25 @@ const STEP: Duration = Duration::from_millis(100);
 /// Why messages leave.
 #[derive(Debug, Clone, Copy)]
 enum Cause {
-    /// Lent too often.
-    Dead,
+    /// It died.
+    Dead(DeathReason),
     /// A move task.
     Moved(Uuid),
 }
 
 /// Moves messages that were lent too often, until the broker is gone.
 pub(super) async fn bury(inner: Weak<Inner>, mut burials: mpsc::Receiver<Burial>) {
-    while let Some((at, offsets)) = burials.recv().await {
+    while let Some(burial) = burials.recv().await {
+        let Burial {
+            at,
+            offsets,
+            reason,
+        } = burial;
         let Some(inner) = inner.upgrade() else { return };
         let Some(source) = inner.queues.with_id(at.queue) else {
             continue;
         };
-        if let Err(error) = bury_some(&inner, (at, &source), &offsets).await {
+        if let Err(error) = bury_some(&inner, (at, &source), &offsets, reason).await {
             tracing::warn!(queue = %source.name, %error, "dead letters stay where they are");
             take_back(&inner, at, offsets).await;
         }
@@ -56,13 +61,14 @@ async fn bury_some(
     inner: &Inner,
     (at, source): (LaneAt, &Arc<Queue>),
     offsets: &[u64],
+    reason: DeathReason,
 ) -> Result<()> {
     let target = source.settings().dead_letter.as_ref();
     let target = target.and_then(|policy| inner.queues.named(&policy.queue));
     let target = target.ok_or(Error::UnknownQueue)?;
     // A message that came and failed in one moment may not be durable yet, and cannot be read before it is.
     lanes::inspect(inner, at, |_| ()).await?;
-    transfer(inner, (at, source), offsets, &target, Cause::Dead).await
+    transfer(inner, (at, source), offsets, &target, Cause::Dead(reason)).await
 }
 
 /// What did not leave is ready again.
@@ -155,7 +161,7 @@ async fn step(
     let event = LaneEvent::Left {
         offsets: share.iter().map(|(offset, _)| *offset).collect(),
         task: match cause {
-            Cause::Dead => None,
+            Cause::Dead(_) => None,
             Cause::Moved(task) => Some(task),
         },
     };
@@ -181,7 +187,7 @@ async fn step(
     if let Some(lane) = hand.lane(at) {
         lane.apply_staged(&event, end, lsn);
     }
-    if matches!(cause, Cause::Dead) {
+    if matches!(cause, Cause::Dead(_)) {
         source.numbers.dead_lettered(share.len() as u64);
     }
     let upto = hand
@@ -236,7 +242,7 @@ fn rewrite(
 }
 
 fn keeps_id(cause: Cause) -> bool {
-    matches!(cause, Cause::Dead)
+    matches!(cause, Cause::Dead(_))
 }
 
 fn own_headers(
@@ -266,7 +272,7 @@ fn own_headers(
             }
             None => Vec::new(),
         },
-        Cause::Dead => {
+        Cause::Dead(reason) => {
             let loan = lane.lane.loan(record.offset).unwrap_or_default();
             let attempts = loan.lent;
             let before =
@@ -274,7 +280,7 @@ fn own_headers(
             let total = before.unwrap_or(0).saturating_add(attempts);
             let dead = DeadLetter {
                 queue: source.name.to_string(),
-                reason: "attempts".to_owned(),
+                reason: reason.word().to_owned(),
                 sequence: record.offset,
                 attempts,
                 sent_ms: u64::try_from(record.timestamp).unwrap_or(0),

@@ -105,12 +105,40 @@ pub struct Delivered {
     pub dead: Option<DeadLetter>,
 }
 
+/// Why a message died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeathReason {
+    /// It was lent too often.
+    Attempts,
+    /// A consumer refused it.
+    Rejected,
+    /// It was not consumed in time.
+    Expired,
+    /// The queue was full.
+    Overflow,
+    /// It failed too often.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// The reason in one word, as it stands in the metadata of dead letters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Overflow => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
 /// Why and from where a message was dead-lettered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Name of the queue it failed in.
     pub queue: String,
-    /// Why: `attempts` (lent too often).
+    /// Why: the word of a [`DeathReason`].
     pub reason: String,
     /// Offset it had there.
     pub sequence: u64,

@@ -3,6 +3,7 @@
 //! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
 //! partition's messages stands in `lane`.
 
+mod consumer;
 pub(crate) mod lane;
 mod message;
 mod numbers;
@@ -12,15 +13,21 @@ mod settings;
 mod table;
 pub(crate) mod via;
 
+pub use consumer::{Claim, Window};
+pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
+pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{
-    DeadLetter, DeadLetters, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent,
-    Settle, Settled,
+    DeadLetter, DeadLetters, DeathReason, Delivered, Depth, MoveState, MoveTask, NewMessage,
+    Receive, Sent, Settle, Settled,
 };
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
 pub use receipt::Receipt;
-pub use settings::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings};
+pub use settings::{
+    After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,
+    Ordering, Overflow, QueueSettings,
+};
 pub use table::Queues;
 
 use std::sync::Arc;
@@ -45,8 +52,11 @@ pub struct QueueDocument {
     /// When its settings last changed, ms.
     pub changed_ms: u64,
     /// How it behaves. Stored is what differs from the default, which therefore never changes.
-    #[serde(serialize_with = "settings::differences")]
-    pub settings: QueueSettings,
+    #[serde(
+        serialize_with = "settings::differences",
+        deserialize_with = "settings::shared"
+    )]
+    pub settings: Arc<QueueSettings>,
 }
 
 /// A queue as the running broker knows it.

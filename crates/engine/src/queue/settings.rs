@@ -1,9 +1,10 @@
 //! How a queue behaves: plain data with units, kept in the queue's document.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -40,8 +41,31 @@ pub struct DeadLetterPolicy {
     pub attempts_max: u32,
 }
 
-/// How long a message waits after a failed attempt: `base × 2^(failures - 1)`, at most `max`, with full jitter if
-/// asked for.
+/// How waits grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// `base × 2^(failures - 1)`.
+    #[default]
+    Exponential,
+    /// `base × failures`.
+    Linear,
+}
+
+/// After what a message waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// Whenever it comes back.
+    #[default]
+    All,
+    /// When it failed.
+    Failed,
+    /// When it was given back unharmed; that does not make its waits grow.
+    Returned,
+}
+
+/// How long a message waits before it can be lent again: as growth says, at most `max`, with full jitter if asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Wait after the first failure, ms.
@@ -50,6 +74,75 @@ pub struct Backoff {
     pub max_ms: u64,
     /// Draw each wait evenly from zero to what the rule gives.
     pub jitter: bool,
+    /// How waits grow.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub growth: Growth,
+    /// After what it waits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after: After,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What happens to a message for a queue that is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// It is let in, and the oldest that are ready die.
+    #[default]
+    DropOldest,
+    /// It is refused.
+    Refuse,
+    /// It is refused, and dead-lettered.
+    RefuseToDeadLetter,
+}
+
+/// Where dead letters go by way of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterExchange {
+    /// Name of the exchange in the queue's vhost; as long as there is none of that name, dead letters are dropped.
+    pub exchange: String,
+    /// Routing key; absent: the keys each message came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// What a queue lets in and how long it keeps it, as far as that is limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Messages not lent within this time die, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_ttl_ms: Option<u64>,
+    /// The queue is removed when nobody used it for this long, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Messages that may be ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_max: Option<u64>,
+    /// Bytes of bodies that may be ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    /// What happens beyond that.
+    #[serde(skip_serializing_if = "is_default")]
+    pub overflow: Overflow,
+}
+
+/// How long a queue lives, and whose it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lifetime {
+    /// It is gone after a restart.
+    #[serde(skip_serializing_if = "is_default")]
+    pub transient: bool,
+    /// It goes with its last consumer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub auto_delete: bool,
+    /// The session it belongs to alone, and goes with; such a queue is transient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<uuid::Uuid>,
 }
 
 /// Settings of a queue.
@@ -80,6 +173,16 @@ pub struct QueueSettings {
     pub priorities: u16,
     /// How long messages stay readable by offset after they were acknowledged, ms.
     pub replay_ms: u64,
+    /// Failures after which a message dies: it may fail as often as this, and not once more.
+    pub delivery_limit: Option<u32>,
+    /// Where dead letters go by way of an exchange; a policy that names a queue comes first.
+    pub dead_letter_exchange: Option<DeadLetterExchange>,
+    /// Only one consumer at a time gets messages: the one that came first of those that are there.
+    pub single_consumer: bool,
+    /// What it lets in and how long it keeps it.
+    pub limits: Limits,
+    /// How long it lives. Cannot be changed.
+    pub lifetime: Lifetime,
     /// What frontends keep with a queue and the engine does not act on, by `<frontend>.<name>`.
     pub annotations: BTreeMap<String, String>,
     /// Labels its owner gave it.
@@ -101,6 +204,11 @@ impl Default for QueueSettings {
             backoff: None,
             priorities: 0,
             replay_ms: 0,
+            delivery_limit: None,
+            dead_letter_exchange: None,
+            single_consumer: false,
+            limits: Limits::default(),
+            lifetime: Lifetime::default(),
             annotations: BTreeMap::new(),
             tags: BTreeMap::new(),
         }
@@ -123,6 +231,13 @@ pub(super) fn differences<S: Serializer>(
     all.serialize(serializer)
 }
 
+/// Reads settings where differences from the default were written.
+pub(super) fn shared<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Arc<QueueSettings>, D::Error> {
+    QueueSettings::deserialize(deserializer).map(QueueSettings::shared)
+}
+
 /// Most attempts a dead-letter policy can allow.
 pub(super) const ATTEMPTS_MAX: u32 = 1000;
 /// Most priority levels.
@@ -131,6 +246,15 @@ pub(super) const PRIORITIES_MAX: u16 = 256;
 pub(super) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 
 impl QueueSettings {
+    /// The settings for keeping: those of all queues that have the default are one and the same.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<QueueSettings>> = LazyLock::new(Arc::default);
+        if self == **DEFAULT {
+            return Arc::clone(&DEFAULT);
+        }
+        Arc::new(self)
+    }
+
     /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.
     pub fn check(&self) -> Result<()> {
         let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));
@@ -167,7 +291,7 @@ mod tests {
             owns_topic: true,
             created_ms: 1,
             changed_ms: 2,
-            settings,
+            settings: QueueSettings::shared(settings),
         };
         let plain = serde_json::to_value(document(QueueSettings::default())).unwrap();
         assert_eq!(plain["settings"], serde_json::json!({}));
@@ -192,7 +316,7 @@ mod tests {
         let default = serde_json::to_string(&QueueSettings::default()).unwrap();
         assert_eq!(
             default,
-            r#"{"ordering":"none","lease_ms":30000,"delay_ms":0,"retention_ms":345600000,"message_bytes_max":1048576,"in_flight_max":120000,"dead_letter":null,"dedup_window_ms":300000,"dedup_scope":"queue","backoff":null,"priorities":0,"replay_ms":0,"annotations":{},"tags":{}}"#
+            r#"{"ordering":"none","lease_ms":30000,"delay_ms":0,"retention_ms":345600000,"message_bytes_max":1048576,"in_flight_max":120000,"dead_letter":null,"dedup_window_ms":300000,"dedup_scope":"queue","backoff":null,"priorities":0,"replay_ms":0,"delivery_limit":null,"dead_letter_exchange":null,"single_consumer":false,"limits":{},"lifetime":{},"annotations":{},"tags":{}}"#
         );
     }
 }

@@ -23,14 +23,14 @@ use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition};
-use crate::queue::LaneAt;
+use crate::queue::{DeathReason, FromSession, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
 pub(crate) use groups::{Answer, GroupTable};
-pub(crate) use lanes::{LaneCommand, OwnedLane};
+pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
 
@@ -180,17 +180,23 @@ impl Command {
     }
 }
 
-/// Messages of a lane that were lent too often.
-pub(crate) type Burial = (LaneAt, Vec<u64>);
+/// Messages of a lane that have to leave.
+pub(crate) struct Burial {
+    pub(crate) at: LaneAt,
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) reason: DeathReason,
+}
 
 /// What a shard is connected to.
 pub(crate) struct Wires {
     /// The shard's own mailbox, for loans that come back.
     pub(crate) mailbox: mpsc::WeakSender<Command>,
-    /// Where messages go that were lent too often.
+    /// Where messages go that have to leave.
     pub(crate) burials: mpsc::Sender<Burial>,
     /// What borrowers of partitions want and give back.
     pub(crate) borrowers: mpsc::UnboundedReceiver<FromBorrower>,
+    /// What sessions say.
+    pub(crate) sessions: mpsc::UnboundedReceiver<FromSession>,
 }
 
 /// The task's state.
@@ -198,6 +204,7 @@ pub(crate) struct Shard {
     mailbox: mpsc::WeakSender<Command>,
     burials: mpsc::Sender<Burial>,
     borrowers: mpsc::UnboundedReceiver<FromBorrower>,
+    sessions: mpsc::UnboundedReceiver<FromSession>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -218,6 +225,7 @@ impl Shard {
             mailbox: wires.mailbox,
             burials: wires.burials,
             borrowers: wires.borrowers,
+            sessions: wires.sessions,
             lanes: LaneTable::default(),
             log,
             clock,
@@ -241,6 +249,7 @@ impl Shard {
                 biased;
                 changed = progress.changed() => if changed.is_err() { return self.fail() },
                 Some(said) = self.borrowers.recv() => self.hear_borrower(said, &mut commands),
+                Some(said) = self.sessions.recv() => self.hear_sessions(said, &mut commands),
                 received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }
@@ -259,6 +268,11 @@ impl Shard {
             && let Ok(said) = self.borrowers.try_recv()
         {
             self.hear_borrower(said, commands);
+        }
+        while commands.len() < DRAIN_MAX
+            && let Ok(said) = self.sessions.try_recv()
+        {
+            self.hear_sessions(said, commands);
         }
         while commands.len() < DRAIN_MAX
             && self.partitions.deferred() < MAILBOX_MAX

@@ -63,7 +63,7 @@ async fn take(broker: &Broker, name: &str, wait_ms: u64) -> Vec<Delivered> {
 #[tokio::test]
 async fn one_message_reaches_all_its_queues_and_says_how_it_came() {
     let stage = Stage::new().await;
-    stage.declare(exchange("x", Kind::Fanout)).await;
+    stage.add_exchange(exchange("x", Kind::Fanout)).await;
     for name in ["a", "b", "c"] {
         stage.plain_queue(name).await;
         stage.bind(to_queue("x", name, "")).await.unwrap();

@@ -13,5 +13,6 @@ mod queues;
 mod removals;
 mod restarts;
 mod retention;
+mod sessions;
 mod stage;
 mod troubles;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use super::line::{Line, LineId};
 use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State};
-use crate::queue::{Ordering, QueueSettings, Settle, Settled};
+use crate::queue::{After, Growth, Ordering, QueueSettings, Settle, Settled};
 
 /// Longest time a message can be on loan altogether, ms.
 const LOAN_MS_MAX: u64 = 12 * 3_600_000;
@@ -198,7 +198,8 @@ impl Lane {
                 (Settled::Done, Some(LaneEvent::Extended { offset, until }))
             }
             Settle::Release(delay) => {
-                let delay = delay.unwrap_or_else(|| backoff(entry, settings, chance));
+                let delay =
+                    delay.unwrap_or_else(|| wait(entry.failed, Again::Failed, settings, chance));
                 let due = if delay == 0 { 0 } else { now + delay };
                 (Settled::Done, Some(LaneEvent::Released { offset, due }))
             }
@@ -256,19 +257,8 @@ impl Lane {
     /// The same for messages just picked, which may never have been lent.
     pub(crate) fn set_aside_picked(&mut self, picked: &[(u64, LineId)]) {
         for (offset, line) in picked {
-            let fresh = Entry {
-                state: State::Ready,
-                line: *line,
-                due: 0,
-                loan: 0,
-                lent: 0,
-                failed: 0,
-                open: false,
-                stay: false,
-                first_ms: 0,
-                at_ms: 0,
-            };
-            let mut entry = self.take_entry(*offset).unwrap_or(fresh);
+            let entry = self.take_entry(*offset);
+            let mut entry = entry.unwrap_or_else(|| Entry::new(*line));
             self.lines.hold(*line, *offset);
             entry.state = State::Dying;
             self.dying += 1;
@@ -325,16 +315,33 @@ fn keep_lowest(lowest: &mut BTreeSet<u64>, max: usize, rising: impl Iterator<Ite
     }
 }
 
-/// How long a message waits that has failed once more.
-fn backoff(entry: &Entry, settings: &QueueSettings, chance: f64) -> u64 {
+/// Why a message is to be lent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It has failed once more.
+    Failed,
+    /// It was given back unharmed.
+    Returned,
+}
+
+/// How long a message waits that is to be lent again and had failed `failed` times before.
+pub(super) fn wait(failed: u32, why: Again, settings: &QueueSettings, chance: f64) -> u64 {
     let Some(backoff) = settings.backoff else {
         return 0;
     };
-    let failures = entry.failed.min(62);
-    let wait = backoff
-        .base_ms
-        .saturating_mul(1 << failures)
-        .min(backoff.max_ms);
+    let counts = match backoff.after {
+        After::All => true,
+        After::Failed => why == Again::Failed,
+        After::Returned => why == Again::Returned,
+    };
+    if !counts {
+        return 0;
+    }
+    let factor = match backoff.growth {
+        Growth::Exponential => 1 << failed.min(62),
+        Growth::Linear => u64::from(failed) + 1,
+    };
+    let wait = backoff.base_ms.saturating_mul(factor).min(backoff.max_ms);
     if backoff.jitter {
         // Sizes stay far below 2^53, and the product is no greater than the wait.
         #[allow(

@@ -101,6 +101,29 @@ pub(crate) enum LaneEvent {
         /// Why it failed.
         failure: Option<String>,
     },
+    /// A message came back from a borrower without a deadline. That it was lent is not in the log: the numbers are
+    /// what they are then.
+    Returned {
+        /// Which.
+        offset: u64,
+        /// When it is ready again, ms; 0: at once.
+        due: u64,
+        /// Times lent.
+        lent: u32,
+        /// Times failed.
+        failed: u32,
+        /// First loan, ms.
+        first_ms: u64,
+        /// Last loan, ms.
+        at_ms: u64,
+    },
+    /// Everything that is ready below an offset is gone.
+    Cleared {
+        /// First offset that was not looked at.
+        before: u64,
+        /// Except these, which are lent or wait.
+        kept: Vec<u64>,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -160,6 +183,22 @@ impl LaneEvent {
                 put_offsets(&mut out, kept);
             }
             Self::MoveStarted { .. } | Self::MoveEnded { .. } => self.encode_move(&mut out),
+            Self::Returned {
+                offset,
+                due,
+                lent,
+                failed,
+                first_ms,
+                at_ms,
+            } => {
+                let (lent, failed) = (u64::from(*lent), u64::from(*failed));
+                let values = [*offset, *due, lent, failed, *first_ms, *at_ms];
+                put_all(&mut out, 13, &values);
+            }
+            Self::Cleared { before, kept } => {
+                put_all(&mut out, 14, &[*before]);
+                put_offsets(&mut out, kept);
+            }
             Self::Snapshot { part, parts, bytes } => {
                 out.put_u8(12);
                 put(&mut out, *part);
@@ -245,23 +284,23 @@ impl LaneEvent {
                 upto: bytes.number()?,
                 kept: bytes.offsets()?,
             },
-            10 => Self::MoveStarted {
-                task: bytes.id()?.ok_or(Unreadable)?,
-                at: bytes.number()?,
-                upto: bytes.number()?,
-                to_move: bytes.number()?,
-                rate_max: u32::try_from(bytes.number()?).map_err(|_| Unreadable)?,
-                destination: bytes.text()?,
-            },
-            11 => Self::MoveEnded {
-                task: bytes.id()?.ok_or(Unreadable)?,
-                cancelled: bytes.number()? != 0,
-                failure: bytes.text()?,
-            },
+            kind @ 10..=11 => Self::decode_move(kind, &mut bytes)?,
             12 => Self::Snapshot {
                 part: bytes.number()?,
                 parts: bytes.number()?,
                 bytes: std::mem::take(&mut bytes.0).to_vec(),
+            },
+            13 => Self::Returned {
+                offset: bytes.number()?,
+                due: bytes.number()?,
+                lent: bytes.small()?,
+                failed: bytes.small()?,
+                first_ms: bytes.number()?,
+                at_ms: bytes.number()?,
+            },
+            14 => Self::Cleared {
+                before: bytes.number()?,
+                kept: bytes.offsets()?,
             },
             _ => return Err(Unreadable),
         };
@@ -270,6 +309,24 @@ impl LaneEvent {
         } else {
             Err(Unreadable)
         }
+    }
+
+    fn decode_move(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(match kind {
+            10 => Self::MoveStarted {
+                task: bytes.id()?.ok_or(Unreadable)?,
+                at: bytes.number()?,
+                upto: bytes.number()?,
+                to_move: bytes.number()?,
+                rate_max: bytes.small()?,
+                destination: bytes.text()?,
+            },
+            _ => Self::MoveEnded {
+                task: bytes.id()?.ok_or(Unreadable)?,
+                cancelled: bytes.number()? != 0,
+                failure: bytes.text()?,
+            },
+        })
     }
 }
 
@@ -335,6 +392,10 @@ impl<'a> Reader<'a> {
             }
         }
         Err(Unreadable)
+    }
+
+    pub(super) fn small(&mut self) -> Result<u32, Unreadable> {
+        u32::try_from(self.number()?).map_err(|_| Unreadable)
     }
 
     /// A count of things that take at least a byte each, so that it cannot size an allocation beyond the bytes.

@@ -112,9 +112,7 @@ impl Line {
 
     /// Whether a message is ready here; takes as long as the line has runs.
     pub(crate) fn has(&self, offset: u64) -> bool {
-        let mut runs = self.ready.runs();
-        self.again.contains(&offset)
-            || runs.any(|(start, len)| (start..start + len).contains(&offset))
+        self.again.contains(&offset) || self.ready.has(offset)
     }
 
     /// Never lent, as runs.
@@ -268,14 +266,38 @@ impl Lines {
         }
     }
 
-    /// Forgets everything of a range that is ready in any line, and has `runs` of it ready in one line instead.
-    pub(crate) fn refill(&mut self, into: LineId, (from, upto): (u64, u64), runs: &[(u64, u64)]) {
+    /// Forgets everything below `before` that is ready, except `kept`.
+    pub(crate) fn clear_before(&mut self, before: u64, kept: &[u64]) {
         let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
             self.change(id, |line| {
-                let fill = if id == into { runs } else { &[] };
+                let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
+                let untouched = kept.iter().filter(|offset| line.ready.has(**offset));
+                let untouched: Vec<(u64, u64)> = untouched.map(|offset| (*offset, 1)).collect();
+                line.ready = line.ready.with((0, before), &untouched);
+                line.again
+                    .retain(|offset| *offset >= before || is_kept(offset));
+            });
+        }
+    }
+
+    /// Forgets everything of a range that is ready in any line, and has all of it ready in one line instead; except
+    /// `kept`, which stay what they are.
+    pub(crate) fn refill(&mut self, into: LineId, (from, upto): (u64, u64), kept: &[u64]) {
+        let mut runs = Vec::with_capacity(kept.len() + 1);
+        let mut at = from;
+        for offset in kept.iter().copied().chain([upto]) {
+            runs.push((at, offset.saturating_sub(at)));
+            at = offset + 1;
+        }
+        let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
+        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.change(id, |line| {
+                let fill = if id == into { &runs[..] } else { &[] };
                 line.ready = line.ready.with((from, upto), fill);
-                line.again.retain(|offset| !(from..upto).contains(offset));
+                line.again
+                    .retain(|offset| !(from..upto).contains(offset) || is_kept(offset));
             });
         }
     }

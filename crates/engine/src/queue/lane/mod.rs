@@ -15,6 +15,7 @@ mod line;
 mod meta;
 mod runs;
 mod snapshot;
+mod untimed;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ pub(crate) use line::LineId;
 pub(crate) use meta::{
     ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, VIA, is_reserved_by_engine, message_id, plain_records,
 };
+pub(crate) use untimed::Came;
+pub use untimed::Outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,8 @@ const ATTEMPT_MS: u64 = 300_000;
 const ATTEMPTS_MAX: usize = 10_000;
 /// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
 const TENANTS_MAX: usize = 10_000;
+/// When a loan ends that has no deadline.
+const UNTIMED: u64 = u64::MAX;
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
 
@@ -82,6 +87,29 @@ struct Entry {
     first_ms: u64,
     /// Last loan, ms; when it was sent, for one that is delayed.
     at_ms: u64,
+}
+
+impl Entry {
+    /// Of a message that is ready and was never lent.
+    fn new(line: LineId) -> Self {
+        Self {
+            state: State::Ready,
+            line,
+            due: 0,
+            loan: 0,
+            lent: 0,
+            failed: 0,
+            open: false,
+            stay: false,
+            first_ms: 0,
+            at_ms: 0,
+        }
+    }
+
+    /// Whether it is on loan without a deadline, and was never lent before.
+    fn is_first_untimed(&self) -> bool {
+        self.due == UNTIMED && self.lent == 1
+    }
 }
 
 /// What a receiver is told about a message beside its record.
@@ -173,6 +201,13 @@ impl Lane {
         self.end
     }
 
+    /// Whether it is like a new one that knows of no record before its end.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
+        let remembers = self.dedup.is_some() || !self.attempts.is_empty() || !self.moves.is_empty();
+        self.loans == 0 && !has_messages && !remembers
+    }
+
     /// Records before `start` are not there any more, and nothing is known about them.
     pub(crate) fn skip_to(&mut self, start: u64) {
         self.end = self.end.max(start);
@@ -254,15 +289,9 @@ impl Lane {
         self.due.insert((record.due, record.offset));
         let entry = Entry {
             state: State::Delayed,
-            line,
             due: record.due,
-            loan: 0,
-            lent: 0,
-            failed: 0,
-            open: false,
-            stay: false,
-            first_ms: 0,
             at_ms: record.at,
+            ..Entry::new(line)
         };
         self.entries.insert(record.offset, entry);
     }
@@ -330,6 +359,8 @@ impl Lane {
             }
             LaneEvent::Replayed { from, upto, kept } => self.replay(*from, *upto, kept),
             LaneEvent::MoveStarted { .. } | LaneEvent::MoveEnded { .. } => self.note_move(event),
+            LaneEvent::Returned { .. } => self.returned(event),
+            LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
             LaneEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
@@ -339,16 +370,9 @@ impl Lane {
     fn lend(&mut self, offset: u64, (loan, at, until): (u64, u64, u64), line: Option<LineId>) {
         let Some(mut entry) = self.take_entry(offset).or_else(|| {
             Some(Entry {
-                state: State::Ready,
-                line: line.or_else(|| self.find_line(offset))?,
-                due: 0,
-                loan: 0,
-                lent: 0,
-                failed: 0,
-                open: false,
-                stay: false,
                 first_ms: at,
                 at_ms: at,
+                ..Entry::new(line.or_else(|| self.find_line(offset))?)
             })
         }) else {
             return;
@@ -476,6 +500,12 @@ impl Lane {
 
     fn replay(&mut self, from: u64, upto: u64, kept: &[u64]) {
         let from = from.min(upto);
+        // In a restart, what was lent without a deadline is ready already.
+        let kept: Vec<u64> = kept
+            .iter()
+            .copied()
+            .filter(|o| self.entries.contains_key(o))
+            .collect();
         let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
         let touched = self.entries.range(from..upto);
         let touched = touched.map(|(offset, _)| *offset);
@@ -483,14 +513,8 @@ impl Lane {
         for offset in again {
             self.remove(offset, None);
         }
-        let mut ready = Vec::with_capacity(kept.len() + 1);
-        let mut at = from;
-        for offset in kept.iter().copied().chain([upto]) {
-            ready.push((at, offset.saturating_sub(at)));
-            at = offset + 1;
-        }
         let line = self.lines.line(0, None, false);
-        self.lines.refill(line, (from, upto), &ready);
+        self.lines.refill(line, (from, upto), &kept);
     }
 
     fn remember(&mut self, name: &str, at: u64, loan: u64, offsets: &[u64]) {

@@ -128,6 +128,12 @@ impl Runs {
         changed
     }
 
+    /// Whether an offset is among them; takes as long as there are runs.
+    pub(crate) fn has(&self, offset: u64) -> bool {
+        let mut runs = self.runs();
+        runs.any(|(start, len)| (start..start + len).contains(&offset))
+    }
+
     /// All offsets, rising.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.runs().flat_map(|(start, len)| start..start + len)

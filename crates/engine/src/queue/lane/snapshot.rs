@@ -9,13 +9,13 @@
 //! moves:    count, per task: id, time, upto, to move, moved, rate, destination, ended, cancelled, failure
 //! ```
 //!
-//! Integers are of variable length. Entries that are ready again or dying are written as ready.
+//! Integers are of variable length. Entries that are ready again, dying or lent without a deadline are written as ready.
 
 use bytes::Bytes;
 
 use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
 use super::line::LineId;
-use super::{Attempt, Ended, Entry, Lane, LaneEvent, LaneMove, State};
+use super::{Attempt, Ended, Entry, Lane, LaneEvent, LaneMove, State, UNTIMED};
 
 const VERSION: u64 = 1;
 /// Bytes of one part: a record stays far below the largest batch.
@@ -70,7 +70,11 @@ impl Lane {
             let plain = line
                 .again()
                 .filter(|offset| !self.entries.contains_key(offset));
-            let plain: Vec<u64> = plain.collect();
+            // Nor has, after a restart, what is on loan for the first time and without a deadline.
+            let lent = self.entries.iter();
+            let lent = lent.filter(|(_, entry)| entry.line == id && entry.is_first_untimed());
+            let mut plain: Vec<u64> = plain.chain(lent.map(|(offset, _)| *offset)).collect();
+            plain.sort_unstable();
             put(out, plain.len() as u64);
             for offset in plain {
                 put(out, offset);
@@ -80,11 +84,17 @@ impl Lane {
     }
 
     fn encode_entries(&self, out: &mut Vec<u8>, numbers: &[u64]) {
-        put(out, self.entries.len() as u64);
+        let entries = self.entries.iter();
+        let entries = entries.filter(|(_, entry)| !entry.is_first_untimed());
+        put(out, entries.clone().count() as u64);
         let mut last = 0;
-        for (offset, entry) in &self.entries {
+        for (offset, entry) in entries {
+            // A loan without a deadline does not survive a restart.
+            let untimed = entry.due == UNTIMED;
+            let due = if untimed { 0 } else { entry.due };
             let state = match entry.state {
                 State::Ready | State::Dying => 0,
+                State::Lent if untimed => 0,
                 State::Lent => 1,
                 State::Waiting => 2,
                 State::Delayed => 3,
@@ -93,9 +103,9 @@ impl Lane {
                 offset - last,
                 numbers[entry.line as usize],
                 state,
-                entry.due,
+                due,
                 entry.loan,
-                u64::from(entry.lent),
+                u64::from(entry.lent) - u64::from(untimed),
                 u64::from(entry.failed),
                 u64::from(entry.open),
                 entry.first_ms,
@@ -205,7 +215,6 @@ impl Lane {
     }
 
     fn decode_entries(&mut self, bytes: &mut Reader<'_>, ids: &[LineId]) -> Result<(), Unreadable> {
-        let small = |value: u64| u32::try_from(value).map_err(|_| Unreadable);
         let mut offset = 0u64;
         for _ in 0..bytes.count()? {
             offset = offset.checked_add(bytes.number()?).ok_or(Unreadable)?;
@@ -223,8 +232,8 @@ impl Lane {
                 line,
                 due: bytes.number()?,
                 loan: bytes.number()?,
-                lent: small(bytes.number()?)?,
-                failed: small(bytes.number()?)?,
+                lent: bytes.small()?,
+                failed: bytes.small()?,
                 open: bytes.number()? != 0,
                 stay: false,
                 first_ms: bytes.number()?,
@@ -275,7 +284,7 @@ impl Lane {
             let task = bytes.id()?.ok_or(Unreadable)?;
             let (at, upto) = (bytes.number()?, bytes.number()?);
             let (to_move, moved) = (bytes.number()?, bytes.number()?);
-            let rate_max = u32::try_from(bytes.number()?).map_err(|_| Unreadable)?;
+            let rate_max = bytes.small()?;
             let destination = bytes.text()?;
             let (ended, cancelled) = (bytes.number()? != 0, bytes.number()? != 0);
             let failure = bytes.text()?;

@@ -4,9 +4,13 @@
 //! appended together: one append carries the loans and acknowledgements of all that came at the same time, and the
 //! answers wait for it.
 
+mod consumers;
+mod of_partition;
 mod owned;
 mod verbs;
 
+pub(crate) use consumers::{ConsumerCommand, Outcomes};
+pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
 pub(super) use owned::{keep_ids, snapshot_lanes};
 
@@ -19,9 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::owned::forget_done;
 use self::verbs::{configure, lend, replay, set_aside, settle, undo};
 use super::pending::{Reply, Waiting};
-use super::{Command, Shard};
+use super::{Burial, Command, Shard};
 use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
-use crate::queue::{LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
+use crate::queue::{DeathReason, LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
 use crate::{Error, Result};
 
 /// Done messages that make it worth telling the log that it may forget them.
@@ -89,6 +93,8 @@ pub(crate) enum LaneCommand {
         event: LaneEvent,
         done: oneshot::Sender<Result<()>>,
     },
+    /// What a connected consumer asks.
+    Consumer(ConsumerCommand),
     /// Looks at it; what is returned is called when everything seen is durable.
     Inspect(InspectLane),
     /// Gives it up with its log.
@@ -123,9 +129,11 @@ impl Undone for ThroughMailbox {
 
 impl Shard {
     pub(super) fn lane_command(&mut self, at: LaneAt, command: LaneCommand) {
-        if let LaneCommand::Close { done } = command {
-            return self.close_lane(at, done);
-        }
+        let command = match command {
+            LaneCommand::Close { done } => return self.close_lane(at, done),
+            LaneCommand::Consumer(command) => return self.consumer_command(at, command),
+            other => other,
+        };
         let now = self.clock.now_ms();
         let Some(owned) = self.partitions.lane(at) else {
             return refuse(command);
@@ -170,7 +178,9 @@ impl Shard {
                 let then = inspect(&owned.lane);
                 answer = Some(Box::new(move |_| then()));
             }
-            LaneCommand::Close { .. } => unreachable!("handled above"),
+            LaneCommand::Close { .. } | LaneCommand::Consumer(_) => {
+                unreachable!("handled above")
+            }
         }
         self.lanes.answers.extend(answer);
         self.gather(at);
@@ -197,7 +207,7 @@ impl Shard {
             Ok(mut lent) => {
                 let dying = std::mem::take(&mut lent.dying);
                 if !dying.is_empty() {
-                    self.bury(at, dying);
+                    self.bury(at, dying, DeathReason::Attempts);
                 }
                 if !lent.loans.is_empty() {
                     let loans = lent.hand_out(at, Box::new(ThroughMailbox(mailbox)));
@@ -229,17 +239,22 @@ impl Shard {
         None
     }
 
-    /// Hands messages that were lent too often to whoever moves them.
-    fn bury(&mut self, at: LaneAt, dying: Vec<u64>) {
+    /// Hands messages that have to leave to whoever moves them.
+    fn bury(&mut self, at: LaneAt, dying: Vec<u64>, reason: DeathReason) {
         let Some(owned) = self.partitions.lane(at) else {
             return;
         };
         owned.lane.set_aside(&dying);
-        if let Err(error) = self.burials.try_send((at, dying)) {
+        let burial = Burial {
+            at,
+            offsets: dying,
+            reason,
+        };
+        if let Err(error) = self.burials.try_send(burial) {
             // They are found again with the next receive.
-            let (mpsc::error::TrySendError::Full((_, dying))
-            | mpsc::error::TrySendError::Closed((_, dying))) = error;
-            owned.lane.take_back(&dying);
+            let (mpsc::error::TrySendError::Full(burial)
+            | mpsc::error::TrySendError::Closed(burial)) = error;
+            owned.lane.take_back(&burial.offsets);
         }
     }
 
@@ -291,7 +306,8 @@ impl Shard {
             Err(error) => (Lsn(0), Some(error)),
         };
         for at in &gathered {
-            // What was decided without a change may rest on what is not durable yet.
+            // What was decided without a change, or lent without an event, may rest on what is not durable yet.
+            lsn = lsn.max(self.partitions.newest(at.topic, at.index).0);
             if let Some(owned) = self.partitions.lane(*at) {
                 lsn = lsn.max(owned.last_lsn);
             }
@@ -335,6 +351,11 @@ impl Shard {
 
     /// Lends to those who wait, as long as there is something.
     fn serve(&mut self, at: LaneAt, now: u64) {
+        self.serve_polls(at, now);
+        self.serve_consumers(at, now);
+    }
+
+    fn serve_polls(&mut self, at: LaneAt, now: u64) {
         while let Some(owned) = self.partitions.lane(at)
             && owned.lane.counts().ready > 0
             && let Some(poll) = owned.polls.pop_front()
@@ -356,7 +377,7 @@ impl Shard {
                 self.lanes.answers.extend(hand_over(&poll, loans));
             }
             if !dying.is_empty() {
-                self.bury(at, dying);
+                self.bury(at, dying, DeathReason::Attempts);
             }
             if nothing {
                 return;
@@ -385,6 +406,7 @@ impl Shard {
             owned.scheduled = due;
         }
         if let Some(partition) = self.partitions.here(at.topic, at.index) {
+            partition.lanes.freshen();
             forget_done(partition, &*log, TRIM_STEP, now);
         }
     }
@@ -406,18 +428,20 @@ impl Shard {
         }
         lane.lane.stop_restoring();
         lane.lane.tick(self.clock.now_ms());
-        owned.lanes.push(lane);
+        let has_work = !lane.is_fresh();
+        owned.lanes.add(lane);
         let _ = done.send(None);
-        self.gather(at);
+        if has_work {
+            self.gather(at);
+        }
     }
 
     fn close_lane(&mut self, at: LaneAt, done: oneshot::Sender<Result<()>>) {
         let mut lsn = Lsn(0);
-        if let Some(partition) = self.partitions.here(at.topic, at.index) {
-            let gone = partition.lanes.extract_if(.., |l| l.queue.id() == at.queue);
-            for owned in gone.collect::<Vec<_>>() {
-                lsn = self.drop_lane(at, &owned);
-            }
+        if let Some(partition) = self.partitions.here(at.topic, at.index)
+            && let Some(owned) = partition.lanes.remove(at.queue)
+        {
+            lsn = self.drop_lane(at, &owned);
         }
         let answer = Reply::Call(Box::new(move || drop(done.send(Ok(())))));
         let waiting = Waiting {
@@ -435,6 +459,7 @@ impl Shard {
         for answer in owned.polls.iter().filter_map(|poll| poll.claim()) {
             let _ = answer.send(Err(Error::UnknownQueue));
         }
+        consumers::dismiss(owned);
         // Never written to, or the store is about to stop: the next start finishes the removal.
         let stream = owned.stream(at.index);
         self.log.trim(stream, Trim::All).unwrap_or_default()
@@ -445,7 +470,7 @@ impl Shard {
         let Some(owned) = self.partitions.here(topic, index) else {
             return;
         };
-        let queues: Vec<_> = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
+        let queues: Vec<_> = owned.lanes.used().map(|lane| lane.queue.id()).collect();
         for queue in queues {
             let at = LaneAt {
                 topic,
@@ -467,10 +492,12 @@ impl Shard {
         let now = self.clock.now_ms();
         let log = Arc::clone(&self.log);
         for partition in self.partitions.all() {
-            for lane in &mut partition.lanes {
+            for lane in partition.lanes.used_mut() {
                 let window = lane.queue.settings().dedup_window_ms;
                 lane.lane.expire_dedup(window, now);
+                lane.polls.retain(|poll| poll.is_open());
             }
+            partition.lanes.freshen();
             forget_done(partition, &*log, 1, now);
         }
     }
@@ -506,6 +533,7 @@ fn refuse(command: LaneCommand) {
         LaneCommand::Replay { done, .. } => drop(done.send(Err(gone))),
         LaneCommand::Depth { done } => drop(done.send(Err(gone))),
         LaneCommand::SetAside { done, .. } => drop(done.send(Err(gone))),
+        LaneCommand::Consumer(command) => command.refuse(),
         LaneCommand::Undo { .. }
         | LaneCommand::Configure { .. }
         | LaneCommand::TakeBack { .. }

@@ -99,7 +99,7 @@ pub(super) fn settle(
             .settle(at, *wanted, queue.settings(), (now, chance));
         if let Some(event) = event {
             if *wanted == Settle::Ack {
-                queue.numbers.deleted();
+                queue.numbers.deleted(1);
             }
             if !matches!(wanted, Settle::Extend(_)) {
                 owned.lane.settled(*offset, now);

@@ -1,7 +1,7 @@
 //! Tenants of a queue without order, priorities, and backoff.
 
 use super::stage::{Message, Stage};
-use crate::queue::{Backoff, QueueSettings, Settle};
+use crate::queue::{After, Backoff, Growth, QueueSettings, Settle};
 
 fn of(key: &'static str) -> Message {
     Message {
@@ -66,6 +66,8 @@ fn waits_grow_with_failures_up_to_their_limit() {
             base_ms: 1000,
             max_ms: 5000,
             jitter: false,
+            growth: Growth::default(),
+            after: After::default(),
         }),
         ..QueueSettings::default()
     });
@@ -86,6 +88,8 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
         base_ms: 1000,
         max_ms: 5000,
         jitter: true,
+        growth: Growth::default(),
+        after: After::default(),
     });
     for (chance, due_after) in [(0.0, 0), (0.5, 500), (1.0, 1000)] {
         let mut stage = Stage::new(QueueSettings {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::{Backoff, Ordering, Settle, Settled};
+use crate::queue::{Backoff, Ordering, Outcome, Settle, Settled};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
@@ -30,10 +30,14 @@ pub(super) struct Known {
     /// When it was sent.
     sent: u64,
     at: u64,
+    /// When it was first lent.
+    first: u64,
     /// Nothing is known of it but its record: no event, no snapshot.
     plain: bool,
     /// What a restart would make of it.
     durable: Is,
+    /// On loan without a deadline: what the log knows instead.
+    logged: Option<Box<Self>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,10 @@ pub(super) struct Model {
     ordering: Ordering,
     attempts_max: u32,
     pub(super) backoff: Option<Backoff>,
+    pub(super) delivery_limit: Option<u32>,
     loans: u64,
+    /// The last loan the log knows of.
+    loans_logged: u64,
     /// When, as which loan, and which messages.
     attempts: BTreeMap<&'static str, (u64, u64, Vec<u64>)>,
 }
@@ -54,7 +61,9 @@ impl Model {
             ordering,
             attempts_max,
             backoff: None,
+            delivery_limit: None,
             loans: 0,
+            loans_logged: 0,
             attempts: BTreeMap::new(),
         }
     }
@@ -80,8 +89,10 @@ impl Model {
             open: false,
             sent,
             at: 0,
+            first: 0,
             plain: true,
             durable: is,
+            logged: None,
         });
     }
 
@@ -96,18 +107,37 @@ impl Model {
 
     /// A snapshot keeps what time has done so far.
     pub(super) fn snapshot(&mut self) {
+        self.loans_logged = self.loans;
         for known in &mut self.all {
             known.plain = false;
             if known.is == Is::Ready {
                 known.durable = Is::Ready;
             }
+            let borrowed = known.is == Is::Lent && known.logged.is_some();
+            known.logged = borrowed.then(|| Box::new(Self::as_ready(known)));
+        }
+    }
+
+    fn as_ready(known: &Known) -> Known {
+        Known {
+            is: Is::Ready,
+            durable: Is::Ready,
+            due: 0,
+            lent: known.lent - 1,
+            loan: if known.lent == 1 { 0 } else { known.loan },
+            logged: None,
+            ..known.clone()
         }
     }
 
     /// In order, the queue's delay holds for everything that waits for its first time.
     pub(super) fn restart(&mut self, now: u64, delay_ms: u64) {
         let in_order = self.ordering == Ordering::Key;
+        self.loans = self.loans_logged;
         for known in &mut self.all {
+            if let Some(logged) = known.logged.take() {
+                *known = *logged;
+            }
             let unseen = known.plain && known.durable != Is::Gone;
             if in_order && unseen {
                 known.durable = if delay_ms > 0 { Is::Delayed } else { Is::Ready };
@@ -233,16 +263,84 @@ impl Model {
 
     pub(super) fn lend(&mut self, offsets: &[u64], now: u64, until: u64) {
         self.loans += 1;
+        self.loans_logged = self.loans;
         let loan = self.loans;
         for offset in offsets {
             let known = self.find(*offset);
             known.is = Is::Lent;
             known.durable = Is::Lent;
+            known.logged = None;
             (known.loan, known.at, known.due) = (loan, now, until);
             known.lent += 1;
+            if known.lent == 1 {
+                known.first = now;
+            }
             known.failed += u32::from(known.open);
             (known.open, known.plain) = (true, false);
         }
+    }
+
+    /// Lends without a deadline: not for the log.
+    pub(super) fn borrow(&mut self, offsets: &[u64], now: u64) {
+        self.loans += 1;
+        let loan = self.loans;
+        for offset in offsets {
+            let known = self.find(*offset);
+            let before = known.clone();
+            known.logged.get_or_insert_with(|| Box::new(before));
+            known.is = Is::Lent;
+            (known.loan, known.at, known.due) = (loan, now, u64::MAX);
+            known.lent += 1;
+            known.failed += u32::from(known.open);
+            known.open = false;
+            if known.lent == 1 {
+                known.first = now;
+            }
+        }
+    }
+
+    /// What becomes of a message lent so; returns whether it was.
+    pub(super) fn outcome(&mut self, (offset, loan): (u64, u64), what: Outcome, now: u64) -> bool {
+        let (backoff, limit) = (self.backoff, self.delivery_limit);
+        let known = self.find(offset);
+        if known.is != Is::Lent || known.loan != loan || known.logged.is_none() {
+            return false;
+        }
+        let charged = matches!(what, Outcome::Fail | Outcome::Lost { charged: true });
+        let total = known.failed + u32::from(charged);
+        let gone = matches!(what, Outcome::Ack | Outcome::Reject);
+        if gone || (charged && limit.is_some_and(|limit| total > limit)) {
+            known.logged = None;
+            (known.is, known.durable) = (Is::Gone, Is::Gone);
+            return true;
+        }
+        if what == Outcome::Unsent {
+            known.is = Is::Ready;
+            known.due = 0;
+            known.lent -= 1;
+            if known.lent == 0 {
+                (known.loan, known.failed) = (0, 0);
+            }
+            // The log still knows nothing of it.
+            return true;
+        }
+        let grown = |b: Backoff| (b.base_ms << known.failed.min(30)).min(b.max_ms);
+        let hot =
+            if known.lent >= 10 && now.saturating_sub(known.first) < u64::from(known.lent) * 100 {
+                (100 << (known.lent / 10 - 1)).min(10_000)
+            } else {
+                0
+            };
+        let delay = backoff.map_or(0, grown).max(hot);
+        known.failed = total;
+        known.logged = None;
+        known.plain = false;
+        // After a restart no loan is known, but that there was one.
+        known.loan = u64::MAX;
+        let is = if delay == 0 { Is::Ready } else { Is::Waiting };
+        (known.is, known.durable) = (is, is);
+        known.due = if delay == 0 { 0 } else { now + delay };
+        true
     }
 
     pub(super) fn find(&mut self, offset: u64) -> &mut Known {
@@ -308,6 +406,7 @@ impl Model {
     /// Gone, whatever happens.
     pub(super) fn leave(&mut self, offset: u64) {
         let known = self.find(offset);
+        known.logged = None;
         (known.is, known.durable) = (Is::Gone, Is::Gone);
     }
 
@@ -318,13 +417,30 @@ impl Model {
             }
         }
         for known in self.all.iter_mut().filter(|k| k.offset < before) {
+            known.logged = None;
+            (known.is, known.durable) = (Is::Gone, Is::Gone);
+        }
+    }
+
+    /// Everything that is ready goes; returns how many.
+    pub(super) fn clear(&mut self) {
+        for known in self.all.iter_mut().filter(|k| k.is == Is::Ready) {
+            known.logged = None;
             (known.is, known.durable) = (Is::Gone, Is::Gone);
         }
     }
 
     pub(super) fn replay(&mut self, from: u64) {
         for known in self.all.iter_mut().filter(|k| k.offset >= from) {
+            // What is on loan and was untouched before is one of many when it comes back in a restart.
+            if let Some(logged) = known.logged.as_mut().filter(|_| known.is == Is::Lent)
+                && (logged.loan, logged.durable) == (0, Is::Ready)
+            {
+                logged.key = None;
+                logged.plain = false;
+            }
             if matches!(known.is, Is::Gone | Is::Ready) {
+                known.logged = None;
                 (known.is, known.durable) = (Is::Ready, Is::Ready);
                 (known.loan, known.lent) = (0, 0);
                 (known.failed, known.open, known.plain) = (0, false, false);
@@ -342,6 +458,12 @@ impl Model {
             count(&[Is::Lent]),
             count(&[Is::Waiting, Is::Delayed]),
         )
+    }
+
+    /// Everything that is not gone.
+    pub(super) fn held(&self) -> Vec<u64> {
+        let live = self.all.iter().filter(|k| k.is != Is::Gone);
+        live.map(|k| k.offset).collect()
     }
 
     pub(super) fn oldest(&self) -> Option<u64> {

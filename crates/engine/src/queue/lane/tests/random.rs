@@ -12,8 +12,10 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::model::{Is, Known, Model};
 use super::stage::{Message, Stage};
-use crate::queue::lane::{LaneEvent, hash};
-use crate::queue::{Backoff, DeadLetterPolicy, DedupScope, Ordering, QueueSettings, Settle};
+use crate::queue::lane::{Came, LaneEvent, hash};
+use crate::queue::{
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, Outcome, QueueSettings, Settle,
+};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ATTEMPTS: [&str; 3] = ["try-1", "try-2", "try-3"];
@@ -27,6 +29,7 @@ struct Totals {
     sent: u64,
     duplicates: u64,
     lent: u64,
+    borrowed: u64,
     repeats: u64,
     restarts: u64,
 }
@@ -37,6 +40,8 @@ struct World {
     rng: TestRng,
     /// Receipts somebody may still use.
     receipts: Vec<(u64, u64)>,
+    /// Messages on loan without a deadline.
+    claims: Vec<(u64, u64)>,
     levels: u8,
     /// Keys are tenants: a queue without order.
     tenants: bool,
@@ -68,6 +73,8 @@ impl World {
             base_ms: 300,
             max_ms: 4000,
             jitter: seed.is_multiple_of(3),
+            growth: Growth::default(),
+            after: After::default(),
         });
         let scopes = [DedupScope::Queue, DedupScope::Key];
         let settings = QueueSettings {
@@ -78,16 +85,19 @@ impl World {
                 attempts_max,
             }),
             backoff,
+            delivery_limit: [None, Some(1), Some(4)][usize::try_from(below(&mut rng, 3)).unwrap()],
             dedup_window_ms: WINDOW,
             dedup_scope: scopes[usize::from(below(&mut rng, 2) == 0)],
             ..QueueSettings::default()
         };
         let mut model = Model::new(ordering, attempts_max);
         model.backoff = backoff;
+        model.delivery_limit = settings.delivery_limit;
         Self {
             stage: Stage::new(settings),
             model,
             receipts: Vec::new(),
+            claims: Vec::new(),
             levels: u8::try_from(levels).unwrap(),
             tenants,
             totals: Totals::default(),
@@ -111,8 +121,11 @@ impl World {
             .push(format!("step {dice} at {}", self.stage.now));
         match dice {
             0..=24 => self.send(),
-            25..=49 => self.receive(),
-            50..=69 => self.settle(),
+            25..=37 => self.receive(),
+            38..=46 => self.borrow(),
+            47..=48 => self.clear(),
+            49..=58 => self.settle(),
+            59..=69 => self.outcome(),
             70..=73 => self.undo(),
             74..=75 => self.leave(),
             76 => self.drop_before(),
@@ -130,6 +143,9 @@ impl World {
             }
             _ => self.pass(),
         }
+        let held = self.stage.lane.held_from(0, usize::MAX);
+        let held: Vec<u64> = held.iter().map(|loan| loan.offset).collect();
+        assert_eq!(held, self.model.held());
         let counts = self.stage.lane.counts();
         assert_eq!(
             (counts.ready, counts.lent, counts.waiting),
@@ -273,6 +289,70 @@ impl World {
                 self.left(&dying);
             }
         }
+    }
+
+    /// Lends without a deadline.
+    fn borrow(&mut self) {
+        let max = usize::try_from(1 + self.below(6)).unwrap();
+        let now = self.stage.now;
+        self.model.tick(now);
+        let expected = self.model.pick(max);
+        let before: Vec<Known> = self.model.lendable().into_iter().cloned().collect();
+        let (taken, loan, dying) = self.stage.borrow(max);
+        if self.tenants {
+            self.check_tenants(max, &before, &taken);
+        } else {
+            assert_eq!((&taken, &dying), (&expected.0, &expected.1));
+        }
+        self.totals.borrowed += taken.len() as u64;
+        if !taken.is_empty() {
+            self.model.borrow(&taken, now);
+        }
+        let said = format!("borrowed {taken:?} as {loan}, dying {dying:?}");
+        self.history.push(said);
+        self.claims.extend(taken.iter().map(|o| (*o, loan)));
+        if !dying.is_empty() {
+            for offset in &dying {
+                self.model.find(*offset).is = Is::Dying;
+            }
+            self.left(&dying);
+        }
+    }
+
+    /// What becomes of it.
+    fn outcome(&mut self) {
+        if self.claims.is_empty() {
+            return;
+        }
+        let i = usize::try_from(self.below(self.claims.len() as u64)).unwrap();
+        let claim = self.claims.swap_remove(i);
+        let charged = self.below(2) == 0;
+        let outcome = match self.below(10) {
+            0..=3 => Outcome::Ack,
+            4 => Outcome::Requeue,
+            5..=6 => Outcome::Fail,
+            7 => Outcome::Reject,
+            8 => Outcome::Lost { charged },
+            _ => Outcome::Unsent,
+        };
+        let now = self.stage.now;
+        self.model.tick(now);
+        self.history.push(format!("{outcome:?} of {claim:?}"));
+        let expected = self.model.outcome(claim, outcome, now);
+        let came = self.stage.outcome(claim, outcome);
+        assert_eq!(came != Came::Stale, expected, "{came:?}");
+    }
+
+    /// Drops what is ready.
+    fn clear(&mut self) {
+        if self.below(3) > 0 {
+            return;
+        }
+        self.stage.lane.tick(self.stage.now);
+        self.model.tick(self.stage.now);
+        let event = self.stage.lane.clear_event();
+        self.stage.apply(&event, None);
+        self.model.clear();
     }
 
     /// What was lent is what could be, as much as could be, each tenant's in order, and the quiet before the greedy.
@@ -419,6 +499,8 @@ impl World {
         self.stage.restart();
         let delay_ms = self.stage.settings.delay_ms;
         self.model.restart(self.stage.now, delay_ms);
+        // Whoever borrowed without a deadline is gone.
+        self.claims.clear();
         self.totals.restarts += 1;
     }
 
@@ -474,11 +556,12 @@ fn random_histories_end_as_in_the_model() {
         all.sent += world.totals.sent;
         all.duplicates += world.totals.duplicates;
         all.lent += world.totals.lent;
+        all.borrowed += world.totals.borrowed;
         all.repeats += world.totals.repeats;
         all.restarts += world.totals.restarts;
     }
     println!(
-        "model test: {histories} histories of {STEPS_OF_ONE} steps as in the model: {} messages sent, {} duplicates found, {} loans, {} attempts repeated, {} restarts",
-        all.sent, all.duplicates, all.lent, all.repeats, all.restarts
+        "model test: {histories} histories of {STEPS_OF_ONE} steps as in the model: {} messages sent, {} duplicates found, {} loans, {} without a deadline, {} attempts repeated, {} restarts",
+        all.sent, all.duplicates, all.lent, all.borrowed, all.repeats, all.restarts
     );
 }

@@ -3,7 +3,9 @@
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use crate::queue::lane::{DEDUP, DUE, Lane, LaneEvent, LineId, PRIORITY, Picked, Receiving};
+use crate::queue::lane::{
+    Came, DEDUP, DUE, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
+};
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 
 pub(super) const START: u64 = 1_780_000_000_000;
@@ -22,7 +24,7 @@ pub(super) struct Stage {
     pub(super) settings: QueueSettings,
     pub(super) now: u64,
     records: Vec<Batch>,
-    events: Vec<Vec<u8>>,
+    pub(super) events: Vec<Vec<u8>>,
     snapshot: Option<Vec<u8>>,
     /// Records before this are accounted for by the snapshot.
     snapshot_end: u64,
@@ -117,6 +119,36 @@ impl Stage {
         }
         self.lane.set_aside(dying);
         (offsets, loan, dying.clone())
+    }
+
+    /// Lends up to `max` without a deadline; returns offsets, loan number, and what must not be lent any more.
+    pub(super) fn borrow(&mut self, max: usize) -> (Vec<u64>, u64, Vec<u64>) {
+        self.lane.tick(self.now);
+        let picked = self.lane.pick(max, &self.settings, self.now);
+        let loans = if picked.lend.is_empty() {
+            Vec::new()
+        } else {
+            self.lane.lend_untimed(&picked.lend, self.now)
+        };
+        self.lane.set_aside(&picked.dying);
+        let loan = loans.first().map_or(0, |loan| loan.number);
+        let offsets = loans.iter().map(|loan| loan.offset).collect();
+        (offsets, loan, picked.dying)
+    }
+
+    /// Says what becomes of a message on loan without a deadline.
+    pub(super) fn outcome(&mut self, at: (u64, u64), outcome: Outcome) -> Came {
+        self.lane.tick(self.now);
+        let decided = (self.now, 1.0);
+        let came = self.lane.outcome(at, outcome, &self.settings, decided);
+        let offsets = vec![at.0];
+        match &came {
+            Came::Stale => {}
+            Came::Undone => self.lane.undo_untimed(at.0, at.1),
+            Came::Back(event) => self.apply(event, None),
+            Came::Done | Came::Dies(_) => self.apply(&LaneEvent::Acked { offsets }, None),
+        }
+        came
     }
 
     pub(super) fn settle(&mut self, at: (u64, u64), settle: Settle) -> Settled {

@@ -1,0 +1,412 @@
+//! Sessions through the door: connected borrowers, who consume, hold messages without a deadline, and whose going gives
+//! everything back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use security::{Principal, Resource, Verb};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::queues::deliver;
+use super::reaper::Reap;
+use super::{Broker, Inner, lanes, partition_hash};
+use crate::queue::lane::Loan;
+use crate::queue::{
+    Claim, Consumer, Delivered, FromSession, Handed, LaneAt, Outcome, Queue, Said, Window,
+};
+use crate::shard::{ConsumerCommand, Outcomes};
+use crate::{Error, Result};
+
+/// Messages handed to a session that it has not looked at yet, at most.
+const OUTBOX_MAX: u32 = 2048;
+
+/// A connected borrower. When it is dropped, its exclusive queues go; consumers and claims go with their own guards.
+#[derive(Debug)]
+pub struct Session {
+    broker: Broker,
+    principal: Principal,
+    id: Uuid,
+    outbox: Arc<Window>,
+    said: mpsc::UnboundedSender<Said>,
+}
+
+/// What a session is handed.
+#[derive(Debug)]
+pub struct Deliveries {
+    broker: Broker,
+    heard: mpsc::UnboundedReceiver<Said>,
+    current: Option<Handed>,
+}
+
+/// Something that happened to a session's consumers.
+#[derive(Debug)]
+pub enum Event {
+    /// A message.
+    Delivery(Box<Delivery>),
+    /// The queue of a consumer is gone, and so is the consumer.
+    Cancelled {
+        /// What the session calls it.
+        consumer: u64,
+    },
+}
+
+/// A message handed to a session.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What the session calls the consumer; 0 for a message that was taken without one.
+    pub consumer: u64,
+    /// What settles it.
+    pub claim: Claim,
+    /// It was lent before.
+    pub redelivered: bool,
+    /// Messages that were ready behind it, for one that was taken without a consumer.
+    pub ready: u64,
+    /// The message.
+    pub message: Delivered,
+}
+
+/// A consumer to be.
+#[derive(Debug, Clone, Default)]
+pub struct NewConsumer {
+    /// What the session calls it; comes back with every delivery.
+    pub number: u64,
+    /// How many messages it may hold: all of them have to have room. May be shared with other consumers.
+    pub windows: Vec<Arc<Window>>,
+    /// Those of greater priority are served first, as long as they have room.
+    pub priority: i32,
+    /// It wants to be the only one.
+    pub exclusive: bool,
+}
+
+/// A consumer that is served until this is dropped or cancelled. What it holds stays with it.
+#[derive(Debug)]
+pub struct Subscription {
+    broker: Broker,
+    queue: Arc<Queue>,
+    id: u64,
+    lanes: Vec<LaneAt>,
+}
+
+/// Names consumers.
+static CONSUMERS: AtomicU64 = AtomicU64::new(1);
+
+impl Broker {
+    /// Opens a session.
+    pub fn open_session(&self, principal: &Principal) -> (Session, Deliveries) {
+        let (said, heard) = mpsc::unbounded_channel();
+        let session = Session {
+            broker: self.clone(),
+            principal: principal.clone(),
+            id: self.fresh_id(),
+            outbox: Window::new(Some(OUTBOX_MAX)),
+            said,
+        };
+        let deliveries = Deliveries {
+            broker: self.clone(),
+            heard,
+            current: None,
+        };
+        (session, deliveries)
+    }
+
+    /// Consumers of a queue.
+    pub fn consumers(&self, queue: &Queue) -> u32 {
+        self.inner.rosters.count(queue.id())
+    }
+
+    /// Says that somebody has asked for a queue: it does not expire for as long as its settings say.
+    pub fn touch_queue(&self, queue: &Queue) {
+        self.inner.touch(queue);
+    }
+
+    /// Drops the messages of a queue that are ready, those on loan and those that wait stay; returns how many.
+    pub async fn clear_queue(&self, principal: &Principal, queue: &str) -> Result<u64> {
+        let queue = self.find_queue(principal, queue, Verb::Trim)?;
+        let mut count = 0;
+        for at in lanes::lanes(&queue) {
+            count += self
+                .inner
+                .ask_consumer(at, |done| ConsumerCommand::Clear { done })
+                .await?;
+        }
+        Ok(count)
+    }
+}
+
+impl Inner {
+    fn listener(&self, at: LaneAt) -> &mpsc::UnboundedSender<FromSession> {
+        let hash = partition_hash(at.topic, at.index);
+        let count = self.listening.len() as u64;
+        &self.listening[usize::try_from(hash % count).expect("fewer shards than addresses")]
+    }
+
+    async fn ask_consumer<T>(
+        &self,
+        at: LaneAt,
+        make: impl FnOnce(oneshot::Sender<Result<T>>) -> ConsumerCommand,
+    ) -> Result<T> {
+        let (done, outcome) = oneshot::channel();
+        lanes::tell(self, at, make(done).to(at)).await?;
+        outcome.await.map_err(|_| Error::Unavailable)?
+    }
+
+    pub(super) fn touch(&self, queue: &Queue) {
+        if queue.settings().limits.expires_ms.is_some() {
+            let _ = self.reaper.send(Reap::Used { queue: queue.id() });
+        }
+    }
+}
+
+impl Session {
+    /// Its identity: what it owns exclusively bears it.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// A queue this session may use. Errors: `Denied`, `UnknownQueue`, `Locked`.
+    fn find(&self, queue: &str) -> Result<Arc<Queue>> {
+        let queue = self
+            .broker
+            .find_queue(&self.principal, queue, Verb::Consume)?;
+        match queue.settings().lifetime.owner {
+            Some(owner) if owner != self.id => Err(Error::Locked),
+            _ => Ok(queue),
+        }
+    }
+
+    /// Has a consumer served. Errors: `Denied`, `UnknownQueue`, `Locked`; `InUse` when it, or another one, wants to be
+    /// the only one.
+    pub async fn subscribe(&self, queue: &str, new: NewConsumer) -> Result<Subscription> {
+        let queue = self.find(queue)?;
+        let inner = &self.broker.inner;
+        let id = CONSUMERS.fetch_add(1, Relaxed);
+        inner.rosters.join(queue.id(), id, new.exclusive)?;
+        // From here on its going undoes what was done.
+        let mut subscription = Subscription {
+            broker: self.broker.clone(),
+            queue: Arc::clone(&queue),
+            id,
+            lanes: Vec::new(),
+        };
+        for at in lanes::lanes(&queue) {
+            let consumer = Arc::new(self.consumer(at, id, &new));
+            subscription.lanes.push(at);
+            inner
+                .ask_consumer(at, |done| ConsumerCommand::Join { consumer, done })
+                .await?;
+        }
+        Ok(subscription)
+    }
+
+    fn consumer(&self, at: LaneAt, id: u64, new: &NewConsumer) -> Consumer {
+        Consumer {
+            id,
+            number: new.number,
+            at,
+            windows: new.windows.clone(),
+            outbox: Arc::clone(&self.outbox),
+            priority: new.priority,
+            session: self.said.clone(),
+            shard: self.broker.inner.listener(at).clone(),
+        }
+    }
+
+    /// Takes a message without waiting. Errors: `Denied`, `UnknownQueue`, `Locked`.
+    pub async fn get(&self, queue: &str) -> Result<Option<Box<Delivery>>> {
+        let queue = self.find(queue)?;
+        let inner = &self.broker.inner;
+        inner.touch(&queue);
+        for at in lanes::lanes(&queue) {
+            let consumer = Arc::new(self.consumer(at, 0, &NewConsumer::default()));
+            loop {
+                let consumer = Arc::clone(&consumer);
+                let got = inner
+                    .ask_consumer(at, |done| ConsumerCommand::Get { consumer, done })
+                    .await?;
+                let Some((claim, loan, ready)) = got else {
+                    break;
+                };
+                if let Some(mut delivery) = inner.read_claim(claim, &loan).await? {
+                    delivery.ready = ready;
+                    return Ok(Some(delivery));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says what becomes of messages, in this order. Returns when their owners were told; what is settled in a crash
+    /// that follows may come back, as may anything whose consumer is not told that it is done.
+    pub async fn settle(&self, outcomes: Vec<(Claim, Outcome)>) {
+        let chance = self.broker.chance();
+        let mut shares: Vec<(LaneAt, Outcomes)> = Vec::with_capacity(1);
+        for (claim, outcome) in outcomes {
+            let at = claim.consumer.at;
+            let told = (claim.offset, claim.loan, outcome);
+            claim.settled();
+            // Few lanes at a time: neighbours mostly are of the same.
+            match shares.iter_mut().rev().find(|(other, _)| *other == at) {
+                Some((_, share)) => share.push(told),
+                None => shares.push((at, vec![told])),
+            }
+        }
+        for (at, outcomes) in shares {
+            let settle = ConsumerCommand::Settle { outcomes, chance };
+            // A broker that stops needs not be told: what is not settled comes back.
+            let _ = lanes::tell(&self.broker.inner, at, settle.to(at)).await;
+        }
+    }
+
+    /// Ends the session in order: its exclusive queues are gone when this returns. Consumers and claims are to be
+    /// dropped before.
+    pub async fn close(self) {
+        let (done, gone) = oneshot::channel();
+        let ended = Reap::Ended {
+            session: self.id,
+            done: Some(done),
+        };
+        if self.broker.inner.reaper.send(ended).is_ok() {
+            let _ = gone.await;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let session = self.id;
+        let ended = Reap::Ended {
+            session,
+            done: None,
+        };
+        let _ = self.broker.inner.reaper.send(ended);
+    }
+}
+
+impl Subscription {
+    /// The queue.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Ends it: nothing is handed over any more when this returns, but what was handed over before may still be on its
+    /// way.
+    pub async fn cancel(mut self) {
+        for at in std::mem::take(&mut self.lanes) {
+            let consumer = self.id;
+            let leave = |done| ConsumerCommand::Leave {
+                consumer,
+                done: Some(done),
+            };
+            let _ = self.broker.inner.ask_consumer(at, leave).await;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let inner = &self.broker.inner;
+        for at in &self.lanes {
+            let left = FromSession::Left {
+                at: *at,
+                consumer: self.id,
+            };
+            let _ = inner.listener(*at).send(left);
+        }
+        let was_last = inner.rosters.leave(self.queue.id(), self.id);
+        inner.touch(&self.queue);
+        if was_last && self.queue.settings().lifetime.auto_delete {
+            let queue = self.queue.id();
+            let _ = inner.reaper.send(Reap::Unused { queue });
+        }
+    }
+}
+
+impl Inner {
+    /// The message a claim is about; none when it is gone or too old, and then it is done.
+    async fn read_claim(&self, claim: Claim, loan: &Loan) -> Result<Option<Box<Delivery>>> {
+        let at = claim.consumer.at;
+        let record = self.record_at(at, loan.offset).await?;
+        let retention = self
+            .queues
+            .with_id(at.queue)
+            .map_or(u64::MAX, |queue| queue.settings().retention_ms);
+        let oldest = self.clock.now_ms().saturating_sub(retention);
+        let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+        let Some(record) = fresh else {
+            let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
+            claim.settled();
+            let chance = 1.0;
+            let gone = ConsumerCommand::Settle { outcomes, chance }.to(at);
+            lanes::tell(self, at, gone).await?;
+            return Ok(None);
+        };
+        Ok(Some(Box::new(Delivery {
+            consumer: claim.consumer.number,
+            redelivered: loan.lent > 1,
+            ready: 0,
+            message: deliver(at, loan, record),
+            claim,
+        })))
+    }
+}
+
+impl Deliveries {
+    /// The next thing that happens; `None` when the session and all its consumers are gone. Nothing is lost when the
+    /// future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(delivery) = self.next_of_current().await {
+                return Some(Event::Delivery(delivery));
+            }
+            match self.heard.recv().await? {
+                Said::Handed(handed) => self.current = Some(handed),
+                Said::Cancelled { number } => {
+                    return Some(Event::Cancelled { consumer: number });
+                }
+            }
+        }
+    }
+
+    async fn next_of_current(&mut self) -> Option<Box<Delivery>> {
+        let inner = Arc::clone(&self.broker.inner);
+        loop {
+            let handed = self.current.as_mut()?;
+            let Some(loan) = handed.loans.front().copied() else {
+                self.current = None;
+                return None;
+            };
+            // Read before anything is taken out: whoever gives up waiting here finds it again.
+            let seen = inner.record_at(handed.consumer.at, loan.offset).await;
+            handed.loans.pop_front();
+            handed.consumer.outbox.give(1);
+            let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
+            match seen {
+                // Known now, so this does not wait for the disk.
+                Ok(_) => match inner.read_claim(claim, &loan).await {
+                    Ok(Some(delivery)) => return Some(delivery),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "a message cannot be handed over"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "a message cannot be read");
+                    claim.failed();
+                }
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// Asks for a queue that was declared before; whether the principal may see it. Errors: `Denied`, `UnknownQueue`,
+    /// `Locked` when it belongs to another session.
+    pub fn queue_of(&self, session: &Session, queue: &str) -> Result<Arc<Queue>> {
+        let principal = &session.principal;
+        self.authorize(principal, Verb::Describe, Resource::Queue(queue))?;
+        let queue = self.queues().named(queue).ok_or(Error::UnknownQueue)?;
+        match queue.settings().lifetime.owner {
+            Some(owner) if owner != session.id => Err(Error::Locked),
+            _ => Ok(queue),
+        }
+    }
+}

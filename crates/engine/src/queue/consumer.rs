@@ -1,0 +1,314 @@
+//! Consumers: borrowers who are connected, are handed messages as they come, and hold them without a deadline.
+//!
+//! How many one may hold is counted in windows, which several consumers can share and every owner of a lane may take
+//! from. A lane that finds a window exhausted leaves word there, and is told when there is room again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::LaneAt;
+use super::lane::{Loan, Outcome};
+
+/// How many messages may be held at once.
+#[derive(Debug)]
+pub struct Window {
+    /// At most; `u32::MAX`: as many as there are.
+    max: AtomicU32,
+    held: AtomicU32,
+    /// Who wants to know when there is room.
+    starved: Mutex<Vec<Starved>>,
+}
+
+#[derive(Debug)]
+struct Starved {
+    at: LaneAt,
+    shard: mpsc::UnboundedSender<FromSession>,
+}
+
+impl Window {
+    /// A window of `max` messages; absent: without a limit.
+    pub fn new(max: Option<u32>) -> Arc<Self> {
+        Arc::new(Self {
+            max: AtomicU32::new(max.unwrap_or(u32::MAX)),
+            held: AtomicU32::new(0),
+            starved: Mutex::default(),
+        })
+    }
+
+    /// Changes how many may be held. Those that are held already stay.
+    pub fn set_max(&self, max: Option<u32>) {
+        self.max.store(max.unwrap_or(u32::MAX), Ordering::SeqCst);
+        self.tell_starved();
+    }
+
+    /// How many may be held at once.
+    pub fn max(&self) -> Option<u32> {
+        Some(self.max.load(Ordering::SeqCst)).filter(|max| *max < u32::MAX)
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> u32 {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Takes room for up to `wanted` messages; returns for how many there was.
+    fn take(&self, wanted: u32) -> u32 {
+        let max = self.max.load(Ordering::SeqCst);
+        let mut granted = 0;
+        let _ = self
+            .held
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
+                granted = wanted.min(max.saturating_sub(held));
+                (granted > 0).then(|| held + granted)
+            });
+        granted
+    }
+
+    /// Gives room back.
+    pub(crate) fn give(&self, count: u32) {
+        if count > 0 {
+            self.held.fetch_sub(count, Ordering::SeqCst);
+            self.tell_starved();
+        }
+    }
+
+    fn tell_starved(&self) {
+        let starved = std::mem::take(&mut *self.lock());
+        for Starved { at, shard } in starved {
+            let _ = shard.send(FromSession::Serve(at));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Starved>> {
+        self.starved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A consumer as one lane knows it.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    /// Names it among all.
+    pub(crate) id: u64,
+    /// What its session calls it.
+    pub(crate) number: u64,
+    pub(crate) at: LaneAt,
+    /// All of them have to have room for a message to be handed over.
+    pub(crate) windows: Vec<Arc<Window>>,
+    /// Room for what was handed over and not looked at by the session yet.
+    pub(crate) outbox: Arc<Window>,
+    /// Greater first.
+    pub(crate) priority: i32,
+    pub(crate) session: mpsc::UnboundedSender<Said>,
+    /// The owner of the lane.
+    pub(crate) shard: mpsc::UnboundedSender<FromSession>,
+}
+
+impl Consumer {
+    /// Takes room for up to `wanted` messages in all windows. When there is none, the lane is told later.
+    pub(crate) fn take(&self, wanted: u32) -> u32 {
+        let granted = self.try_take(wanted);
+        if granted > 0 {
+            return granted;
+        }
+        for window in self.all_windows() {
+            let mut starved = window.lock();
+            if !starved.iter().any(|known| known.at == self.at) {
+                let (at, shard) = (self.at, self.shard.clone());
+                starved.push(Starved { at, shard });
+            }
+        }
+        // Room may have been given between the look and the word left.
+        self.try_take(wanted)
+    }
+
+    fn try_take(&self, wanted: u32) -> u32 {
+        let mut granted = wanted;
+        for (i, window) in self.all_windows().enumerate() {
+            let here = window.take(granted);
+            if here < granted {
+                for before in self.all_windows().take(i) {
+                    before.held.fetch_sub(granted - here, Ordering::SeqCst);
+                }
+                granted = here;
+            }
+            if granted == 0 {
+                break;
+            }
+        }
+        granted
+    }
+
+    /// Gives back room that was taken and not used.
+    pub(crate) fn untake(&self, count: u32) {
+        for window in self.all_windows() {
+            window.held.fetch_sub(count, Ordering::SeqCst);
+        }
+    }
+
+    fn all_windows(&self) -> impl Iterator<Item = &Arc<Window>> {
+        self.windows.iter().chain([&self.outbox])
+    }
+
+    /// A message it held is settled.
+    pub(crate) fn give(&self, count: u32) {
+        for window in &self.windows {
+            window.give(count);
+        }
+    }
+}
+
+/// What a lane says to a session.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Messages for a consumer.
+    Handed(Handed),
+    /// The consumer's queue is gone.
+    Cancelled {
+        /// What the session calls the consumer.
+        number: u64,
+    },
+}
+
+/// Messages handed to a consumer. Those nobody takes go back as if never lent.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) consumer: Arc<Consumer>,
+    /// Next first.
+    pub(crate) loans: std::collections::VecDeque<Loan>,
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let count = u32::try_from(self.loans.len()).unwrap_or(u32::MAX);
+        self.consumer.outbox.give(count);
+        for loan in &self.loans {
+            let (offset, loan) = (loan.offset, loan.number);
+            drop(Claim::new(&self.consumer, offset, loan).with(Outcome::Unsent));
+        }
+    }
+}
+
+/// What sessions say to a shard. Not through its mailbox: whoever goes away cannot wait for room there. Never more than
+/// there are messages on loan and windows.
+#[derive(Debug)]
+pub(crate) enum FromSession {
+    /// A message comes back from somebody who did not settle it.
+    Back {
+        at: LaneAt,
+        offset: u64,
+        loan: u64,
+        outcome: Outcome,
+    },
+    /// A consumer is gone.
+    Left { at: LaneAt, consumer: u64 },
+    /// A window has room again.
+    Serve(LaneAt),
+}
+
+/// A message on loan to a session. One that is dropped without being settled goes back: whoever had it is gone.
+#[derive(Debug)]
+pub struct Claim {
+    pub(crate) consumer: Arc<Consumer>,
+    pub(crate) offset: u64,
+    pub(crate) loan: u64,
+    /// What is said when it is dropped; nothing when it was settled.
+    outcome: Option<Outcome>,
+}
+
+impl Claim {
+    pub(crate) fn new(consumer: &Arc<Consumer>, offset: u64, loan: u64) -> Self {
+        Self {
+            consumer: Arc::clone(consumer),
+            offset,
+            loan,
+            outcome: Some(Outcome::Lost { charged: false }),
+        }
+    }
+
+    fn with(mut self, outcome: Outcome) -> Self {
+        self.outcome = Some(outcome);
+        self
+    }
+
+    /// What the session calls the consumer that has it.
+    pub fn consumer(&self) -> u64 {
+        self.consumer.number
+    }
+
+    /// It could not be read: counts as a failure.
+    pub(crate) fn failed(self) {
+        drop(self.with(Outcome::Fail));
+    }
+
+    /// It is settled in another way. Its room is free.
+    pub(crate) fn settled(mut self) {
+        self.outcome = None;
+        self.consumer.give(1);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(outcome) = self.outcome.take() else {
+            return;
+        };
+        let back = FromSession::Back {
+            at: self.consumer.at,
+            offset: self.offset,
+            loan: self.loan,
+            outcome,
+        };
+        // A shard that has ended needs nothing back.
+        let _ = self.consumer.shard.send(back);
+        self.consumer.give(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumer(windows: Vec<Arc<Window>>) -> (Consumer, mpsc::UnboundedReceiver<FromSession>) {
+        let (session, _) = mpsc::unbounded_channel();
+        let (shard, heard) = mpsc::unbounded_channel();
+        let consumer = Consumer {
+            id: 1,
+            number: 1,
+            at: LaneAt::default(),
+            windows,
+            outbox: Window::new(Some(100)),
+            priority: 0,
+            session,
+            shard,
+        };
+        (consumer, heard)
+    }
+
+    #[test]
+    fn the_narrowest_window_decides() {
+        let (wide, narrow) = (Window::new(Some(10)), Window::new(Some(3)));
+        let (consumer, _heard) = consumer(vec![Arc::clone(&wide), Arc::clone(&narrow)]);
+        assert_eq!(consumer.take(5), 3);
+        assert_eq!((wide.held(), narrow.held()), (3, 3));
+        assert_eq!(consumer.outbox.held(), 3);
+        assert_eq!(consumer.take(5), 0);
+        assert_eq!((wide.held(), narrow.held()), (3, 3));
+        narrow.set_max(None);
+        assert_eq!(consumer.take(50), 7);
+    }
+
+    #[test]
+    fn a_lane_that_found_no_room_is_told_when_there_is_some() {
+        let window = Window::new(Some(1));
+        let (consumer, mut heard) = consumer(vec![Arc::clone(&window)]);
+        assert_eq!(consumer.take(1), 1);
+        assert!(heard.try_recv().is_err());
+        assert_eq!(consumer.take(1), 0);
+        assert!(heard.try_recv().is_err());
+        consumer.give(1);
+        assert!(matches!(heard.try_recv(), Ok(FromSession::Serve(_))));
+        assert_eq!(consumer.take(1), 1);
+    }
+}

@@ -1,0 +1,505 @@
+//! Sessions: consumers are handed messages as they come, hold them for as long as they are there, and give everything
+//! back when they go.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::queue::{
+    DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, QueueSettings, Receive,
+    Window,
+};
+use engine::{
+    Deliveries, Delivery, Error, Event, NewConsumer, Removal, Result, Session, Subscription,
+};
+
+use crate::stage::{ENDS, End, Stage, anyone, eventually};
+
+/// A session and what it is handed.
+struct Peer {
+    session: Session,
+    deliveries: Deliveries,
+}
+
+impl Stage {
+    fn peer(&self) -> Peer {
+        let (session, deliveries) = self.broker.open_session(anyone());
+        Peer {
+            session,
+            deliveries,
+        }
+    }
+
+    async fn declare(&self, name: &str, settings: QueueSettings) -> Result<()> {
+        let queue = NewQueue {
+            name: name.to_owned(),
+            settings,
+            topic: None,
+        };
+        self.broker.create_queue(anyone(), queue).await.map(|_| ())
+    }
+
+    async fn fill(&self, queue: &str, texts: &[&str]) {
+        let message = |text: &&str| NewMessage {
+            body: Bytes::copy_from_slice(text.as_bytes()),
+            ..NewMessage::default()
+        };
+        let messages = texts.iter().map(message).collect();
+        for sent in self.broker.send(anyone(), queue, messages).await.unwrap() {
+            sent.unwrap();
+        }
+    }
+
+    async fn depth(&self, queue: &str) -> (u64, u64, u64) {
+        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        (depth.ready, depth.in_flight, depth.delayed)
+    }
+
+    fn exists(&self, queue: &str) -> bool {
+        self.broker.queue(anyone(), queue).is_ok()
+    }
+}
+
+impl Peer {
+    async fn consume(&self, queue: &str, prefetch: u32) -> Subscription {
+        self.join(queue, numbered(1, prefetch)).await.unwrap()
+    }
+
+    async fn join(&self, queue: &str, consumer: NewConsumer) -> Result<Subscription> {
+        self.session.subscribe(queue, consumer).await
+    }
+
+    async fn next(&mut self) -> Event {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.deliveries.next());
+        next.await.expect("nothing came").unwrap()
+    }
+
+    async fn take(&mut self) -> Delivery {
+        match self.next().await {
+            Event::Delivery(delivery) => *delivery,
+            other @ Event::Cancelled { .. } => panic!("not a delivery: {other:?}"),
+        }
+    }
+
+    async fn take_text(&mut self) -> (String, Delivery) {
+        let delivery = self.take().await;
+        (text(&delivery), delivery)
+    }
+
+    async fn nothing(&mut self) {
+        let next = tokio::time::timeout(Duration::from_millis(50), self.deliveries.next());
+        assert!(next.await.is_err(), "something came");
+    }
+
+    async fn settle(&self, delivery: Delivery, outcome: Outcome) {
+        self.session.settle(vec![(delivery.claim, outcome)]).await;
+    }
+}
+
+fn numbered(number: u64, prefetch: u32) -> NewConsumer {
+    NewConsumer {
+        number,
+        windows: vec![Window::new(Some(prefetch))],
+        ..NewConsumer::default()
+    }
+}
+
+fn text(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.message.body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_comes_is_handed_over_as_far_as_the_window_goes() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    let mut peer = stage.peer();
+    let consumer = peer.consume("q", 2).await;
+    stage.fill("q", &["a", "b", "c"]).await;
+    let (a, first) = peer.take_text().await;
+    let (b, second) = peer.take_text().await;
+    assert_eq!((&*a, &*b, first.redelivered), ("a", "b", false));
+    peer.nothing().await;
+    peer.settle(first, Outcome::Ack).await;
+    let (c, third) = peer.take_text().await;
+    assert_eq!(c, "c");
+    assert_eq!(stage.broker.consumers(consumer.queue()), 1);
+    consumer.cancel().await;
+    stage.fill("q", &["d"]).await;
+    peer.nothing().await;
+    // What it holds stays with it.
+    assert_eq!(stage.depth("q").await, (1, 2, 0));
+    for held in [second, third] {
+        peer.settle(held, Outcome::Ack).await;
+    }
+    assert_eq!(stage.depth("q").await, (1, 0, 0));
+}
+
+#[tokio::test]
+async fn everything_comes_back_in_order_when_a_session_goes() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    stage.fill("q", &["a", "b", "c", "d"]).await;
+    let mut peer = stage.peer();
+    let consumer = peer.consume("q", 3).await;
+    // One of them is not even looked at.
+    let (a, b) = (peer.take().await, peer.take().await);
+    assert_eq!((text(&a), text(&b)), ("a".into(), "b".into()));
+    drop((a, b, peer, consumer));
+    let mut other = stage.peer();
+    let _consumer = other.consume("q", 10).await;
+    for (expected, redelivered) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+        let (text, delivery) = other.take_text().await;
+        assert_eq!((&*text, delivery.redelivered), (expected, redelivered));
+        other.settle(delivery, Outcome::Ack).await;
+    }
+    assert_eq!(stage.depth("q").await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_message_given_back_takes_its_old_place() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    stage.fill("q", &["a", "b"]).await;
+    let mut peer = stage.peer();
+    let consumer = peer.consume("q", 1).await;
+    let (_, a) = peer.take_text().await;
+    consumer.cancel().await;
+    peer.settle(a, Outcome::Requeue).await;
+    let got = peer.session.get("q").await.unwrap().unwrap();
+    assert_eq!(
+        (text(&got), got.redelivered, got.ready),
+        ("a".into(), true, 1)
+    );
+    let next = peer.session.get("q").await.unwrap().unwrap();
+    assert_eq!(
+        (text(&next), next.redelivered, next.ready),
+        ("b".into(), false, 0)
+    );
+    assert!(peer.session.get("q").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.declare("q", QueueSettings::default()).await.unwrap();
+        stage.fill("q", &["a", "b", "c"]).await;
+        let mut peer = stage.peer();
+        let _consumer = peer.consume("q", 3).await;
+        let (a, b, _c) = (peer.take().await, peer.take().await, peer.take().await);
+        peer.settle(a, Outcome::Ack).await;
+        peer.settle(b, Outcome::Fail).await;
+        let b = peer.take().await;
+        assert_eq!(text(&b), "b");
+        // Whatever is asked of the lane now is answered when all of that is on disk.
+        stage.broker.clear_queue(anyone(), "q").await.unwrap();
+        let stage = stage.again(end).await;
+        let mut peer = stage.peer();
+        let _consumer = peer.consume("q", 10).await;
+        let (b, c) = (peer.take().await, peer.take().await);
+        assert_eq!((text(&b), text(&c)), ("b".into(), "c".into()), "{end:?}");
+        assert!(b.redelivered, "{end:?}");
+        peer.nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_message_is_dropped_or_dead_lettered() {
+    let stage = Stage::new().await;
+    stage
+        .declare("dead", QueueSettings::default())
+        .await
+        .unwrap();
+    stage
+        .declare("plain", QueueSettings::default())
+        .await
+        .unwrap();
+    let dead_letter = Some(DeadLetterPolicy {
+        queue: "dead".into(),
+        attempts_max: 1000,
+    });
+    let settings = QueueSettings {
+        dead_letter,
+        delivery_limit: Some(1),
+        ..QueueSettings::default()
+    };
+    stage.declare("q", settings).await.unwrap();
+    let mut peer = stage.peer();
+    let _consumers = (peer.consume("plain", 1).await, peer.consume("q", 1).await);
+    stage.fill("plain", &["gone"]).await;
+    let (_, delivery) = peer.take_text().await;
+    peer.settle(delivery, Outcome::Reject).await;
+    stage.fill("q", &["refused", "failed"]).await;
+    let (_, refused) = peer.take_text().await;
+    peer.settle(refused, Outcome::Reject).await;
+    for redelivered in [false, true] {
+        let (text, failed) = peer.take_text().await;
+        assert_eq!((&*text, failed.redelivered), ("failed", redelivered));
+        peer.settle(failed, Outcome::Fail).await;
+    }
+    for (expected, reason) in [("refused", "rejected"), ("failed", "delivery_limit")] {
+        let dead = stage.broker.queue(anyone(), "dead").unwrap();
+        eventually("a dead letter", || dead.numbers().ready > 0).await;
+        let dead = peer.session.get("dead").await.unwrap().unwrap();
+        let from = dead.message.dead.clone().unwrap();
+        assert_eq!((text(&dead), &*from.reason), (expected.into(), reason));
+        peer.settle(*dead, Outcome::Ack).await;
+    }
+    assert_eq!(stage.depth("plain").await, (0, 0, 0));
+    assert_eq!(stage.depth("q").await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn the_first_of_those_lost_counts_as_failed() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        delivery_limit: Some(1),
+        ..QueueSettings::default()
+    };
+    stage.declare("q", settings).await.unwrap();
+    stage.fill("q", &["culprit", "bystander"]).await;
+    for round in 0..2 {
+        let mut peer = stage.peer();
+        let consumer = peer.consume("q", 10).await;
+        let (culprit, bystander) = (peer.take().await, peer.take().await);
+        assert_eq!(text(&culprit), "culprit", "{round}");
+        let lost = |charged| Outcome::Lost { charged };
+        let outcomes = vec![(culprit.claim, lost(true)), (bystander.claim, lost(false))];
+        consumer.cancel().await;
+        peer.session.settle(outcomes).await;
+    }
+    let peer = stage.peer();
+    let left = peer.session.get("q").await.unwrap().unwrap();
+    assert_eq!(text(&left), "bystander");
+}
+
+#[tokio::test]
+async fn equals_take_turns_and_the_greater_come_first() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    let mut peer = stage.peer();
+    let equals = [numbered(1, 2), numbered(2, 2)];
+    let [first, second] = equals;
+    let _equals = (
+        peer.join("q", first).await.unwrap(),
+        peer.join("q", second).await.unwrap(),
+    );
+    let mut greater = numbered(3, 2);
+    greater.priority = 5;
+    let _greater = peer.join("q", greater).await.unwrap();
+    let mut order = Vec::new();
+    let mut held = Vec::new();
+    for text in ["a", "b", "c", "d", "e", "f", "g"] {
+        stage.fill("q", &[text]).await;
+        if text != "g" {
+            let delivery = peer.take().await;
+            order.push(delivery.consumer);
+            held.push(delivery);
+        }
+    }
+    assert_eq!(order, [3, 3, 1, 2, 1, 2]);
+    peer.nothing().await;
+}
+
+#[tokio::test]
+async fn a_window_is_shared() {
+    let stage = Stage::new().await;
+    for queue in ["p", "q"] {
+        stage
+            .declare(queue, QueueSettings::default())
+            .await
+            .unwrap();
+        stage.fill(queue, &["1", "2"]).await;
+    }
+    let mut peer = stage.peer();
+    let window = Window::new(Some(1));
+    let mut consumers = Vec::new();
+    for (number, queue) in [(1, "p"), (2, "q")] {
+        let consumer = NewConsumer {
+            number,
+            windows: vec![window.clone()],
+            ..NewConsumer::default()
+        };
+        consumers.push(peer.join(queue, consumer).await.unwrap());
+    }
+    for _ in 0..4 {
+        let delivery = peer.take().await;
+        peer.nothing().await;
+        assert_eq!(window.held(), 1);
+        peer.settle(delivery, Outcome::Ack).await;
+    }
+    peer.nothing().await;
+}
+
+#[tokio::test]
+async fn one_consumer_at_a_time() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        single_consumer: true,
+        ..QueueSettings::default()
+    };
+    stage.declare("q", settings).await.unwrap();
+    let mut peer = stage.peer();
+    let first = peer.join("q", numbered(1, 1)).await.unwrap();
+    let _second = peer.join("q", numbered(2, 10)).await.unwrap();
+    stage.fill("q", &["a", "b"]).await;
+    let a = peer.take().await;
+    assert_eq!(a.consumer, 1);
+    peer.nothing().await;
+    first.cancel().await;
+    let b = peer.take().await;
+    assert_eq!((b.consumer, text(&b)), (2, "b".into()));
+}
+
+#[tokio::test]
+async fn an_exclusive_consumer_is_alone() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    let peer = stage.peer();
+    let exclusive = || NewConsumer {
+        exclusive: true,
+        ..numbered(1, 1)
+    };
+    let first = peer.join("q", exclusive()).await.unwrap();
+    let refused = peer.join("q", numbered(2, 1)).await;
+    assert_eq!(refused.map(|_| ()), Err(Error::InUse));
+    first.cancel().await;
+    let _second = peer.join("q", numbered(2, 1)).await.unwrap();
+    let refused = peer.join("q", exclusive()).await;
+    assert_eq!(refused.map(|_| ()), Err(Error::InUse));
+}
+
+#[tokio::test]
+async fn queues_go_with_whom_they_belong_to() {
+    let stage = Stage::new().await;
+    let peer = stage.peer();
+    let of = |lifetime| QueueSettings {
+        lifetime,
+        ..QueueSettings::default()
+    };
+    let exclusive = of(Lifetime {
+        transient: true,
+        auto_delete: false,
+        owner: Some(peer.session.id()),
+    });
+    stage.declare("mine", exclusive).await.unwrap();
+    let other = stage.peer();
+    let locked = other.join("mine", numbered(1, 1)).await;
+    assert_eq!(locked.map(|_| ()), Err(Error::Locked));
+    peer.session.close().await;
+    assert!(!stage.exists("mine"));
+    let auto_delete = of(Lifetime {
+        auto_delete: true,
+        ..Lifetime::default()
+    });
+    stage.declare("auto", auto_delete).await.unwrap();
+    let consumers = (
+        other.join("auto", numbered(1, 1)).await.unwrap(),
+        other.join("auto", numbered(2, 1)).await.unwrap(),
+    );
+    consumers.0.cancel().await;
+    assert!(stage.exists("auto"));
+    drop(consumers.1);
+    eventually("the queue goes", || !stage.exists("auto")).await;
+    let transient = of(Lifetime {
+        transient: true,
+        ..Lifetime::default()
+    });
+    stage.declare("transient", transient).await.unwrap();
+    stage
+        .declare("durable", QueueSettings::default())
+        .await
+        .unwrap();
+    stage.fill("transient", &["a"]).await;
+    let stage = stage.again(End::Kill).await;
+    assert!(!stage.exists("transient"));
+    assert!(stage.exists("durable"));
+}
+
+#[tokio::test]
+async fn a_queue_nobody_uses_expires() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        limits: Limits {
+            expires_ms: Some(60_000),
+            ..Limits::default()
+        },
+        ..QueueSettings::default()
+    };
+    stage.declare("q", settings).await.unwrap();
+    let peer = stage.peer();
+    let consumer = peer.consume("q", 1).await;
+    stage.skip(Duration::from_secs(61));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(stage.exists("q"));
+    drop(consumer);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stage.skip(Duration::from_secs(59));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(stage.exists("q"));
+    stage.skip(Duration::from_secs(2));
+    eventually("the queue goes", || !stage.exists("q")).await;
+}
+
+#[tokio::test]
+async fn consumers_hear_that_their_queue_is_gone() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    stage.fill("q", &["a"]).await;
+    let mut peer = stage.peer();
+    let _consumer = peer.join("q", numbered(9, 1)).await.unwrap();
+    let held = peer.take().await;
+    let unused = Removal {
+        if_unused: true,
+        ..Removal::default()
+    };
+    let delete = |removal| stage.broker.delete_queue_if(anyone(), "q", removal);
+    assert_eq!(delete(unused).await, Err(Error::InUse));
+    stage.fill("q", &["b", "c"]).await;
+    let empty = Removal {
+        if_empty: true,
+        ..Removal::default()
+    };
+    assert_eq!(delete(empty).await, Err(Error::NotEmpty));
+    assert_eq!(delete(Removal::default()).await, Ok(2));
+    assert!(matches!(
+        peer.next().await,
+        Event::Cancelled { consumer: 9 }
+    ));
+    // Too late for anything, and harmless.
+    peer.settle(held, Outcome::Ack).await;
+}
+
+#[tokio::test]
+async fn clearing_leaves_what_is_held() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    stage.fill("q", &["a", "b", "c"]).await;
+    let mut peer = stage.peer();
+    let _consumer = peer.consume("q", 1).await;
+    let held = peer.take().await;
+    assert_eq!(stage.broker.clear_queue(anyone(), "q").await, Ok(2));
+    assert_eq!(stage.depth("q").await, (0, 1, 0));
+    drop(held);
+    let again = peer.take().await;
+    assert_eq!(text(&again), "a");
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(stage.depth("q").await, (1, 0, 0));
+}
+
+#[tokio::test]
+async fn receivers_and_consumers_share_a_queue() {
+    let stage = Stage::new().await;
+    stage.declare("q", QueueSettings::default()).await.unwrap();
+    stage.fill("q", &["a", "b"]).await;
+    let receive = Receive {
+        max: 1,
+        ..Receive::default()
+    };
+    let lent = stage.broker.receive(anyone(), "q", receive).await.unwrap();
+    assert_eq!(&lent[0].body[..], b"a");
+    let mut peer = stage.peer();
+    let _consumer = peer.consume("q", 10).await;
+    let b = peer.take().await;
+    assert_eq!((text(&b), stage.depth("q").await), ("b".into(), (0, 2, 0)));
+    peer.nothing().await;
+}
