@@ -277,10 +277,11 @@ fn find(inner: &Inner, vhost: &str, destination: &Destination) -> Result<Found> 
         Destination::Queue(name) => {
             let queue = inner.queues.named(&vhost::qualify(vhost, name));
             let queue = queue.ok_or(Error::UnknownQueue)?;
+            let lifetime = queue.settings().lifetime;
             Ok(Found {
                 target: Target::Queue(Arc::clone(&queue.name)),
                 id: queue.id(),
-                durable: true,
+                durable: !lifetime.transient && lifetime.owner.is_none(),
             })
         }
         Destination::Exchange(name) => {

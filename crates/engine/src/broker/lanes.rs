@@ -35,21 +35,55 @@ pub(super) async fn open_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> 
 
 /// Restores one lane and hands it to the owner of its partition.
 pub(super) async fn open_lane(inner: &Inner, queue: &Arc<Queue>, at: LaneAt) -> Result<()> {
-    let mut lane = Box::new(restore(&*inner.log, queue, at).await?);
+    offer_lane(inner, queue, at).await?.taken(inner).await
+}
+
+/// Restores one lane and offers it to the owner of its partition.
+pub(super) async fn offer_lane(
+    inner: &Inner,
+    queue: &Arc<Queue>,
+    at: LaneAt,
+) -> Result<OfferedLane> {
+    let lane = Box::new(restore(&*inner.log, queue, at).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
-    loop {
-        let (done, outcome) = oneshot::channel();
-        let open = shard::Command::OpenLane { at, lane, done };
-        tell(inner, at, open).await?;
-        // The partition has got more since it was read.
-        match outcome.await.map_err(|_| Error::Unavailable)? {
-            None => return Ok(()),
-            Some(behind) => lane = behind,
+    Ok(OfferedLane {
+        at,
+        queue: Arc::clone(queue),
+        outcome: offer(inner, at, lane).await?,
+    })
+}
+
+/// A lane on its way to its owner.
+pub(super) struct OfferedLane {
+    at: LaneAt,
+    queue: Arc<Queue>,
+    outcome: oneshot::Receiver<Option<Box<OwnedLane>>>,
+}
+
+impl OfferedLane {
+    /// Waits until the owner has it.
+    pub(super) async fn taken(mut self, inner: &Inner) -> Result<()> {
+        let (at, queue) = (self.at, &self.queue);
+        // It is given back when the partition has got more since it was read.
+        while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
+            catch_up(&*inner.log, &mut lane.lane, queue, at).await?;
+            self.outcome = offer(inner, at, lane).await?;
         }
-        catch_up(&*inner.log, &mut lane.lane, queue, at).await?;
+        Ok(())
     }
+}
+
+async fn offer(
+    inner: &Inner,
+    at: LaneAt,
+    lane: Box<OwnedLane>,
+) -> Result<oneshot::Receiver<Option<Box<OwnedLane>>>> {
+    let (done, outcome) = oneshot::channel();
+    let open = shard::Command::OpenLane { at, lane, done };
+    tell(inner, at, open).await?;
+    Ok(outcome)
 }
 
 /// Asks the owner of a lane's partition.

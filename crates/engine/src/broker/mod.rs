@@ -1,8 +1,10 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
+mod borrow;
 mod controller;
 mod exchange_table;
 mod exchanges;
+mod fanout;
 mod fetch;
 mod groups;
 mod lanes;
@@ -18,6 +20,7 @@ mod topics;
 mod transfer;
 mod upkeep;
 
+pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
@@ -137,8 +140,8 @@ struct Inner {
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
-    /// Where each shard lends partitions to transfers and takes them back.
-    transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
+    /// Where each shard lends partitions and takes them back.
+    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     /// Where each shard hears what sessions say.
     listening: Vec<mpsc::UnboundedSender<crate::queue::FromSession>>,
     /// Where it is said that queues may have to go.

@@ -5,7 +5,7 @@
 //! would lend its records to the next queue of that name. Removed: with its own topic, whose note decides; else a note,
 //! the document, the lanes. A start finishes what it finds a note of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
+use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -29,6 +29,8 @@ fn removed_key(id: Uuid) -> String {
     format!("removed-queues/{id}")
 }
 
+/// Lanes on their way to their owners during a start: waiting for each one would take longer than all the rest.
+const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
@@ -54,23 +56,28 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         owns_topic: own.is_some(),
         created_ms: now,
         changed_ms: now,
-        settings: new.settings,
+        settings: new.settings.shared(),
     };
-    let queue = Queue {
-        name: Arc::from(&*new.name),
+    let mut queue = Queue {
+        name: Arc::from(new.name),
         lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
         version: 0,
         numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
     };
-    let queue = store(inner, queue, Expected::Absent).await?;
-    if let Some(own) = own
-        && let Err(error) = controller::create_as(inner, queue.document.topic, own, false).await
-    {
-        let key = key(&new.name);
-        inner.catalog.put_if(&key, Expected::Any, None).await?;
-        return Err(error);
+    queue.version = store(inner, &queue, Expected::Absent).await?;
+    if let Some(own) = own {
+        match controller::create_as(inner, queue.document.topic, own, false).await {
+            // One text for both.
+            Ok(topic) => queue.name = Arc::clone(&topic.name),
+            Err(error) => {
+                let key = key(&queue.name);
+                inner.catalog.put_if(&key, Expected::Any, None).await?;
+                return Err(error);
+            }
+        }
     }
+    let queue = Arc::new(queue);
     lanes::open_lanes(inner, &queue).await?;
     if let Some(owner) = queue.settings().lifetime.owner {
         inner.rosters.own(owner, queue.id());
@@ -133,12 +140,11 @@ fn own_topic(new: &NewQueue) -> NewTopic {
     }
 }
 
-/// Writes a queue's document; returns the queue as it is then known.
-async fn store(inner: &Inner, mut queue: Queue, expected: Expected) -> Result<Arc<Queue>> {
+/// Writes a queue's document; returns its version.
+async fn store(inner: &Inner, queue: &Queue, expected: Expected) -> Result<u64> {
     let value = Some(encode(&*queue.document));
     let key = key(&queue.name);
-    queue.version = inner.catalog.put_if(&key, expected, value).await?;
-    Ok(Arc::new(queue))
+    Ok(inner.catalog.put_if(&key, expected, value).await?)
 }
 
 pub(super) async fn configure(
@@ -147,10 +153,10 @@ pub(super) async fn configure(
     change: QueueChange,
 ) -> Result<Arc<Queue>> {
     let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
-    let mut document = QueueDocument::clone(&queue.document);
-    change(&mut document.settings)?;
-    let (old, new) = (queue.settings(), &document.settings);
-    if new == old {
+    let mut new = QueueSettings::clone(queue.settings());
+    change(&mut new)?;
+    let old = queue.settings();
+    if new == *old {
         return Ok(queue);
     }
     new.check()?;
@@ -162,20 +168,24 @@ pub(super) async fn configure(
         ));
     }
     let (was, retention) = (old.retention_ms, new.retention_ms);
-    let topic = document.topic;
-    let keeps = (was != retention && document.owns_topic).then_some(topic);
+    let topic = queue.document.topic;
+    let keeps = (was != retention && queue.document.owns_topic).then_some(topic);
     // Longer: the topic first; shorter: the queue first. A crash in between leaves records that are kept for nothing,
     // never a queue that promises what its topic forgets.
     if let Some(topic) = keeps.filter(|_| retention > was) {
         keep_for(inner, topic, retention).await?;
     }
-    document.changed_ms = inner.clock.now_ms();
-    let expected = Expected::Version(queue.version);
-    let changed = Queue {
+    let document = QueueDocument {
+        changed_ms: inner.clock.now_ms(),
+        settings: new.shared(),
+        ..QueueDocument::clone(&queue.document)
+    };
+    let mut changed = Queue {
         document: Arc::new(document),
         ..Queue::clone(&queue)
     };
-    let queue = store(inner, changed, expected).await?;
+    changed.version = store(inner, &changed, Expected::Version(queue.version)).await?;
+    let queue = Arc::new(changed);
     inner.queues.insert(Arc::clone(&queue));
     lanes::configure_lanes(inner, &queue).await?;
     if let Some(topic) = keeps.filter(|_| retention < was) {
@@ -307,6 +317,7 @@ fn decode(key: &str, value: &[u8]) -> Result<QueueDocument> {
 /// Restores all queues; topics are there already.
 pub(super) async fn recover(inner: &Inner) -> Result<()> {
     let topics = inner.topics.load_full();
+    let mut offered = VecDeque::new();
     for (key, stored) in inner.catalog.list("queues/").await? {
         let document = decode(&key, &stored.value)?;
         let name = key.strip_prefix("queues/").unwrap_or(&key);
@@ -316,15 +327,30 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             inner.catalog.put_if(&key, Expected::Any, None).await?;
             continue;
         };
+        let is_its_name = *topic.name == *name;
         let queue = Arc::new(Queue {
-            name: Arc::from(name),
+            name: if is_its_name {
+                Arc::clone(&topic.name)
+            } else {
+                Arc::from(name)
+            },
             document: Arc::new(document),
             version: stored.version,
             lanes: lanes_of(topic),
             numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
         });
-        lanes::open_lanes(inner, &queue).await?;
+        for at in lanes::lanes(&queue) {
+            offered.push_back(lanes::offer_lane(inner, &queue, at).await?);
+            if offered.len() > OFFERED_MAX
+                && let Some(oldest) = offered.pop_front()
+            {
+                oldest.taken(inner).await?;
+            }
+        }
         inner.queues.insert(queue);
+    }
+    for lane in offered {
+        lane.taken(inner).await?;
     }
     Ok(())
 }

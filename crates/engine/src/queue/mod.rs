@@ -11,6 +11,7 @@ mod poll;
 mod receipt;
 mod settings;
 mod table;
+pub(crate) mod via;
 
 pub use consumer::{Claim, Window};
 pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
@@ -51,8 +52,11 @@ pub struct QueueDocument {
     /// When its settings last changed, ms.
     pub changed_ms: u64,
     /// How it behaves. Stored is what differs from the default, which therefore never changes.
-    #[serde(serialize_with = "settings::differences")]
-    pub settings: QueueSettings,
+    #[serde(
+        serialize_with = "settings::differences",
+        deserialize_with = "settings::shared"
+    )]
+    pub settings: Arc<QueueSettings>,
 }
 
 /// A queue as the running broker knows it.

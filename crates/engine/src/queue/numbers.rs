@@ -1,7 +1,7 @@
 //! What is counted about a queue: written by the owners of its lanes, read by whoever asks, without asking them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use super::Depth;
 use super::lane::Counts;
@@ -9,9 +9,15 @@ use crate::metrics::Metrics;
 
 /// Numbers of one queue since the start, and how full it is. Every event is also counted for the broker as a whole,
 /// where it stays when the queue goes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Numbers {
     totals: Arc<Metrics>,
+    /// Absent until something happens to the queue, which is never for many.
+    counted: OnceLock<Box<Counted>>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
     sent: AtomicU64,
     sent_bytes: AtomicU64,
     deduplicated: AtomicU64,
@@ -32,53 +38,59 @@ impl Numbers {
     pub(crate) fn new(totals: Arc<Metrics>) -> Self {
         Self {
             totals,
-            ..Self::default()
+            counted: OnceLock::new(),
         }
     }
 
+    fn counted(&self) -> &Counted {
+        self.counted.get_or_init(Box::default)
+    }
+
     pub(crate) fn sent(&self, count: u64, bytes: u64) {
-        self.sent.fetch_add(count, Relaxed);
-        self.sent_bytes.fetch_add(bytes, Relaxed);
+        let counted = self.counted();
+        counted.sent.fetch_add(count, Relaxed);
+        counted.sent_bytes.fetch_add(bytes, Relaxed);
         self.totals.messages_sent.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn deduplicated(&self) {
-        self.deduplicated.fetch_add(1, Relaxed);
+        self.counted().deduplicated.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn received(&self, count: u64) {
-        self.received.fetch_add(count, Relaxed);
+        self.counted().received.fetch_add(count, Relaxed);
         self.totals.messages_received.fetch_add(count, Relaxed);
     }
 
     /// Loans that reached nobody are not counted as received.
     pub(crate) fn not_received(&self, count: u64) {
-        self.received.fetch_sub(count, Relaxed);
+        self.counted().received.fetch_sub(count, Relaxed);
         self.totals.messages_received.fetch_sub(count, Relaxed);
     }
 
     pub(crate) fn received_nothing(&self) {
-        self.empty_receives.fetch_add(1, Relaxed);
+        self.counted().empty_receives.fetch_add(1, Relaxed);
         self.totals.empty_receives.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn deleted(&self, count: u64) {
-        self.deleted.fetch_add(count, Relaxed);
+        self.counted().deleted.fetch_add(count, Relaxed);
         self.totals.messages_deleted.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn dead_lettered(&self, count: u64) {
-        self.dead_lettered.fetch_add(count, Relaxed);
+        self.counted().dead_lettered.fetch_add(count, Relaxed);
         self.totals.messages_dead_lettered.fetch_add(count, Relaxed);
     }
 
     /// A lane holds this much now, and held that much when it last said so.
     pub(crate) fn holds(&self, now: Counts, before: Counts) {
+        let counted = self.counted();
         for (gauge, now, before) in [
-            (&self.ready, now.ready, before.ready),
-            (&self.lent, now.lent, before.lent),
-            (&self.waiting, now.waiting, before.waiting),
-            (&self.keys_lent, now.keys_lent, before.keys_lent),
+            (&counted.ready, now.ready, before.ready),
+            (&counted.lent, now.lent, before.lent),
+            (&counted.waiting, now.waiting, before.waiting),
+            (&counted.keys_lent, now.keys_lent, before.keys_lent),
         ] {
             // The sum over all lanes is never negative, whatever wraps on the way.
             gauge.fetch_add(now.wrapping_sub(before), Relaxed);
@@ -87,25 +99,31 @@ impl Numbers {
 
     /// When the oldest message was sent; `None` when there is none.
     pub(crate) fn oldest(&self, oldest_ms: Option<u64>) {
-        self.oldest_ms.store(oldest_ms.unwrap_or(0), Relaxed);
+        if oldest_ms.is_some() || self.counted.get().is_some() {
+            let oldest_ms = oldest_ms.unwrap_or(0);
+            self.counted().oldest_ms.store(oldest_ms, Relaxed);
+        }
     }
 
     /// All of them.
     pub(crate) fn depth(&self) -> Depth {
+        let Some(counted) = self.counted.get() else {
+            return Depth::default();
+        };
         let read = |number: &AtomicU64| number.load(Relaxed);
         Depth {
-            ready: read(&self.ready),
-            in_flight: read(&self.lent),
-            delayed: read(&self.waiting),
-            keys_in_flight: read(&self.keys_lent),
-            sent: read(&self.sent),
-            sent_bytes: read(&self.sent_bytes),
-            deduplicated: read(&self.deduplicated),
-            received: read(&self.received),
-            deleted: read(&self.deleted),
-            empty_receives: read(&self.empty_receives),
-            dead_lettered: read(&self.dead_lettered),
-            oldest_ms: Some(read(&self.oldest_ms)).filter(|oldest| *oldest > 0),
+            ready: read(&counted.ready),
+            in_flight: read(&counted.lent),
+            delayed: read(&counted.waiting),
+            keys_in_flight: read(&counted.keys_lent),
+            sent: read(&counted.sent),
+            sent_bytes: read(&counted.sent_bytes),
+            deduplicated: read(&counted.deduplicated),
+            received: read(&counted.received),
+            deleted: read(&counted.deleted),
+            empty_receives: read(&counted.empty_receives),
+            dead_lettered: read(&counted.dead_lettered),
+            oldest_ms: Some(read(&counted.oldest_ms)).filter(|oldest| *oldest > 0),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! How a queue behaves: plain data with units, kept in the queue's document.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -230,6 +231,13 @@ pub(super) fn differences<S: Serializer>(
     all.serialize(serializer)
 }
 
+/// Reads settings where differences from the default were written.
+pub(super) fn shared<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Arc<QueueSettings>, D::Error> {
+    QueueSettings::deserialize(deserializer).map(QueueSettings::shared)
+}
+
 /// Most attempts a dead-letter policy can allow.
 pub(super) const ATTEMPTS_MAX: u32 = 1000;
 /// Most priority levels.
@@ -238,6 +246,15 @@ pub(super) const PRIORITIES_MAX: u16 = 256;
 pub(super) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 
 impl QueueSettings {
+    /// The settings for keeping: those of all queues that have the default are one and the same.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<QueueSettings>> = LazyLock::new(Arc::default);
+        if self == **DEFAULT {
+            return Arc::clone(&DEFAULT);
+        }
+        Arc::new(self)
+    }
+
     /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.
     pub fn check(&self) -> Result<()> {
         let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));
@@ -274,7 +291,7 @@ mod tests {
             owns_topic: true,
             created_ms: 1,
             changed_ms: 2,
-            settings,
+            settings: QueueSettings::shared(settings),
         };
         let plain = serde_json::to_value(document(QueueSettings::default())).unwrap();
         assert_eq!(plain["settings"], serde_json::json!({}));

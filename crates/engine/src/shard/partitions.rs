@@ -8,7 +8,7 @@ use storage::{Append, Durability, Log, Lsn, Trim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use super::lanes::{self, OwnedLane};
+use super::lanes::{self, Lanes, OwnedLane};
 use super::pending::{Reply, Waiting};
 use super::{Command, Entry, Opening, Shard};
 use crate::partition::{Decision, Ledger, Partition, Snapshot};
@@ -34,11 +34,7 @@ pub(crate) struct Owned {
     /// Next offset of the state stream.
     state_end: u64,
     /// Queues that lend its records.
-    #[expect(
-        clippy::vec_box,
-        reason = "most have one lane, and a list of large ones grows to four at once"
-    )]
-    pub(crate) lanes: Vec<Box<OwnedLane>>,
+    pub(crate) lanes: Lanes,
 }
 
 impl Owned {
@@ -54,18 +50,13 @@ impl Owned {
     }
 }
 
-/// Where a partition is at the moment.
-enum Slot {
-    Here(Box<Owned>),
-    /// Lent to a transfer for a moment; what is asked of it meanwhile waits, in order.
-    Away(Vec<Command>),
-}
-
-/// The partitions of a shard.
+/// The partitions of a shard, by topic and number.
 #[derive(Default)]
 pub(super) struct PartitionTable {
     // Ordered, so that a topic's partitions are neighbours.
-    owned: BTreeMap<(Uuid, u32), Slot>,
+    here: BTreeMap<(Uuid, u32), Box<Owned>>,
+    /// Those lent to a transfer for a moment, with what is asked of them meanwhile, in order.
+    away: BTreeMap<(Uuid, u32), Vec<Command>>,
     /// Commands that wait for partitions that are away.
     deferred: usize,
 }
@@ -81,9 +72,9 @@ impl PartitionTable {
             bytes_since_snapshot: opening.bytes_since_snapshot,
             snapshot_upto: opening.snapshot_upto,
             state_end: 0,
-            lanes: Vec::new(),
+            lanes: Lanes::default(),
         };
-        self.owned.insert(key, Slot::Here(Box::new(owned)));
+        self.here.insert(key, Box::new(owned));
     }
 
     pub(super) fn configure(&mut self, topic_id: Uuid, config: Config) {
@@ -100,25 +91,23 @@ impl PartitionTable {
 
     /// All that are here.
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Owned> {
-        self.owned.values_mut().filter_map(here)
+        self.here.values_mut().map(Box::as_mut)
     }
 
     fn of_topic(&mut self, topic_id: Uuid) -> impl Iterator<Item = &mut Owned> {
-        self.owned
-            .range_mut((topic_id, 0)..=(topic_id, u32::MAX))
-            .filter_map(|(_, slot)| here(slot))
+        let all = (topic_id, 0)..=(topic_id, u32::MAX);
+        self.here.range_mut(all).map(|(_, owned)| &mut **owned)
     }
 
     /// A partition, unless it is away or somebody else's.
     pub(super) fn here(&mut self, topic_id: Uuid, index: u32) -> Option<&mut Owned> {
-        self.owned.get_mut(&(topic_id, index)).and_then(here)
+        self.here.get_mut(&(topic_id, index)).map(Box::as_mut)
     }
 
-    /// A lane of a partition that is here.
+    /// A lane of a partition that is here, to be used.
     pub(super) fn lane(&mut self, at: LaneAt) -> Option<&mut OwnedLane> {
         let owned = self.here(at.topic, at.index)?;
-        let lane = owned.lanes.iter_mut().find(|l| l.queue.id() == at.queue)?;
-        Some(lane)
+        owned.lanes.lane(at.queue, owned.ledger.end)
     }
 
     /// Offset of the next record of a partition that is here.
@@ -139,23 +128,15 @@ impl PartitionTable {
         self.here(topic_id, index).ok_or(Error::UnknownPartition)
     }
 
-    /// Whether a partition, or any of a topic's where no index is given, is away.
-    fn is_away(&self, (topic_id, index): (Uuid, Option<u32>)) -> bool {
-        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
-        let mut range = self.owned.range((topic_id, first)..=(topic_id, last));
-        range.any(|(_, slot)| matches!(slot, Slot::Away(_)))
-    }
-
     /// Keeps a command for a partition that is away; gives it back when none of those it names is.
     pub(super) fn defer(&mut self, command: Command) -> Option<Command> {
-        let away = command.partitions().into_iter().find(|p| self.is_away(*p));
-        let Some((topic_id, index)) = away else {
+        if self.away.is_empty() {
             return Some(command);
-        };
-        let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
-        let slots = self.owned.range_mut((topic_id, first)..=(topic_id, last));
-        for (_, slot) in slots {
-            if let Slot::Away(waiting) = slot {
+        }
+        for (topic_id, index) in command.partitions() {
+            let (first, last) = index.map_or((0, u32::MAX), |index| (index, index));
+            let mut away = self.away.range_mut((topic_id, first)..=(topic_id, last));
+            if let Some((_, waiting)) = away.next() {
                 waiting.push(command);
                 self.deferred += 1;
                 return None;
@@ -171,32 +152,19 @@ impl PartitionTable {
 
     /// Lends a partition to a transfer.
     pub(super) fn send_away(&mut self, topic_id: Uuid, index: u32) -> Option<Box<Owned>> {
-        let slot = self.owned.get_mut(&(topic_id, index))?;
-        match std::mem::replace(slot, Slot::Away(Vec::new())) {
-            Slot::Here(owned) => Some(owned),
-            away @ Slot::Away(_) => {
-                *slot = away;
-                None
-            }
-        }
+        let key = (topic_id, index);
+        let owned = self.here.remove(&key)?;
+        self.away.insert(key, Vec::new());
+        Some(owned)
     }
 
     /// Takes a partition back; returns what was asked of it meanwhile.
     pub(super) fn take_back(&mut self, owned: Box<Owned>) -> Vec<Command> {
         let key = (owned.partition.topic_id, owned.partition.index);
-        let waiting = match self.owned.insert(key, Slot::Here(owned)) {
-            Some(Slot::Away(waiting)) => waiting,
-            _ => Vec::new(),
-        };
+        self.here.insert(key, owned);
+        let waiting = self.away.remove(&key).unwrap_or_default();
         self.deferred -= waiting.len();
         waiting
-    }
-}
-
-fn here(slot: &mut Slot) -> Option<&mut Owned> {
-    match slot {
-        Slot::Here(owned) => Some(owned),
-        Slot::Away(_) => None,
     }
 }
 
@@ -332,11 +300,10 @@ impl Shard {
             }
             lanes::keep_ids(owned, &*self.log, before, now);
             let lsn = trim_to(owned, &*self.log, before, now).ok_or(Error::Unavailable)?;
-            for lane in &mut owned.lanes {
+            for lane in owned.lanes.used_mut() {
                 lane.change(LaneEvent::Trimmed { before }, None);
+                trimmed_lanes.push(lane.queue.id());
             }
-            let queues = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
-            trimmed_lanes = queues;
             Ok((lsn, owned.ledger.start))
         });
         for queue in trimmed_lanes {
@@ -365,17 +332,9 @@ impl Shard {
     pub(super) fn close(&mut self, topic_id: Uuid, done: oneshot::Sender<()>) {
         let mut last = Lsn(0);
         let all = (topic_id, 0)..=(topic_id, u32::MAX);
-        let gone: Vec<_> = self
-            .partitions
-            .owned
-            .extract_if(all, |_, _| true)
-            .filter_map(|(_, slot)| match slot {
-                Slot::Here(owned) => Some(owned),
-                Slot::Away(_) => None,
-            })
-            .collect();
-        for owned in gone {
-            for lane in &owned.lanes {
+        let gone = self.partitions.here.extract_if(all, |_, _| true);
+        for (_, owned) in gone.collect::<Vec<_>>() {
+            for lane in owned.lanes.used() {
                 let at = LaneAt {
                     topic: topic_id,
                     index: owned.partition.index,
@@ -403,6 +362,16 @@ impl Shard {
         );
     }
 
+    /// A partition has grown elsewhere: its snapshot may be due.
+    pub(super) fn grown(&mut self, topic_id: Uuid, index: u32) {
+        let now = self.clock.now_ms();
+        if let Some(owned) = self.partitions.here(topic_id, index)
+            && owned.bytes_since_snapshot >= SNAPSHOT_BYTES
+        {
+            snapshot(&*self.log, owned, now);
+        }
+    }
+
     /// Snapshots every partition that changed: the next start then reads nothing but the snapshots.
     pub(super) fn snapshot_all(&mut self) {
         let now = self.clock.now_ms();
@@ -428,7 +397,7 @@ fn check_origin(entry: &Entry) -> Result<()> {
 /// Shows the lanes of a partition a batch it got; returns who they are.
 fn index(owned: &mut Owned, batch: &storage::Batch) -> Vec<LaneAt> {
     let (topic, index) = (owned.partition.topic_id, owned.partition.index);
-    let lanes = owned.lanes.iter_mut().map(|lane| {
+    let lanes = owned.lanes.all(batch.header.base_offset).map(|lane| {
         lane.index(batch);
         LaneAt {
             topic,

@@ -119,10 +119,18 @@ impl<K: Ord + Clone> Sorted<K> {
         if self.0.is_empty() {
             self.0.push(Arc::default());
         }
-        let piece = Arc::make_mut(&mut self.0[at]);
+        let piece = &mut self.0[at];
+        if Arc::get_mut(piece).is_none() {
+            // A plain copy would have no room, and double to make some.
+            let mut copy = Vec::with_capacity(piece.len() + 1);
+            copy.extend_from_slice(piece);
+            *piece = Arc::new(copy);
+        }
+        let piece = Arc::make_mut(piece);
         piece.insert(place, (key, topic));
         if piece.len() > PIECE_MAX {
             let upper = piece.split_off(PIECE_MAX / 2);
+            piece.shrink_to_fit();
             self.0.insert(at + 1, Arc::new(upper));
         }
     }

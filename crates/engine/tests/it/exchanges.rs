@@ -50,7 +50,7 @@ fn in_vhost(vhost: &str, binding: Binding) -> Binding {
 }
 
 impl Stage {
-    pub(crate) async fn declare(&self, new: NewExchange) {
+    pub(crate) async fn add_exchange(&self, new: NewExchange) {
         self.broker.declare_exchange(anyone(), new).await.unwrap();
     }
 
@@ -91,8 +91,8 @@ impl Stage {
 async fn acknowledged_bindings_survive_every_end() {
     for end in ENDS {
         let stage = Stage::new().await;
-        stage.declare(exchange("d", Kind::Direct)).await;
-        stage.declare(exchange("f", Kind::Fanout)).await;
+        stage.add_exchange(exchange("d", Kind::Direct)).await;
+        stage.add_exchange(exchange("f", Kind::Fanout)).await;
         for queue in ["q1", "q2"] {
             stage.plain_queue(queue).await;
             stage.bind(to_queue("d", queue, "k")).await.unwrap();
@@ -124,7 +124,7 @@ async fn what_is_transient_is_gone_after_a_restart() {
         durable: false,
         ..exchange("passing", Kind::Fanout)
     };
-    stage.declare(passing).await;
+    stage.add_exchange(passing).await;
     stage.plain_queue("q").await;
     stage.bind(to_queue("passing", "q", "")).await.unwrap();
     stage
@@ -147,7 +147,7 @@ async fn a_queue_takes_its_bindings_with_it() {
         auto_delete: true,
         ..exchange("x", Kind::Fanout)
     };
-    stage.declare(passing).await;
+    stage.add_exchange(passing).await;
     for queue in ["q1", "q2"] {
         stage.plain_queue(queue).await;
     }
@@ -176,7 +176,7 @@ async fn a_queue_takes_its_bindings_with_it() {
 async fn refusals() {
     let stage = Stage::new().await;
     stage.plain_queue("q").await;
-    stage.declare(exchange("x", Kind::Headers)).await;
+    stage.add_exchange(exchange("x", Kind::Headers)).await;
     let again = stage
         .broker
         .declare_exchange(anyone(), exchange("x", Kind::Direct));
@@ -227,7 +227,7 @@ async fn vhosts_keep_names_apart_and_go_with_all_they_have() {
     for vhost in [vhost::DEFAULT, "shop"] {
         let mut new = exchange("x", Kind::Fanout);
         new.vhost = vhost.to_owned();
-        stage.declare(new).await;
+        stage.add_exchange(new).await;
         let binding = in_vhost(vhost, to_queue("x", "q", ""));
         stage.bind(binding).await.unwrap();
     }

@@ -6,6 +6,7 @@
 )]
 
 mod exchanges;
+mod fanout;
 mod groups;
 mod queue_safety;
 mod queues;

@@ -515,6 +515,38 @@ async fn peeking_disturbs_nothing_and_purging_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_nothing_has_happened_to_begin_where_their_topic_ended() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.make("events", &[]).await.unwrap();
+        stage.publish("events", batch(&["old"])).await.unwrap();
+        let broker = &stage.broker;
+        let all = broker.delete_records(anyone(), "events", 0, None);
+        all.await.unwrap();
+        for name in ["billing", "shipping"] {
+            let queue = NewQueue {
+                name: name.into(),
+                topic: Some("events".into()),
+                ..NewQueue::default()
+            };
+            broker.create_queue(anyone(), queue).await.unwrap();
+        }
+        // Looked at, before and after the end, and as good as new.
+        assert!(stage.receive("billing", 10, LEASE).await.is_empty());
+        assert_eq!(stage.counts("billing").await, (0, 0, 0));
+        let stage = stage.again(end).await;
+        assert_eq!(stage.counts("billing").await, (0, 0, 0));
+        assert!(stage.receive("billing", 10, LEASE).await.is_empty());
+        stage.publish("events", batch(&["new"])).await.unwrap();
+        for name in ["billing", "shipping"] {
+            let lent = stage.receive(name, 10, LEASE).await;
+            assert_eq!(texts(&lent), ["new"], "{name}, {end:?}");
+            assert_eq!(lent[0].sequence, 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_old_is_not_lent() {
     let stage = Stage::new().await;
     let settings = QueueSettings {

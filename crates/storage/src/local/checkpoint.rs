@@ -20,16 +20,14 @@
 //! again leads to the same state. It never shows what is not durable yet, which is why it is written after a sync
 //! of everything handed over before it was taken.
 
-use std::collections::BTreeMap;
 use std::io::IoSlice;
 
-use bytes::Bytes;
-
 use super::codec::{Input, put_counted, put_stream, size};
+use super::documents::{self, Kept};
 use super::journal::Position;
 use super::segment::Extent;
 use crate::disk::Disk;
-use crate::{Document, Error, Result, StreamId};
+use crate::{Error, Result, StreamId};
 
 const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
@@ -46,31 +44,25 @@ pub(super) struct StreamImage {
     pub(super) extents: Vec<Extent>,
 }
 
-/// The content of a checkpoint.
+/// The content of a checkpoint, but for the documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) position: Position,
     pub(super) next_segment: u64,
-    pub(super) floor: u64,
     pub(super) streams: Vec<StreamImage>,
-    pub(super) documents: Vec<(String, Document)>,
 }
 
 impl Image {
-    pub(super) fn set_documents(&mut self, documents: &BTreeMap<String, Document>, floor: u64) {
-        self.floor = floor;
-        let copy = |(key, document): (&String, &Document)| (key.clone(), document.clone());
-        self.documents = documents.iter().map(copy).collect();
-    }
-
-    fn encode(&self) -> Vec<u8> {
+    /// The checkpoint as bytes, for [`store`].
+    pub(super) fn encode(&self, documents: &documents::State) -> Vec<u8> {
+        let (documents, floor) = documents.image();
         let mut out = vec![0; HEADER_BYTES];
         let numbers = [
             self.position.sequence,
             self.position.generation,
             self.position.offset,
             self.next_segment,
-            self.floor,
+            floor,
             self.streams.len() as u64,
         ];
         for number in numbers {
@@ -86,8 +78,8 @@ impl Image {
                 put_extent(&mut out, extent);
             }
         }
-        out.extend_from_slice(&(self.documents.len() as u64).to_le_bytes());
-        for (key, document) in &self.documents {
+        out.extend_from_slice(&(documents.len() as u64).to_le_bytes());
+        for (key, document) in documents {
             out.extend_from_slice(&document.version.to_le_bytes());
             put_counted(&mut out, key.as_bytes());
             put_counted(&mut out, &document.value);
@@ -101,7 +93,7 @@ impl Image {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    fn decode(bytes: &[u8]) -> Result<(Self, documents::State)> {
         let wrong = |why: &str| Error::corrupt(NAME, why);
         let mut header = Input(bytes);
         let magic = header.u32();
@@ -120,7 +112,7 @@ impl Image {
         Self::decode_body(body).ok_or_else(|| wrong("a field is cut short"))
     }
 
-    fn decode_body(body: &[u8]) -> Option<Self> {
+    fn decode_body(body: &[u8]) -> Option<(Self, documents::State)> {
         let mut input = Input(body);
         let mut image = Self {
             position: Position {
@@ -129,9 +121,9 @@ impl Image {
                 offset: input.u64()?,
             },
             next_segment: input.u64()?,
-            floor: input.u64()?,
-            ..Self::default()
+            streams: Vec::new(),
         };
+        let floor = input.u64()?;
         for _ in 0..input.u64()? {
             let (id, start, end) = (input.stream()?, input.u64()?, input.u64()?);
             let mut extents = Vec::new();
@@ -145,30 +137,20 @@ impl Image {
                 extents,
             });
         }
+        let mut documents = Vec::new();
         for _ in 0..input.u64()? {
             let version = input.u64()?;
-            let key = String::from_utf8(input.counted()?.to_vec()).ok()?;
-            let value = Bytes::copy_from_slice(input.counted()?);
-            image.documents.push((key, Document { version, value }));
+            let key = Box::from(std::str::from_utf8(input.counted()?).ok()?);
+            let value = Box::from(input.counted()?);
+            documents.push((key, Kept { version, value }));
         }
-        Some(image)
-    }
-
-    /// Replaces the checkpoint on disk, durably.
-    pub(super) fn store(&self, disk: &dyn Disk) -> std::io::Result<()> {
-        match disk.remove(NEW_NAME) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = disk.create(NEW_NAME)?;
-        file.write_at(&[IoSlice::new(&self.encode())], 0)?;
-        file.sync()?;
-        disk.rename(NEW_NAME, NAME)?;
-        disk.sync_names("")
+        // Made of all at once, the table has no half-empty nodes.
+        let documents = documents.into_iter().collect();
+        Some((image, documents::State::restored(documents, floor)))
     }
 
     /// The checkpoint on disk; `None` when there never was one.
-    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Self>> {
+    pub(super) fn load(disk: &dyn Disk) -> Result<Option<(Self, documents::State)>> {
         let failed = |error| Error::io("read the checkpoint", error);
         let file = match disk.open(NAME) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -178,6 +160,19 @@ impl Image {
         file.read_at(&mut bytes, 0).map_err(failed)?;
         Self::decode(&bytes).map(Some)
     }
+}
+
+/// Replaces the checkpoint on disk, durably.
+pub(super) fn store(bytes: &[u8], disk: &dyn Disk) -> std::io::Result<()> {
+    match disk.remove(NEW_NAME) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(NEW_NAME)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    file.sync()?;
+    disk.rename(NEW_NAME, NAME)?;
+    disk.sync_names("")
 }
 
 fn put_extent(out: &mut Vec<u8>, extent: &Extent) {

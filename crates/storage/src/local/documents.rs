@@ -5,6 +5,7 @@
 //! are published to watchers in that order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -19,6 +20,25 @@ const WATCH_CHANGES_MAX: usize = 1024;
 pub(super) const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Leases are documents under keys no caller can name; their version is the epoch.
 pub(super) const LEASE_PREFIX: &str = "\0lease/";
+
+/// Durable documents by key. There may be hundreds of thousands, so they have no byte to spare.
+pub(super) type Table = BTreeMap<Box<str>, Kept>;
+
+/// A durable document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) version: u64,
+    pub(super) value: Box<[u8]>,
+}
+
+impl Kept {
+    fn document(&self) -> Document {
+        Document {
+            version: self.version,
+            value: Bytes::copy_from_slice(&self.value),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -38,7 +58,7 @@ struct Newest {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    committed: BTreeMap<String, Document>,
+    committed: Table,
     pending: VecDeque<Pending>,
     newest: HashMap<String, Newest>,
     /// No deleted key had a greater version: new keys start above it, so that no key ever repeats one.
@@ -54,6 +74,15 @@ pub(super) enum Prepared {
 }
 
 impl State {
+    /// Documents and version floor as a checkpoint says.
+    pub(super) fn restored(committed: Table, floor: u64) -> Self {
+        Self {
+            committed,
+            floor,
+            ..Self::default()
+        }
+    }
+
     /// The version a change would get, if `expected` holds.
     pub(super) fn prepare(&self, key: &str, expected: Expected, deletes: bool) -> Result<Prepared> {
         let current = match self.newest.get(key) {
@@ -96,19 +125,18 @@ impl State {
         });
     }
 
-    fn apply(&mut self, key: &str, version: u64, value: Option<Bytes>) -> Option<Document> {
-        let Some(value) = value else {
+    fn apply(&mut self, key: &str, version: u64, value: Option<&Bytes>) {
+        if let Some(value) = value {
+            let value = Box::from(&value[..]);
+            self.committed.insert(key.into(), Kept { version, value });
+        } else {
             self.committed.remove(key);
             self.floor = self.floor.max(version);
-            return None;
-        };
-        let document = Document { version, value };
-        self.committed.insert(key.to_owned(), document.clone());
-        Some(document)
+        }
     }
 
     /// All durable documents, leases among them, and the version floor.
-    pub(super) fn image(&self) -> (&BTreeMap<String, Document>, u64) {
+    pub(super) fn image(&self) -> (&Table, u64) {
         (&self.committed, self.floor)
     }
 }
@@ -120,9 +148,9 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(state: State) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changes: broadcast::Sender::new(WATCH_CHANGES_MAX),
         }
     }
@@ -131,21 +159,17 @@ impl Documents {
         lock(&self.state)
     }
 
-    /// Sets what a checkpoint or the journal says.
-    pub(super) fn restore(&self, key: &str, version: u64, value: Option<Bytes>) {
+    /// Sets what the journal says.
+    pub(super) fn restore(&self, key: &str, version: u64, value: Option<&Bytes>) {
         self.lock().apply(key, version, value);
-    }
-
-    pub(super) fn restore_floor(&self, floor: u64) {
-        let mut state = self.lock();
-        state.floor = state.floor.max(floor);
     }
 
     /// Everything up to `lsn` is durable.
     pub(super) fn commit(&self, lsn: Lsn) {
         let mut state = self.lock();
         while let Some(change) = state.pending.pop_front_if(|change| change.lsn <= lsn) {
-            let document = state.apply(&change.key, change.version, change.value);
+            let (version, value) = (change.version, change.value);
+            state.apply(&change.key, version, value.as_ref());
             if let Some(newest) = state.newest.get_mut(&change.key) {
                 newest.changes -= 1;
                 if newest.changes == 0 {
@@ -154,6 +178,7 @@ impl Documents {
             }
             if !change.key.starts_with(LEASE_PREFIX) {
                 let key = change.key;
+                let document = value.map(|value| Document { version, value });
                 // Without watchers there is nobody to tell.
                 let _ = self.changes.send(Change { key, document });
             }
@@ -161,17 +186,17 @@ impl Documents {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Document> {
-        self.lock().committed.get(key).cloned()
+        self.lock().committed.get(key).map(Kept::document)
     }
 
     pub(super) fn list(&self, prefix: &str) -> Vec<(String, Document)> {
         let state = self.lock();
         state
             .committed
-            .range(prefix.to_owned()..)
+            .range::<str, _>((Included(prefix), Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .filter(|(key, _)| !key.starts_with(LEASE_PREFIX))
-            .map(|(key, document)| (key.clone(), document.clone()))
+            .map(|(key, kept)| (key.to_string(), kept.document()))
             .collect()
     }
 

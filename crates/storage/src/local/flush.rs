@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
-use super::checkpoint::{Image, StreamImage};
+use super::checkpoint::{self, Image, StreamImage};
 use super::journal::{Cut, is_full};
 use super::lock::lock;
 use super::segment::{self, Extent, Finished, SegmentWriter};
@@ -358,15 +358,12 @@ impl Flusher {
                 extents: state.extents.iter().copied().collect(),
             });
         }
-        let documents = shared.documents.lock();
-        let (all, floor) = documents.image();
-        image.set_documents(all, floor);
-        drop(documents);
         image.next_segment = shared.next_segment.load(Ordering::Relaxed);
+        let bytes = image.encode(&shared.documents.lock());
         // The image may show trims that are not durable yet, and nothing may become true before what was handed
         // over earlier.
         shared.sync()?;
-        image.store(&*shared.disk).map_err(|error| {
+        checkpoint::store(&bytes, &*shared.disk).map_err(|error| {
             if is_full(&error) {
                 Error::DiskFull
             } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkpoint::Image;
-use super::documents::Documents;
+use super::documents::{self, Documents};
 use super::flush::MadeSegment;
 use super::intake::Change;
 use super::journal::{self, Position, Replayed};
@@ -64,24 +64,28 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
             "it is missing after a clean end",
         ));
     }
-    let image = stored.clone().unwrap_or_else(|| Image {
-        position: Position {
+    let has_checkpoint = stored.is_some();
+    let (image, documents) = stored.unwrap_or_else(|| {
+        let position = Position {
             sequence: 1,
             ..Position::default()
-        },
-        ..Image::default()
+        };
+        let image = Image {
+            position,
+            ..Image::default()
+        };
+        (image, documents::State::default())
     });
-    let (streams, documents) = (Streams::default(), Documents::new());
     let (segment_files, orphans) = segment_files(&**disk, &image)?;
     let (checkpoint, next_segment) = (image.position, image.next_segment);
-    restore(image, &streams, &documents);
+    let (streams, documents) = (restore(image), Documents::new(documents));
     let mut apply = |change| apply(change, &streams, &documents);
     let replayed = if clean {
         journal::closed(disk, checkpoint)?
     } else {
         journal::replay(disk, checkpoint, &mut apply)?
     };
-    let is_accounted_for = stored.is_some() || replayed.groups > 0;
+    let is_accounted_for = has_checkpoint || replayed.groups > 0;
     remove_orphans(&**disk, &orphans, is_accounted_for)?;
     let mut report = RecoveryReport {
         clean,
@@ -172,16 +176,14 @@ fn remove_orphans(disk: &dyn Disk, orphans: &BTreeSet<u64>, is_accounted_for: bo
     Ok(())
 }
 
-fn restore(image: Image, streams: &Streams, documents: &Documents) {
+fn restore(image: Image) -> Streams {
+    let streams = Streams::default();
     for stream in image.streams {
         let extents = VecDeque::from(stream.extents);
         let state = StreamState::restored(stream.start, stream.end, extents);
         streams.restore(stream.id, state);
     }
-    documents.restore_floor(image.floor);
-    for (key, document) in image.documents {
-        documents.restore(&key, document.version, Some(document.value));
-    }
+    streams
 }
 
 fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()> {
@@ -204,7 +206,7 @@ fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()>
             key,
             version,
             value,
-        } => documents.restore(&key, version, Some(value)),
+        } => documents.restore(&key, version, Some(&value)),
         Change::Delete { key, version } => documents.restore(&key, version, None),
     }
     Ok(())

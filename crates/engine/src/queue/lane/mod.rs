@@ -26,7 +26,7 @@ pub(crate) use event::LaneEvent;
 pub use event::fuzz;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, is_reserved_by_engine, message_id, plain_records,
+    ATTEMPTS, DEAD, DEDUP, DUE, ID, PRIORITY, VIA, is_reserved_by_engine, message_id, plain_records,
 };
 pub(crate) use untimed::Came;
 pub use untimed::Outcome;
@@ -199,6 +199,13 @@ impl Lane {
     /// Records before this are known here.
     pub(crate) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Whether it is like a new one that knows of no record before its end.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
+        let remembers = self.dedup.is_some() || !self.attempts.is_empty() || !self.moves.is_empty();
+        self.loans == 0 && !has_messages && !remembers
     }
 
     /// Records before `start` are not there any more, and nothing is known about them.

@@ -5,10 +5,12 @@
 //! answers wait for it.
 
 mod consumers;
+mod of_partition;
 mod owned;
 mod verbs;
 
 pub(crate) use consumers::{ConsumerCommand, Outcomes};
+pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
 pub(super) use owned::{keep_ids, snapshot_lanes};
 
@@ -404,6 +406,7 @@ impl Shard {
             owned.scheduled = due;
         }
         if let Some(partition) = self.partitions.here(at.topic, at.index) {
+            partition.lanes.freshen();
             forget_done(partition, &*log, TRIM_STEP, now);
         }
     }
@@ -425,18 +428,20 @@ impl Shard {
         }
         lane.lane.stop_restoring();
         lane.lane.tick(self.clock.now_ms());
-        owned.lanes.push(lane);
+        let has_work = !lane.is_fresh();
+        owned.lanes.add(lane);
         let _ = done.send(None);
-        self.gather(at);
+        if has_work {
+            self.gather(at);
+        }
     }
 
     fn close_lane(&mut self, at: LaneAt, done: oneshot::Sender<Result<()>>) {
         let mut lsn = Lsn(0);
-        if let Some(partition) = self.partitions.here(at.topic, at.index) {
-            let gone = partition.lanes.extract_if(.., |l| l.queue.id() == at.queue);
-            for owned in gone.collect::<Vec<_>>() {
-                lsn = self.drop_lane(at, &owned);
-            }
+        if let Some(partition) = self.partitions.here(at.topic, at.index)
+            && let Some(owned) = partition.lanes.remove(at.queue)
+        {
+            lsn = self.drop_lane(at, &owned);
         }
         let answer = Reply::Call(Box::new(move || drop(done.send(Ok(())))));
         let waiting = Waiting {
@@ -465,7 +470,7 @@ impl Shard {
         let Some(owned) = self.partitions.here(topic, index) else {
             return;
         };
-        let queues: Vec<_> = owned.lanes.iter().map(|lane| lane.queue.id()).collect();
+        let queues: Vec<_> = owned.lanes.used().map(|lane| lane.queue.id()).collect();
         for queue in queues {
             let at = LaneAt {
                 topic,
@@ -487,10 +492,12 @@ impl Shard {
         let now = self.clock.now_ms();
         let log = Arc::clone(&self.log);
         for partition in self.partitions.all() {
-            for lane in &mut partition.lanes {
+            for lane in partition.lanes.used_mut() {
                 let window = lane.queue.settings().dedup_window_ms;
                 lane.lane.expire_dedup(window, now);
+                lane.polls.retain(|poll| poll.is_open());
             }
+            partition.lanes.freshen();
             forget_done(partition, &*log, 1, now);
         }
     }

@@ -65,6 +65,19 @@ impl OwnedLane {
         }
     }
 
+    /// The lane of a queue for which nothing has happened in a partition that ends at `end`.
+    pub(super) fn fresh(queue: Arc<Queue>, end: u64) -> Self {
+        Self::new(queue, Lane::new(end), 0, 0)
+    }
+
+    /// Whether it is as it was made: nothing would be lost if it were made again.
+    pub(super) fn is_fresh(&self) -> bool {
+        let has_log = self.events_end > 0 || !self.events.is_empty();
+        let is_waited_for = !self.polls.is_empty() || !self.consumers.is_empty();
+        let is_looked_at = self.gathered || is_waited_for || self.scheduled.is_some();
+        !has_log && !is_looked_at && self.records_bytes == 0 && self.lane.is_untouched()
+    }
+
     /// So many bytes of events stand behind its snapshot already.
     pub(crate) fn with_events(mut self, bytes: u64) -> Self {
         self.events_bytes = bytes;
@@ -196,7 +209,7 @@ impl OwnedLane {
 /// Snapshots of lanes that would otherwise forget deduplication ids with the records before `before`.
 pub(in crate::shard) fn keep_ids(owned: &mut Owned, log: &dyn Log, before: u64, now: u64) {
     let index = owned.partition.index;
-    for lane in &mut owned.lanes {
+    for lane in owned.lanes.used_mut() {
         if lane.lane.dedup_ids() > 0 && lane.snapshot_end < before {
             lane.snapshot(log, index, now);
         }
@@ -206,7 +219,7 @@ pub(in crate::shard) fn keep_ids(owned: &mut Owned, log: &dyn Log, before: u64, 
 /// Snapshots of lanes that changed: the next start then reads nothing else.
 pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u64) {
     let index = owned.partition.index;
-    for lane in &mut owned.lanes {
+    for lane in owned.lanes.used_mut() {
         if lane.changed_since_snapshot() {
             lane.snapshot(log, index, now);
         }
@@ -216,15 +229,16 @@ pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u6
 /// Lets the log forget what every lane of a partition is done with, where the partition is there for its queue alone
 /// and nobody wants to read it again.
 pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64) {
-    let for_queue = owned.lanes.iter().any(|lane| {
-        let settings = lane.queue.settings();
-        lane.queue.document.owns_topic && settings.replay_ms == 0
-    });
+    let for_queue = owned
+        .lanes
+        .queues()
+        .any(|queue| queue.document.owns_topic && queue.settings().replay_ms == 0);
     if !for_queue {
         return;
     }
-    let done = owned.lanes.iter().map(|lane| lane.forgettable()).min();
-    let before = done.unwrap_or(0).min(owned.partition.high_watermark());
+    let done = owned.lanes.used().map(OwnedLane::forgettable).min();
+    let before = done.unwrap_or(owned.ledger.end);
+    let before = before.min(owned.partition.high_watermark());
     if before < owned.ledger.start + step {
         return;
     }
