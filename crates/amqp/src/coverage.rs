@@ -19,16 +19,30 @@ const TAIL: &str = include_str!("coverage.md");
 /// Who sends a method, and what a user should know about it beyond the specification.
 fn state(name: &str) -> (&'static str, &'static str) {
     match name {
-        "connection.start" => ("S", "PLAIN, AMQPLAIN and, where everyone may log in, ANONYMOUS"),
+        "connection.start" => (
+            "S",
+            "PLAIN, AMQPLAIN and, where everyone may log in, ANONYMOUS",
+        ),
         "connection.secure" => ("S", "never sent: no login needs a second step"),
         "connection.secure-ok" => ("C", "refused: nothing was asked"),
-        "connection.tune" => ("S", "from `amqp.channel_max`, `amqp.frame_max`, `amqp.heartbeat`"),
-        "connection.tune-ok" => ("C", "limits may be lowered; frames of 4096 bytes are enough"),
-        "connection.close" | "channel.close" | "connection.close-ok" | "channel.close-ok"
-        | "channel.flow-ok" | "basic.cancel-ok" => ("C S", "yes"),
-        "connection.blocked" | "connection.unblocked" => {
-            ("S", "to publishers, while the disk is low; to clients that understand it")
-        }
+        "connection.tune" => (
+            "S",
+            "from `amqp.channel_max`, `amqp.frame_max`, `amqp.heartbeat`",
+        ),
+        "connection.tune-ok" => (
+            "C",
+            "limits may be lowered; frames of 4096 bytes are enough",
+        ),
+        "connection.close"
+        | "channel.close"
+        | "connection.close-ok"
+        | "channel.close-ok"
+        | "channel.flow-ok"
+        | "basic.cancel-ok" => ("C S", "yes"),
+        "connection.blocked" | "connection.unblocked" => (
+            "S",
+            "to publishers, while the disk is low; to clients that understand it",
+        ),
         "connection.update-secret" => ("C", "the new secret has to be the same user's"),
         "channel.flow" => ("C", "`active=true` only"),
         "access.request" => ("C", "answered; tickets mean nothing"),
@@ -45,9 +59,15 @@ fn state(name: &str) -> (&'static str, &'static str) {
         "basic.cancel" => ("C S", "from the server to clients that understand it"),
         "basic.publish" => ("C", "`mandatory`, not `immediate`"),
         "basic.ack" | "basic.nack" => ("C S", "to publishers in confirm mode too"),
-        "basic.reject" => ("C", "with `requeue` it counts as a failure, unlike `basic.nack`"),
+        "basic.reject" => (
+            "C",
+            "with `requeue` it counts as a failure, unlike `basic.nack`",
+        ),
         "basic.recover" | "basic.recover-async" => ("C", "`requeue=true` only"),
-        "tx.commit" => ("C", "publishes are on disk, acknowledgements handed over, when it answers"),
+        "tx.commit" => (
+            "C",
+            "publishes are on disk, acknowledgements handed over, when it answers",
+        ),
         name if name.ends_with("-ok") && name != "connection.start-ok"
             || matches!(name, "basic.return" | "basic.deliver" | "basic.get-empty") =>
         {

@@ -105,7 +105,10 @@ impl Session {
             return Ok(());
         };
         let delivery_tag = channel.next_tag();
-        let Some(consumer) = channel.replies.as_ref().filter(|_| channel.life == reply.life)
+        let Some(consumer) = channel
+            .replies
+            .as_ref()
+            .filter(|_| channel.life == reply.life)
         else {
             return Ok(());
         };

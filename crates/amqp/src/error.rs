@@ -207,7 +207,10 @@ mod tests {
 
     #[test]
     fn texts_are_those_clients_know() {
-        check(&Error::UnknownQueue, "NOT_FOUND - no queue 'q' in vhost '/'");
+        check(
+            &Error::UnknownQueue,
+            "NOT_FOUND - no queue 'q' in vhost '/'",
+        );
         check(
             &Error::UnknownExchange,
             "NOT_FOUND - no exchange 'x' in vhost '/'",

@@ -180,8 +180,9 @@ impl<'a> Handshake<'a> {
         self.capabilities = capabilities(&answer.client_properties);
         let principal = match answer.mechanism {
             b"PLAIN" => plain(answer.response).map(|(user, password)| logins.check(user, password)),
-            b"AMQPLAIN" => table_login(answer.response)
-                .map(|(user, password)| logins.check(user, password)),
+            b"AMQPLAIN" => {
+                table_login(answer.response).map(|(user, password)| logins.check(user, password))
+            }
             b"ANONYMOUS" => Some(logins.anonymous()),
             other => {
                 let text = format!(
@@ -419,8 +420,14 @@ mod tests {
 
     #[test]
     fn logins_are_read() {
-        assert_eq!(plain(b"\0guest\0secret"), Some((&b"guest"[..], &b"secret"[..])));
-        assert_eq!(plain(b"me\0guest\0a\0b"), Some((&b"guest"[..], &b"a\0b"[..])));
+        assert_eq!(
+            plain(b"\0guest\0secret"),
+            Some((&b"guest"[..], &b"secret"[..]))
+        );
+        assert_eq!(
+            plain(b"me\0guest\0a\0b"),
+            Some((&b"guest"[..], &b"a\0b"[..]))
+        );
         assert_eq!(plain(b"guest"), None);
         let mut table = TableBuilder::new();
         table.push(b"LOGIN", Value::Long(b"u")).unwrap();

@@ -159,9 +159,11 @@ impl Outlet {
     pub(crate) async fn send(&mut self) -> io::Result<()> {
         self.frames.take_into(&mut self.queue);
         self.count();
-        self.writer.write_segments(&mut self.queue).await?;
-        self.queued = 0;
-        self.said = true;
+        if self.queued > 0 {
+            self.writer.write_segments(&mut self.queue).await?;
+            self.queued = 0;
+            self.said = true;
+        }
         Ok(())
     }
 

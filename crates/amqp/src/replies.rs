@@ -140,7 +140,10 @@ mod tests {
         assert!(replies.has(name.as_bytes()));
         assert!(send(&replies));
         let reply = inbox.ready().unwrap();
-        assert_eq!((reply.channel, reply.life, &reply.body[..]), (3, 7, &b"42"[..]));
+        assert_eq!(
+            (reply.channel, reply.life, &reply.body[..]),
+            (3, 7, &b"42"[..])
+        );
         for _ in 0..WAITING_MAX + 10 {
             assert!(send(&replies), "what is too much is lost, not refused");
         }

@@ -7,7 +7,13 @@ use crate::wire::{Table, Value};
 const PRIORITY_MAX: i64 = 255;
 const OVERFLOWS: &[&[u8]] = &[b"drop-head", b"reject-publish", b"reject-publish-dlx"];
 const STRATEGIES: &[&[u8]] = &[b"at-most-once", b"at-least-once"];
-const LOCATORS: &[&[u8]] = &[b"client-local", b"balanced", b"random", b"least-leaders", b"min-masters"];
+const LOCATORS: &[&[u8]] = &[
+    b"client-local",
+    b"balanced",
+    b"random",
+    b"least-leaders",
+    b"min-masters",
+];
 const TYPES: &[&[u8]] = &[b"classic", b"quorum"];
 const RETRIES: &[&[u8]] = &[b"disabled", b"all", b"failed", b"returned"];
 const MODES: &[&[u8]] = &[b"default", b"lazy"];
@@ -198,7 +204,11 @@ mod tests {
         );
         refused("x-expires", Value::I32(0), "{value_zero,0}");
         refused("x-expires", Value::I32(-1), "{value_negative,-1}");
-        refused("x-max-priority", Value::I32(300), "{max_value_exceeded,300}");
+        refused(
+            "x-max-priority",
+            Value::I32(300),
+            "{max_value_exceeded,300}",
+        );
         refused("x-max-length", Value::I64(-5), "{value_negative,-5}");
         refused("x-overflow", Value::Long(b"zzz"), "invalid_overflow");
         refused(

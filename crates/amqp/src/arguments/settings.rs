@@ -194,12 +194,8 @@ mod tests {
         assert_eq!(settings.dead_letter_exchange, None);
         assert!(settings.annotations.is_empty());
         let mut unlimited = TableBuilder::new();
-        unlimited
-            .push(QUEUE_TYPE, Value::Long(QUORUM))
-            .unwrap();
-        unlimited
-            .push(b"x-delivery-limit", Value::I32(-1))
-            .unwrap();
+        unlimited.push(QUEUE_TYPE, Value::Long(QUORUM)).unwrap();
+        unlimited.push(b"x-delivery-limit", Value::I32(-1)).unwrap();
         assert_eq!(apply(&unlimited.as_table(), false).delivery_limit, None);
     }
 }

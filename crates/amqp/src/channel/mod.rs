@@ -95,7 +95,12 @@ impl Channel {
 
     /// Whether a consumer has this tag.
     pub(crate) fn has_consumer(&self, tag: &[u8]) -> bool {
-        self.consumers.values().any(|consumer| *consumer.tag == *tag)
-            || self.replies.as_ref().is_some_and(|replies| *replies.tag == *tag)
+        self.consumers
+            .values()
+            .any(|consumer| *consumer.tag == *tag)
+            || self
+                .replies
+                .as_ref()
+                .is_some_and(|replies| *replies.tag == *tag)
     }
 }

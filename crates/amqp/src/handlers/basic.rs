@@ -281,7 +281,11 @@ impl Session {
                 true
             }
             (true, tag) => channel.unacked.take_through(tag, &mut settle),
-            (false, tag) => channel.unacked.take(tag).map(|claim| settle(tag, claim)).is_some(),
+            (false, tag) => channel
+                .unacked
+                .take(tag)
+                .map(|claim| settle(tag, claim))
+                .is_some(),
         };
         if !is_known {
             return Err(Fault::precondition(format!("unknown delivery tag {tag}")));
@@ -321,4 +325,3 @@ fn priority(arguments: Table<'_>, vhost: &str, queue: &str) -> Outcome<i32> {
     let clamped = number.clamp(i32::MIN.into(), i32::MAX.into());
     Ok(i32::try_from(clamped).unwrap_or_default())
 }
-

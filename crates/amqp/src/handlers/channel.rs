@@ -12,16 +12,23 @@ use crate::wire::{Frame, FrameKind, Method, ReplyCode};
 
 impl Session {
     /// Serves a frame on a channel that is not open: only one can be right.
-    pub(super) fn open(&mut self, frame: Frame<'_>) -> Outcome<()> {
-        let is_open = frame.kind == FrameKind::Method
-            && matches!(
-                Method::decode(frame.payload)?,
-                Method::Channel(Methods::Open(_))
-            );
-        if !is_open {
-            let text = "expected 'channel.open'";
-            return Err(Fault::new(ReplyCode::ChannelError, text));
-        }
+    pub(super) fn open(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
+        let method = match frame.kind {
+            FrameKind::Method => Some(Method::decode(frame.payload).map_err(Fault::from)?),
+            FrameKind::Header | FrameKind::Body | FrameKind::Heartbeat => None,
+        };
+        let numbers = method.map_or((0, 0), |method| method.numbers());
+        let outcome = match method {
+            Some(Method::Channel(Methods::Open(_))) => self.open_new(frame.channel),
+            _ => Err(Fault::new(
+                ReplyCode::ChannelError,
+                "expected 'channel.open'",
+            )),
+        };
+        outcome.map_err(|fault| Ending::Fault(fault, numbers))
+    }
+
+    fn open_new(&mut self, number: u16) -> Outcome<()> {
         let (open, most) = (self.channels.len(), usize::from(self.peer.channel_max));
         if open >= most {
             return Err(Fault::not_allowed(format!(
@@ -30,9 +37,9 @@ impl Session {
         }
         Metrics::one(&self.context.metrics.channels_open);
         let life = self.next_count();
-        self.channels
-            .insert(frame.channel, Slot::Open(Box::new(Channel::new(life))));
-        self.say(frame.channel, &OpenOk {})
+        let channel = Slot::Open(Box::new(Channel::new(life)));
+        self.channels.insert(number, channel);
+        self.say(number, &OpenOk {})
     }
 
     /// Serves a frame on a channel the client has not yet heard the end of.
@@ -51,11 +58,7 @@ impl Session {
         }
     }
 
-    pub(super) async fn channel_method(
-        &mut self,
-        number: u16,
-        method: Methods<'_>,
-    ) -> Outcome<()> {
+    pub(super) async fn channel_method(&mut self, number: u16, method: Methods<'_>) -> Outcome<()> {
         match method {
             Methods::Open(_) => Err(Fault::new(
                 ReplyCode::ChannelError,

@@ -13,9 +13,7 @@ impl Session {
         };
         let channel = self.channel(number);
         if channel.transaction.is_some() {
-            return Err(Fault::precondition(
-                "cannot switch from tx to confirm mode",
-            ));
+            return Err(Fault::precondition("cannot switch from tx to confirm mode"));
         }
         channel.confirms.get_or_insert_with(Confirms::default);
         if select.nowait {

@@ -110,7 +110,9 @@ impl Session {
         check_not_default(name)?;
         if engine::exchange::is_standard(name) {
             let thing = exchange_text(&self.peer.vhost, name);
-            return Err(Fault::refused(format!("deletion of system {thing} not allowed")));
+            return Err(Fault::refused(format!(
+                "deletion of system {thing} not allowed"
+            )));
         }
         let broker = &self.context.broker;
         let (principal, vhost) = (&self.peer.principal, &self.peer.vhost);

@@ -32,7 +32,7 @@ impl Session {
         match self.channels.get(&frame.channel) {
             Some(Slot::Open(_)) => {}
             Some(Slot::Closing) => return self.closing_frame(frame),
-            None => return Ok(self.open(frame)?),
+            None => return self.open(frame),
         }
         let number = frame.channel;
         let (numbers, outcome) = match frame.kind {
@@ -49,9 +49,7 @@ impl Session {
                 };
                 (numbers, outcome)
             }
-            FrameKind::Header | FrameKind::Body => {
-                (publish_numbers(), self.content(frames, frame))
-            }
+            FrameKind::Header | FrameKind::Body => (publish_numbers(), self.content(frames, frame)),
             FrameKind::Heartbeat => return Ok(()),
         };
         match outcome {

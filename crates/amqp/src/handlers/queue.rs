@@ -279,8 +279,8 @@ impl Session {
         let queue = self.queue(&name, Access::Read)?;
         let broker = &self.context.broker;
         let cleared = broker.clear_queue(&self.peer.principal, &queue.name).await;
-        let count = cleared
-            .map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
+        let count =
+            cleared.map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
         if purge.nowait {
             return Ok(());
         }
@@ -311,7 +311,10 @@ impl Session {
         };
         let broker = &self.context.broker;
         let principal = &self.peer.principal;
-        match broker.delete_queue_if(principal, &queue.name, removal).await {
+        match broker
+            .delete_queue_if(principal, &queue.name, removal)
+            .await
+        {
             Ok(count) => Ok(count),
             Err(Error::UnknownQueue) => Ok(0),
             Err(error) => Err(self

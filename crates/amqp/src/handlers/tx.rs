@@ -25,9 +25,7 @@ impl Session {
     fn select(&mut self, number: u16) -> Outcome<()> {
         let channel = self.channel(number);
         if channel.confirms.is_some() {
-            return Err(Fault::precondition(
-                "cannot switch from confirm to tx mode",
-            ));
+            return Err(Fault::precondition("cannot switch from confirm to tx mode"));
         }
         channel.transaction.get_or_insert_with(Transaction::default);
         self.say(number, &SelectOk {})

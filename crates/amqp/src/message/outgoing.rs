@@ -6,9 +6,7 @@ use engine::queue::{DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{RAW, encoded, filtered};
-use crate::wire::{
-    Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value,
-};
+use crate::wire::{Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value};
 
 /// Message that survives a restart.
 const PERSISTENT: u8 = 2;
@@ -114,14 +112,16 @@ fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
         !rewritten(name)
     });
     if failed(message) > 0 {
-        push(&mut table, DELIVERY_COUNT, Value::I64(failed(message).into()));
+        push(
+            &mut table,
+            DELIVERY_COUNT,
+            Value::I64(failed(message).into()),
+        );
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
     push_deaths(&mut table, deaths(message));
-    let expiration = properties
-        .expiration
-        .filter(|_| deaths(message).is_empty());
+    let expiration = properties.expiration.filter(|_| deaths(message).is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
         expiration,
@@ -179,7 +179,11 @@ fn death_table(death: &Death, keys: Array<'_>) -> TableBuilder {
     push(&mut table, b"routing-keys", Value::Array(keys));
     if let Some(ms) = death.original_expiration_ms {
         let text = ms.to_string();
-        push(&mut table, b"original-expiration", Value::Long(text.as_bytes()));
+        push(
+            &mut table,
+            b"original-expiration",
+            Value::Long(text.as_bytes()),
+        );
     }
     table
 }

@@ -55,7 +55,14 @@ fn the_server_says_what_it_is_and_can_do() {
     assert_eq!((start.version_major, start.version_minor), (0, 9));
     assert_eq!(start.mechanisms, b"PLAIN AMQPLAIN ANONYMOUS");
     assert_eq!(start.locales, b"en_US");
-    let text = |name: &[u8]| start.server_properties.find(name).unwrap().string().unwrap();
+    let text = |name: &[u8]| {
+        start
+            .server_properties
+            .find(name)
+            .unwrap()
+            .string()
+            .unwrap()
+    };
     assert_eq!(text(b"product"), b"RabbitMQ");
     assert!(text(b"version").starts_with(b"4."));
     for name in ["platform", "copyright", "information", "cluster_name"] {
@@ -75,7 +82,11 @@ fn the_server_says_what_it_is_and_can_do() {
         "per_consumer_qos",
         "direct_reply_to",
     ] {
-        assert_eq!(flags.find(name.as_bytes()), Some(Value::Bool(true)), "{name}");
+        assert_eq!(
+            flags.find(name.as_bytes()),
+            Some(Value::Bool(true)),
+            "{name}"
+        );
     }
 }
 
@@ -285,7 +296,10 @@ fn signs_of_life_go_both_ways() {
     let silent = Instant::now();
     while raw.frame().is_some() {}
     let took = silent.elapsed();
-    assert!(Duration::from_secs(1) < took && took < Duration::from_secs(8), "{took:?}");
+    assert!(
+        Duration::from_secs(1) < took && took < Duration::from_secs(8),
+        "{took:?}"
+    );
 }
 
 #[test]

@@ -56,10 +56,13 @@ impl Raw {
         raw.expect("connection.start", 0);
         raw.log_in("PLAIN", b"\0guest\0guest", true);
         let tune = raw.tune();
-        raw.send(0, &connection::TuneOk {
-            heartbeat: 0,
-            ..tune
-        });
+        raw.send(
+            0,
+            &connection::TuneOk {
+                heartbeat: 0,
+                ..tune
+            },
+        );
         raw.send(0, &connection::Open { virtual_host: b"/" });
         raw.expect("connection.open-ok", 0);
         raw
@@ -167,11 +170,14 @@ impl Raw {
 
     /// Makes a queue, with whatever else is asked for.
     pub(crate) fn declare(&mut self, name: &str) {
-        self.send(1, &queue::Declare {
-            queue: name.as_bytes(),
-            durable: true,
-            ..queue::Declare::default()
-        });
+        self.send(
+            1,
+            &queue::Declare {
+                queue: name.as_bytes(),
+                durable: true,
+                ..queue::Declare::default()
+            },
+        );
         self.expect("queue.declare-ok", 1);
     }
 
@@ -238,11 +244,7 @@ impl Raw {
         let frame = self.frame().expect("the connection ended");
         assert_eq!(frame.kind, FrameKind::Method, "instead of {name}");
         let method = Method::decode(&frame.payload).unwrap();
-        assert_eq!(
-            (method.name(), frame.channel),
-            (name, number),
-            "{method:?}"
-        );
+        assert_eq!((method.name(), frame.channel), (name, number), "{method:?}");
         frame.payload
     }
 
