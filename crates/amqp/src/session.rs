@@ -168,6 +168,7 @@ impl Session {
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
             () = draining => Next::Drain,
         };
+        let is_tick = matches!(next, Next::Tick);
         match next {
             Next::Settled(settled) => self.confirm(settled),
             Next::Event(Some(event)) => self.event(event)?,
@@ -188,7 +189,12 @@ impl Session {
         self.sweep().await?;
         self.settle().await;
         self.hand_over().await;
-        Ok(self.outlet.send_some().await?)
+        self.outlet.send_some().await?;
+        if is_tick {
+            // A sign of life is no reason to leave out the next one.
+            self.outlet.take_said();
+        }
+        Ok(())
     }
 
     /// Serves what is there already, so that it is written together.
