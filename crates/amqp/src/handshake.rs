@@ -189,6 +189,9 @@ impl<'a> Handshake<'a> {
                     "unknown authentication mechanism '{}'",
                     String::from_utf8_lossy(other)
                 );
+                if !self.capabilities.authentication_failure_close {
+                    return Err(Stop::Gone);
+                }
                 let fault = Fault::new(ReplyCode::CommandInvalid, text);
                 return Err(Stop::Fault(fault, numbers::<connection::StartOk<'_>>()));
             }
@@ -226,7 +229,7 @@ impl<'a> Handshake<'a> {
             return Err(out_of_turn(&payload, "tuning"));
         };
         check_limits(settings, agreed)
-            .map_err(|fault| Stop::Fault(fault, numbers::<connection::Tune>()))?;
+            .map_err(|fault| Stop::Fault(fault, numbers::<connection::TuneOk>()))?;
         self.inlet.set_frame_max(agreed.frame_max);
         self.outlet.frames.set_frame_max(agreed.frame_max);
         Ok(agreed)
@@ -272,7 +275,7 @@ impl<'a> Handshake<'a> {
             }
             let frames = self.inlet.frames();
             self.held = Held {
-                frames: frames.map_err(|error| Stop::Fault(error.into(), (0, 0)))?,
+                frames: frames.map_err(|fault| Stop::Fault(fault, (0, 0)))?,
                 served: 0,
             };
             if self.held.frames.is_empty() {

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::wire::{self, Frames, Splitter, Writer};
+use crate::error::{Fault, Outcome};
+use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, ReplyCode, Splitter, Writer};
 
 /// Bytes read at once while little arrives; lives on the stack, not in the connection.
 const GULP_BYTES: usize = 8 << 10;
@@ -104,14 +105,50 @@ impl Inlet {
     }
 
     /// The whole frames that have arrived.
-    pub(crate) fn frames(&mut self) -> wire::Result<Frames> {
-        self.splitter.split(&mut self.buffer)
+    pub(crate) fn frames(&mut self) -> Outcome<Frames> {
+        let frames = self.splitter.split(&mut self.buffer);
+        frames.map_err(|error| broken(error, &self.buffer))
     }
 
     /// Whether something arrived since it was last asked.
     pub(crate) fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
+}
+
+/// Octets of a broken frame that are shown.
+const SHOWN_BYTES_MAX: usize = 16;
+
+/// What a peer is told whose bytes are no frame; they begin the buffer.
+fn broken(error: wire::Error, buffer: &[u8]) -> Fault {
+    let kind = buffer.first().copied().unwrap_or_default();
+    let payload = buffer.get(FRAME_OVERHEAD_BYTES - 1..).unwrap_or_default();
+    let (payload, reason) = match error {
+        wire::Error::FrameTooLarge {
+            payload_bytes,
+            frame_max,
+        } => {
+            let most = frame_max.saturating_sub(FRAME_OVERHEAD_BYTES);
+            let reason = format!("{{frame_too_large,{payload_bytes},{most}}}");
+            (&[][..], reason)
+        }
+        wire::Error::FrameEnd { found } => {
+            (payload, format!("{{invalid_frame_end_marker,{found}}}"))
+        }
+        other => return other.into(),
+    };
+    let (which, shown) = match payload.get(..SHOWN_BYTES_MAX) {
+        Some(first) if payload.len() > SHOWN_BYTES_MAX => ("first 16", first),
+        _ => ("all", payload),
+    };
+    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
+    Fault::new(
+        ReplyCode::FrameError,
+        format!(
+            "type {kind}, {which} octets = <<{}>>: {reason}",
+            octets.join(",")
+        ),
+    )
 }
 
 /// What leaves.

@@ -257,7 +257,7 @@ impl Session {
                     self.hand_over().await;
                 }
             }
-            let frames: Frames = self.inlet.frames().map_err(Fault::from)?;
+            let frames: Frames = self.inlet.frames()?;
             if frames.is_empty() {
                 return Ok(());
             }

@@ -14,6 +14,8 @@ const LOCATORS: &[&[u8]] = &[
     b"least-leaders",
     b"min-masters",
 ];
+/// Names where dead letters go.
+const DEAD_LETTER_EXCHANGE: &[u8] = b"x-dead-letter-exchange";
 const TYPES: &[&[u8]] = &[b"classic", b"quorum"];
 const RETRIES: &[&[u8]] = &[b"disabled", b"all", b"failed", b"returned"];
 const MODES: &[&[u8]] = &[b"default", b"lazy"];
@@ -28,7 +30,7 @@ type Judge = fn(&Value<'_>, &Table<'_>) -> Result<(), Reason>;
 const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-expires", expiry),
     (b"x-message-ttl", not_negative),
-    (b"x-dead-letter-exchange", text),
+    (DEAD_LETTER_EXCHANGE, text),
     (b"x-dead-letter-routing-key", dead_letter_key),
     (b"x-dead-letter-strategy", strategy),
     (b"x-max-length", not_negative),
@@ -61,6 +63,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static [u8]> {
 
 /// Refuses the first argument that cannot be.
 pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<()> {
+    if let Some(value) = arguments.find(DEAD_LETTER_EXCHANGE)
+        && value.string().is_none()
+    {
+        let name = String::from_utf8_lossy(DEAD_LETTER_EXCHANGE);
+        return Err(wrong_type(&value, &name, &queue_text(vhost, queue)));
+    }
     for (name, judge) in KNOWN {
         let Some(value) = arguments.find(name) else {
             continue;
@@ -74,6 +82,14 @@ pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<
         })?;
     }
     Ok(())
+}
+
+/// The fault of an argument that should have named an exchange.
+pub(crate) fn wrong_type(value: &Value<'_>, name: &str, thing: &str) -> Fault {
+    let found = value.type_name();
+    Fault::precondition(format!(
+        "invalid type '{found}' for arg '{name}' in {thing}"
+    ))
 }
 
 fn whole(value: &Value<'_>) -> Result<i64, Reason> {
@@ -133,7 +149,7 @@ fn flag(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
 
 fn dead_letter_key(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
     string(value)?;
-    match arguments.find(b"x-dead-letter-exchange") {
+    match arguments.find(DEAD_LETTER_EXCHANGE) {
         Some(_) => Ok(()),
         None => Err("routing_key_but_no_dlx_defined".to_owned()),
     }
@@ -222,7 +238,7 @@ mod tests {
             "routing_key_but_no_dlx_defined",
         );
         refused(
-            "x-dead-letter-exchange",
+            "x-dead-letter-strategy",
             Value::I32(1),
             "{unacceptable_type,signedint}",
         );
@@ -230,6 +246,16 @@ mod tests {
             "x-single-active-consumer",
             Value::Long(b"true"),
             "{unacceptable_type,longstr}",
+        );
+    }
+
+    #[test]
+    fn an_exchange_has_to_be_named() {
+        let mut table = TableBuilder::new();
+        table.push(DEAD_LETTER_EXCHANGE, Value::I32(1)).unwrap();
+        assert_eq!(
+            check("/", "q", &table.as_table()).unwrap_err().explanation,
+            "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
         );
     }
 

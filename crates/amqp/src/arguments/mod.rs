@@ -6,7 +6,7 @@
 mod check;
 mod settings;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, wrong_type};
 pub(crate) use settings::{apply, declared};
 
 use crate::error::{Fault, Outcome, queue_text};

@@ -19,7 +19,7 @@ impl Session {
         };
         let numbers = method.map_or((0, 0), |method| method.numbers());
         let outcome = match method {
-            Some(Method::Channel(Methods::Open(_))) => self.open_new(frame.channel),
+            Some(Method::Channel(Methods::Open(_))) => return self.open_new(frame.channel),
             _ => Err(Fault::new(
                 ReplyCode::ChannelError,
                 "expected 'channel.open'",
@@ -28,18 +28,20 @@ impl Session {
         outcome.map_err(|fault| Ending::Fault(fault, numbers))
     }
 
-    fn open_new(&mut self, number: u16) -> Outcome<()> {
+    fn open_new(&mut self, number: u16) -> Result<(), Ending> {
         let (open, most) = (self.channels.len(), usize::from(self.peer.channel_max));
         if open >= most {
+            // It is the connection that has too many, not the method that is wrong.
             return Err(Fault::not_allowed(format!(
                 "number of channels opened ({open}) has reached the negotiated channel_max ({most})"
-            )));
+            ))
+            .into());
         }
         Metrics::one(&self.context.metrics.channels_open);
         let life = self.next_count();
         let channel = Slot::Open(Box::new(Channel::new(life)));
         self.channels.insert(number, channel);
-        self.say(number, &OpenOk {})
+        Ok(self.say(number, &OpenOk {})?)
     }
 
     /// Serves a frame on a channel the client has not yet heard the end of.

@@ -7,7 +7,7 @@ use engine::{Error, vhost};
 
 use super::names::{check_not_default, check_reserved, text};
 use super::unimplemented;
-use crate::arguments::{inequivalent, shown_argument};
+use crate::arguments::{inequivalent, shown_argument, wrong_type};
 use crate::error::{Access, Fault, Outcome, exchange_text};
 use crate::session::Session;
 use crate::tables;
@@ -178,11 +178,11 @@ fn alternate(arguments: Table<'_>, vhost: &str, name: &str) -> Outcome<Option<St
     };
     match value {
         Value::Long(text) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
-        other => Err(Fault::precondition(format!(
-            "invalid arg 'alternate-exchange' for {}: {{unacceptable_type,{}}}",
-            exchange_text(vhost, name),
-            other.type_name()
-        ))),
+        other => Err(wrong_type(
+            &other,
+            "alternate-exchange",
+            &exchange_text(vhost, name),
+        )),
     }
 }
 

@@ -60,8 +60,7 @@ impl Session {
         self.finish_publishing().await;
         self.settle().await;
         let name = match given {
-            "" if declare.passive => self.queue_name(number, b"")?,
-            "" => self.context.fresh_name(GENERATED),
+            "" if !declare.passive => self.context.fresh_name(GENERATED),
             given => given.to_owned(),
         };
         let queue = if declare.passive {
