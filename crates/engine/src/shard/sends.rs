@@ -11,7 +11,9 @@ use super::pending::{Reply, Waiting};
 use super::{Entry, Shard};
 use crate::partition::Partition;
 use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
-use crate::queue::{DedupScope, LaneAt, NewMessage, Ordering, Queue, QueueSettings, Sent};
+use crate::queue::{
+    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent,
+};
 use crate::{Error, Result};
 
 /// A batch is closed when it has this many bytes …
@@ -60,6 +62,8 @@ struct Placing {
     /// Ids of this round, with the offsets they got.
     seen: HashMap<IdHash, u64>,
     outcomes: Vec<Vec<Result<Sent>>>,
+    /// Messages that are let in only to be dead-lettered.
+    refused: Vec<u64>,
     /// What the answers wait for.
     wait_for: (Lsn, Durability),
     grown: Vec<(Arc<Partition>, u64)>,
@@ -82,6 +86,11 @@ impl Placing {
         if bytes > allowed {
             return Err(Error::TooLarge { bytes, allowed });
         }
+        let more = (self.next - lane.end() + 1, self.open.bytes + bytes as u64);
+        let full = lane.is_full(settings, more);
+        if full && settings.limits.overflow != Overflow::RefuseToDeadLetter {
+            return Err(Error::QueueFull);
+        }
         if let Some(id) = &message.dedup {
             let scope = match settings.dedup_scope {
                 DedupScope::Queue => None,
@@ -102,6 +111,10 @@ impl Placing {
         self.open.bytes += bytes as u64;
         self.open.records += 1;
         self.next += 1;
+        if full {
+            self.refused.push(self.next - 1);
+            return Err(Error::QueueFull);
+        }
         Ok(self.sent(self.next - 1, false))
     }
 
@@ -113,6 +126,7 @@ impl Placing {
             }
         }
         self.seen.retain(|_, offset| *offset < first);
+        self.refused.retain(|offset| *offset < first);
         self.next = first;
     }
 }
@@ -149,6 +163,7 @@ impl Shard {
             open: Open::new(now),
             seen: HashMap::new(),
             outcomes: Vec::with_capacity(sends.len()),
+            refused: Vec::new(),
             // A repeat is not confirmed before its original is durable.
             wait_for: self.partitions.newest(at.topic, at.index),
             grown: Vec::new(),
@@ -173,6 +188,7 @@ impl Shard {
             }
         }
         self.place_batch(&mut placing);
+        self.refuse_to_dead_letter(at, &placing.refused);
         self.answer_sends(sends, placing);
         self.gather(at);
     }
@@ -234,7 +250,12 @@ fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettin
     };
     let due = (now + delay).to_be_bytes();
     let priority = [message.priority];
+    let expires = message
+        .ttl_ms
+        .map(|ttl| now.saturating_add(delay).saturating_add(ttl));
+    let expires = expires.map(u64::to_be_bytes);
     let own = [
+        expires.as_ref().map(|at| (lane::EXPIRES, &at[..])),
         (delay > 0).then_some((lane::DUE, &due[..])),
         message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
         (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),

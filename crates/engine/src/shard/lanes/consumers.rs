@@ -66,6 +66,9 @@ impl Shard {
     /// What a consumer asked of a lane that is here.
     pub(super) fn consumer_command(&mut self, at: LaneAt, command: ConsumerCommand) {
         let now = self.clock.now_ms();
+        if matches!(command, ConsumerCommand::Get { .. }) {
+            self.enforce_age(at, (now, false));
+        }
         let Some(owned) = self.partitions.lane(at) else {
             return command.refuse();
         };
@@ -110,7 +113,7 @@ impl Shard {
             return;
         };
         let settings = owned.queue.settings();
-        if settings.dead_letter.is_none() && settings.dead_letter_exchange.is_none() {
+        if !settings.keeps_dead() {
             let mut offsets: Vec<u64> = dying.into_iter().map(|(offset, _)| offset).collect();
             offsets.sort_unstable();
             return owned.change(LaneEvent::Acked { offsets }, None);
