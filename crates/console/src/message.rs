@@ -68,6 +68,7 @@ impl MessageForm {
             delay_ms: self.delay_ms,
             dedup,
             priority: self.priority,
+            ..NewMessage::default()
         })
     }
 }
@@ -306,6 +307,8 @@ mod tests {
             sequence: 2,
             dedup: None,
             priority: 1,
+            exchange: None,
+            keys: Vec::new(),
             dead: Some(DeadLetter {
                 queue: "orders".into(),
                 reason: "attempts".into(),

@@ -7,6 +7,7 @@
 mod broker;
 mod clock;
 mod error;
+pub mod exchange;
 pub mod group;
 pub mod metrics;
 pub mod partition;
@@ -17,8 +18,8 @@ pub mod vhost;
 
 pub use broker::{
     Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
-    Fetched, NewConsumer, NewTopic, Parts, Pending, Publish, QueueChange, Removal, Session,
-    Settings, Subscription, TimeLookup, TopicKey,
+    Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
+    SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

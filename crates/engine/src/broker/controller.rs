@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
-use super::{Inner, group_hash, partition_hash, queue_table, transfer};
+use super::{Inner, exchange_table, group_hash, partition_hash, queue_table, transfer};
 use crate::group::Group;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
@@ -67,6 +67,7 @@ pub(super) enum Command {
         change: QueueChange,
         done: oneshot::Sender<Result<Arc<Queue>>>,
     },
+    Exchange(exchange_table::Command),
     CreateGroup {
         name: Arc<str>,
         done: oneshot::Sender<Result<()>>,
@@ -126,6 +127,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
             Command::ConfigureQueue { name, change, done } => {
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
+            Command::Exchange(command) => exchange_table::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {
                 drop(done.send(create_group(&inner, name).await));
             }

@@ -1,6 +1,10 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
+mod borrow;
 mod controller;
+mod exchange_table;
+mod exchanges;
+mod fanout;
 mod fetch;
 mod groups;
 mod lanes;
@@ -16,6 +20,7 @@ mod topics;
 mod transfer;
 mod upkeep;
 
+pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
@@ -34,6 +39,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Dice};
+use crate::exchange::Spaces;
 use crate::group::GroupSettings;
 use crate::metrics::Metrics;
 use crate::queue::Queues;
@@ -70,6 +76,12 @@ pub struct Settings {
     pub partitions_max: usize,
     /// Queues that may exist.
     pub queues_max: usize,
+    /// Vhosts that may exist.
+    pub vhosts_max: usize,
+    /// Exchanges that may exist, those that every vhost has left out.
+    pub exchanges_max: usize,
+    /// Bindings that may exist.
+    pub bindings_max: usize,
     /// Partitions a topic may have that a queue lends from.
     pub lanes_max: u32,
     /// Groups that may exist.
@@ -97,6 +109,9 @@ impl Default for Settings {
             replication_max: 1,
             partitions_max: 200_000,
             queues_max: 200_000,
+            vhosts_max: 10_000,
+            exchanges_max: 200_000,
+            bindings_max: 1_000_000,
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
@@ -125,14 +140,15 @@ struct Inner {
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
-    /// Where each shard lends partitions to transfers and takes them back.
-    transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
+    /// Where each shard lends partitions and takes them back.
+    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     /// Where each shard hears what sessions say.
-    listening: Vec<mpsc::UnboundedSender<crate::queue::FromSession>>,
+    listening: Vec<mpsc::UnboundedSender<crate::queue::Aside>>,
     /// Where it is said that queues may have to go.
     reaper: mpsc::UnboundedSender<reaper::Reap>,
     rosters: reaper::Rosters,
     queues: Queues,
+    spaces: Spaces,
     /// Whose turn it is, where a queue has several lanes.
     turn: AtomicUsize,
     /// Move tasks that run, with the queue they take from.

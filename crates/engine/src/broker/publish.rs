@@ -71,7 +71,7 @@ impl Broker {
         shares.resize_with(self.inner.shards.len(), Share::default);
         let mut bytes = 0;
         for (place, publish) in batches.into_iter().enumerate() {
-            match self.route(principal, publish) {
+            match self.entry_of(principal, publish) {
                 Ok(entry) => {
                     bytes += entry.batch.bytes();
                     let share = &mut shares[self.shard_of(&entry)];
@@ -128,7 +128,7 @@ impl Broker {
             .expect("fewer shards than addresses")
     }
 
-    fn route(&self, principal: &Principal, publish: Publish<'_>) -> Result<Entry> {
+    fn entry_of(&self, principal: &Principal, publish: Publish<'_>) -> Result<Entry> {
         let topic = self.find_topic(principal, publish.topic, Verb::Publish)?;
         let partition = topic
             .partition(publish.partition)

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
-use super::{Inner, lanes};
+use super::{Inner, exchange_table, lanes};
 use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
@@ -38,6 +38,9 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
     vhost::check_name(name)?;
+    if !inner.spaces.has(vhost) {
+        return Err(Error::UnknownVhost);
+    }
     check(inner, &new)?;
     if inner.queues.named(&new.name).is_some() {
         return Err(Error::QueueExists(new.name));
@@ -255,6 +258,7 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
         .put_if(&key(&queue.name), Expected::Any, None)
         .await?;
     inner.queues.remove(&queue.name);
+    exchange_table::forget_queue(inner, queue).await?;
     let owner = queue.settings().lifetime.owner;
     inner.rosters.forget(queue.id(), owner);
     lanes::close_lanes(inner, queue).await?;

@@ -14,7 +14,7 @@ use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
-    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled,
+    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, via,
 };
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
@@ -418,7 +418,7 @@ impl Broker {
     }
 
     /// Waits while the broker holds too many bytes that are being published.
-    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
         let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
         let publishing = Arc::clone(&self.inner.publishing);
@@ -436,6 +436,7 @@ impl Broker {
             at,
             messages,
             permit,
+            order: None,
             done,
         };
         lanes::tell(&self.inner, at, shard::Command::Send(sending)).await?;
@@ -573,6 +574,10 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
     let id = header(&record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
     let dedup = header(&record, lane::DEDUP).cloned();
     let priority = header(&record, lane::PRIORITY).and_then(|p| p.first().copied());
+    let (exchange, keys) = header(&record, lane::VIA)
+        .cloned()
+        .map(via::decode)
+        .unwrap_or_default();
     let dead = dead_letter(&record);
     let mut headers = record.headers;
     headers.retain(|(name, _)| !lane::is_reserved_by_engine(name));
@@ -594,6 +599,8 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         sequence: record.offset,
         dedup,
         priority: priority.unwrap_or(0),
+        exchange,
+        keys,
         dead,
     }
 }

@@ -13,11 +13,14 @@ use uuid::Uuid;
 use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
-use super::{Broker, Inner, Parts, Settings, queue_table, reaper, transfer, upkeep};
+use super::{
+    Broker, Inner, Parts, Settings, exchange_table, queue_table, reaper, transfer, upkeep,
+};
+use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::{FromSession, Queues};
+use crate::queue::{Aside, Queues};
 use crate::shard::{self, Shard};
 use crate::topic::{Overrides, Topic, TopicDocument, Topics};
 use crate::{Error, Result};
@@ -53,11 +56,12 @@ impl Broker {
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
             shards: owners.shards,
-            transfers: owners.transfers,
+            borrowing: owners.borrowing,
             listening: owners.listening,
             reaper,
             rosters: reaper::Rosters::default(),
             queues: Queues::default(),
+            spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
             moves: Mutex::new(BTreeMap::new()),
             controller,
@@ -95,8 +99,8 @@ impl Broker {
 #[derive(Default)]
 struct Owners {
     shards: Vec<mpsc::Sender<shard::Command>>,
-    transfers: Vec<mpsc::UnboundedSender<shard::FromTransfer>>,
-    listening: Vec<mpsc::UnboundedSender<FromSession>>,
+    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
+    listening: Vec<mpsc::UnboundedSender<Aside>>,
 }
 
 impl Owners {
@@ -110,21 +114,21 @@ impl Owners {
         let mut owners = Self::default();
         for _ in 0..count.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
-            // Never holds more than a few words per transfer, of which there are few.
-            let (transfers, heard) = mpsc::unbounded_channel();
+            // Never holds more than a few words per borrower, of which there are few.
+            let (borrowing, heard) = mpsc::unbounded_channel();
             // Never holds more than there are messages on loan to sessions.
             let (listening, told) = mpsc::unbounded_channel();
             let wires = shard::Wires {
                 mailbox: mailbox.downgrade(),
                 burials: burials.clone(),
-                transfers: heard,
+                borrowers: heard,
                 sessions: told,
             };
             let (log, clock) = (Arc::clone(&parts.log), Arc::clone(&parts.clock));
             let shard = Shard::new(log, clock, Arc::clone(metrics), wires);
             tokio::spawn(shard.run(commands));
             owners.shards.push(mailbox);
-            owners.transfers.push(transfers);
+            owners.borrowing.push(borrowing);
             owners.listening.push(listening);
         }
         (owners, dying)
@@ -138,6 +142,7 @@ async fn recover(inner: &Arc<Inner>) -> Result<()> {
     recover_topics(inner).await?;
     queue_table::recover(inner).await?;
     queue_table::remove_transient(inner).await?;
+    exchange_table::recover(inner).await?;
     recover_groups(inner).await?;
     for queue in inner.queues.page("", None, usize::MAX) {
         inner.touch(&queue);

@@ -1,23 +1,23 @@
 //! Transfers: messages leave one queue for another, as dead letters or by a move task, in one append.
 //!
-//! Two partitions take part, usually of different owners. Their owners lend them to the transfer for the moment of
-//! deciding, appending and applying; what is asked of them meanwhile waits. Always borrowed in the same order, so that
-//! two transfers never wait for each other. Records are read before that, and answers wait for the disk after it.
+//! Two partitions take part, usually of different owners, who lend them for the moment of deciding, appending and
+//! applying. Records are read before that, and answers wait for the disk after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use storage::batch::{BatchBuilder, Record};
-use storage::{Append, Lsn};
+use storage::{Append, Durability};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Inner, lanes, partition_hash};
+use super::borrow::{borrow, partition_of};
+use super::{Inner, lanes};
 use crate::partition::Decision;
 use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id};
 use crate::queue::{DeadLetter, DeathReason, LaneAt, Ordering, Queue};
-use crate::shard::{self, Burial, FromTransfer, LaneCommand, Owned};
+use crate::shard::{self, Burial, LaneCommand, Then};
 use crate::{Error, Result};
 
 /// Groups of dead letters that wait to be moved before receivers have to come upon them again.
@@ -130,35 +130,25 @@ async fn move_shares(
             index,
             queue: target.id(),
         };
-        let lsn = step(inner, (at, source), &share, (to, target), cause).await?;
-        // Only what is durable may be read by offset.
-        if let Some((lsn, grown)) = lsn {
-            let mut progress = inner.log.progress();
-            progress
-                .wait_for(|reached| reached.durable >= lsn)
-                .await
-                .map_err(|_| Error::Unavailable)?;
-            grown.0.advance(grown.1);
+        if let Some(moved) = step(inner, (at, source), &share, (to, target), cause).await? {
+            moved.await.map_err(|_| Error::Unavailable)?;
         }
     }
     Ok(())
 }
 
-type Grown = (Arc<crate::partition::Partition>, u64);
-
-/// The moment itself: both partitions in hand, one append.
+/// The moment itself: both partitions in hand, one append. Returns where to wait until it is durable.
 async fn step(
     inner: &Inner,
     (at, source): (LaneAt, &Arc<Queue>),
     share: &[(u64, Option<Record>)],
     (to, target): (LaneAt, &Arc<Queue>),
     cause: Cause,
-) -> Result<Option<(Lsn, Grown)>> {
-    let (mut from, mut into) = borrow_both(inner, at, to).await?;
+) -> Result<Option<oneshot::Receiver<()>>> {
+    let (from, into) = (partition_of(at), partition_of(to));
+    let mut hand = borrow(inner, &BTreeSet::from([from, into])).await?;
     let now = inner.clock.now_ms();
-    let (from, into) = (from.owned(), into.owned());
-    let lane = from.lanes.lane(at.queue, from.ledger.end);
-    let lane = lane.ok_or(Error::UnknownQueue)?;
+    let lane = hand.lane(at).ok_or(Error::UnknownQueue)?;
     // Acknowledged or purged in the meantime: nothing to move.
     let share: Vec<_> = share
         .iter()
@@ -175,28 +165,44 @@ async fn step(
             Cause::Moved(task) => Some(task),
         },
     };
-    let mut appends: Vec<Append> = Vec::with_capacity(2);
-    let mut batch = None;
-    if !records.is_empty() {
-        let built = rewrite(&records, (at, source, lane), target, cause, now);
-        if let Decision::Append(placed) = into.ledger.decide(built, &into.config, now)? {
-            appends.push(Append {
-                stream: into.partition.records(),
-                batch: placed.clone(),
-            });
-            batch = Some(placed);
-        }
-    }
+    let built =
+        (!records.is_empty()).then(|| rewrite(&records, (at, source, lane), target, cause, now));
     let (events, end) = lane.stage(&event, at.index, now);
-    appends.push(events);
+    let mut appends = vec![events];
+    let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
+    let mut batch = None;
+    if let Some(built) = built
+        && let Decision::Append(placed) = owned.ledger.decide(built, &owned.config, now)?
+    {
+        appends.push(Append {
+            stream: owned.partition.records(),
+            batch: placed.clone(),
+        });
+        batch = Some(placed);
+    }
     let lsn = lanes::append_all(&*inner.log, appends)?;
-    lane.apply_staged(&event, end, lsn);
+    if let Some(owned) = hand.partition(from) {
+        owned.last_lsn = lsn;
+    }
+    if let Some(lane) = hand.lane(at) {
+        lane.apply_staged(&event, end, lsn);
+    }
     if matches!(cause, Cause::Dead(_)) {
         source.numbers.dead_lettered(share.len() as u64);
     }
-    from.last_lsn = lsn;
-    let upto = into.accept(batch.as_ref(), lsn, now);
-    Ok(Some((lsn, (Arc::clone(&into.partition), upto))))
+    let upto = hand
+        .partition(into)
+        .map(|owned| owned.accept(batch.as_ref(), lsn, now));
+    let (done, moved) = oneshot::channel();
+    let then = Then {
+        reached: (lsn, Durability::Sync),
+        upto,
+        answer: Some(Box::new(move || {
+            let _ = done.send(());
+        })),
+    };
+    hand.then(into, then);
+    Ok(Some(moved))
 }
 
 /// The records as the target gets them: with where they come from, or as new when they are moved.
@@ -218,7 +224,8 @@ fn rewrite(
         let own = own_headers(record, (at, source, lane), cause, now);
         let kept = record.headers.iter().filter(|(name, _)| {
             let engine = lane::is_reserved_by_engine(name);
-            !engine || (name == lane::PRIORITY) || (name == lane::DEDUP && keeps_id(cause))
+            let stays = name == lane::PRIORITY || name == lane::VIA;
+            !engine || stays || (name == lane::DEDUP && keeps_id(cause))
         });
         let headers: Vec<(&[u8], Option<&[u8]>)> = kept
             .map(|(name, value)| (&name[..], value.as_deref()))
@@ -289,55 +296,6 @@ fn own_headers(
             ]
         }
     }
-}
-
-/// A partition in the hands of a transfer; goes back whatever happens.
-struct Borrowed {
-    owned: Option<Box<Owned>>,
-    back: mpsc::UnboundedSender<FromTransfer>,
-}
-
-impl Borrowed {
-    fn owned(&mut self) -> &mut Owned {
-        self.owned.as_mut().expect("it goes back only at the end")
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(owned) = self.owned.take() {
-            // A shard that has ended needs nothing back.
-            let _ = self.back.send(FromTransfer::Back(owned));
-        }
-    }
-}
-
-async fn borrow_both(inner: &Inner, from: LaneAt, into: LaneAt) -> Result<(Borrowed, Borrowed)> {
-    if (from.topic, from.index) < (into.topic, into.index) {
-        let first = borrow(inner, from).await?;
-        Ok((first, borrow(inner, into).await?))
-    } else {
-        let first = borrow(inner, into).await?;
-        Ok((borrow(inner, from).await?, first))
-    }
-}
-
-async fn borrow(inner: &Inner, at: LaneAt) -> Result<Borrowed> {
-    let hash = partition_hash(at.topic, at.index);
-    let (done, lent) = oneshot::channel();
-    let shard = usize::try_from(hash % inner.shards.len() as u64).expect("fewer shards than that");
-    let back = inner.transfers[shard].clone();
-    let borrow = FromTransfer::Borrow {
-        topic_id: at.topic,
-        index: at.index,
-        done,
-    };
-    back.send(borrow).map_err(|_| Error::Unavailable)?;
-    let owned = lent.await.map_err(|_| Error::Unavailable)?;
-    Ok(Borrowed {
-        owned: Some(owned.ok_or(Error::UnknownPartition)?),
-        back,
-    })
 }
 
 /// Goes on with move tasks that ran when the broker stopped.

@@ -26,9 +26,20 @@ pub struct NewMessage {
     pub priority: u8,
     /// How long after it can be lent for the first time it dies, ms; absent: as its queue says.
     pub ttl_ms: Option<u64>,
+    /// The exchange it was published to, if it came by way of one.
+    pub exchange: Option<Bytes>,
+    /// The keys it was published with that its receivers may know.
+    pub keys: Vec<Bytes>,
 }
 
 impl NewMessage {
+    /// What it takes, bytes: body, names and values of all headers.
+    pub(crate) fn held(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.len());
+        self.body.len() + headers.sum::<usize>()
+    }
+
     /// What counts for its size, bytes: body, names and values of headers that are not reserved.
     pub fn bytes(&self) -> usize {
         let reserved = |name: &[u8]| name.starts_with(RESERVED.as_bytes());
@@ -90,6 +101,10 @@ pub struct Delivered {
     pub dedup: Option<Bytes>,
     /// Its priority.
     pub priority: u8,
+    /// The exchange it was published to, if it came by way of one.
+    pub exchange: Option<Bytes>,
+    /// The keys it was published with.
+    pub keys: Vec<Bytes>,
     /// Where it comes from, if it is a dead letter.
     pub dead: Option<DeadLetter>,
 }

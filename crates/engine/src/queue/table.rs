@@ -27,6 +27,14 @@ impl Queues {
         self.read(|tables| tables.names.get(name).cloned())
     }
 
+    /// The queues of these names that are there.
+    pub(crate) fn all_named(&self, names: &[Arc<str>]) -> Vec<Arc<Queue>> {
+        self.read(|tables| {
+            let there = names.iter().filter_map(|name| tables.names.get(name));
+            there.cloned().collect()
+        })
+    }
+
     /// A queue by identity.
     pub fn with_id(&self, id: Uuid) -> Option<Arc<Queue>> {
         self.read(|tables| tables.ids.get(&id).cloned())

@@ -4,6 +4,8 @@
 //! its answer waits in `pending` until the log has come far enough. The log wakes the shard once per commit
 //! group, whatever the number of answers that releases.
 
+mod admission;
+mod borrowed;
 mod groups;
 mod lanes;
 mod partitions;
@@ -21,10 +23,12 @@ use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition};
-use crate::queue::{DeathReason, FromSession, LaneAt};
+use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
+pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
+pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
 pub(crate) use groups::{Answer, GroupTable};
 pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
 pub(crate) use partitions::Owned;
@@ -125,11 +129,16 @@ pub(crate) enum Command {
     },
     /// Forgets what lanes are done with.
     LaneUpkeep,
-    /// Lends a partition, with everything its owner knows, to a transfer that needs more than one at once.
+    /// Lends partitions, with everything their owner knows, to who needs more than one at once.
     Borrow {
-        topic_id: Uuid,
-        index: u32,
-        done: oneshot::Sender<Option<Box<Owned>>>,
+        partitions: Vec<PartitionAt>,
+        back: mpsc::UnboundedSender<FromBorrower>,
+        done: borrowed::Lent,
+    },
+    /// Answers when all that was asked of these partitions before is decided.
+    Fence {
+        partitions: Vec<PartitionAt>,
+        done: oneshot::Sender<()>,
     },
     /// A topic is gone: groups drop their offsets for it.
     TopicRemoved { topic_id: Uuid },
@@ -159,10 +168,11 @@ impl Command {
             }
             Self::Trim {
                 topic_id, index, ..
-            }
-            | Self::Borrow {
-                topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
+            Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
+                let key = |(topic_id, index): &PartitionAt| (*topic_id, Some(*index));
+                partitions.iter().map(key).collect()
+            }
             Self::Send(Sending { at, .. }) | Self::Lane { at, .. } | Self::OpenLane { at, .. } => {
                 vec![(at.topic, Some(at.index))]
             }
@@ -183,31 +193,18 @@ pub(crate) struct Wires {
     pub(crate) mailbox: mpsc::WeakSender<Command>,
     /// Where messages go that have to leave.
     pub(crate) burials: mpsc::Sender<Burial>,
-    /// What transfers want and give back.
-    pub(crate) transfers: mpsc::UnboundedReceiver<FromTransfer>,
+    /// What borrowers of partitions want and give back.
+    pub(crate) borrowers: mpsc::UnboundedReceiver<FromBorrower>,
     /// What sessions say.
-    pub(crate) sessions: mpsc::UnboundedReceiver<FromSession>,
-}
-
-/// What a transfer has to say to a shard. Not through the mailbox: that is closed while much waits for partitions that
-/// are away, and a transfer that holds one must be able to get the other.
-pub(crate) enum FromTransfer {
-    /// It wants a partition, with everything its owner knows.
-    Borrow {
-        topic_id: Uuid,
-        index: u32,
-        done: oneshot::Sender<Option<Box<Owned>>>,
-    },
-    /// It gives one back.
-    Back(Box<Owned>),
+    pub(crate) sessions: mpsc::UnboundedReceiver<Aside>,
 }
 
 /// The task's state.
 pub(crate) struct Shard {
     mailbox: mpsc::WeakSender<Command>,
     burials: mpsc::Sender<Burial>,
-    transfers: mpsc::UnboundedReceiver<FromTransfer>,
-    sessions: mpsc::UnboundedReceiver<FromSession>,
+    borrowers: mpsc::UnboundedReceiver<FromBorrower>,
+    sessions: mpsc::UnboundedReceiver<Aside>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -227,7 +224,7 @@ impl Shard {
         Self {
             mailbox: wires.mailbox,
             burials: wires.burials,
-            transfers: wires.transfers,
+            borrowers: wires.borrowers,
             sessions: wires.sessions,
             lanes: LaneTable::default(),
             log,
@@ -251,25 +248,37 @@ impl Shard {
                 // Answers first: they free memory, and their clients send the next command.
                 biased;
                 changed = progress.changed() => if changed.is_err() { return self.fail() },
-                Some(said) = self.transfers.recv() => match said {
-                    FromTransfer::Borrow { topic_id, index, done } => {
-                        commands.push(Command::Borrow { topic_id, index, done });
-                    }
-                    FromTransfer::Back(owned) => {
-                        let (topic, index) = (owned.partition.topic_id, owned.partition.index);
-                        commands.extend(self.partitions.take_back(owned));
-                        self.gather_all(topic, index);
-                    }
-                },
+                Some(said) = self.borrowers.recv() => self.hear_borrower(said, &mut commands),
                 Some(said) = self.sessions.recv() => self.hear_sessions(said, &mut commands),
                 received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }
+            self.top_up(&mut commands, &mut mailbox);
             if let Some(done) = self.round(&mut commands) {
                 return self.stop(progress, done).await;
             }
             let reached = *progress.borrow_and_update();
             self.release(reached);
+        }
+    }
+
+    /// Takes along what else is there: a line that is never empty must not keep the others from being heard.
+    fn top_up(&mut self, commands: &mut Vec<Command>, mailbox: &mut mpsc::Receiver<Command>) {
+        while commands.len() < DRAIN_MAX
+            && let Ok(said) = self.borrowers.try_recv()
+        {
+            self.hear_borrower(said, commands);
+        }
+        while commands.len() < DRAIN_MAX
+            && let Ok(said) = self.sessions.try_recv()
+        {
+            self.hear_sessions(said, commands);
+        }
+        while commands.len() < DRAIN_MAX
+            && self.partitions.deferred() < MAILBOX_MAX
+            && let Ok(command) = mailbox.try_recv()
+        {
+            commands.push(command);
         }
     }
 
@@ -346,10 +355,13 @@ impl Shard {
             Command::OpenLane { at, lane, done } => self.open_lane(at, lane, done),
             Command::LaneUpkeep => self.upkeep_lanes(),
             Command::Borrow {
-                topic_id,
-                index,
+                partitions,
+                back,
                 done,
-            } => self.lend_partition(topic_id, index, done),
+            } => self.lend_partitions(&partitions, &back, done),
+            Command::Fence { done, .. } => {
+                let _ = done.send(());
+            }
             Command::Stop { .. } => unreachable!("the loop takes care of it"),
         }
     }
@@ -369,21 +381,6 @@ impl Shard {
             .chain(self.lanes.next_deadline())
             .min()
             .map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)))
-    }
-
-    /// Lends a partition; what was gathered for it is appended first.
-    fn lend_partition(
-        &mut self,
-        topic_id: Uuid,
-        index: u32,
-        done: oneshot::Sender<Option<Box<Owned>>>,
-    ) {
-        self.finish_lanes();
-        let lent = self.partitions.send_away(topic_id, index);
-        if let Err(Some(back)) = done.send(lent) {
-            let waiting = self.partitions.take_back(back);
-            debug_assert!(waiting.is_empty(), "nothing was asked in between");
-        }
     }
 
     /// The log has failed: nothing that waits was made durable, and nobody may be told that it was.

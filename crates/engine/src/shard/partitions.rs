@@ -362,6 +362,16 @@ impl Shard {
         );
     }
 
+    /// A partition has grown elsewhere: its snapshot may be due.
+    pub(super) fn grown(&mut self, topic_id: Uuid, index: u32) {
+        let now = self.clock.now_ms();
+        if let Some(owned) = self.partitions.here(topic_id, index)
+            && owned.bytes_since_snapshot >= SNAPSHOT_BYTES
+        {
+            snapshot(&*self.log, owned, now);
+        }
+    }
+
     /// Snapshots every partition that changed: the next start then reads nothing but the snapshots.
     pub(super) fn snapshot_all(&mut self) {
         let now = self.clock.now_ms();

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, and so does its fixture"
 )]
 
+mod exchanges;
+mod fanout;
 mod groups;
 mod queue_safety;
 mod queues;

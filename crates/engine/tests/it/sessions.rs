@@ -9,7 +9,8 @@ use engine::queue::{
     Receive, Window,
 };
 use engine::{
-    Deliveries, Delivery, Error, Event, NewConsumer, Removal, Result, Session, Subscription,
+    Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, SendOrder, Session,
+    Subscription,
 };
 
 use crate::stage::{ENDS, End, Stage, anyone, eventually};
@@ -614,6 +615,37 @@ async fn a_consumer_gets_what_would_die_at_once() {
     assert_eq!(stage.depth("q").await, (0, 0, 0));
 }
 
+/// Sends four messages, and says which were let in.
+async fn send_four(stage: &Stage, queue: &str) -> [bool; 4] {
+    let message = |text: &'static str| NewMessage {
+        body: Bytes::from_static(text.as_bytes()),
+        ..NewMessage::default()
+    };
+    let messages = ["a", "b", "c", "d"].map(message).to_vec();
+    let sent = stage.broker.send(anyone(), queue, messages).await.unwrap();
+    let let_in = sent.into_iter().map(|sent| match sent {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error, Error::QueueFull);
+            false
+        }
+    });
+    let_in.collect::<Vec<_>>().try_into().unwrap()
+}
+
+/// Takes everything that is ready in a queue.
+async fn drain(peer: &Peer, queue: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Some(got) = peer.session.get(queue).await.unwrap() {
+        let from = got.message.dead.as_ref();
+        let from = from.map(|dead| format!(" {} of {}", dead.reason, dead.queue));
+        texts.push(format!("{}{}", text(&got), from.unwrap_or_default()));
+        peer.settle(*got, Outcome::Ack).await;
+    }
+    texts.sort();
+    texts
+}
+
 #[tokio::test]
 async fn what_is_too_much_dies_or_is_refused() {
     let stage = Stage::new().await;
@@ -626,67 +658,86 @@ async fn what_is_too_much_dies_or_is_refused() {
         overflow,
         ..Limits::default()
     };
-    let texts = ["a", "b", "c", "d"];
-    let send = async |queue: &str| {
-        let message = |text: &&str| NewMessage {
-            body: Bytes::copy_from_slice(text.as_bytes()),
-            ..NewMessage::default()
-        };
-        let messages = texts.iter().map(message).collect();
-        let sent = stage.broker.send(anyone(), queue, messages).await.unwrap();
-        sent.into_iter()
-            .map(|sent| sent.map(|_| ()))
-            .collect::<Vec<_>>()
-    };
-    let full = || Err(Error::QueueFull);
-    stage
-        .declare("oldest", with_dead(limits(Overflow::DropOldest)))
-        .await
-        .unwrap();
-    assert_eq!(send("oldest").await, [Ok(()), Ok(()), Ok(()), Ok(())]);
-    stage
-        .declare("newest", with_dead(limits(Overflow::Refuse)))
-        .await
-        .unwrap();
-    assert_eq!(send("newest").await, [Ok(()), Ok(()), full(), full()]);
-    let settings = with_dead(limits(Overflow::RefuseToDeadLetter));
-    stage.declare("dying", settings).await.unwrap();
-    assert_eq!(send("dying").await, [Ok(()), Ok(()), full(), full()]);
     let bytes = Limits {
         bytes_max: Some(2),
         ..Limits::default()
     };
-    stage.declare("bytes", with_limits(bytes)).await.unwrap();
-    assert_eq!(send("bytes").await, [Ok(()), Ok(()), Ok(()), Ok(())]);
+    let (all, two) = ([true; 4], [true, true, false, false]);
+    for (queue, settings, let_in) in [
+        ("oldest", with_dead(limits(Overflow::DropOldest)), all),
+        ("newest", with_dead(limits(Overflow::Refuse)), two),
+        (
+            "dying",
+            with_dead(limits(Overflow::RefuseToDeadLetter)),
+            two,
+        ),
+        ("bytes", with_limits(bytes), all),
+    ] {
+        stage.declare(queue, settings).await.unwrap();
+        assert_eq!(send_four(&stage, queue).await, let_in, "{queue}");
+    }
     let dead = stage.broker.queue(anyone(), "dead").unwrap();
     eventually("dead letters", || dead.numbers().ready == 4).await;
-    let peer = stage.peer();
-    let mut letters = Vec::new();
-    while let Some(letter) = peer.session.get("dead").await.unwrap() {
-        let from = letter.message.dead.clone().unwrap();
-        assert_eq!(from.reason, "maxlen");
-        letters.push(format!("{} of {}", text(&letter), from.queue));
-        peer.settle(*letter, Outcome::Ack).await;
-    }
-    letters.sort();
-    assert_eq!(
-        letters,
-        ["a of oldest", "b of oldest", "c of dying", "d of dying"]
-    );
-    drop(peer);
     let stage = stage.again(End::Kill).await;
     let peer = stage.peer();
+    let letters = [
+        "a maxlen of oldest",
+        "b maxlen of oldest",
+        "c maxlen of dying",
+        "d maxlen of dying",
+    ];
+    assert_eq!(drain(&peer, "dead").await, letters);
     for (queue, left) in [
         ("oldest", ["c", "d"]),
         ("newest", ["a", "b"]),
         ("dying", ["a", "b"]),
         ("bytes", ["c", "d"]),
     ] {
-        for expected in left {
-            let got = peer.session.get(queue).await.unwrap().unwrap();
-            assert_eq!(text(&got), expected, "{queue}");
-            peer.settle(*got, Outcome::Ack).await;
-        }
-        assert!(peer.session.get(queue).await.unwrap().is_none(), "{queue}");
+        assert_eq!(drain(&peer, queue).await, left, "{queue}");
     }
+}
+
+#[tokio::test]
+async fn a_full_queue_does_not_stand_in_the_way_of_others() {
+    let stage = Stage::new().await;
+    stage
+        .declare("dead", QueueSettings::default())
+        .await
+        .unwrap();
+    for (queue, overflow) in [
+        ("refuses", Overflow::Refuse),
+        ("dooms", Overflow::RefuseToDeadLetter),
+    ] {
+        let limits = Limits {
+            messages_max: Some(1),
+            overflow,
+            ..Limits::default()
+        };
+        stage.declare(queue, with_dead(limits)).await.unwrap();
+    }
+    stage
+        .declare("open", QueueSettings::default())
+        .await
+        .unwrap();
+    let mut order = SendOrder::default();
+    for (text, outcome) in [("a", Ok(())), ("b", Err(Error::QueueFull))] {
+        let queues =
+            ["refuses", "dooms", "open"].map(|name| stage.broker.queue(anyone(), name).unwrap());
+        let outgoing = Outgoing {
+            message: NewMessage {
+                body: Bytes::from_static(text.as_bytes()),
+                ..NewMessage::default()
+            },
+            queues: queues.to_vec(),
+        };
+        let sends = stage.broker.send_routed(&mut order, vec![outgoing]).await;
+        assert_eq!(sends.done().await, [outcome]);
+    }
+    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    eventually("a dead letter", || dead.numbers().ready == 1).await;
+    let peer = stage.peer();
+    assert_eq!(drain(&peer, "open").await, ["a", "b"]);
+    assert_eq!(drain(&peer, "refuses").await, ["a"]);
+    assert_eq!(drain(&peer, "dooms").await, ["a"]);
+    assert_eq!(drain(&peer, "dead").await, ["b maxlen of dooms"]);
 }

@@ -232,6 +232,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> O
         delay_ms,
         dedup,
         priority: priority.unwrap_or(0),
+        ..NewMessage::default()
     };
     Ok(Ready { message, answer })
 }

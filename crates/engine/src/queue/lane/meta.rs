@@ -26,9 +26,12 @@ pub(crate) const ATTEMPTS: &[u8] = b"forebay.attempts";
 /// Where it was dead-lettered, JSON.
 pub(crate) const DEAD: &[u8] = b"forebay.dead";
 
+/// How it came: exchange and keys.
+pub(crate) const VIA: &[u8] = b"forebay.via";
+
 /// Whether a header is the engine's own.
 pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
-    [DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD].contains(&name)
+    [DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, VIA].contains(&name)
 }
 
 /// What is known of one record.

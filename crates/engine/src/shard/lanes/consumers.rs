@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, OwnedLane, answering};
 use crate::queue::lane::{Came, LaneEvent, LineId, Loan, Outcome};
-use crate::queue::{Claim, Consumer, DeathReason, FromSession, Handed, LaneAt, Said};
+use crate::queue::{Aside, Claim, Consumer, DeathReason, Handed, LaneAt, Said};
 use crate::shard::{Command, Shard};
 use crate::{Error, Result};
 
@@ -42,6 +42,8 @@ pub(crate) enum ConsumerCommand {
     Settle { outcomes: Outcomes, chance: f64 },
     /// Has room again.
     Serve,
+    /// Messages were let in only to be dead-lettered.
+    TooMany { offsets: Vec<u64> },
     /// Drops what is ready; answers how many messages.
     Clear { done: oneshot::Sender<Result<u64>> },
 }
@@ -57,7 +59,10 @@ impl ConsumerCommand {
             } => drop(done.send(Err(gone))),
             Self::Get { done, .. } => drop(done.send(Err(gone))),
             Self::Clear { done } => drop(done.send(Err(gone))),
-            Self::Leave { done: None, .. } | Self::Settle { .. } | Self::Serve => {}
+            Self::Leave { done: None, .. }
+            | Self::Settle { .. }
+            | Self::Serve
+            | Self::TooMany { .. } => {}
         }
     }
 }
@@ -93,6 +98,7 @@ impl Shard {
                 dying = settle(owned, &outcomes, (now, chance));
             }
             ConsumerCommand::Serve => {}
+            ConsumerCommand::TooMany { offsets } => self.refuse_to_dead_letter(at, &offsets),
             ConsumerCommand::Clear { done } => {
                 owned.lane.tick(now);
                 let ready = owned.lane.counts().ready;
@@ -155,11 +161,7 @@ impl Shard {
     }
 
     /// Turns what sessions said into commands, neighbours into one.
-    pub(in crate::shard) fn hear_sessions(
-        &mut self,
-        first: FromSession,
-        commands: &mut Vec<Command>,
-    ) {
+    pub(in crate::shard) fn hear_sessions(&mut self, first: Aside, commands: &mut Vec<Command>) {
         let mut said = Some(first);
         let mut back: Option<(LaneAt, Outcomes)> = None;
         for _ in 0..SAID_MAX {
@@ -167,7 +169,7 @@ impl Shard {
                 break;
             };
             match next {
-                FromSession::Back {
+                Aside::Back {
                     at,
                     offset,
                     loan,
@@ -179,14 +181,17 @@ impl Shard {
                     let (_, outcomes) = back.get_or_insert_with(|| (at, Vec::new()));
                     outcomes.push((offset, loan, outcome));
                 }
-                FromSession::Left { at, consumer } => {
+                Aside::Left { at, consumer } => {
                     let leave = ConsumerCommand::Leave {
                         consumer,
                         done: None,
                     };
                     commands.push(leave.to(at));
                 }
-                FromSession::Serve(at) => commands.push(ConsumerCommand::Serve.to(at)),
+                Aside::Serve(at) => commands.push(ConsumerCommand::Serve.to(at)),
+                Aside::TooMany { at, offsets } => {
+                    commands.push(ConsumerCommand::TooMany { offsets }.to(at));
+                }
             }
         }
         commands.extend(back.map(settling));

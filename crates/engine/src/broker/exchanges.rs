@@ -1,0 +1,240 @@
+//! Vhosts, exchanges and bindings through the door: make, find, connect and remove them; ask where a message goes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use security::{Principal, Resource, Verb};
+use tokio::sync::oneshot;
+
+use super::controller;
+use super::exchange_table::Command;
+use super::{Broker, Inner};
+use crate::exchange::{
+    Binding, DEFAULT, Destination, Exchange, NewExchange, Route, Routed, Target,
+};
+use crate::{Error, Result, vhost};
+
+impl Broker {
+    /// All vhosts in name order. Frontends filter by [`Broker::allows`].
+    pub fn vhosts(&self) -> Vec<Arc<str>> {
+        self.inner.spaces.names()
+    }
+
+    /// Whether there is a vhost of that name.
+    pub fn has_vhost(&self, name: &str) -> bool {
+        self.inner.spaces.has(name)
+    }
+
+    /// Makes a vhost, unless it is there. Errors: `InvalidName`.
+    pub async fn create_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
+        self.authorize(principal, Verb::Create, Resource::Vhost(name))?;
+        let name = name.to_owned();
+        self.exchange_command(|done| Command::CreateVhost { name, done })
+            .await
+    }
+
+    /// Removes a vhost with all queues, exchanges and bindings in it. Errors: `UnknownVhost`, `InvalidRequest` for the
+    /// default one.
+    pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
+        self.authorize(principal, Verb::Delete, Resource::Vhost(name))?;
+        let name = name.to_owned();
+        self.exchange_command(|done| Command::DeleteVhost { name, done })
+            .await
+    }
+
+    /// Makes an exchange. Errors: `ExchangeExists`, `InvalidName`, `InvalidConfig`, `UnknownVhost`.
+    pub async fn declare_exchange(
+        &self,
+        principal: &Principal,
+        exchange: NewExchange,
+    ) -> Result<Arc<Exchange>> {
+        let qualified = qualified(&exchange.vhost, &exchange.name);
+        self.authorize(principal, Verb::Create, Resource::Exchange(&qualified))?;
+        if let Some(alternate) = &exchange.alternate {
+            let alternate = vhost::qualify(&exchange.vhost, alternate);
+            self.authorize(principal, Verb::Consume, Resource::Exchange(&qualified))?;
+            self.authorize(principal, Verb::Publish, Resource::Exchange(&alternate))?;
+        }
+        drop(qualified);
+        let new = Box::new(exchange);
+        self.exchange_command(|done| Command::Declare { new, done })
+            .await
+    }
+
+    /// One exchange, if the principal may see it. Errors: `Denied`, `UnknownVhost`, `UnknownExchange`.
+    pub fn exchange(
+        &self,
+        principal: &Principal,
+        vhost: &str,
+        name: &str,
+    ) -> Result<Arc<Exchange>> {
+        let qualified = qualified(vhost, name);
+        self.authorize(principal, Verb::Describe, Resource::Exchange(&qualified))?;
+        let spaces = &self.inner.spaces;
+        let found = spaces.read(vhost, |space| space.exchange(name).cloned())?;
+        found.ok_or(Error::UnknownExchange)
+    }
+
+    /// The exchanges of a vhost in name order, the standard ones included. Frontends filter by [`Broker::allows`].
+    pub fn exchanges(&self, vhost: &str) -> Vec<Arc<Exchange>> {
+        let spaces = &self.inner.spaces;
+        let all = spaces.read(vhost, |space| space.exchanges().cloned().collect());
+        all.unwrap_or_default()
+    }
+
+    /// The bindings of a vhost, in no order; the default exchange has none that could be listed.
+    pub fn bindings(&self, vhost: &str) -> Vec<Binding> {
+        let spaces = &self.inner.spaces;
+        let all = spaces.read(vhost, |space| space.bindings().collect());
+        all.unwrap_or_default()
+    }
+
+    /// The bindings that lead from an exchange.
+    pub fn bindings_from(&self, vhost: &str, source: &str) -> Vec<Binding> {
+        let spaces = &self.inner.spaces;
+        let all = spaces.read(vhost, |space| space.bindings_from(source).collect());
+        all.unwrap_or_default()
+    }
+
+    /// The bindings that lead to a queue or an exchange.
+    pub fn bindings_to(&self, vhost: &str, destination: &Destination) -> Vec<Binding> {
+        let target = match destination {
+            Destination::Queue(name) => Target::Queue(Arc::from(&*qualified(vhost, name))),
+            Destination::Exchange(name) => Target::Exchange(Arc::from(&**name)),
+        };
+        let spaces = &self.inner.spaces;
+        let all = spaces.read(vhost, |space| space.bindings_to(&target).collect());
+        all.unwrap_or_default()
+    }
+
+    /// Removes an exchange with all bindings from and to it. Errors: `UnknownVhost`, `UnknownExchange`, `InUse` when it
+    /// has bindings and `if_unused` is asked for, `InvalidRequest` for those that every vhost has.
+    pub async fn delete_exchange(
+        &self,
+        principal: &Principal,
+        vhost: &str,
+        name: &str,
+        if_unused: bool,
+    ) -> Result<()> {
+        let qualified = qualified(vhost, name);
+        self.authorize(principal, Verb::Delete, Resource::Exchange(&qualified))?;
+        let (vhost, name) = (vhost.to_owned(), name.to_owned());
+        self.exchange_command(|done| Command::Delete {
+            vhost,
+            name,
+            if_unused,
+            done,
+        })
+        .await
+    }
+
+    /// Binds; what is bound already stays so. Errors: `UnknownVhost`, `UnknownExchange`, `UnknownQueue`,
+    /// `InvalidConfig` for key and arguments, `InvalidRequest` for the default exchange.
+    pub async fn bind(&self, principal: &Principal, binding: Binding) -> Result<()> {
+        self.may_bind(principal, &binding)?;
+        let binding = Box::new(binding);
+        self.exchange_command(|done| Command::Bind { binding, done })
+            .await
+    }
+
+    /// Takes a binding away; one that is not there is no error. Errors: `UnknownVhost`, `InvalidRequest` for the default
+    /// exchange.
+    pub async fn unbind(&self, principal: &Principal, binding: &Binding) -> Result<()> {
+        self.may_bind(principal, binding)?;
+        let binding = Box::new(binding.clone());
+        self.exchange_command(|done| Command::Unbind { binding, done })
+            .await
+    }
+
+    /// Where a message goes that is published to an exchange. Errors: `Denied`, `UnknownVhost`, `UnknownExchange`,
+    /// `InvalidRequest` for an internal exchange.
+    pub fn route(
+        &self,
+        principal: &Principal,
+        vhost: &str,
+        exchange: &str,
+        routed: &Routed<'_>,
+    ) -> Result<Route> {
+        let qualified = qualified(vhost, exchange);
+        self.authorize(principal, Verb::Publish, Resource::Exchange(&qualified))?;
+        self.inner.route(vhost, exchange, routed)
+    }
+
+    /// Reading from the source, and writing to where it leads.
+    fn may_bind(&self, principal: &Principal, binding: &Binding) -> Result<()> {
+        let source = qualified(&binding.vhost, &binding.source);
+        self.authorize(principal, Verb::Consume, Resource::Exchange(&source))?;
+        match &binding.destination {
+            Destination::Queue(name) => {
+                let name = qualified(&binding.vhost, name);
+                self.authorize(principal, Verb::Publish, Resource::Queue(&name))
+            }
+            Destination::Exchange(name) => {
+                let name = qualified(&binding.vhost, name);
+                self.authorize(principal, Verb::Publish, Resource::Exchange(&name))
+            }
+        }
+    }
+
+    async fn exchange_command<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        self.command(|done| controller::Command::Exchange(make(done)))
+            .await
+    }
+}
+
+impl Inner {
+    /// Where a message goes, whoever asks. Errors: as [`Broker::route`].
+    pub(super) fn route(&self, vhost: &str, exchange: &str, routed: &Routed<'_>) -> Result<Route> {
+        // A publish to a queue by its name is the most frequent of all, and asks no table of exchanges.
+        if exchange == DEFAULT {
+            let mut route = Route::default();
+            self.by_name(vhost, routed, &mut route);
+            return Ok(route);
+        }
+        let draw = || self.draw();
+        let found = self
+            .spaces
+            .read(vhost, |space| space.route(exchange, routed, &draw))??;
+        let mut route = Route {
+            queues: self.queues.all_named(&found.queues),
+            delay_ms: found.delay_ms,
+        };
+        if found.by_name {
+            self.by_name(vhost, routed, &mut route);
+        }
+        Ok(route)
+    }
+
+    /// Adds the queues that bear the message's keys as names.
+    fn by_name(&self, vhost: &str, routed: &Routed<'_>, route: &mut Route) {
+        for key in routed.keys {
+            let Ok(name) = std::str::from_utf8(key) else {
+                continue;
+            };
+            if let Some(queue) = self.queues.named(&qualified(vhost, name))
+                && !route.queues.iter().any(|known| known.id() == queue.id())
+            {
+                route.queues.push(queue);
+            }
+        }
+    }
+
+    /// An even draw.
+    fn draw(&self) -> u64 {
+        let (high, low) = self.dice.fresh_id().as_u64_pair();
+        // Some bits of an identity say what kind it is: all others take their part.
+        (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8
+    }
+}
+
+/// As [`vhost::qualify`], without a copy where the name is what it was.
+fn qualified<'n>(vhost: &str, name: &'n str) -> Cow<'n, str> {
+    if vhost == vhost::DEFAULT {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(vhost::qualify(vhost, name))
+    }
+}

@@ -1,0 +1,440 @@
+//! Messages for several queues: in all of them or in none, in the order they were handed over, whatever happens.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::exchange::Kind;
+use engine::queue::{Delivered, NewMessage, NewQueue, Queue, QueueSettings, Receive};
+use engine::{Broker, Error, Outgoing, Result, SendOrder};
+
+use crate::exchanges::{exchange, to_queue};
+use crate::stage::{ENDS, End, Stage, anyone};
+
+fn message(text: &str) -> NewMessage {
+    NewMessage {
+        body: Bytes::copy_from_slice(text.as_bytes()),
+        ..NewMessage::default()
+    }
+}
+
+fn queue(broker: &Broker, name: &str) -> Arc<Queue> {
+    broker.queue(anyone(), name).unwrap()
+}
+
+fn out(broker: &Broker, text: &str, queues: &[&str]) -> Outgoing {
+    Outgoing {
+        message: message(text),
+        queues: queues.iter().map(|name| queue(broker, name)).collect(),
+    }
+}
+
+async fn send(broker: &Broker, order: &mut SendOrder, messages: Vec<Outgoing>) -> Vec<Result<()>> {
+    broker.send_routed(order, messages).await.done().await
+}
+
+/// Everything a queue holds, in its order.
+async fn bodies(broker: &Broker, name: &str) -> Vec<String> {
+    let seen = broker.peek(anyone(), name, 0, 100_000).await.unwrap();
+    let text = |m: &Delivered| String::from_utf8(m.body.to_vec()).unwrap();
+    seen.iter().map(text).collect()
+}
+
+async fn with(settings: QueueSettings, name: &str, stage: &Stage) {
+    let queue = NewQueue {
+        name: name.to_owned(),
+        settings,
+        topic: None,
+    };
+    stage.broker.create_queue(anyone(), queue).await.unwrap();
+}
+
+async fn take(broker: &Broker, name: &str, wait_ms: u64) -> Vec<Delivered> {
+    let receive = Receive {
+        max: 10,
+        wait_ms,
+        ..Receive::default()
+    };
+    broker.receive(anyone(), name, receive).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_message_reaches_all_its_queues_and_says_how_it_came() {
+    let stage = Stage::new().await;
+    stage.add_exchange(exchange("x", Kind::Fanout)).await;
+    for name in ["a", "b", "c"] {
+        stage.plain_queue(name).await;
+        stage.bind(to_queue("x", name, "")).await.unwrap();
+    }
+    let route = stage.route("/", "x", "key").unwrap();
+    let sent = NewMessage {
+        exchange: Some(Bytes::from_static(b"x")),
+        keys: vec![Bytes::from_static(b"key"), Bytes::from_static(b"cc")],
+        headers: vec![(Bytes::from_static(b"h"), Bytes::from_static(b"v"))],
+        ..message("hello")
+    };
+    let outgoing = Outgoing {
+        message: sent.clone(),
+        queues: route.queues,
+    };
+    let mut order = SendOrder::default();
+    let outcomes = send(&stage.broker, &mut order, vec![outgoing]).await;
+    assert_eq!(outcomes, [Ok(())]);
+    for name in ["a", "b", "c"] {
+        let got = take(&stage.broker, name, 0).await.remove(0);
+        assert_eq!(got.body, sent.body);
+        assert_eq!(
+            (got.exchange, got.keys),
+            (sent.exchange.clone(), sent.keys.clone())
+        );
+        assert_eq!(
+            got.headers.len(),
+            1,
+            "what is reserved is not shown as a header"
+        );
+        assert_eq!(queue(&stage.broker, name).numbers().sent, 1);
+    }
+    stage
+        .broker
+        .send(anyone(), "a", vec![message("plain")])
+        .await
+        .unwrap()[0]
+        .as_ref()
+        .unwrap();
+    let plain = take(&stage.broker, "a", 0).await.remove(0);
+    assert_eq!((plain.exchange, plain.keys.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn who_waits_is_served_when_the_partitions_come_back() {
+    let stage = Stage::new().await;
+    for name in ["a", "b"] {
+        stage.plain_queue(name).await;
+    }
+    let waiting: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|name| {
+            let broker = stage.broker.clone();
+            tokio::spawn(async move { take(&broker, name, 20_000).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let messages = vec![out(&stage.broker, "now", &["a", "b"])];
+    // Handed over is enough: nobody waits for the outcome.
+    drop(
+        stage
+            .broker
+            .send_routed(&mut SendOrder::default(), messages)
+            .await,
+    );
+    for receiver in waiting {
+        assert_eq!(receiver.await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_holds_between_direct_and_fanned_out_messages() {
+    let stage = Stage::new().await;
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        stage.plain_queue(name).await;
+    }
+    let broker = &stage.broker;
+    let mut order = SendOrder::default();
+    let mut pending = Vec::new();
+    let mut expected: Vec<Vec<String>> = vec![Vec::new(); names.len()];
+    for n in 0..600_u32 {
+        let mut messages = Vec::new();
+        for part in 0..=(n % 3) {
+            let text = format!("{n}.{part}");
+            // One queue, two, three or all, in no pattern that a batch could hide behind.
+            let picked: Vec<usize> = match (n * 7 + part * 3) % 5 {
+                0 | 1 => vec![(n % 4) as usize],
+                2 => vec![(n % 3) as usize, 3],
+                3 => vec![0, 1, 2],
+                _ => vec![0, 1, 2, 3],
+            };
+            let queues: Vec<&str> = picked.iter().map(|i| names[*i]).collect();
+            for i in picked {
+                expected[i].push(text.clone());
+            }
+            messages.push(out(broker, &text, &queues));
+        }
+        pending.push(broker.send_routed(&mut order, messages).await);
+    }
+    for sends in pending {
+        assert!(sends.done().await.iter().all(Result::is_ok));
+    }
+    for (name, expected) in names.iter().zip(expected) {
+        assert_eq!(bodies(broker, name).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn all_of_it_or_nothing_survives() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        for name in ["a", "b", "c"] {
+            stage.plain_queue(name).await;
+        }
+        let mut order = SendOrder::default();
+        let messages: Vec<_> = (0..40)
+            .map(|n| out(&stage.broker, &n.to_string(), &["a", "b", "c"]))
+            .collect();
+        assert!(
+            send(&stage.broker, &mut order, messages)
+                .await
+                .iter()
+                .all(Result::is_ok)
+        );
+        // Not acknowledged: it may be there or not, but the same everywhere.
+        for n in 40..200 {
+            let messages = vec![out(&stage.broker, &n.to_string(), &["c", "a", "b"])];
+            drop(stage.broker.send_routed(&mut order, messages).await);
+        }
+        let stage = stage.again(end).await;
+        let there = bodies(&stage.broker, "a").await;
+        assert!(there.len() >= 40, "{end:?}");
+        for name in ["b", "c"] {
+            assert_eq!(bodies(&stage.broker, name).await, there, "{end:?}");
+        }
+        let more = vec![out(&stage.broker, "more", &["a", "b", "c"])];
+        let outcomes = send(&stage.broker, &mut SendOrder::default(), more).await;
+        assert_eq!(outcomes, [Ok(())]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_by_one_queue_is_the_messages_outcome_and_leaves_the_others_alone() {
+    let stage = Stage::new().await;
+    let small = QueueSettings {
+        message_bytes_max: 4,
+        ..QueueSettings::default()
+    };
+    with(small, "small", &stage).await;
+    for name in ["a", "b"] {
+        stage.plain_queue(name).await;
+    }
+    let broker = &stage.broker;
+    let messages = vec![
+        out(broker, "one", &["a", "small"]),
+        out(broker, "too large", &["a", "b", "small"]),
+        out(broker, "two", &["small"]),
+        out(broker, "large enough", &["small"]),
+        out(broker, "three", &["a", "b"]),
+    ];
+    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let too_large = |bytes| Err(Error::TooLarge { bytes, allowed: 4 });
+    assert_eq!(
+        outcomes,
+        [Ok(()), too_large(9), Ok(()), too_large(12), Ok(())]
+    );
+    assert_eq!(bodies(broker, "a").await, ["one", "three"]);
+    assert_eq!(bodies(broker, "b").await, ["three"]);
+    assert_eq!(bodies(broker, "small").await, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_gone_counts_as_never_found() {
+    let stage = Stage::new().await;
+    for name in ["a", "b", "c"] {
+        stage.plain_queue(name).await;
+    }
+    let broker = &stage.broker;
+    let late = || {
+        vec![
+            out(broker, "to two", &["a", "b"]),
+            out(broker, "to gone", &["b", "c"]),
+            out(broker, "to one", &["b"]),
+        ]
+    };
+    let messages = late();
+    for name in ["b", "c"] {
+        broker.delete_queue(anyone(), name).await.unwrap();
+    }
+    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let gone = || Err(Error::UnknownQueue);
+    assert_eq!(outcomes, [Ok(()), gone(), gone()]);
+    assert_eq!(bodies(broker, "a").await, ["to two"]);
+    let nowhere = Outgoing {
+        message: message("x"),
+        queues: Vec::new(),
+    };
+    let outcomes = send(broker, &mut SendOrder::default(), vec![nowhere]).await;
+    assert_eq!(outcomes, [gone()]);
+}
+
+#[tokio::test]
+async fn queues_of_one_topic_get_one_record() {
+    let stage = Stage::new().await;
+    stage.make("events", &[]).await.unwrap();
+    for name in ["one", "two"] {
+        let queue = NewQueue {
+            name: name.to_owned(),
+            topic: Some("events".to_owned()),
+            ..NewQueue::default()
+        };
+        stage.broker.create_queue(anyone(), queue).await.unwrap();
+    }
+    stage.plain_queue("a").await;
+    let broker = &stage.broker;
+    let messages: Vec<_> = (0..6)
+        .map(|n| out(broker, &n.to_string(), &["one", "two", "a"]))
+        .collect();
+    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    for name in ["one", "two", "a"] {
+        let mut got = bodies(broker, name).await;
+        got.sort();
+        assert_eq!(got, ["0", "1", "2", "3", "4", "5"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn repeats_are_dropped_where_they_are_repeats() {
+    let stage = Stage::new().await;
+    for name in ["a", "b"] {
+        stage.plain_queue(name).await;
+    }
+    let broker = &stage.broker;
+    let named = |text: &str, queues: &[&str]| {
+        let mut outgoing = out(broker, text, queues);
+        outgoing.message.dedup = Some(Bytes::from_static(b"id"));
+        outgoing
+    };
+    let messages = vec![
+        named("first", &["a"]),
+        named("second", &["a", "b"]),
+        named("third", &["a", "b"]),
+    ];
+    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    assert_eq!(outcomes, [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(bodies(broker, "a").await, ["first"]);
+    assert_eq!(bodies(broker, "b").await, ["second"]);
+}
+
+const MANY: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// A sender that names the queues in an order of its own.
+async fn send_much(broker: Broker, sender: usize) {
+    let mut order = SendOrder::default();
+    let mut pending = Vec::new();
+    for n in 0..100 {
+        let mut queues = MANY.to_vec();
+        queues.rotate_left((sender + n) % 5);
+        if sender % 2 == 1 {
+            queues.reverse();
+        }
+        queues.truncate(1 + (sender + n) % 5);
+        let messages = vec![out(&broker, &format!("{sender}:{n}"), &queues)];
+        pending.push(broker.send_routed(&mut order, messages).await);
+    }
+    for sends in pending {
+        assert!(sends.done().await.iter().all(Result::is_ok));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_senders_over_the_same_queues_do_not_wait_for_each_other() {
+    let stage = Stage::new().await;
+    for name in MANY {
+        stage.plain_queue(name).await;
+    }
+    let senders = (0..6_usize).map(|sender| tokio::spawn(send_much(stage.broker.clone(), sender)));
+    let senders: Vec<_> = senders.collect();
+    let receiver = {
+        let broker = stage.broker.clone();
+        tokio::spawn(async move {
+            // Others are served in between.
+            for _ in 0..50 {
+                take(&broker, "a", 0).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    let all = async {
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        receiver.await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_mins(1), all)
+        .await
+        .expect("nobody waits for ever");
+    for name in ["b", "e"] {
+        let there = bodies(&stage.broker, name).await;
+        for sender in 0..6 {
+            let prefix = format!("{sender}:");
+            let of_sender = there.iter().filter_map(|body| body.strip_prefix(&prefix));
+            let numbers: Vec<u32> = of_sender.map(|n| n.parse().unwrap()).collect();
+            assert!(numbers.is_sorted(), "{name} has {sender}'s in their order");
+        }
+    }
+    let stage = stage.again(End::Kill).await;
+    assert!(!bodies(&stage.broker, "b").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn senders_that_go_away_leave_the_partitions_where_they_belong() {
+    let stage = Stage::new().await;
+    for name in ["a", "b"] {
+        stage.plain_queue(name).await;
+    }
+    for n in 0..200_u64 {
+        let broker = stage.broker.clone();
+        let sender = tokio::spawn(async move {
+            let mut order = SendOrder::default();
+            let messages = (0..3).map(|_| out(&broker, "x", &["a", "b"])).collect();
+            broker.send_routed(&mut order, messages).await
+        });
+        if n % 3 == 0 {
+            tokio::time::sleep(Duration::from_micros(n)).await;
+        }
+        sender.abort();
+    }
+    let messages = vec![out(&stage.broker, "last", &["a", "b"])];
+    let mut order = SendOrder::default();
+    let sent = send(&stage.broker, &mut order, messages);
+    let outcomes = tokio::time::timeout(Duration::from_secs(20), sent).await;
+    assert_eq!(outcomes.expect("both are there"), [Ok(())]);
+    assert_eq!(
+        bodies(&stage.broker, "a").await,
+        bodies(&stage.broker, "b").await
+    );
+}
+
+#[tokio::test]
+async fn a_fan_out_does_not_overtake_what_its_sender_sent_directly() {
+    let stage = Stage::new().await;
+    for name in ["a", "b"] {
+        stage.plain_queue(name).await;
+    }
+    let broker = &stage.broker;
+    // So much stands in the owners' mailboxes that they do not get to the end of them at once.
+    let mut asked: Vec<_> = (0..800)
+        .map(|n| Box::pin(broker.queue_depth(anyone(), ["a", "b"][n % 2])))
+        .collect();
+    let ask_all = poll_fn(|context| {
+        for ask in &mut asked {
+            assert!(ask.as_mut().poll(context).is_pending());
+        }
+        Poll::Ready(())
+    });
+    tokio::task::unconstrained(ask_all).await;
+    let mut order = SendOrder::default();
+    let mut pending = Vec::new();
+    for messages in [
+        vec![out(broker, "1", &["a"]), out(broker, "2", &["b"])],
+        vec![out(broker, "3", &["a", "b"])],
+        vec![out(broker, "4", &["a"]), out(broker, "5", &["b", "a"])],
+    ] {
+        pending.push(broker.send_routed(&mut order, messages).await);
+    }
+    for sends in pending {
+        assert!(sends.done().await.iter().all(Result::is_ok));
+    }
+    assert_eq!(bodies(broker, "a").await, ["1", "3", "4", "5"]);
+    assert_eq!(bodies(broker, "b").await, ["2", "3", "5"]);
+}
