@@ -13,8 +13,8 @@ mod settings;
 mod table;
 pub(crate) mod via;
 
+pub(crate) use consumer::{Aside, Consumer, Handed, Said};
 pub use consumer::{Claim, Window};
-pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
 pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{
