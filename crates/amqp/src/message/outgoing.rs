@@ -36,9 +36,6 @@ struct Death {
 fn deaths(_: &Delivered) -> &[Death] {
     &[]
 }
-fn failed(_: &Delivered) -> u32 {
-    0
-}
 
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
@@ -52,7 +49,7 @@ pub(crate) fn properties(message: &Delivered) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let untouched = deaths(message).is_empty() && failed(message) == 0;
+    let untouched = deaths(message).is_empty() && message.failed == 0;
     match (raw, decoded) {
         (Some(raw), Some(_)) if untouched => raw.clone(),
         (_, Some(properties)) => with_history(message, properties),
@@ -100,7 +97,7 @@ fn foreign(message: &Delivered) -> Bytes {
 
 /// Properties with what happened to the message since they were written.
 fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
-    if deaths(message).is_empty() && failed(message) == 0 {
+    if deaths(message).is_empty() && message.failed == 0 {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
@@ -111,11 +108,11 @@ fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
     let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
         !rewritten(name)
     });
-    if failed(message) > 0 {
+    if message.failed > 0 {
         push(
             &mut table,
             DELIVERY_COUNT,
-            Value::I64(failed(message).into()),
+            Value::I64(message.failed.into()),
         );
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
