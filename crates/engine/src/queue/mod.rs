@@ -4,6 +4,7 @@
 //! partition's messages stands in `lane`.
 
 mod consumer;
+pub(crate) mod deaths;
 pub(crate) mod lane;
 mod message;
 mod numbers;
@@ -15,6 +16,7 @@ pub(crate) mod via;
 
 pub use consumer::{Claim, Window};
 pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
+pub use deaths::{Death, Key};
 pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{
