@@ -309,6 +309,7 @@ mod tests {
             priority: 1,
             exchange: None,
             keys: Vec::new(),
+            deaths: Vec::new(),
             dead: Some(DeadLetter {
                 queue: "orders".into(),
                 reason: "attempts".into(),

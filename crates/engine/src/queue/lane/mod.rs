@@ -29,8 +29,8 @@ pub(crate) use event::LaneEvent;
 pub use event::fuzz;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine, message_id,
-    plain_records,
+    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine,
+    message_id, plain_records,
 };
 pub(crate) use untimed::Came;
 pub use untimed::Outcome;
