@@ -8,6 +8,7 @@ mod fanout;
 mod fetch;
 mod groups;
 mod lanes;
+mod letters;
 mod producers;
 mod publish;
 mod queue_table;

@@ -14,7 +14,8 @@ use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
-    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, via,
+    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths,
+    via,
 };
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
@@ -579,6 +580,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         .map(via::decode)
         .unwrap_or_default();
     let dead = dead_letter(&record);
+    let died = header(&record, lane::DEATHS).map(|value| deaths::decode(value));
     let mut headers = record.headers;
     headers.retain(|(name, _)| !lane::is_reserved_by_engine(name));
     Delivered {
@@ -602,6 +604,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         exchange,
         keys,
         dead,
+        deaths: died.unwrap_or_default(),
     }
 }
 

@@ -1,23 +1,24 @@
-//! Transfers: messages leave one queue for another, as dead letters or by a move task, in one append.
+//! Transfers: messages leave one queue for others, as dead letters or by a move task, in one append.
 //!
-//! Two partitions take part, usually of different owners, who lend them for the moment of deciding, appending and
-//! applying. Records are read before that, and answers wait for the disk after it.
+//! All partitions that take part are in one hand for the moment of deciding, appending and applying. Records are read
+//! before that, and answers wait for the disk after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use storage::batch::{BatchBuilder, Record};
+use storage::batch::BatchBuilder;
 use storage::{Append, Durability};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::borrow::{borrow, partition_of};
+use super::borrow::{Hand, borrow, partition_of};
+use super::letters::{Cause, Letter, Whither};
 use super::{Inner, lanes};
 use crate::partition::Decision;
-use crate::queue::lane::{self, Ended, LaneEvent, LaneMove, message_id};
-use crate::queue::{DeadLetter, DeathReason, LaneAt, Ordering, Queue};
-use crate::shard::{self, Burial, LaneCommand, Then};
+use crate::queue::lane::{self, Ended, LaneEvent, LaneMove};
+use crate::queue::{DeathReason, LaneAt, Queue};
+use crate::shard::{self, Burial, LaneCommand, PartitionAt, Then};
 use crate::{Error, Result};
 
 /// Groups of dead letters that wait to be moved before receivers have to come upon them again.
@@ -26,17 +27,10 @@ pub(super) const BURIALS_MAX: usize = 1024;
 const MESSAGES_MAX: usize = 64;
 /// Bytes moved in one append; one message may exceed it.
 const BYTES_MAX: usize = 1 << 20;
+/// Copies made in one append; one message may need more.
+const LANES_MAX: usize = 256;
 /// Deepest pause between two steps of a rate-limited move.
 const STEP: Duration = Duration::from_millis(100);
-
-/// Why messages leave.
-#[derive(Debug, Clone, Copy)]
-enum Cause {
-    /// It died.
-    Dead(DeathReason),
-    /// A move task.
-    Moved(Uuid),
-}
 
 /// Moves messages that were lent too often, until the broker is gone.
 pub(super) async fn bury(inner: Weak<Inner>, mut burials: mpsc::Receiver<Burial>) {
@@ -63,12 +57,18 @@ async fn bury_some(
     offsets: &[u64],
     reason: DeathReason,
 ) -> Result<()> {
-    let target = source.settings().dead_letter.as_ref();
-    let target = target.and_then(|policy| inner.queues.named(&policy.queue));
-    let target = target.ok_or(Error::UnknownQueue)?;
+    let settings = source.settings();
+    let whither = match (&settings.dead_letter, &settings.dead_letter_exchange) {
+        (Some(policy), _) => {
+            let target = inner.queues.named(&policy.queue);
+            Whither::Queue(target.ok_or(Error::UnknownQueue)?)
+        }
+        (None, Some(exchange)) => Whither::Exchange(exchange.clone()),
+        (None, None) => return Err(Error::UnknownQueue),
+    };
     // A message that came and failed in one moment may not be durable yet, and cannot be read before it is.
     lanes::inspect(inner, at, |_| ()).await?;
-    transfer(inner, (at, source), offsets, &target, Cause::Dead(reason)).await
+    transfer(inner, (at, source), offsets, &whither, Cause::Dead(reason)).await
 }
 
 /// What did not leave is ready again.
@@ -82,220 +82,149 @@ async fn transfer(
     inner: &Inner,
     (at, source): (LaneAt, &Arc<Queue>),
     offsets: &[u64],
-    target: &Arc<Queue>,
+    whither: &Whither,
     cause: Cause,
 ) -> Result<()> {
-    if target.document.topic == source.document.topic {
-        return Err(Error::InvalidRequest(
-            "a queue cannot move messages to a queue of its own topic".into(),
-        ));
-    }
-    let mut shares: BTreeMap<u32, Vec<(u64, Option<Record>)>> = BTreeMap::new();
-    let (mut bytes, mut count) = (0, 0);
+    let mut letters: Vec<Letter> = Vec::new();
+    let (mut bytes, mut lanes) = (0, 0);
     for offset in offsets {
         let record = inner.record_at(at, *offset).await?;
-        bytes += record.as_ref().map_or(0, size);
-        count += 1;
-        let key = record.as_ref().and_then(|record| record.key.as_deref());
-        let lane = super::queues::lane_of(target, key, *offset);
-        shares.entry(lane).or_default().push((*offset, record));
-        if bytes >= BYTES_MAX || count >= MESSAGES_MAX {
-            (bytes, count) = (0, 0);
-            move_shares(inner, (at, source), &mut shares, target, cause).await?;
+        let letter = Letter::address(inner, source, (*offset, record), whither, cause)?;
+        bytes += letter.bytes();
+        lanes += letter.to.len();
+        letters.push(letter);
+        if bytes >= BYTES_MAX || letters.len() >= MESSAGES_MAX || lanes >= LANES_MAX {
+            (bytes, lanes) = (0, 0);
+            move_together(inner, (at, source), &std::mem::take(&mut letters), cause).await?;
         }
     }
-    move_shares(inner, (at, source), &mut shares, target, cause).await
+    move_together(inner, (at, source), &letters, cause).await
 }
 
-fn size(record: &Record) -> usize {
-    let headers = record.headers.iter();
-    let headers: usize = headers
-        .map(|(n, v)| n.len() + v.as_ref().map_or(0, bytes::Bytes::len))
-        .sum();
-    headers + record.value.as_ref().map_or(0, bytes::Bytes::len)
-}
-
-type Shares = BTreeMap<u32, Vec<(u64, Option<Record>)>>;
-
-async fn move_shares(
+/// Moves messages in one step, and waits until that is durable: nobody may read it before, and the next step is not
+/// hurried.
+async fn move_together(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
-    shares: &mut Shares,
-    target: &Arc<Queue>,
+    source: (LaneAt, &Arc<Queue>),
+    letters: &[Letter],
     cause: Cause,
 ) -> Result<()> {
-    for (index, share) in std::mem::take(shares) {
-        let to = LaneAt {
-            topic: target.document.topic,
-            index,
-            queue: target.id(),
-        };
-        if let Some(moved) = step(inner, (at, source), &share, (to, target), cause).await? {
-            moved.await.map_err(|_| Error::Unavailable)?;
-        }
+    if letters.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    match step(inner, source, letters, cause).await? {
+        Some(moved) => moved.await.map_err(|_| Error::Unavailable),
+        None => Ok(()),
+    }
 }
 
-/// The moment itself: both partitions in hand, one append. Returns where to wait until it is durable.
+/// The moment itself: all partitions in hand, one append. Returns where to wait until it is durable.
 async fn step(
     inner: &Inner,
     (at, source): (LaneAt, &Arc<Queue>),
-    share: &[(u64, Option<Record>)],
-    (to, target): (LaneAt, &Arc<Queue>),
+    letters: &[Letter],
     cause: Cause,
 ) -> Result<Option<oneshot::Receiver<()>>> {
-    let (from, into) = (partition_of(at), partition_of(to));
-    let mut hand = borrow(inner, &BTreeSet::from([from, into])).await?;
+    let from = partition_of(at);
+    let into = letters.iter().flat_map(|letter| &letter.to);
+    let into = into.map(|(to, _)| partition_of(*to));
+    let mut hand = borrow(inner, &into.chain([from]).collect()).await?;
     let now = inner.clock.now_ms();
+    let gone = gone(&mut hand, letters)?;
     let lane = hand.lane(at).ok_or(Error::UnknownQueue)?;
     // Acknowledged or purged in the meantime: nothing to move.
-    let share: Vec<_> = share
-        .iter()
-        .filter(|(offset, _)| lane.lane.is_dying(*offset))
-        .collect();
-    if share.is_empty() {
+    let letters = letters.iter().filter(|l| lane.lane.is_dying(l.offset));
+    let letters: Vec<&Letter> = letters.collect();
+    if letters.is_empty() {
         return Ok(None);
     }
-    let records: Vec<&Record> = share.iter().filter_map(|(_, r)| r.as_ref()).collect();
     let event = LaneEvent::Left {
-        offsets: share.iter().map(|(offset, _)| *offset).collect(),
+        offsets: letters.iter().map(|letter| letter.offset).collect(),
         task: match cause {
             Cause::Dead(_) => None,
             Cause::Moved(task) => Some(task),
         },
     };
-    let built =
-        (!records.is_empty()).then(|| rewrite(&records, (at, source, lane), target, cause, now));
+    let mut batches: BTreeMap<PartitionAt, BatchBuilder> = BTreeMap::new();
+    for letter in &letters {
+        let loan = lane.lane.loan(letter.offset).unwrap_or_default();
+        let own = letter.own_headers((at, source, loan), (cause, now));
+        for (to, target) in letter.to.iter().filter(|(to, _)| !gone.contains(to)) {
+            let fresh = || BatchBuilder::new(now.cast_signed()).made_here();
+            let builder = batches.entry(partition_of(*to)).or_insert_with(fresh);
+            letter.write(builder, target, &own, (cause, now));
+        }
+    }
     let (events, end) = lane.stage(&event, at.index, now);
+    let placed = place(&mut hand, batches, now)?;
     let mut appends = vec![events];
-    let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
-    let mut batch = None;
-    if let Some(built) = built
-        && let Decision::Append(placed) = owned.ledger.decide(built, &owned.config, now)?
-    {
-        appends.push(Append {
-            stream: owned.partition.records(),
-            batch: placed.clone(),
-        });
-        batch = Some(placed);
-    }
+    appends.extend(placed.iter().map(|(_, append)| append.clone()));
     let lsn = lanes::append_all(&*inner.log, appends)?;
-    if let Some(owned) = hand.partition(from) {
-        owned.last_lsn = lsn;
-    }
     if let Some(lane) = hand.lane(at) {
         lane.apply_staged(&event, end, lsn);
     }
-    if matches!(cause, Cause::Dead(_)) {
-        source.numbers.dead_lettered(share.len() as u64);
+    if let Some(owned) = hand.partition(from) {
+        owned.last_lsn = lsn;
     }
-    let upto = hand
-        .partition(into)
-        .map(|owned| owned.accept(batch.as_ref(), lsn, now));
+    if matches!(cause, Cause::Dead(_)) {
+        source.numbers.dead_lettered(letters.len() as u64);
+    }
+    let reached = (lsn, Durability::Sync);
+    for (into, append) in placed {
+        let owned = hand.partition(into);
+        let upto = owned.map(|owned| owned.accept(Some(&append.batch), lsn, now));
+        let answer = None;
+        hand.then(
+            into,
+            Then {
+                reached,
+                upto,
+                answer,
+            },
+        );
+    }
     let (done, moved) = oneshot::channel();
-    let then = Then {
-        reached: (lsn, Durability::Sync),
-        upto,
-        answer: Some(Box::new(move || {
-            let _ = done.send(());
-        })),
+    let answer = move || {
+        let _ = done.send(());
     };
-    hand.then(into, then);
+    hand.answer(from, reached, Box::new(answer));
     Ok(Some(moved))
 }
 
-/// The records as the target gets them: with where they come from, or as new when they are moved.
-fn rewrite(
-    records: &[&Record],
-    (at, source, lane): (LaneAt, &Queue, &shard::OwnedLane),
-    target: &Queue,
-    cause: Cause,
-    now: u64,
-) -> storage::Batch {
-    let restarts = matches!(cause, Cause::Moved(_)) || target.settings().ordering == Ordering::Key;
-    let mut builder = BatchBuilder::new(now.cast_signed()).made_here();
-    for record in records {
-        let timestamp = if restarts {
-            now.cast_signed()
-        } else {
-            record.timestamp
-        };
-        let own = own_headers(record, (at, source, lane), cause, now);
-        let kept = record.headers.iter().filter(|(name, _)| {
-            let engine = lane::is_reserved_by_engine(name);
-            let stays = name == lane::PRIORITY || name == lane::VIA;
-            !engine || stays || (name == lane::DEDUP && keeps_id(cause))
-        });
-        let headers: Vec<(&[u8], Option<&[u8]>)> = kept
-            .map(|(name, value)| (&name[..], value.as_deref()))
-            .chain(own.iter().map(|(name, value)| (*name, Some(&value[..]))))
-            .collect();
-        builder.push_record(
-            timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            headers.iter().copied(),
-        );
-    }
-    builder.build()
-}
-
-fn keeps_id(cause: Cause) -> bool {
-    matches!(cause, Cause::Dead(_))
-}
-
-fn own_headers(
-    record: &Record,
-    (at, source, lane): (LaneAt, &Queue, &shard::OwnedLane),
-    cause: Cause,
-    now: u64,
-) -> Vec<(&'static [u8], Vec<u8>)> {
-    let find = |name: &[u8]| {
-        let found = record.headers.iter().find(|(n, _)| n == name);
-        found.and_then(|(_, value)| value.clone())
-    };
-    let id = find(lane::ID).map_or_else(
-        || {
-            message_id(at.topic, at.index, record.offset)
-                .as_bytes()
-                .to_vec()
-        },
-        |id| id.to_vec(),
-    );
-    match cause {
-        // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
-        Cause::Moved(_) => match find(lane::DEDUP) {
-            Some(_) => {
-                let id = Uuid::from_slice(&id).unwrap_or_default();
-                vec![(lane::DEDUP, id.to_string().into_bytes())]
+/// Lanes that are not there any more. A message that was routed goes to the others; one that is to go to a queue stays
+/// where it is. Errors: `UnknownQueue`.
+fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
+    let mut gone = BTreeSet::new();
+    for letter in letters {
+        for (to, _) in &letter.to {
+            if hand.lane(*to).is_some() {
+                continue;
             }
-            None => Vec::new(),
-        },
-        Cause::Dead(reason) => {
-            let loan = lane.lane.loan(record.offset).unwrap_or_default();
-            let attempts = loan.lent;
-            let before =
-                find(lane::ATTEMPTS).and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)));
-            let total = before.unwrap_or(0).saturating_add(attempts);
-            let dead = DeadLetter {
-                queue: source.name.to_string(),
-                reason: reason.word().to_owned(),
-                sequence: record.offset,
-                attempts,
-                sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
-                first_received_ms: loan.first_ms,
-                last_received_ms: loan.last_ms,
-                dead_ms: now,
-            };
-            let dead = serde_json::to_vec(&dead).unwrap_or_default();
-            vec![
-                (lane::ID, id),
-                (lane::ATTEMPTS, total.to_be_bytes().to_vec()),
-                (lane::DEAD, dead),
-            ]
+            if !letter.is_routed() {
+                return Err(Error::UnknownQueue);
+            }
+            gone.insert(*to);
         }
     }
+    Ok(gone)
+}
+
+/// Gives batches their places.
+fn place(
+    hand: &mut Hand,
+    batches: BTreeMap<PartitionAt, BatchBuilder>,
+    now: u64,
+) -> Result<Vec<(PartitionAt, Append)>> {
+    let mut placed = Vec::with_capacity(batches.len());
+    for (into, builder) in batches {
+        let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
+        let decided = owned.ledger.decide(builder.build(), &owned.config, now)?;
+        if let Decision::Append(batch) = decided {
+            let stream = owned.partition.records();
+            placed.push((into, Append { stream, batch }));
+        }
+    }
+    Ok(placed)
 }
 
 /// Goes on with move tasks that ran when the broker stopped.
@@ -477,7 +406,8 @@ async fn move_set_aside(
         let target = inner.queues.named(&name);
         let target =
             target.ok_or_else(|| Error::InvalidRequest(format!("there is no queue '{name}'")))?;
-        transfer(inner, (at, source), &offsets, &target, cause).await?;
+        let whither = Whither::Queue(target);
+        transfer(inner, (at, source), &offsets, &whither, cause).await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
 use uuid::Uuid;
 
-use super::{RESERVED, Receipt};
+use super::{Death, RESERVED, Receipt};
 
 /// A message to send.
 #[derive(Debug, Clone, Default)]
@@ -107,10 +107,13 @@ pub struct Delivered {
     pub keys: Vec<Bytes>,
     /// Where it comes from, if it is a dead letter.
     pub dead: Option<DeadLetter>,
+    /// The deaths it died, newest first.
+    pub deaths: Vec<Death>,
 }
 
 /// Why a message died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeathReason {
     /// It was lent too often.
     Attempts,
@@ -119,6 +122,7 @@ pub enum DeathReason {
     /// It was not consumed in time.
     Expired,
     /// The queue was full.
+    #[serde(rename = "maxlen")]
     Overflow,
     /// It failed too often.
     DeliveryLimit,

@@ -4,6 +4,7 @@
 //! partition's messages stands in `lane`.
 
 mod consumer;
+pub(crate) mod deaths;
 pub(crate) mod lane;
 mod message;
 mod numbers;
@@ -15,6 +16,7 @@ pub(crate) mod via;
 
 pub(crate) use consumer::{Aside, Consumer, Handed, Said};
 pub use consumer::{Claim, Window};
+pub use deaths::{Death, Key};
 pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{

@@ -26,12 +26,17 @@ pub(crate) const ATTEMPTS: &[u8] = b"forebay.attempts";
 /// Where it was dead-lettered, JSON.
 pub(crate) const DEAD: &[u8] = b"forebay.dead";
 
+/// The deaths it died, JSON.
+pub(crate) const DEATHS: &[u8] = b"forebay.deaths";
 /// How it came: exchange and keys.
 pub(crate) const VIA: &[u8] = b"forebay.via";
 
 /// Whether a header is the engine's own.
 pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
-    [DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, VIA].contains(&name)
+    [
+        DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, DEATHS, VIA,
+    ]
+    .contains(&name)
 }
 
 /// What is known of one record.

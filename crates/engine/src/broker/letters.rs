@@ -1,0 +1,300 @@
+//! A message that leaves its queue: where it goes, and what it takes along. Appends nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::batch::{BatchBuilder, Record, RecordHeader};
+use uuid::Uuid;
+
+use super::Inner;
+use super::queues::lane_of;
+use crate::exchange::{Headers, Routed, Value};
+use crate::queue::lane::{self, Loan, message_id};
+use crate::queue::{
+    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Ordering, Queue, deaths, via,
+};
+use crate::{Error, Result, vhost};
+
+/// Why messages leave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cause {
+    /// It died.
+    Dead(DeathReason),
+    /// A move task.
+    Moved(Uuid),
+}
+
+/// Where messages go that leave a queue.
+pub(super) enum Whither {
+    /// To another queue.
+    Queue(Arc<Queue>),
+    /// Wherever an exchange of the queue's vhost says; when it says nothing, they are gone.
+    Exchange(DeadLetterExchange),
+}
+
+/// A message about to leave.
+pub(super) struct Letter {
+    pub(super) offset: u64,
+    /// Nothing is left of one that is too old: it just goes.
+    pub(super) record: Option<Record>,
+    /// One lane for each topic.
+    pub(super) to: Vec<(LaneAt, Arc<Queue>)>,
+    /// What an exchange made of it.
+    routed: Option<Passage>,
+    /// Its history as it leaves.
+    deaths: Vec<Death>,
+}
+
+/// How a message came through an exchange.
+struct Passage {
+    exchange: Bytes,
+    keys: Vec<Bytes>,
+    delay_ms: Option<u64>,
+}
+
+/// How a stored message came: the default exchange and its queue's name, if it was sent there directly.
+fn came(record: &Record, queue: &str) -> (Bytes, Vec<Bytes>) {
+    let (exchange, keys) = find(record, lane::VIA).map(via::decode).unwrap_or_default();
+    if let Some(exchange) = exchange {
+        return (exchange, keys);
+    }
+    let (_, plain) = vhost::split(queue);
+    let key = Bytes::copy_from_slice(plain.as_bytes());
+    (Bytes::new(), vec![key])
+}
+
+fn find(record: &Record, name: &[u8]) -> Option<Bytes> {
+    let found = record.headers.iter().find(|(n, _)| n == name)?;
+    found.1.clone()
+}
+
+fn number(record: &Record, name: &[u8]) -> Option<u64> {
+    let value = find(record, name)?;
+    Some(u64::from_be_bytes(value[..].try_into().ok()?))
+}
+
+/// A stored message's own headers, as exchanges ask for them.
+struct Stored<'r>(&'r [RecordHeader]);
+
+impl Headers for Stored<'_> {
+    fn value(&self, name: &[u8]) -> Option<Value> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        Some(value.clone().map_or(Value::Void, Value::Text))
+    }
+}
+
+impl Letter {
+    /// Finds out where a message goes. Errors: `InvalidRequest` for a queue of the same topic.
+    pub(super) fn address(
+        inner: &Inner,
+        source: &Queue,
+        (offset, record): (u64, Option<Record>),
+        whither: &Whither,
+        cause: Cause,
+    ) -> Result<Self> {
+        let mut letter = Self {
+            offset,
+            record,
+            to: Vec::new(),
+            routed: None,
+            deaths: Vec::new(),
+        };
+        let Some(record) = &letter.record else {
+            return Ok(letter);
+        };
+        if let Cause::Dead(reason) = cause {
+            letter.deaths = find(record, lane::DEATHS)
+                .map(|value| deaths::decode(&value))
+                .unwrap_or_default();
+            let death = death(record, source, reason, inner.clock.now_ms());
+            deaths::record(&mut letter.deaths, death);
+        }
+        let targets = match whither {
+            Whither::Queue(target) if target.document.topic == source.document.topic => {
+                return Err(Error::InvalidRequest(
+                    "a queue cannot move messages to a queue of its own topic".into(),
+                ));
+            }
+            Whither::Queue(target) => vec![Arc::clone(target)],
+            Whither::Exchange(by) => {
+                let (vhost, _) = vhost::split(&source.name);
+                let mut passage = passage(record, &source.name, by);
+                let targets = passage.through(inner, vhost, record);
+                letter.routed = Some(passage);
+                targets
+            }
+        };
+        let by_exchange = letter.routed.is_some();
+        let stays_away =
+            |target: &Queue| by_exchange && deaths::is_cycle(&target.name, &letter.deaths);
+        let key = record.key.as_deref();
+        for target in targets.into_iter().filter(|target| !stays_away(target)) {
+            let at = LaneAt {
+                topic: target.document.topic,
+                index: lane_of(&target, key, offset),
+                queue: target.id(),
+            };
+            // The queues of a topic share its records.
+            if !letter.to.iter().any(|(known, _)| known.topic == at.topic) {
+                letter.to.push((at, target));
+            }
+        }
+        Ok(letter)
+    }
+
+    /// Whether it may be that a target is not there any more, and the message goes to the others.
+    pub(super) fn is_routed(&self) -> bool {
+        self.routed.is_some()
+    }
+
+    /// What it takes, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let Some(record) = &self.record else { return 0 };
+        let headers = record.headers.iter();
+        let headers: usize = headers
+            .map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len))
+            .sum();
+        headers + record.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// The message as a target gets it: with where it comes from, or as new when it is moved.
+    pub(super) fn write(
+        &self,
+        builder: &mut BatchBuilder,
+        target: &Queue,
+        own: &[(&'static [u8], Vec<u8>)],
+        (cause, now): (Cause, u64),
+    ) {
+        let Some(record) = &self.record else { return };
+        let dead = matches!(cause, Cause::Dead(_));
+        let in_order = target.settings().ordering == Ordering::Key;
+        // Only what keeps its place in time can be too old where it comes to.
+        let restarts = !dead || in_order || self.is_routed();
+        let timestamp = if restarts {
+            now.cast_signed()
+        } else {
+            record.timestamp
+        };
+        let kept = record.headers.iter().filter(|(name, _)| {
+            let stays = name == lane::PRIORITY
+                || (name == lane::VIA && !self.is_routed())
+                || (name == lane::DEDUP && dead);
+            stays || !lane::is_reserved_by_engine(name)
+        });
+        let headers: Vec<(&[u8], Option<&[u8]>)> = kept
+            .map(|(name, value)| (&name[..], value.as_deref()))
+            .chain(own.iter().map(|(name, value)| (*name, Some(&value[..]))))
+            .collect();
+        builder.push_record(
+            timestamp,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            headers.iter().copied(),
+        );
+    }
+
+    /// The reserved headers it gets; `loan` is how it was lent.
+    pub(super) fn own_headers(
+        &self,
+        (at, source, loan): (LaneAt, &Queue, Loan),
+        (cause, now): (Cause, u64),
+    ) -> Vec<(&'static [u8], Vec<u8>)> {
+        let Some(record) = &self.record else {
+            return Vec::new();
+        };
+        let id = find(record, lane::ID).map_or_else(
+            || {
+                let id = message_id(at.topic, at.index, record.offset);
+                id.as_bytes().to_vec()
+            },
+            |id| id.to_vec(),
+        );
+        let Cause::Dead(reason) = cause else {
+            // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
+            let named = find(record, lane::DEDUP).map(|_| {
+                let id = Uuid::from_slice(&id).unwrap_or_default();
+                (lane::DEDUP, id.to_string().into_bytes())
+            });
+            return named.into_iter().collect();
+        };
+        let before = find(record, lane::ATTEMPTS)
+            .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)));
+        let total = before.unwrap_or(0).saturating_add(loan.lent);
+        let dead = dead_letter(record, source, (reason, loan), now);
+        let mut own = vec![
+            (lane::ID, id),
+            (lane::ATTEMPTS, total.to_be_bytes().to_vec()),
+            (lane::DEAD, serde_json::to_vec(&dead).unwrap_or_default()),
+            (lane::DEATHS, deaths::encode(&self.deaths)),
+        ];
+        if let Some(passage) = &self.routed {
+            own.push((lane::VIA, via::encode(&passage.exchange, &passage.keys)));
+            let due = passage.delay_ms.map(|delay| now.saturating_add(delay));
+            own.extend(due.map(|due| (lane::DUE, due.to_be_bytes().to_vec())));
+        }
+        own
+    }
+}
+
+fn death(record: &Record, source: &Queue, reason: DeathReason, now: u64) -> Death {
+    let (exchange, keys) = came(record, &source.name);
+    let sent = u64::try_from(record.timestamp).unwrap_or(0);
+    let expires = number(record, lane::EXPIRES);
+    Death {
+        queue: source.name.to_string(),
+        reason,
+        count: 1,
+        first_ms: now,
+        exchange,
+        keys: keys.into_iter().map(Key).collect(),
+        original_expiration_ms: expires.map(|expires| expires.saturating_sub(sent)),
+        is_first: false,
+    }
+}
+
+fn dead_letter(
+    record: &Record,
+    source: &Queue,
+    (reason, loan): (DeathReason, Loan),
+    now: u64,
+) -> DeadLetter {
+    DeadLetter {
+        queue: source.name.to_string(),
+        reason: reason.word().to_owned(),
+        sequence: record.offset,
+        attempts: loan.lent,
+        sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+        first_received_ms: loan.first_ms,
+        last_received_ms: loan.last_ms,
+        dead_ms: now,
+    }
+}
+
+/// With the policy's key if there is one, else with those it came with.
+fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
+    let keys = match &by.key {
+        Some(key) => vec![Bytes::copy_from_slice(key.as_bytes())],
+        None => came(record, queue).1,
+    };
+    Passage {
+        exchange: Bytes::copy_from_slice(by.exchange.as_bytes()),
+        keys,
+        delay_ms: None,
+    }
+}
+
+impl Passage {
+    /// The queues the exchange leads to: none when there is no exchange of that name.
+    fn through(&mut self, inner: &Inner, vhost: &str, record: &Record) -> Vec<Arc<Queue>> {
+        let keys: Vec<&[u8]> = self.keys.iter().map(|key| &key[..]).collect();
+        let routed = Routed {
+            keys: &keys,
+            headers: &Stored(&record.headers),
+            publisher: false,
+        };
+        let exchange = std::str::from_utf8(&self.exchange).unwrap_or_default();
+        let route = inner.route(vhost, exchange, &routed).unwrap_or_default();
+        self.delay_ms = route.delay_ms;
+        route.queues
+    }
+}

@@ -1,0 +1,245 @@
+//! Dead letters by way of exchanges: to as many queues as there are, with their history, and never round for ever.
+
+use bytes::Bytes;
+use engine::exchange::Kind;
+use engine::queue::{
+    DeadLetterExchange, DeadLetterPolicy, DeathReason, Delivered, Key, NewMessage, NewQueue,
+    Outcome, QueueSettings,
+};
+use engine::{Delivery, NewConsumer, Outgoing, SendOrder};
+
+use crate::exchanges::{exchange, to_queue};
+use crate::stage::{ENDS, START, Stage, anyone, eventually};
+
+fn dead_to(exchange: &str, key: Option<&str>) -> QueueSettings {
+    QueueSettings {
+        dead_letter_exchange: Some(DeadLetterExchange {
+            exchange: exchange.to_owned(),
+            key: key.map(str::to_owned),
+        }),
+        delivery_limit: Some(0),
+        ..QueueSettings::default()
+    }
+}
+
+impl Stage {
+    async fn queue_set(&self, name: &str, settings: QueueSettings) {
+        let queue = NewQueue {
+            name: name.to_owned(),
+            settings,
+            topic: None,
+        };
+        self.broker.create_queue(anyone(), queue).await.unwrap();
+    }
+
+    /// Sends a message as if it had been published to exchange `from` with key `k`.
+    async fn publish_to(&self, queue: &str, from: &str) {
+        let message = NewMessage {
+            body: Bytes::from_static(b"text"),
+            exchange: Some(Bytes::copy_from_slice(from.as_bytes())),
+            keys: vec![Bytes::from_static(b"k"), Bytes::from_static(b"cc")],
+            ..NewMessage::default()
+        };
+        let queues = vec![self.broker.queue(anyone(), queue).unwrap()];
+        let outgoing = vec![Outgoing { message, queues }];
+        let mut order = SendOrder::default();
+        let sends = self.broker.send_routed(&mut order, outgoing);
+        sends.await.done().await.remove(0).unwrap();
+    }
+
+    /// Takes the queue's next message and settles it like this.
+    async fn settle_next(&self, queue: &str, outcome: Outcome) {
+        let (session, mut deliveries) = self.broker.open_session(anyone());
+        let consumer = NewConsumer::default();
+        let consumer = session.subscribe(queue, consumer).await.unwrap();
+        let Some(engine::Event::Delivery(delivery)) = deliveries.next().await else {
+            panic!("{queue} gave nothing");
+        };
+        consumer.cancel().await;
+        let Delivery { claim, .. } = *delivery;
+        session.settle(vec![(claim, outcome)]).await;
+    }
+
+    async fn held(&self, queue: &str) -> Vec<Delivered> {
+        self.broker.peek(anyone(), queue, 0, 100).await.unwrap()
+    }
+
+    async fn await_held(&self, queue: &str, count: usize) -> Vec<Delivered> {
+        for _ in 0..4000 {
+            let held = self.held(queue).await;
+            if held.len() == count {
+                return held;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("{queue} never holds {count}");
+    }
+
+    fn dead_lettered(&self, queue: &str) -> u64 {
+        let queue = self.broker.queue(anyone(), queue).unwrap();
+        queue.numbers().dead_lettered
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_goes_wherever_its_exchange_says() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.add_exchange(exchange("dlx", Kind::Fanout)).await;
+        stage.queue_set("work", dead_to("dlx", None)).await;
+        for name in ["d1", "d2", "d3"] {
+            stage.plain_queue(name).await;
+            stage.bind(to_queue("dlx", name, "")).await.unwrap();
+        }
+        stage.publish_to("work", "x").await;
+        stage.settle_next("work", Outcome::Reject).await;
+        for name in ["d1", "d2", "d3"] {
+            stage.await_held(name, 1).await;
+        }
+        let stage = stage.again(end).await;
+        assert!(stage.held("work").await.is_empty(), "{end:?}");
+        for name in ["d1", "d2", "d3"] {
+            let letter = stage.held(name).await.remove(0);
+            assert_eq!(letter.exchange.as_deref(), Some(&b"dlx"[..]));
+            assert_eq!(letter.keys, [&b"k"[..], &b"cc"[..]]);
+            let [death] = &letter.deaths[..] else {
+                panic!("{:?}", letter.deaths);
+            };
+            assert_eq!(
+                (&*death.queue, death.reason),
+                ("work", DeathReason::Rejected)
+            );
+            assert_eq!(
+                (death.count, death.first_ms, death.is_first),
+                (1, START, true)
+            );
+            assert_eq!(death.exchange, "x");
+            assert_eq!(death.keys, [Key("k".into()), Key("cc".into())]);
+            assert_eq!(letter.dead.unwrap().reason, "rejected");
+            assert!(letter.headers.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_policys_key_takes_the_place_of_the_messages_own() {
+    let stage = Stage::new().await;
+    stage
+        .queue_set("work", dead_to("amq.direct", Some("dead")))
+        .await;
+    for (name, key) in [("other", "k"), ("dead", "dead")] {
+        stage.plain_queue(name).await;
+        stage.bind(to_queue("amq.direct", name, key)).await.unwrap();
+    }
+    stage.publish_to("work", "").await;
+    stage.settle_next("work", Outcome::Fail).await;
+    let letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(letter.keys, [&b"dead"[..]]);
+    assert_eq!(letter.deaths[0].reason, DeathReason::DeliveryLimit);
+    assert_eq!(letter.deaths[0].keys.len(), 2);
+    assert!(stage.held("other").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_came_without_an_exchange_came_by_its_queues_name() {
+    let stage = Stage::new().await;
+    stage.queue_set("work", dead_to("amq.topic", None)).await;
+    stage.plain_queue("dead").await;
+    stage
+        .bind(to_queue("amq.topic", "dead", "work"))
+        .await
+        .unwrap();
+    let message = NewMessage {
+        body: Bytes::from_static(b"text"),
+        ..NewMessage::default()
+    };
+    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    sent.unwrap().remove(0).unwrap();
+    stage.settle_next("work", Outcome::Reject).await;
+    let letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(letter.deaths[0].exchange, "");
+    assert_eq!(letter.deaths[0].keys, [Key("work".into())]);
+}
+
+#[tokio::test]
+async fn dead_letters_that_lead_nowhere_are_gone() {
+    let stage = Stage::new().await;
+    stage
+        .queue_set("lost", dead_to("no such exchange", None))
+        .await;
+    stage
+        .queue_set("unbound", dead_to("amq.fanout", None))
+        .await;
+    for name in ["lost", "unbound"] {
+        stage.publish_to(name, "").await;
+        stage.settle_next(name, Outcome::Reject).await;
+        stage.await_held(name, 0).await;
+        eventually("it is counted", || stage.dead_lettered(name) == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_may_come_round_and_is_counted() {
+    let stage = Stage::new().await;
+    // Back to itself, and by way of another queue.
+    stage.queue_set("self", dead_to("", Some("self"))).await;
+    stage.publish_to("self", "x").await;
+    for round in 1..=3 {
+        stage.settle_next("self", Outcome::Reject).await;
+        eventually("it died", || stage.dead_lettered("self") == round).await;
+        let letter = stage.await_held("self", 1).await.remove(0);
+        assert_eq!((letter.deaths.len(), letter.deaths[0].count), (1, round));
+        assert_eq!(letter.deaths[0].exchange, "x", "as it was the first time");
+    }
+    stage.queue_set("there", dead_to("", Some("back"))).await;
+    stage.queue_set("back", dead_to("", Some("there"))).await;
+    stage.publish_to("there", "").await;
+    stage.settle_next("there", Outcome::Reject).await;
+    stage.await_held("back", 1).await;
+    stage.settle_next("back", Outcome::Fail).await;
+    let letter = stage.await_held("there", 1).await.remove(0);
+    let queues: Vec<&str> = letter.deaths.iter().map(|death| &*death.queue).collect();
+    assert_eq!(queues, ["back", "there"]);
+    // It was refused, but not since it was in the queue where it would go now.
+    stage.settle_next("there", Outcome::Fail).await;
+    stage.await_held("there", 0).await;
+    eventually("it died", || stage.dead_lettered("there") == 2).await;
+    assert!(
+        stage.held("back").await.is_empty(),
+        "that would be for ever"
+    );
+}
+
+#[tokio::test]
+async fn a_policy_that_names_a_queue_keeps_the_history_too() {
+    let stage = Stage::new().await;
+    let by_policy = QueueSettings {
+        dead_letter: Some(DeadLetterPolicy {
+            queue: "dead".into(),
+            attempts_max: 100,
+        }),
+        ..dead_to("amq.fanout", None)
+    };
+    stage.queue_set("work", by_policy).await;
+    stage.queue_set("dead", dead_to("", Some("grave"))).await;
+    stage.plain_queue("grave").await;
+    stage.publish_to("work", "x").await;
+    stage.settle_next("work", Outcome::Fail).await;
+    let letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(letter.exchange.as_deref(), Some(&b"x"[..]), "none moved it");
+    stage.settle_next("dead", Outcome::Reject).await;
+    let letter = stage.await_held("grave", 1).await.remove(0);
+    let told: Vec<_> = letter
+        .deaths
+        .iter()
+        .map(|death| (&*death.queue, death.reason, death.is_first))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("dead", DeathReason::Rejected, false),
+            ("work", DeathReason::DeliveryLimit, true)
+        ]
+    );
+    assert_eq!(letter.dead.unwrap().queue, "dead");
+}
