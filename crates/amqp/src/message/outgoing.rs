@@ -2,7 +2,7 @@
 //! happened to it since.
 
 use bytes::Bytes;
-use engine::queue::{DeathReason, Delivered, RESERVED};
+use engine::queue::{Death, DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{RAW, encoded, filtered};
@@ -23,20 +23,6 @@ const HISTORY: &[&[u8]] = &[
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
 
-#[allow(dead_code)]
-struct Death {
-    queue: String,
-    reason: DeathReason,
-    count: u64,
-    first_ms: u64,
-    exchange: Bytes,
-    keys: Vec<Bytes>,
-    original_expiration_ms: Option<u64>,
-}
-fn deaths(_: &Delivered) -> &[Death] {
-    &[]
-}
-
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
     let exchange = message.exchange.as_deref().unwrap_or_default();
@@ -49,7 +35,7 @@ pub(crate) fn properties(message: &Delivered) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let untouched = deaths(message).is_empty() && message.failed == 0;
+    let untouched = message.deaths.is_empty() && message.failed == 0;
     match (raw, decoded) {
         (Some(raw), Some(_)) if untouched => raw.clone(),
         (_, Some(properties)) => with_history(message, properties),
@@ -97,11 +83,11 @@ fn foreign(message: &Delivered) -> Bytes {
 
 /// Properties with what happened to the message since they were written.
 fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
-    if deaths(message).is_empty() && message.failed == 0 {
+    if message.deaths.is_empty() && message.failed == 0 {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
-        HISTORY.contains(&name) && !deaths(message).is_empty()
+        HISTORY.contains(&name) && !message.deaths.is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
     };
@@ -117,8 +103,8 @@ fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
-    push_deaths(&mut table, deaths(message));
-    let expiration = properties.expiration.filter(|_| deaths(message).is_empty());
+    push_deaths(&mut table, &message.deaths);
+    let expiration = properties.expiration.filter(|_| message.deaths.is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
         expiration,
@@ -134,7 +120,10 @@ fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {
 fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
     let (Some(last), Some(first)) = (
         deaths.first(),
-        deaths.iter().rev().min_by_key(|death| death.first_ms),
+        deaths
+            .iter()
+            .find(|death| death.is_first)
+            .or_else(|| deaths.last()),
     ) else {
         return;
     };
@@ -159,7 +148,7 @@ fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
 
 fn keys_of(death: &Death) -> ArrayBuilder {
     let mut keys = ArrayBuilder::new();
-    for key in &death.keys {
+    for engine::queue::Key(key) in &death.keys {
         let _ = keys.push(Value::Long(key));
     }
     keys
