@@ -117,14 +117,16 @@ fn priorities(most: Option<u64>, is_quorum: bool) -> u16 {
     }
 }
 
+/// Whether a queue was declared as one of the type that survives the loss of a machine.
+pub(crate) fn is_quorum(queue: &Queue) -> bool {
+    let settings = queue.settings();
+    // Most queues have no priorities, and are not looked at any closer.
+    settings.priorities > 1 && settings.annotations.contains_key(QUORUM_PRIORITY)
+}
+
 /// The priority of a message that names none.
 pub(crate) fn priority_of(queue: &Queue) -> u8 {
-    let settings = queue.settings();
-    if settings.priorities > 1 && settings.annotations.contains_key(QUORUM_PRIORITY) {
-        PRIORITY
-    } else {
-        0
-    }
+    if is_quorum(queue) { PRIORITY } else { 0 }
 }
 
 fn delivery_limit(arguments: &Table<'_>, is_quorum: bool) -> Option<u32> {

@@ -30,16 +30,16 @@ pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8],
     (exchange, key.unwrap_or(queue.as_bytes()))
 }
 
-/// The properties a consumer gets.
-pub(crate) fn properties(message: &Delivered) -> Bytes {
+/// The properties a consumer gets. What was given back unharmed says so only where `counts_returns`.
+pub(crate) fn properties(message: &Delivered, counts_returns: bool) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let untouched = message.deaths.is_empty() && message.failed == 0;
+    let is_told = message.failed > 0 || counts_returns;
     match (raw, decoded) {
-        (Some(raw), Some(_)) if untouched => raw.clone(),
-        (_, Some(properties)) => with_history(message, properties),
-        (_, None) => foreign(message),
+        (Some(raw), Some(_)) if message.deaths.is_empty() && !is_told => raw.clone(),
+        (_, Some(properties)) => with_history(message, properties, is_told),
+        (_, None) => foreign(message, is_told),
     }
 }
 
@@ -49,7 +49,7 @@ fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
 }
 
 /// Properties of a message that another protocol wrote.
-fn foreign(message: &Delivered) -> Bytes {
+fn foreign(message: &Delivered, is_told: bool) -> Bytes {
     let short = |name: &[u8]| {
         let value = header(message, name).filter(|value| value.len() <= SHORT_STRING_BYTES_MAX);
         value.map(AsRef::as_ref)
@@ -78,12 +78,13 @@ fn foreign(message: &Delivered) -> Bytes {
             timestamp: Some(message.sent_ms / 1000),
             ..Properties::default()
         },
+        is_told,
     )
 }
 
-/// Properties with what happened to the message since they were written.
-fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
-    if message.deaths.is_empty() && message.failed == 0 {
+/// Properties with what happened to the message since they were written, its returns if they are told.
+fn with_history(message: &Delivered, properties: Properties<'_>, is_told: bool) -> Bytes {
+    if message.deaths.is_empty() && !is_told {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
@@ -100,6 +101,8 @@ fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
             DELIVERY_COUNT,
             Value::I64(message.failed.into()),
         );
+    }
+    if is_told {
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
