@@ -61,6 +61,7 @@ impl MessageForm {
             return Err(Problem::invalid(why));
         }
         Ok(NewMessage {
+            ttl_ms: None,
             body: bytes_of("body", self.body, self.body_base64)?.unwrap_or_default(),
             key,
             headers: headers(self.headers)?,
@@ -289,6 +290,7 @@ mod tests {
             (Bytes::from(name), value.map(Bytes::from_static))
         };
         let message = Delivered {
+            failed: 0,
             id: uuid::Uuid::from_u128(9),
             receipt,
             body: Bytes::from_static(&[0xff]),

@@ -20,7 +20,7 @@ use super::borrow::{self, Hand, partition_of, shard_of};
 use super::queues::lane_of;
 use super::{Broker, Inner, lanes};
 use crate::partition::Decision;
-use crate::queue::{LaneAt, NewMessage, Queue, Sent};
+use crate::queue::{Aside, LaneAt, NewMessage, Queue, Sent};
 use crate::shard::{
     self, Admission, BATCH_BYTES, BATCH_RECORDS, Judged, PartitionAt, Sending, Then,
 };
@@ -347,7 +347,10 @@ fn place(
     let outcomes = messages.iter().map(|leaving| placing.admit(leaving));
     let outcomes: Outcomes = outcomes.collect();
     match placing.append(inner) {
-        Ok(reached) => placing.answer(reached, Box::new(move || answer(outcomes))),
+        Ok(reached) => {
+            placing.doom(inner);
+            placing.answer(reached, Box::new(move || answer(outcomes)));
+        }
         // Repeats fail with their originals, some of which may be among these.
         Err(error) => {
             let failed = outcomes
@@ -366,7 +369,8 @@ struct Placing {
 }
 
 impl Placing {
-    /// Decides what becomes of one message: in all its queues that are still there, or in none.
+    /// Decides what becomes of one message: in all its queues that are still there, or in none. Only a queue that is
+    /// full stands back for the others, whose receivers are not to blame; its sender hears of it.
     fn admit(&mut self, leaving: &Leaving) -> Result<Sent> {
         let Self {
             now,
@@ -374,6 +378,7 @@ impl Placing {
             admissions,
         } = self;
         let mut judged: Vec<(LaneAt, Judged)> = Vec::with_capacity(leaving.lanes.len());
+        let mut full = false;
         for at in &leaving.lanes {
             let Some(owned) = hand.partition(partition_of(*at)) else {
                 continue;
@@ -383,16 +388,20 @@ impl Placing {
             let admission = admissions
                 .entry(*at)
                 .or_insert_with(|| Admission::new(*at, Arc::clone(&lane.queue), end, *now));
-            judged.push((*at, admission.judge(&lane.lane, &leaving.message)?));
+            match admission.judge(&lane.lane, &leaving.message) {
+                Err(Error::QueueFull) => full = true,
+                other => judged.push((*at, other?)),
+            }
         }
         let mut first = Err(Error::UnknownQueue);
         for (at, judged) in judged {
+            full |= matches!(judged, Judged::Doomed);
             if let Some(admission) = admissions.get_mut(&at) {
                 let sent = admission.take(&judged, &leaving.message);
                 first = first.or(Ok(sent));
             }
         }
-        first
+        if full { Err(Error::QueueFull) } else { first }
     }
 
     /// Appends to all lanes at once and applies; returns what answers wait for.
@@ -445,6 +454,17 @@ impl Placing {
             self.hand.then(partition, then);
         }
         Ok(reached)
+    }
+
+    /// Tells the owners which messages were let in only to be dead-lettered. They hear it when they have their partitions
+    /// again.
+    fn doom(&self, inner: &Inner) {
+        for (at, admission) in &self.admissions {
+            let offsets = admission.doomed().to_vec();
+            if !offsets.is_empty() {
+                inner.tell_aside(*at, Aside::TooMany { at: *at, offsets });
+            }
+        }
     }
 
     /// Gives the partitions back; the owner of one of them answers when the log has come far enough.

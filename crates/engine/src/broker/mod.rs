@@ -144,7 +144,7 @@ struct Inner {
     /// Where each shard lends partitions and takes them back.
     borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     /// Where each shard hears what sessions say.
-    listening: Vec<mpsc::UnboundedSender<crate::queue::FromSession>>,
+    listening: Vec<mpsc::UnboundedSender<crate::queue::Aside>>,
     /// Where it is said that queues may have to go.
     reaper: mpsc::UnboundedSender<reaper::Reap>,
     rosters: reaper::Rosters,

@@ -597,6 +597,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
         first_received_ms: loan.first_ms,
         acquired: before.saturating_add(loan.lent),
+        failed: loan.failed,
         sequence: record.offset,
         dedup,
         priority: priority.unwrap_or(0),

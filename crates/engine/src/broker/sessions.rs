@@ -13,7 +13,7 @@ use super::reaper::Reap;
 use super::{Broker, Inner, lanes, partition_hash};
 use crate::queue::lane::Loan;
 use crate::queue::{
-    Claim, Consumer, Delivered, FromSession, Handed, LaneAt, Outcome, Queue, Said, Window,
+    Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Window,
 };
 use crate::shard::{ConsumerCommand, Outcomes};
 use crate::{Error, Result};
@@ -135,10 +135,16 @@ impl Broker {
 }
 
 impl Inner {
-    fn listener(&self, at: LaneAt) -> &mpsc::UnboundedSender<FromSession> {
+    fn listener(&self, at: LaneAt) -> &mpsc::UnboundedSender<Aside> {
         let hash = partition_hash(at.topic, at.index);
         let count = self.listening.len() as u64;
         &self.listening[usize::try_from(hash % count).expect("fewer shards than addresses")]
+    }
+
+    /// Tells the owner of a lane something that does not go through its mailbox.
+    pub(super) fn tell_aside(&self, at: LaneAt, said: Aside) {
+        // A shard that has ended needs not be told.
+        let _ = self.listener(at).send(said);
     }
 
     async fn ask_consumer<T>(
@@ -307,7 +313,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let inner = &self.broker.inner;
         for at in &self.lanes {
-            let left = FromSession::Left {
+            let left = Aside::Left {
                 at: *at,
                 consumer: self.id,
             };

@@ -20,7 +20,7 @@ use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::{FromSession, Queues};
+use crate::queue::{Aside, Queues};
 use crate::shard::{self, Shard};
 use crate::topic::{Overrides, Topic, TopicDocument, Topics};
 use crate::{Error, Result};
@@ -100,7 +100,7 @@ impl Broker {
 struct Owners {
     shards: Vec<mpsc::Sender<shard::Command>>,
     borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
-    listening: Vec<mpsc::UnboundedSender<FromSession>>,
+    listening: Vec<mpsc::UnboundedSender<Aside>>,
 }
 
 impl Owners {

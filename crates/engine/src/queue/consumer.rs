@@ -24,7 +24,7 @@ pub struct Window {
 #[derive(Debug)]
 struct Starved {
     at: LaneAt,
-    shard: mpsc::UnboundedSender<FromSession>,
+    shard: mpsc::UnboundedSender<Aside>,
 }
 
 impl Window {
@@ -77,7 +77,7 @@ impl Window {
     fn tell_starved(&self) {
         let starved = std::mem::take(&mut *self.lock());
         for Starved { at, shard } in starved {
-            let _ = shard.send(FromSession::Serve(at));
+            let _ = shard.send(Aside::Serve(at));
         }
     }
 
@@ -102,7 +102,7 @@ pub(crate) struct Consumer {
     pub(crate) priority: i32,
     pub(crate) session: mpsc::UnboundedSender<Said>,
     /// The owner of the lane.
-    pub(crate) shard: mpsc::UnboundedSender<FromSession>,
+    pub(crate) shard: mpsc::UnboundedSender<Aside>,
 }
 
 impl Consumer {
@@ -190,10 +190,10 @@ impl Drop for Handed {
     }
 }
 
-/// What sessions say to a shard. Not through its mailbox: whoever goes away cannot wait for room there. Never more than
-/// there are messages on loan and windows.
+/// What is said to a shard aside, not through its mailbox: whoever goes away cannot wait for room there. Never more than
+/// there are messages on loan or on their way, and windows.
 #[derive(Debug)]
-pub(crate) enum FromSession {
+pub(crate) enum Aside {
     /// A message comes back from somebody who did not settle it.
     Back {
         at: LaneAt,
@@ -205,6 +205,8 @@ pub(crate) enum FromSession {
     Left { at: LaneAt, consumer: u64 },
     /// A window has room again.
     Serve(LaneAt),
+    /// Messages were let in although the queue is full, only to be dead-lettered.
+    TooMany { at: LaneAt, offsets: Vec<u64> },
 }
 
 /// A message on loan to a session. One that is dropped without being settled goes back: whoever had it is gone.
@@ -254,7 +256,7 @@ impl Drop for Claim {
         let Some(outcome) = self.outcome.take() else {
             return;
         };
-        let back = FromSession::Back {
+        let back = Aside::Back {
             at: self.consumer.at,
             offset: self.offset,
             loan: self.loan,
@@ -270,7 +272,7 @@ impl Drop for Claim {
 mod tests {
     use super::*;
 
-    fn consumer(windows: Vec<Arc<Window>>) -> (Consumer, mpsc::UnboundedReceiver<FromSession>) {
+    fn consumer(windows: Vec<Arc<Window>>) -> (Consumer, mpsc::UnboundedReceiver<Aside>) {
         let (session, _) = mpsc::unbounded_channel();
         let (shard, heard) = mpsc::unbounded_channel();
         let consumer = Consumer {
@@ -308,7 +310,7 @@ mod tests {
         assert_eq!(consumer.take(1), 0);
         assert!(heard.try_recv().is_err());
         consumer.give(1);
-        assert!(matches!(heard.try_recv(), Ok(FromSession::Serve(_))));
+        assert!(matches!(heard.try_recv(), Ok(Aside::Serve(_))));
         assert_eq!(consumer.take(1), 1);
     }
 }

@@ -24,6 +24,8 @@ pub struct NewMessage {
     pub dedup: Option<Bytes>,
     /// Priority, greater first; levels the queue does not have count as its greatest.
     pub priority: u8,
+    /// How long after it can be lent for the first time it dies, ms; absent: as its queue says.
+    pub ttl_ms: Option<u64>,
     /// The exchange it was published to, if it came by way of one.
     pub exchange: Option<Bytes>,
     /// The keys it was published with that its receivers may know.
@@ -91,6 +93,8 @@ pub struct Delivered {
     pub first_received_ms: u64,
     /// Times it was lent, this one included, over all queues it was in.
     pub acquired: u32,
+    /// Times it failed here.
+    pub failed: u32,
     /// Its place in the order of the queue.
     pub sequence: u64,
     /// Its deduplication id.

@@ -14,8 +14,8 @@ mod settings;
 mod table;
 pub(crate) mod via;
 
+pub(crate) use consumer::{Aside, Consumer, Handed, Said};
 pub use consumer::{Claim, Window};
-pub(crate) use consumer::{Consumer, FromSession, Handed, Said};
 pub use deaths::{Death, Key};
 pub use lane::Outcome;
 pub use lane::fuzz;

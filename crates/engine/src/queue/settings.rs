@@ -255,6 +255,11 @@ impl QueueSettings {
         Arc::new(self)
     }
 
+    /// Whether there is a place for dead letters.
+    pub fn keeps_dead(&self) -> bool {
+        self.dead_letter.is_some() || self.dead_letter_exchange.is_some()
+    }
+
     /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.
     pub fn check(&self) -> Result<()> {
         let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));

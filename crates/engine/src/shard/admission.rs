@@ -8,7 +8,9 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
-use crate::queue::{DedupScope, LaneAt, NewMessage, Ordering, Queue, QueueSettings, Sent, via};
+use crate::queue::{
+    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, via,
+};
 use crate::{Error, Result};
 
 /// A batch is closed when it has this many bytes …
@@ -47,6 +49,8 @@ pub(crate) enum Judged {
     New(Option<IdHash>),
     /// It is dropped: the message at this offset was sent with the same id.
     Repeat(u64),
+    /// The queue is full: it is refused, and let in only to be dead-lettered.
+    Doomed,
 }
 
 /// The messages for one lane that are decided together.
@@ -59,6 +63,8 @@ pub(crate) struct Admission {
     filling: Filling,
     /// Ids that came together, with the offsets they got.
     seen: HashMap<IdHash, u64>,
+    /// Messages that are let in only to be dead-lettered.
+    doomed: Vec<u64>,
 }
 
 impl Admission {
@@ -71,6 +77,7 @@ impl Admission {
             next,
             filling: Filling::new(now),
             seen: HashMap::new(),
+            doomed: Vec::new(),
         }
     }
 
@@ -87,6 +94,13 @@ impl Admission {
         let allowed = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
         if bytes > allowed {
             return Err(Error::TooLarge { bytes, allowed });
+        }
+        let more = self.next - lane.end() + 1;
+        if lane.is_full(settings, (more, self.filling.bytes + bytes as u64)) {
+            return match settings.limits.overflow {
+                Overflow::RefuseToDeadLetter if settings.keeps_dead() => Ok(Judged::Doomed),
+                _ => Err(Error::QueueFull),
+            };
         }
         let Some(id) = &message.dedup else {
             return Ok(Judged::New(None));
@@ -113,9 +127,11 @@ impl Admission {
                 self.queue.numbers.deduplicated();
                 (*original, true)
             }
-            Judged::New(id) => {
-                if let Some(id) = id {
-                    self.seen.insert(*id, self.next);
+            Judged::New(_) | Judged::Doomed => {
+                match judged {
+                    Judged::New(Some(id)) => drop(self.seen.insert(*id, self.next)),
+                    Judged::Doomed => self.doomed.push(self.next),
+                    Judged::New(None) | Judged::Repeat(_) => {}
                 }
                 let filling = &mut self.filling;
                 push(
@@ -150,10 +166,16 @@ impl Admission {
         })
     }
 
+    /// Messages that are let in only to be dead-lettered.
+    pub(crate) fn doomed(&self) -> &[u64] {
+        &self.doomed
+    }
+
     /// The last `records` were not appended after all; returns the offset the first of them would have got.
     pub(crate) fn take_back(&mut self, records: u64) -> u64 {
         let first = self.next - records;
         self.seen.retain(|_, offset| *offset < first);
+        self.doomed.retain(|offset| *offset < first);
         self.next = first;
         first
     }
@@ -171,12 +193,16 @@ fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettin
     };
     let due = (now + delay).to_be_bytes();
     let priority = [message.priority];
+    let expires = message
+        .ttl_ms
+        .map(|ttl| now.saturating_add(delay).saturating_add(ttl).to_be_bytes());
     let came = message
         .exchange
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
     let own = [
         (delay > 0).then_some((lane::DUE, &due[..])),
+        expires.as_ref().map(|at| (lane::EXPIRES, &at[..])),
         message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
         (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),
         came.as_deref().map(|came| (lane::VIA, came)),

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition};
-use crate::queue::{DeathReason, FromSession, LaneAt};
+use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
@@ -196,7 +196,7 @@ pub(crate) struct Wires {
     /// What borrowers of partitions want and give back.
     pub(crate) borrowers: mpsc::UnboundedReceiver<FromBorrower>,
     /// What sessions say.
-    pub(crate) sessions: mpsc::UnboundedReceiver<FromSession>,
+    pub(crate) sessions: mpsc::UnboundedReceiver<Aside>,
 }
 
 /// The task's state.
@@ -204,7 +204,7 @@ pub(crate) struct Shard {
     mailbox: mpsc::WeakSender<Command>,
     burials: mpsc::Sender<Burial>,
     borrowers: mpsc::UnboundedReceiver<FromBorrower>,
-    sessions: mpsc::UnboundedReceiver<FromSession>,
+    sessions: mpsc::UnboundedReceiver<Aside>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use storage::{Durability, Lsn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::admission::Admission;
+use super::admission::{Admission, Judged};
 use super::pending::{Reply, Waiting};
 use super::{Entry, Shard};
 use crate::partition::Partition;
@@ -37,7 +37,11 @@ impl Placing {
     /// Decides what becomes of one message.
     fn admit(&mut self, lane: &Lane, message: &NewMessage) -> Result<Sent> {
         let judged = self.admission.judge(lane, message)?;
-        Ok(self.admission.take(&judged, message))
+        let sent = self.admission.take(&judged, message);
+        match judged {
+            Judged::Doomed => Err(Error::QueueFull),
+            Judged::New(_) | Judged::Repeat(_) => Ok(sent),
+        }
     }
 
     /// The last `records` messages could not be placed, and their repeats fail with them.
@@ -105,6 +109,7 @@ impl Shard {
             }
         }
         self.place_batch(&mut placing);
+        self.refuse_to_dead_letter(at, placing.admission.doomed());
         self.answer_sends(sends, placing);
         self.gather(at);
     }

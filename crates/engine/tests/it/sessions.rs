@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::queue::{
-    DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, QueueSettings, Receive,
-    Window,
+    DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, Overflow, QueueSettings,
+    Receive, Window,
 };
 use engine::{
-    Deliveries, Delivery, Error, Event, NewConsumer, Removal, Result, Session, Subscription,
+    Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, SendOrder, Session,
+    Subscription,
 };
 
 use crate::stage::{ENDS, End, Stage, anyone, eventually};
@@ -502,4 +503,241 @@ async fn receivers_and_consumers_share_a_queue() {
     let b = peer.take().await;
     assert_eq!((text(&b), stage.depth("q").await), ("b".into(), (0, 2, 0)));
     peer.nothing().await;
+}
+
+fn with_limits(limits: Limits) -> QueueSettings {
+    QueueSettings {
+        limits,
+        ..QueueSettings::default()
+    }
+}
+
+/// The same, with dead letters that go to `dead`.
+fn with_dead(limits: Limits) -> QueueSettings {
+    QueueSettings {
+        dead_letter: Some(DeadLetterPolicy {
+            queue: "dead".into(),
+            attempts_max: 1000,
+        }),
+        ..with_limits(limits)
+    }
+}
+
+#[tokio::test]
+async fn messages_grow_too_old() {
+    let stage = Stage::new().await;
+    stage
+        .declare("dead", QueueSettings::default())
+        .await
+        .unwrap();
+    let limits = || Limits {
+        message_ttl_ms: Some(60_000),
+        ..Limits::default()
+    };
+    stage.declare("q", with_limits(limits())).await.unwrap();
+    stage.declare("d", with_dead(limits())).await.unwrap();
+    for queue in ["q", "d"] {
+        stage.fill(queue, &["old", "older"]).await;
+    }
+    let peer = stage.peer();
+    let held = peer.session.get("q").await.unwrap().unwrap();
+    stage.skip(Duration::from_secs(59));
+    for queue in ["q", "d"] {
+        stage.fill(queue, &["young"]).await;
+    }
+    assert_eq!(stage.depth("q").await, (2, 1, 0));
+    stage.skip(Duration::from_secs(1));
+    for queue in ["q", "d"] {
+        stage.fill(queue, &["younger"]).await;
+    }
+    assert_eq!(stage.depth("q").await, (2, 1, 0));
+    // What was held when its time came dies when it comes back.
+    peer.settle(*held, Outcome::Requeue).await;
+    assert_eq!(stage.depth("q").await, (2, 0, 0));
+    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    eventually("dead letters", || dead.numbers().ready == 2).await;
+    for text_of in ["old", "older"] {
+        let letter = peer.session.get("dead").await.unwrap().unwrap();
+        let from = letter.message.dead.clone().unwrap();
+        assert_eq!((text(&letter), &*from.reason), (text_of.into(), "expired"));
+        peer.settle(*letter, Outcome::Ack).await;
+    }
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(stage.depth("q").await, (2, 0, 0));
+    assert_eq!(stage.depth("d").await, (2, 0, 0));
+}
+
+#[tokio::test]
+async fn a_message_may_have_less_time_than_those_before_it() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.declare("q", QueueSettings::default()).await.unwrap();
+        let message = |text: &'static str, ttl_ms| NewMessage {
+            body: Bytes::from_static(text.as_bytes()),
+            ttl_ms,
+            ..NewMessage::default()
+        };
+        let messages = vec![
+            message("stays", None),
+            message("late", Some(90_000)),
+            message("soon", Some(1000)),
+            message("at once", Some(0)),
+        ];
+        stage.broker.send(anyone(), "q", messages).await.unwrap();
+        assert_eq!(stage.depth("q").await, (3, 0, 0));
+        let stage = stage.again(end).await;
+        stage.skip(Duration::from_secs(1));
+        let peer = stage.peer();
+        for expected in ["stays", "late"] {
+            let got = peer.session.get("q").await.unwrap().unwrap();
+            assert_eq!(text(&got), expected, "{end:?}");
+            peer.settle(*got, Outcome::Requeue).await;
+            let got = peer.session.get("q").await.unwrap().unwrap();
+            peer.settle(*got, Outcome::Ack).await;
+        }
+        assert!(peer.session.get("q").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_gets_what_would_die_at_once() {
+    let stage = Stage::new().await;
+    let limits = Limits {
+        message_ttl_ms: Some(0),
+        ..Limits::default()
+    };
+    stage.declare("q", with_limits(limits)).await.unwrap();
+    stage.fill("q", &["nobody is there"]).await;
+    let mut peer = stage.peer();
+    let _consumer = peer.consume("q", 1).await;
+    stage.fill("q", &["a", "b"]).await;
+    assert_eq!(peer.take_text().await.0, "a");
+    assert_eq!(stage.depth("q").await, (0, 0, 0));
+}
+
+/// Sends four messages, and says which were let in.
+async fn send_four(stage: &Stage, queue: &str) -> [bool; 4] {
+    let message = |text: &'static str| NewMessage {
+        body: Bytes::from_static(text.as_bytes()),
+        ..NewMessage::default()
+    };
+    let messages = ["a", "b", "c", "d"].map(message).to_vec();
+    let sent = stage.broker.send(anyone(), queue, messages).await.unwrap();
+    let let_in = sent.into_iter().map(|sent| match sent {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error, Error::QueueFull);
+            false
+        }
+    });
+    let_in.collect::<Vec<_>>().try_into().unwrap()
+}
+
+/// Takes everything that is ready in a queue.
+async fn drain(peer: &Peer, queue: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Some(got) = peer.session.get(queue).await.unwrap() {
+        let from = got.message.dead.as_ref();
+        let from = from.map(|dead| format!(" {} of {}", dead.reason, dead.queue));
+        texts.push(format!("{}{}", text(&got), from.unwrap_or_default()));
+        peer.settle(*got, Outcome::Ack).await;
+    }
+    texts.sort();
+    texts
+}
+
+#[tokio::test]
+async fn what_is_too_much_dies_or_is_refused() {
+    let stage = Stage::new().await;
+    stage
+        .declare("dead", QueueSettings::default())
+        .await
+        .unwrap();
+    let limits = |overflow| Limits {
+        messages_max: Some(2),
+        overflow,
+        ..Limits::default()
+    };
+    let bytes = Limits {
+        bytes_max: Some(2),
+        ..Limits::default()
+    };
+    let (all, two) = ([true; 4], [true, true, false, false]);
+    for (queue, settings, let_in) in [
+        ("oldest", with_dead(limits(Overflow::DropOldest)), all),
+        ("newest", with_dead(limits(Overflow::Refuse)), two),
+        (
+            "dying",
+            with_dead(limits(Overflow::RefuseToDeadLetter)),
+            two,
+        ),
+        ("bytes", with_limits(bytes), all),
+    ] {
+        stage.declare(queue, settings).await.unwrap();
+        assert_eq!(send_four(&stage, queue).await, let_in, "{queue}");
+    }
+    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    eventually("dead letters", || dead.numbers().ready == 4).await;
+    let stage = stage.again(End::Kill).await;
+    let peer = stage.peer();
+    let letters = [
+        "a maxlen of oldest",
+        "b maxlen of oldest",
+        "c maxlen of dying",
+        "d maxlen of dying",
+    ];
+    assert_eq!(drain(&peer, "dead").await, letters);
+    for (queue, left) in [
+        ("oldest", ["c", "d"]),
+        ("newest", ["a", "b"]),
+        ("dying", ["a", "b"]),
+        ("bytes", ["c", "d"]),
+    ] {
+        assert_eq!(drain(&peer, queue).await, left, "{queue}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_does_not_stand_in_the_way_of_others() {
+    let stage = Stage::new().await;
+    stage
+        .declare("dead", QueueSettings::default())
+        .await
+        .unwrap();
+    for (queue, overflow) in [
+        ("refuses", Overflow::Refuse),
+        ("dooms", Overflow::RefuseToDeadLetter),
+    ] {
+        let limits = Limits {
+            messages_max: Some(1),
+            overflow,
+            ..Limits::default()
+        };
+        stage.declare(queue, with_dead(limits)).await.unwrap();
+    }
+    stage
+        .declare("open", QueueSettings::default())
+        .await
+        .unwrap();
+    let mut order = SendOrder::default();
+    for (text, outcome) in [("a", Ok(())), ("b", Err(Error::QueueFull))] {
+        let queues =
+            ["refuses", "dooms", "open"].map(|name| stage.broker.queue(anyone(), name).unwrap());
+        let outgoing = Outgoing {
+            message: NewMessage {
+                body: Bytes::from_static(text.as_bytes()),
+                ..NewMessage::default()
+            },
+            queues: queues.to_vec(),
+        };
+        let sends = stage.broker.send_routed(&mut order, vec![outgoing]).await;
+        assert_eq!(sends.done().await, [outcome]);
+    }
+    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    eventually("a dead letter", || dead.numbers().ready == 1).await;
+    let peer = stage.peer();
+    assert_eq!(drain(&peer, "open").await, ["a", "b"]);
+    assert_eq!(drain(&peer, "refuses").await, ["a"]);
+    assert_eq!(drain(&peer, "dooms").await, ["a"]);
+    assert_eq!(drain(&peer, "dead").await, ["b maxlen of dooms"]);
 }

@@ -225,6 +225,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> O
     let priority = attributes.iter().find(|a| a.name() == message::PRIORITY);
     let priority = priority.and_then(|a| std::str::from_utf8(a.value()).ok()?.parse().ok());
     let message = NewMessage {
+        ttl_ms: None,
         body: Bytes::from(body),
         key,
         headers: message::headers(&attributes, call.access_key.as_deref(), trace.as_deref()),

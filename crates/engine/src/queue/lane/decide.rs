@@ -138,6 +138,7 @@ impl Lane {
             offset,
             number: entry.loan,
             lent: entry.lent,
+            failed: entry.failed,
             first_ms: entry.first_ms,
             last_ms: entry.at_ms,
         })
@@ -278,7 +279,7 @@ impl Lane {
                 continue;
             };
             (entry.state, entry.stay) = (State::Ready, true);
-            self.lines.put_back(entry.line, offset);
+            self.put_back(entry.line, offset);
             self.entries.insert(offset, entry);
         }
     }

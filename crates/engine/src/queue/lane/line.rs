@@ -86,14 +86,18 @@ impl Line {
     /// Everything that may be lent now, rising.
     pub(crate) fn lendable(&self) -> impl Iterator<Item = u64> + '_ {
         let gate = self.gate();
+        self.all_ready().take_while(move |offset| *offset < gate)
+    }
+
+    /// Everything that is ready, rising, whether or not it may be lent.
+    fn all_ready(&self) -> impl Iterator<Item = u64> + '_ {
         let mut again = self.again.iter().copied().peekable();
         let mut ready = self.ready.iter().peekable();
-        let merged = std::iter::from_fn(move || match (again.peek(), ready.peek()) {
+        std::iter::from_fn(move || match (again.peek(), ready.peek()) {
             (Some(a), Some(r)) if a < r => again.next(),
             (Some(_), None) => again.next(),
             _ => ready.next(),
-        });
-        merged.take_while(move |offset| *offset < gate)
+        })
     }
 
     fn is_idle(&self) -> bool {
@@ -264,6 +268,38 @@ impl Lines {
                 line.again = line.again.split_off(&before);
             });
         }
+    }
+
+    /// Up to `max` messages below `before` that are ready, whether or not they may be lent.
+    pub(crate) fn ready_before(&self, before: u64, max: usize) -> Vec<(u64, LineId)> {
+        let mut found = Vec::new();
+        for (id, line) in self.iter() {
+            let again = line.again.range(..before).copied();
+            let untouched = line.ready.iter().take_while(|offset| *offset < before);
+            let room = max - found.len();
+            found.extend(again.chain(untouched).take(room).map(|offset| (offset, id)));
+        }
+        found
+    }
+
+    /// Everything that is ready, of the lowest priority and oldest first.
+    pub(crate) fn least(&self) -> impl Iterator<Item = (u64, LineId)> + '_ {
+        let levels: BTreeSet<u8> = self.iter().map(|(_, line)| line.level).collect();
+        levels.into_iter().flat_map(|level| {
+            let lines = self.iter().filter(move |(_, line)| line.level == level);
+            let mut rests: Vec<_> = lines
+                .map(|(id, line)| (line.all_ready().peekable(), id))
+                .collect();
+            std::iter::from_fn(move || {
+                let next = rests.iter_mut().filter_map(|(rest, id)| {
+                    let offset = *rest.peek()?;
+                    Some((offset, *id, rest))
+                });
+                let (offset, id, rest) = next.min_by_key(|(offset, ..)| *offset)?;
+                rest.next();
+                Some((offset, id))
+            })
+        })
     }
 
     /// Forgets everything below `before` that is ready, except `kept`.

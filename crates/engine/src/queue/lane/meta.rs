@@ -48,6 +48,10 @@ pub(super) struct Meta {
     pub(super) key: Option<Bytes>,
     pub(super) level: u8,
     pub(super) due: u64,
+    /// When it dies, if it has a time of its own.
+    pub(super) expires: Option<u64>,
+    /// Of its body.
+    pub(super) bytes: u32,
     pub(super) dedup: Option<IdHash>,
 }
 
@@ -86,6 +90,8 @@ fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
         level: 0,
         // In order, all messages wait equally long: the queue's delay as it is now.
         due: if ordered { at + settings.delay_ms } else { 0 },
+        expires: None,
+        bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
         dedup: None,
     };
     if !made_here {
@@ -95,6 +101,9 @@ fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
     if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
         meta.due = u64::from_be_bytes(due);
     }
+    meta.expires = find(EXPIRES)
+        .and_then(|value| value.as_ref().try_into().ok())
+        .map(u64::from_be_bytes);
     if let Some([level]) = find(PRIORITY).map(AsRef::as_ref)
         && settings.priorities > 1
     {

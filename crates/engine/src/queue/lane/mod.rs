@@ -11,9 +11,12 @@
 mod decide;
 mod dedup;
 mod event;
+mod expiry;
+mod limits;
 mod line;
 mod meta;
 mod runs;
+mod sizes;
 mod snapshot;
 mod untimed;
 
@@ -39,7 +42,9 @@ use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
 use dedup::Dedup;
+use expiry::Expiry;
 use line::{Busy, Lines};
+use sizes::Sizes;
 
 /// How long a named attempt can be repeated, ms.
 const ATTEMPT_MS: u64 = 300_000;
@@ -122,6 +127,8 @@ pub(crate) struct Loan {
     pub(crate) number: u64,
     /// Times lent in this lane.
     pub(crate) lent: u32,
+    /// Times failed in this lane.
+    pub(crate) failed: u32,
     /// First loan, ms.
     pub(crate) first_ms: u64,
     /// Last loan, ms.
@@ -186,6 +193,10 @@ pub(crate) struct Lane {
     dying: u64,
     /// How long receivers held messages of late.
     busy: Busy,
+    /// When messages are too old; only where some can be.
+    expiry: Option<Box<Expiry>>,
+    /// How large they are; only where that is limited.
+    sizes: Option<Box<Sizes>>,
 }
 
 impl Lane {
@@ -233,8 +244,11 @@ impl Lane {
     }
 
     /// When something happens by itself next, ms.
-    pub(crate) fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
+    pub(crate) fn next_due(&self, settings: &QueueSettings) -> Option<u64> {
+        let due = self.due.first().map(|(due, _)| *due);
+        let expiry = self.expiry.as_ref();
+        let dies = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
+        due.into_iter().chain(dies).min()
     }
 
     /// Move tasks, oldest first.
@@ -251,7 +265,9 @@ impl Lane {
         }
         let from = self.end.max(batch.header.base_offset);
         let keyed = settings.ordering == Ordering::Key;
-        let records = (keyed || batch.header.is_made_here())
+        self.mark(from, batch.header.max_timestamp, settings);
+        let looked_into = keyed || settings.limits.bytes_max.is_some();
+        let records = (looked_into || batch.header.is_made_here())
             .then(|| meta::read(batch, settings))
             .flatten();
         if let Some(records) = records {
@@ -281,6 +297,7 @@ impl Lane {
                 settings.dedup_window_ms,
             );
         }
+        self.note_limits(record, settings);
         if record.due <= record.at {
             self.lines.append(line, record.offset, 1);
             return;
@@ -380,6 +397,7 @@ impl Lane {
         };
         self.lines.hold(entry.line, offset);
         self.count_lent(entry.line, true);
+        self.size_lent(offset, true);
         if entry.lent == 0 {
             entry.first_ms = at;
         }
@@ -412,7 +430,10 @@ impl Lane {
         let entry = self.entries.remove(&offset)?;
         match entry.state {
             State::Ready => {}
-            State::Lent => self.count_lent(entry.line, false),
+            State::Lent => {
+                self.count_lent(entry.line, false);
+                self.size_lent(offset, false);
+            }
             State::Waiting => self.waiting -= 1,
             State::Delayed => {
                 self.waiting -= 1;
@@ -433,7 +454,16 @@ impl Lane {
         if let Some(line) = line.or_else(|| self.find_line(offset)) {
             self.lines.forget(line, offset);
         }
+        self.forget_limits(offset);
         entry
+    }
+
+    /// A message is ready again, or for the first time after a delay.
+    fn put_back(&mut self, line: LineId, offset: u64) {
+        self.lines.put_back(line, offset);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.again(offset);
+        }
     }
 
     /// The line of a message without an entry.
@@ -453,7 +483,7 @@ impl Lane {
         entry.failed = entry.failed.saturating_add(1);
         if due == 0 {
             entry.state = State::Ready;
-            self.lines.put_back(entry.line, offset);
+            self.put_back(entry.line, offset);
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;
@@ -484,7 +514,7 @@ impl Lane {
         };
         entry.lent -= 1;
         (entry.state, entry.open, entry.due) = (State::Ready, false, 0);
-        self.lines.put_back(entry.line, offset);
+        self.put_back(entry.line, offset);
         if entry.lent > 0 {
             self.entries.insert(offset, entry);
         }
@@ -496,6 +526,7 @@ impl Lane {
             self.remove(offset, None);
         }
         self.lines.drop_before(before);
+        self.drop_limits(before, &[]);
         self.end = self.end.max(before);
     }
 
@@ -580,7 +611,7 @@ impl Lane {
             if entry.state == State::Lent {
                 self.count_busy(&entry, now);
             }
-            self.lines.put_back(entry.line, offset);
+            self.put_back(entry.line, offset);
             // What was only delayed is like any other from now on.
             if entry.state != State::Delayed {
                 (entry.state, entry.due) = (State::Ready, 0);

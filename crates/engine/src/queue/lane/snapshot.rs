@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! version | end | loans
+//! limits:   before, marks (count, per mark: offset, first, last), own times (count, per message: offset, time),
+//!           sizes (base, count, size of each)
 //! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
 //! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at
 //! dedup:    count, per id: 16 bytes, offset, time
@@ -17,7 +19,9 @@ use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
 use super::line::LineId;
 use super::{Attempt, Ended, Entry, Lane, LaneEvent, LaneMove, State, UNTIMED};
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// The first version knows no limits.
+const VERSION_WITHOUT_LIMITS: u64 = 1;
 /// Bytes of one part: a record stays far below the largest batch.
 const PART_BYTES: usize = 256 << 10;
 
@@ -41,6 +45,7 @@ impl Lane {
         for value in [VERSION, self.end, self.loans] {
             put(&mut out, value);
         }
+        self.encode_limits(&mut out);
         let numbers = self.encode_lines(&mut out);
         self.encode_entries(&mut out, &numbers);
         self.encode_dedup(&mut out);
@@ -162,11 +167,15 @@ impl Lane {
     /// Reads what the parts of a snapshot hold together. `dedup_window_ms` is the queue's.
     pub(crate) fn decode(bytes: &[u8], dedup_window_ms: u64) -> Result<Self, Unreadable> {
         let mut bytes = Reader(bytes);
-        if bytes.number()? != VERSION {
+        let version = bytes.number()?;
+        if !(VERSION_WITHOUT_LIMITS..=VERSION).contains(&version) {
             return Err(Unreadable);
         }
         let mut lane = Self::new(bytes.number()?);
         lane.loans = bytes.number()?;
+        if version > VERSION_WITHOUT_LIMITS {
+            lane.decode_limits(&mut bytes)?;
+        }
         let ids = lane.decode_lines(&mut bytes)?;
         lane.decode_entries(&mut bytes, &ids)?;
         for _ in 0..bytes.count()? {
@@ -250,6 +259,7 @@ impl Lane {
             State::Lent => {
                 self.lines.hold(entry.line, offset);
                 self.count_lent(entry.line, true);
+                self.size_lent(offset, true);
             }
             State::Waiting => {
                 self.waiting += 1;

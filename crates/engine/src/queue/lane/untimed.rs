@@ -143,7 +143,7 @@ impl Lane {
         self.lines.hold(entry.line, offset);
         if due == 0 {
             entry.state = State::Ready;
-            self.lines.put_back(entry.line, offset);
+            self.put_back(entry.line, offset);
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;
@@ -172,6 +172,7 @@ impl Lane {
             self.remove(offset, None);
         }
         self.lines.clear_before(before, kept);
+        self.drop_limits(before, kept);
     }
 }
 

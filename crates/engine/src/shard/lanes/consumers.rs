@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, OwnedLane, answering};
 use crate::queue::lane::{Came, LaneEvent, LineId, Loan, Outcome};
-use crate::queue::{Claim, Consumer, DeathReason, FromSession, Handed, LaneAt, Said};
+use crate::queue::{Aside, Claim, Consumer, DeathReason, Handed, LaneAt, Said};
 use crate::shard::{Command, Shard};
 use crate::{Error, Result};
 
@@ -42,6 +42,8 @@ pub(crate) enum ConsumerCommand {
     Settle { outcomes: Outcomes, chance: f64 },
     /// Has room again.
     Serve,
+    /// Messages were let in only to be dead-lettered.
+    TooMany { offsets: Vec<u64> },
     /// Drops what is ready; answers how many messages.
     Clear { done: oneshot::Sender<Result<u64>> },
 }
@@ -57,7 +59,10 @@ impl ConsumerCommand {
             } => drop(done.send(Err(gone))),
             Self::Get { done, .. } => drop(done.send(Err(gone))),
             Self::Clear { done } => drop(done.send(Err(gone))),
-            Self::Leave { done: None, .. } | Self::Settle { .. } | Self::Serve => {}
+            Self::Leave { done: None, .. }
+            | Self::Settle { .. }
+            | Self::Serve
+            | Self::TooMany { .. } => {}
         }
     }
 }
@@ -66,6 +71,9 @@ impl Shard {
     /// What a consumer asked of a lane that is here.
     pub(super) fn consumer_command(&mut self, at: LaneAt, command: ConsumerCommand) {
         let now = self.clock.now_ms();
+        if matches!(command, ConsumerCommand::Get { .. }) {
+            self.enforce_age(at, (now, false));
+        }
         let Some(owned) = self.partitions.lane(at) else {
             return command.refuse();
         };
@@ -90,6 +98,7 @@ impl Shard {
                 dying = settle(owned, &outcomes, (now, chance));
             }
             ConsumerCommand::Serve => {}
+            ConsumerCommand::TooMany { offsets } => self.refuse_to_dead_letter(at, &offsets),
             ConsumerCommand::Clear { done } => {
                 owned.lane.tick(now);
                 let ready = owned.lane.counts().ready;
@@ -110,7 +119,7 @@ impl Shard {
             return;
         };
         let settings = owned.queue.settings();
-        if settings.dead_letter.is_none() && settings.dead_letter_exchange.is_none() {
+        if !settings.keeps_dead() {
             let mut offsets: Vec<u64> = dying.into_iter().map(|(offset, _)| offset).collect();
             offsets.sort_unstable();
             return owned.change(LaneEvent::Acked { offsets }, None);
@@ -152,11 +161,7 @@ impl Shard {
     }
 
     /// Turns what sessions said into commands, neighbours into one.
-    pub(in crate::shard) fn hear_sessions(
-        &mut self,
-        first: FromSession,
-        commands: &mut Vec<Command>,
-    ) {
+    pub(in crate::shard) fn hear_sessions(&mut self, first: Aside, commands: &mut Vec<Command>) {
         let mut said = Some(first);
         let mut back: Option<(LaneAt, Outcomes)> = None;
         for _ in 0..SAID_MAX {
@@ -164,7 +169,7 @@ impl Shard {
                 break;
             };
             match next {
-                FromSession::Back {
+                Aside::Back {
                     at,
                     offset,
                     loan,
@@ -176,14 +181,17 @@ impl Shard {
                     let (_, outcomes) = back.get_or_insert_with(|| (at, Vec::new()));
                     outcomes.push((offset, loan, outcome));
                 }
-                FromSession::Left { at, consumer } => {
+                Aside::Left { at, consumer } => {
                     let leave = ConsumerCommand::Leave {
                         consumer,
                         done: None,
                     };
                     commands.push(leave.to(at));
                 }
-                FromSession::Serve(at) => commands.push(ConsumerCommand::Serve.to(at)),
+                Aside::Serve(at) => commands.push(ConsumerCommand::Serve.to(at)),
+                Aside::TooMany { at, offsets } => {
+                    commands.push(ConsumerCommand::TooMany { offsets }.to(at));
+                }
             }
         }
         commands.extend(back.map(settling));

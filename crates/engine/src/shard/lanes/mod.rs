@@ -5,6 +5,7 @@
 //! answers wait for it.
 
 mod consumers;
+mod limits;
 mod of_partition;
 mod owned;
 mod verbs;
@@ -30,6 +31,9 @@ use crate::{Error, Result};
 
 /// Done messages that make it worth telling the log that it may forget them.
 const TRIM_STEP: u64 = 64;
+
+/// How long nothing is sent away after something could not leave, ms.
+const PATIENCE_MS: u64 = 1000;
 
 /// Answers that depend on the events gathered: called with what went wrong, if anything did.
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
@@ -135,6 +139,9 @@ impl Shard {
             other => other,
         };
         let now = self.clock.now_ms();
+        if matches!(command, LaneCommand::Depth { .. }) {
+            self.enforce_age(at, (now, true));
+        }
         let Some(owned) = self.partitions.lane(at) else {
             return refuse(command);
         };
@@ -165,11 +172,14 @@ impl Shard {
                 owned.lane.tick(now);
                 drop(done.send(Ok(owned.lane.counts())));
             }
-            LaneCommand::Configure { queue } => configure(owned, queue),
+            LaneCommand::Configure { queue } => configure(owned, queue, now),
             LaneCommand::SetAside { max, upto, done } => {
                 drop(done.send(Ok(set_aside(owned, max, upto, now))));
             }
-            LaneCommand::TakeBack { offsets } => owned.lane.take_back(&offsets),
+            LaneCommand::TakeBack { offsets } => {
+                owned.lane.take_back(&offsets);
+                owned.patient_until = now + PATIENCE_MS;
+            }
             LaneCommand::Note { event, done } => {
                 owned.change(event, None);
                 answer = Some(answering(done, ()));
@@ -201,6 +211,7 @@ impl Shard {
             return None;
         }
         let mailbox = self.mailbox.clone();
+        self.enforce_age(at, (now, false));
         let owned = self.partitions.lane(at)?;
         owned.lane.tick(now);
         match lend(owned, poll, now) {
@@ -295,7 +306,12 @@ impl Shard {
         let gathered = std::mem::take(&mut self.lanes.gathered);
         let mut appends = Vec::new();
         for at in &gathered {
-            self.serve(*at, now);
+            // What is too old is not lent, also where it cannot leave at the moment.
+            if self.enforce_age(*at, (now, false)) {
+                self.serve(*at, now);
+            }
+            self.enforce_age(*at, (now, true));
+            self.enforce_length(*at, now);
             if let Some(owned) = self.partitions.lane(*at) {
                 owned.gathered = false;
                 appends.extend(owned.take_batch(at.index, now).map(|append| (*at, append)));
@@ -395,7 +411,7 @@ impl Shard {
         if owned.wants_snapshot() {
             owned.snapshot(&*log, at.index, now);
         }
-        let due = owned.lane.next_due();
+        let due = owned.next_due();
         if due != owned.scheduled {
             if let Some(old) = owned.scheduled {
                 self.lanes.due.remove(&(old, at));

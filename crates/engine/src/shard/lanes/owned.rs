@@ -35,6 +35,8 @@ pub(crate) struct OwnedLane {
     pub(super) consumers: Vec<Arc<Consumer>>,
     /// Whose turn it is among equals.
     pub(super) turn: usize,
+    /// Messages could not leave: none are sent away before this time, ms.
+    pub(super) patient_until: u64,
     /// When the owner will look at it.
     pub(super) scheduled: Option<u64>,
     /// Events of this round.
@@ -59,6 +61,7 @@ impl OwnedLane {
             polls: VecDeque::new(),
             consumers: Vec::new(),
             turn: 0,
+            patient_until: 0,
             scheduled: None,
             events: Vec::new(),
             gathered: false,
@@ -161,6 +164,18 @@ impl OwnedLane {
     pub(crate) fn appended(&mut self, end: u64, lsn: Lsn) {
         self.events_end = end;
         self.last_lsn = lsn;
+    }
+
+    /// When something happens by itself next, ms.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        let due = self.lane.next_due(self.queue.settings())?;
+        // What could not leave is tried again after a while.
+        let waits = self.patient_until > 0 && self.lane.leaving() == 0;
+        Some(if waits {
+            due.max(self.patient_until)
+        } else {
+            due
+        })
     }
 
     pub(super) fn wants_snapshot(&self) -> bool {

@@ -136,10 +136,14 @@ pub(super) fn replay(owned: &mut OwnedLane, from: u64) -> Result<u64> {
 }
 
 /// The queue's settings have changed.
-pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>) {
+pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>, now: u64) {
     let (old, new) = (owned.queue.settings(), queue.settings());
     if new.ordering == Ordering::Key && old.delay_ms != new.delay_ms {
         owned.lane.redelay(new.delay_ms);
+    }
+    let limits_changed = old.limits != new.limits;
+    if limits_changed {
+        owned.lane.limits_changed(new, now);
     }
     owned.queue = queue;
 }

@@ -1,0 +1,203 @@
+//! When messages are too old to be lent: by a time of their own, or by the age their queue allows.
+//!
+//! A message with a time of its own takes an entry in two trees. The queue's age costs nothing per message: those that
+//! came close together share a mark, and there are never many marks, because what is older than the age is gone.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Marks per age: a message may die so much later than it should, measured by the age.
+const MARKS: u64 = 256;
+
+/// Messages that came close together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The first of them; they end where the next mark begins.
+    pub(super) offset: u64,
+    /// When the first came, ms.
+    pub(super) first_ms: u64,
+    /// When the last came, ms.
+    pub(super) last_ms: u64,
+}
+
+/// What is known about when messages die.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    /// Times of their own, by offset.
+    own: BTreeMap<u64, u64>,
+    /// The same by time, of those that have not passed since the message was last ready.
+    due: BTreeSet<(u64, u64)>,
+    marks: VecDeque<Mark>,
+    /// Messages before this are older than the queue allows.
+    before: u64,
+}
+
+impl Expiry {
+    /// A message has a time of its own.
+    pub(super) fn note(&mut self, offset: u64, at: u64) {
+        self.own.insert(offset, at);
+        self.due.insert((at, offset));
+    }
+
+    /// Messages from `offset` on came at `at`, and may grow `age` old.
+    pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
+        if let Some(last) = self.marks.back_mut() {
+            // Whatever the clock does, later messages do not die before earlier ones.
+            let at = at.max(last.last_ms);
+            if at - last.first_ms <= age / MARKS {
+                last.last_ms = at;
+                return;
+            }
+        }
+        let at = at.max(self.marks.back().map_or(0, |last| last.last_ms));
+        self.marks.push_back(Mark {
+            offset,
+            first_ms: at,
+            last_ms: at,
+        });
+    }
+
+    /// Whether messages are measured by the queue's age.
+    pub(super) fn has_marks(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// When something dies next, ms.
+    pub(super) fn next(&self, age: Option<u64>) -> Option<u64> {
+        let own = self.due.first().map(|(at, _)| *at);
+        let mark = age.and_then(|age| Some(self.marks.front()?.last_ms.saturating_add(age)));
+        own.into_iter().chain(mark).min()
+    }
+
+    /// Lets time pass up to, and with `reached` including, `now`. `end` is where the next message will be. Returns
+    /// the messages whose own time has come.
+    pub(super) fn pass(
+        &mut self,
+        (now, reached): (u64, bool),
+        age: Option<u64>,
+        end: u64,
+    ) -> Vec<u64> {
+        let is_over = |at: u64| at < now || (reached && at == now);
+        while let Some(age) = age
+            && let Some(front) = self.marks.front()
+            && is_over(front.last_ms.saturating_add(age))
+        {
+            self.marks.pop_front();
+            let next = self.marks.front().map_or(end, |next| next.offset);
+            self.before = self.before.max(next);
+        }
+        let mut over = Vec::new();
+        while let Some((at, offset)) = self.due.first().copied().filter(|(at, _)| is_over(*at)) {
+            self.due.remove(&(at, offset));
+            over.push(offset);
+        }
+        over
+    }
+
+    /// Messages before this are older than their queue allows.
+    pub(super) fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// A message is ready again, and may be too old by now.
+    pub(super) fn again(&mut self, offset: u64) {
+        if let Some(at) = self.own.get(&offset) {
+            self.due.insert((*at, offset));
+        } else if offset < self.before {
+            self.due.insert((0, offset));
+        }
+    }
+
+    /// A message is gone.
+    pub(super) fn forget(&mut self, offset: u64) {
+        if let Some(at) = self.own.remove(&offset) {
+            self.due.remove(&(at, offset));
+        } else if offset < self.before {
+            self.due.remove(&(0, offset));
+        }
+    }
+
+    /// All messages before this are gone, except `kept`.
+    pub(super) fn drop_before(&mut self, before: u64, kept: &[u64]) {
+        let gone = self.own.range(..before).map(|(offset, _)| *offset);
+        let gone: Vec<u64> = gone.filter(|o| kept.binary_search(o).is_err()).collect();
+        for offset in gone {
+            self.forget(offset);
+        }
+        self.due.retain(|(at, offset)| {
+            *at > 0 || *offset >= before || kept.binary_search(offset).is_ok()
+        });
+    }
+
+    /// What a snapshot keeps.
+    pub(super) fn all(&self) -> (Vec<(u64, u64)>, Vec<Mark>, u64) {
+        let own = self.own.iter().map(|(offset, at)| (*offset, *at));
+        (
+            own.collect(),
+            self.marks.iter().copied().collect(),
+            self.before,
+        )
+    }
+
+    /// What a snapshot kept.
+    pub(super) fn restored(own: Vec<(u64, u64)>, marks: Vec<Mark>, before: u64) -> Self {
+        let mut expiry = Self {
+            marks: marks.into(),
+            before,
+            ..Self::default()
+        };
+        for (offset, at) in own {
+            expiry.note(offset, at);
+        }
+        expiry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_few_and_messages_die_in_time() {
+        let mut expiry = Expiry::default();
+        let age = 60_000;
+        for offset in 0..100_000 {
+            expiry.mark(offset, 1000 + offset, age);
+            expiry.pass((1000 + offset, true), Some(age), offset + 1);
+            assert!(expiry.marks.len() as u64 <= MARKS + 2);
+            let now = 1000 + offset;
+            // Nothing dies too early, nothing much too late.
+            let young = now.saturating_sub(age).saturating_sub(1000);
+            assert!(expiry.before() <= young + 1, "{offset}");
+            assert!(expiry.before() + age / MARKS + 1 >= young, "{offset}");
+        }
+    }
+
+    #[test]
+    fn the_last_moment_counts_only_when_asked_to() {
+        let mut expiry = Expiry::default();
+        expiry.note(7, 500);
+        expiry.mark(8, 400, 100);
+        assert_eq!(expiry.next(Some(100)), Some(500));
+        assert_eq!(expiry.pass((500, false), Some(100), 9), [0_u64; 0]);
+        assert_eq!(expiry.before(), 0);
+        assert_eq!(expiry.pass((500, true), Some(100), 9), [7]);
+        assert_eq!(expiry.before(), 9);
+        assert_eq!(expiry.next(Some(100)), None);
+    }
+
+    #[test]
+    fn what_comes_back_too_old_is_found() {
+        let mut expiry = Expiry::default();
+        expiry.note(1, 500);
+        expiry.mark(0, 400, 100);
+        assert_eq!(expiry.pass((600, true), Some(100), 4), [1]);
+        expiry.again(1);
+        expiry.again(2);
+        expiry.again(4);
+        assert_eq!(expiry.pass((600, true), Some(100), 5), [2, 1]);
+        expiry.again(2);
+        expiry.forget(2);
+        expiry.forget(1);
+        assert_eq!(expiry.pass((600, true), Some(100), 5), [0_u64; 0]);
+    }
+}

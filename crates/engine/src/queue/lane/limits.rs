@@ -1,0 +1,233 @@
+//! What a lane lets in and how long it keeps it: messages that are too old, and those too many.
+
+use super::event::{Reader, Unreadable, put};
+use super::expiry::{Expiry, Mark};
+use super::meta::Meta;
+use super::sizes::Sizes;
+use super::{Lane, LaneEvent, LineId, State};
+use crate::queue::{Overflow, QueueSettings};
+
+impl Lane {
+    /// Notes when messages that come now are too old for their queue.
+    pub(super) fn mark(&mut self, from: u64, at: i64, settings: &QueueSettings) {
+        if let Some(age) = settings.limits.message_ttl_ms {
+            let at = u64::try_from(at).unwrap_or(0);
+            self.expiry.get_or_insert_default().mark(from, at, age);
+        }
+    }
+
+    /// Notes what is limited about a message that came.
+    pub(super) fn note_limits(&mut self, record: &Meta, settings: &QueueSettings) {
+        if let Some(at) = record.expires {
+            self.expiry.get_or_insert_default().note(record.offset, at);
+        }
+        if settings.limits.bytes_max.is_some() {
+            let sizes = self.sizes.get_or_insert_default();
+            sizes.push(record.offset, record.bytes);
+        }
+    }
+
+    pub(super) fn size_lent(&mut self, offset: u64, lent: bool) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.lend(offset, lent);
+        }
+    }
+
+    /// A message is gone.
+    pub(super) fn forget_limits(&mut self, offset: u64) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.forget(offset);
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.forget(offset);
+        }
+    }
+
+    pub(super) fn drop_limits(&mut self, before: u64, kept: &[u64]) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.drop_before(before, kept);
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.drop_before(before, kept);
+        }
+    }
+
+    /// The queue's limits have changed: its age counts from now for what is there, and sizes that were not looked at
+    /// count as nothing.
+    pub(crate) fn limits_changed(&mut self, settings: &QueueSettings, now: u64) {
+        if let Some(age) = settings.limits.message_ttl_ms {
+            let expiry = self.expiry.get_or_insert_default();
+            if !expiry.has_marks() {
+                expiry.mark(0, now, age);
+            }
+        }
+        if settings.limits.bytes_max.is_none() {
+            self.sizes = None;
+        }
+    }
+
+    /// Lets messages grow too old. Returns up to `max` that are ready and have to die, with their lines. With `reached`
+    /// those whose last moment is now as well.
+    pub(crate) fn too_old(
+        &mut self,
+        (now, reached): (u64, bool),
+        settings: &QueueSettings,
+        max: usize,
+    ) -> Vec<(u64, LineId)> {
+        let Some(expiry) = &mut self.expiry else {
+            return Vec::new();
+        };
+        let over = expiry.pass((now, reached), settings.limits.message_ttl_ms, self.end);
+        let before = expiry.before();
+        let mut dying = self.lines.ready_before(before, max);
+        for offset in over {
+            let entry = self.entries.get(&offset);
+            let line = match entry {
+                // It is looked at again when it is ready.
+                Some(entry) if entry.state != State::Ready => continue,
+                Some(entry) => Some(entry.line),
+                None => self.find_line(offset),
+            };
+            let known = offset < before;
+            if let Some(line) = line.filter(|_| !known) {
+                dying.push((offset, line));
+            }
+        }
+        dying.sort_unstable();
+        dying
+    }
+
+    /// The event that drops what is ready and older than the queue allows, if there is any.
+    pub(crate) fn expire_event(&self) -> Option<LaneEvent> {
+        let before = self.expiry.as_ref()?.before();
+        if self.lines.ready_before(before, 1).is_empty() {
+            return None;
+        }
+        let kept = self.entries.range(..before);
+        let kept = kept.filter(|(_, entry)| entry.state != State::Ready);
+        let kept = kept.map(|(offset, _)| *offset).collect();
+        Some(LaneEvent::Cleared { before, kept })
+    }
+
+    /// Whether messages that are too old have not been told to die yet.
+    pub(crate) fn is_behind(&self, settings: &QueueSettings, now: u64) -> bool {
+        let Some(expiry) = &self.expiry else {
+            return false;
+        };
+        let due = expiry.next(settings.limits.message_ttl_ms);
+        due.is_some_and(|due| due < now) || !self.lines.ready_before(expiry.before(), 1).is_empty()
+    }
+
+    /// Whether a queue that refuses what is too much refuses `more` messages of `bytes` together.
+    pub(crate) fn is_full(&self, settings: &QueueSettings, (more, bytes): (u64, u64)) -> bool {
+        let limits = &settings.limits;
+        if limits.overflow == Overflow::DropOldest {
+            // What is there already makes room.
+            return false;
+        }
+        let ready = self.lines.ready();
+        let sizes = self.sizes.as_ref().map_or(0, |sizes| sizes.ready());
+        limits.messages_max.is_some_and(|max| ready + more > max)
+            || limits.bytes_max.is_some_and(|max| sizes + bytes > max)
+    }
+
+    /// Up to `max` messages that are too many: of the lowest priority and oldest first, with their lines.
+    pub(crate) fn too_many(&self, settings: &QueueSettings, max: usize) -> Vec<(u64, LineId)> {
+        let limits = &settings.limits;
+        if limits.overflow != Overflow::DropOldest {
+            return Vec::new();
+        }
+        let over = limits
+            .messages_max
+            .map_or(0, |most| self.lines.ready().saturating_sub(most));
+        let bytes = limits.bytes_max.map_or(0, |most| {
+            let ready = self.sizes.as_ref().map_or(0, |sizes| sizes.ready());
+            ready.saturating_sub(most)
+        });
+        if over == 0 && bytes == 0 {
+            return Vec::new();
+        }
+        let (mut count, mut freed) = (0, 0);
+        let mut dying = Vec::new();
+        for (offset, line) in self.lines.least() {
+            if (count >= over && freed >= bytes) || dying.len() >= max {
+                break;
+            }
+            count += 1;
+            freed += self
+                .sizes
+                .as_ref()
+                .map_or(0, |sizes| u64::from(sizes.of(offset)));
+            dying.push((offset, line));
+        }
+        dying
+    }
+
+    /// Messages with their lines, as far as they are ready.
+    pub(crate) fn with_lines(&self, offsets: &[u64]) -> Vec<(u64, LineId)> {
+        let with_line = |offset: &u64| Some((*offset, self.find_line(*offset)?));
+        offsets.iter().filter_map(with_line).collect()
+    }
+
+    /// Messages set aside that have not left yet.
+    pub(crate) fn leaving(&self) -> u64 {
+        self.dying
+    }
+
+    pub(super) fn encode_limits(&self, out: &mut Vec<u8>) {
+        let (own, marks, before) = self
+            .expiry
+            .as_ref()
+            .map_or_else(Default::default, |expiry| expiry.all());
+        put(out, before);
+        put(out, marks.len() as u64);
+        for mark in marks {
+            for value in [mark.offset, mark.first_ms, mark.last_ms] {
+                put(out, value);
+            }
+        }
+        put(out, own.len() as u64);
+        for (offset, at) in own {
+            put(out, offset);
+            put(out, at);
+        }
+        let Some(sizes) = &self.sizes else {
+            return [0, 0].into_iter().for_each(|none| put(out, none));
+        };
+        let (base, all) = sizes.all();
+        put(out, base);
+        put(out, sizes.len() as u64);
+        for size in all {
+            put(out, u64::from(size));
+        }
+    }
+
+    pub(super) fn decode_limits(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
+        let before = bytes.number()?;
+        let mut marks = Vec::new();
+        for _ in 0..bytes.count()? {
+            marks.push(Mark {
+                offset: bytes.number()?,
+                first_ms: bytes.number()?,
+                last_ms: bytes.number()?,
+            });
+        }
+        let mut own = Vec::new();
+        for _ in 0..bytes.count()? {
+            own.push((bytes.number()?, bytes.number()?));
+        }
+        if before > 0 || !marks.is_empty() || !own.is_empty() {
+            self.expiry = Some(Box::new(Expiry::restored(own, marks, before)));
+        }
+        let base = bytes.number()?;
+        let count = bytes.count()?;
+        if count > 0 {
+            let mut sizes = Sizes::default();
+            for offset in (base..).take(count) {
+                sizes.push(offset, bytes.small()?);
+            }
+            self.sizes = Some(Box::new(sizes));
+        }
+        Ok(())
+    }
+}
