@@ -543,7 +543,10 @@ impl Lane {
         let touched = touched.map(|(offset, _)| *offset);
         let again: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
         for offset in again {
-            self.remove(offset, None);
+            // Its time stays what it is, and so does its size.
+            if let Some(entry) = self.take_entry(offset) {
+                self.lines.forget(entry.line, offset);
+            }
         }
         let line = self.lines.line(0, None, false);
         self.lines.refill(line, (from, upto), &kept);
