@@ -293,3 +293,32 @@ async fn a_time_to_live_of_its_own_is_told_and_ends() {
     assert_eq!(letter.deaths[0].reason, DeathReason::Expired);
     assert_eq!(letter.deaths[0].original_expiration_ms, Some(3_000));
 }
+
+#[tokio::test]
+async fn who_died_once_without_an_exchange_needs_no_list() {
+    let stage = Stage::new().await;
+    let to = |queue: &str| QueueSettings {
+        dead_letter: Some(DeadLetterPolicy {
+            queue: queue.to_owned(),
+            attempts_max: 100,
+        }),
+        ..QueueSettings::default()
+    };
+    stage.queue_set("work", to("dead")).await;
+    stage.queue_set("dead", to("grave")).await;
+    stage.plain_queue("grave").await;
+    let message = NewMessage {
+        body: Bytes::from_static(b"text"),
+        ..NewMessage::default()
+    };
+    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    sent.unwrap().remove(0).unwrap();
+    for (from, to, deaths) in [("work", "dead", 1), ("dead", "grave", 2)] {
+        stage.settle_next(from, Outcome::Reject).await;
+        let letter = stage.await_held(to, 1).await.remove(0);
+        assert_eq!(letter.deaths.len(), deaths);
+        let first = letter.deaths.last().unwrap();
+        assert_eq!((&*first.queue, first.is_first), ("work", true));
+        assert_eq!(first.keys, [Key("work".into())]);
+    }
+}
