@@ -278,18 +278,11 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_message_is_shown_with_what_is_not_text_in_base_64() {
-        let receipt = Receipt {
-            queue: uuid::Uuid::from_u128(7),
-            lane: 1,
-            offset: 2,
-            loan: 3,
-        };
+    fn delivered(receipt: Receipt) -> Delivered {
         let header = |name: &'static str, value: Option<&'static [u8]>| {
             (Bytes::from(name), value.map(Bytes::from_static))
         };
-        let message = Delivered {
+        Delivered {
             failed: 0,
             id: uuid::Uuid::from_u128(9),
             receipt,
@@ -320,7 +313,18 @@ mod tests {
                 last_received_ms: 10,
                 dead_ms: 12,
             }),
+        }
+    }
+
+    #[test]
+    fn a_message_is_shown_with_what_is_not_text_in_base_64() {
+        let receipt = Receipt {
+            queue: uuid::Uuid::from_u128(7),
+            lane: 1,
+            offset: 2,
+            loan: 3,
         };
+        let message = delivered(receipt);
         let mut expected = json!({
             "id": "00000000-0000-0000-0000-000000000009",
             "receipt": encode_receipt(receipt),

@@ -349,7 +349,7 @@ impl Inner {
         };
         Ok(Some(Box::new(Delivery {
             consumer: claim.consumer.number,
-            redelivered: loan.lent > 1,
+            redelivered: loan.again,
             ready: 0,
             message: deliver(at, loan, record),
             claim,

@@ -193,9 +193,11 @@ fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettin
     };
     let due = (now + delay).to_be_bytes();
     let priority = [message.priority];
+    // Its time begins when it can be lent.
+    let waits = if in_order { settings.delay_ms } else { delay };
     let expires = message
         .ttl_ms
-        .map(|ttl| now.saturating_add(delay).saturating_add(ttl).to_be_bytes());
+        .map(|ttl| now.saturating_add(waits).saturating_add(ttl).to_be_bytes());
     let came = message
         .exchange
         .as_deref()

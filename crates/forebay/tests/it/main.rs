@@ -5,6 +5,7 @@
     reason = "a harness fails by panicking, as a test does"
 )]
 
+mod amqp;
 mod broker;
 mod client;
 mod config;

@@ -129,6 +129,8 @@ pub(crate) struct Loan {
     pub(crate) lent: u32,
     /// Times failed in this lane.
     pub(crate) failed: u32,
+    /// It may have been lent before.
+    pub(crate) again: bool,
     /// First loan, ms.
     pub(crate) first_ms: u64,
     /// Last loan, ms.
@@ -193,6 +195,10 @@ pub(crate) struct Lane {
     dying: u64,
     /// How long receivers held messages of late.
     busy: Busy,
+    /// Messages below may have been lent without a deadline, as the log knows.
+    reached: u64,
+    /// Messages below may have been lent so before the last start.
+    doubtful: u64,
     /// When messages are too old; only where some can be.
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
@@ -379,6 +385,7 @@ impl Lane {
             LaneEvent::MoveStarted { .. } | LaneEvent::MoveEnded { .. } => self.note_move(event),
             LaneEvent::Returned { .. } => self.returned(event),
             LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
+            LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
             LaneEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
@@ -543,7 +550,10 @@ impl Lane {
         let touched = touched.map(|(offset, _)| *offset);
         let again: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
         for offset in again {
-            self.remove(offset, None);
+            // Its time stays what it is, and so does its size.
+            if let Some(entry) = self.take_entry(offset) {
+                self.lines.forget(entry.line, offset);
+            }
         }
         let line = self.lines.line(0, None, false);
         self.lines.refill(line, (from, upto), &kept);
@@ -647,6 +657,7 @@ impl Lane {
 
     /// Everything was read.
     pub(crate) fn stop_restoring(&mut self) {
+        self.doubtful = self.reached;
         self.lines.stop_restoring();
     }
 

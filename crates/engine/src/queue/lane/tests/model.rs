@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::{Backoff, Ordering, Outcome, Settle, Settled};
+use crate::queue::{Backoff, Limits, Ordering, Outcome, Settle, Settled};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
@@ -32,6 +32,9 @@ pub(super) struct Known {
     at: u64,
     /// When it was first lent.
     first: u64,
+    /// When it dies, if it has a time of its own.
+    pub(super) expires: Option<u64>,
+    bytes: u64,
     /// Nothing is known of it but its record: no event, no snapshot.
     plain: bool,
     /// What a restart would make of it.
@@ -90,6 +93,8 @@ impl Model {
             sent,
             at: 0,
             first: 0,
+            expires: None,
+            bytes: 1,
             plain: true,
             durable: is,
             logged: None,
@@ -422,6 +427,42 @@ impl Model {
         }
     }
 
+    /// What has grown too old, and what is too many of what is left then, are gone.
+    pub(super) fn enforce(&mut self, limits: &Limits, now: u64) -> (Vec<u64>, Vec<u64>) {
+        let is_over = |k: &&Known| {
+            let age = limits.message_ttl_ms.map(|age| k.sent + age);
+            let dies = age.into_iter().chain(k.expires).min();
+            k.is == Is::Ready && dies.is_some_and(|dies| dies <= now)
+        };
+        let old: Vec<u64> = self.all.iter().filter(is_over).map(|k| k.offset).collect();
+        for offset in &old {
+            self.leave(*offset);
+        }
+        let mut ready: Vec<&Known> = self.all.iter().filter(|k| k.is == Is::Ready).collect();
+        ready.sort_by_key(|k| (k.level, k.offset));
+        // Those on loan do not count, of their bytes neither.
+        let held = self
+            .all
+            .iter()
+            .filter(|k| !matches!(k.is, Is::Gone | Is::Lent));
+        let held: u64 = held.map(|k| k.bytes).sum();
+        let over = |have: u64, most: Option<u64>| most.map_or(0, |most| have.saturating_sub(most));
+        let count = over(ready.len() as u64, limits.messages_max);
+        let bytes = over(held, limits.bytes_max);
+        let (mut many, mut freed) = (Vec::new(), 0);
+        for known in ready {
+            if many.len() as u64 >= count && freed >= bytes {
+                break;
+            }
+            many.push(known.offset);
+            freed += known.bytes;
+        }
+        for offset in &many {
+            self.leave(*offset);
+        }
+        (old, many)
+    }
+
     /// Everything that is ready goes; returns how many.
     pub(super) fn clear(&mut self) {
         for known in self.all.iter_mut().filter(|k| k.is == Is::Ready) {
@@ -438,6 +479,10 @@ impl Model {
             {
                 logged.key = None;
                 logged.plain = false;
+            }
+            if known.is == Is::Gone {
+                // Of what was gone nobody knows how long it was to live, and how large it is.
+                (known.expires, known.bytes) = (None, 0);
             }
             if matches!(known.is, Is::Gone | Is::Ready) {
                 known.logged = None;

@@ -1,10 +1,12 @@
 //! A lane with its two logs, and a clock the test sets.
 
+use std::collections::BTreeSet;
+
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{
-    Came, DEDUP, DUE, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
+    Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 
@@ -17,6 +19,8 @@ pub(super) struct Message {
     pub(super) delay: u64,
     pub(super) dedup: Option<String>,
     pub(super) priority: u8,
+    /// How long after it can be lent for the first time it dies, ms.
+    pub(super) ttl: Option<u64>,
 }
 
 pub(super) struct Stage {
@@ -60,7 +64,16 @@ impl Stage {
         for message in messages {
             let due = (self.now + message.delay).to_be_bytes();
             let priority = [message.priority];
+            let in_order = self.settings.ordering == Ordering::Key;
+            let delay = if in_order {
+                self.settings.delay_ms
+            } else {
+                message.delay
+            };
+            let expires = message.ttl.map(|ttl| self.now + delay + ttl);
+            let expires = expires.map(u64::to_be_bytes);
             let headers = [
+                expires.as_ref().map(|at| (EXPIRES, &at[..])),
                 (message.delay > 0).then_some((DUE, &due[..])),
                 message.dedup.as_ref().map(|id| (DEDUP, id.as_bytes())),
                 (message.priority > 0).then_some((PRIORITY, &priority[..])),
@@ -149,6 +162,36 @@ impl Stage {
             Came::Done | Came::Dies(_) => self.apply(&LaneEvent::Acked { offsets }, None),
         }
         came
+    }
+
+    /// Has messages die that are too old, and those that are too many; returns them.
+    pub(super) fn enforce(&mut self) -> (Vec<u64>, Vec<u64>) {
+        let before = self.held();
+        let moment = (self.now, true);
+        let old = self.lane.too_old(moment, &self.settings, 0);
+        if let Some(event) = self.lane.expire_event() {
+            self.apply(&event, None);
+        }
+        self.leave(&old);
+        let after = self.held();
+        let old = before.difference(&after).copied().collect();
+        let many = self.lane.too_many(&self.settings, usize::MAX);
+        self.leave(&many);
+        (old, many.into_iter().map(|(offset, _)| offset).collect())
+    }
+
+    fn held(&self) -> BTreeSet<u64> {
+        let held = self.lane.held_from(0, usize::MAX);
+        held.iter().map(|loan| loan.offset).collect()
+    }
+
+    fn leave(&mut self, dying: &[(u64, LineId)]) {
+        self.lane.set_aside_picked(dying);
+        let mut offsets: Vec<u64> = dying.iter().map(|(offset, _)| *offset).collect();
+        offsets.sort_unstable();
+        if !offsets.is_empty() {
+            self.apply(&LaneEvent::Acked { offsets }, None);
+        }
     }
 
     pub(super) fn settle(&mut self, at: (u64, u64), settle: Settle) -> Settled {
