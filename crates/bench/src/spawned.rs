@@ -57,22 +57,13 @@ impl Drop for Folder {
 impl Spawned {
     /// Starts one on `folder`, with `settings` by their keys, and waits until it is ready.
     pub(crate) fn start(folder: Folder, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::launch(folder, "off", settings)
-    }
-
-    /// Starts one that speaks AMQP, too.
-    pub(crate) fn start_with_amqp(folder: Folder) -> Result<Self> {
-        Self::launch(folder, "127.0.0.1:0", &[])
-    }
-
-    fn launch(folder: Folder, amqp: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let log = File::create(folder.path().join("log"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
             .arg("--data")
             .arg(folder.path().join("data"))
             .args(["--kafka", "127.0.0.1:0", "--sqs", "127.0.0.1:0"])
-            .args(["--http", "127.0.0.1:0", "--amqp", amqp])
+            .args(["--http", "127.0.0.1:0", "--amqp", "127.0.0.1:0"])
             .envs(settings.iter().map(|(key, value)| (variable(key), value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,6 +8,8 @@
 
 mod consumer;
 mod control;
+#[cfg(test)]
+mod fake;
 mod link;
 mod load;
 mod memory;
@@ -19,6 +21,8 @@ mod row;
 mod site;
 mod spike;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unconfirmed;
 
 use std::path::Path;
@@ -62,7 +66,7 @@ async fn measure(options: &Options) -> Result<()> {
         .data
         .as_deref()
         .unwrap_or_else(|| Path::new("."));
-    let broker = Spawned::start_with_amqp(Folder::create(parent)?)?;
+    let broker = Spawned::start(Folder::create(parent)?, &[])?;
     let outcome = measure_spawned(options, &broker).await;
     outcome.map_err(|error| broker.explain(&error))?;
     broker.stop()
