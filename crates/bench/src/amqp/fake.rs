@@ -16,8 +16,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 const FRAME_MAX: u32 = 128 << 10;
 
 /// What is wrong with it, from the message of that number on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Flaw {
+    #[default]
     None,
     Loses(u64),
     Repeats(u64),
@@ -42,12 +43,6 @@ pub(super) async fn start(flaw: Flaw) -> SocketAddr {
         }
     });
     address
-}
-
-impl Default for Flaw {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 #[derive(Default)]
@@ -224,9 +219,10 @@ impl Session {
             delivery_tag: self.confirms,
             ..basic::Nack::default()
         };
-        match taken {
-            true => self.out.method(1, &ack).unwrap(),
-            false => self.out.method(1, &nack).unwrap(),
+        if taken {
+            self.out.method(1, &ack).unwrap();
+        } else {
+            self.out.method(1, &nack).unwrap();
         }
         if twice {
             self.out.method(1, &ack).unwrap();

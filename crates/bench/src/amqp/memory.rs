@@ -18,7 +18,7 @@ use crate::stopwatch::Stopwatch;
 use crate::usage::settle;
 
 /// Connections, each with one channel, and queues.
-const CONNECTIONS: usize = 1000;
+const CONNECTIONS: u64 = 1000;
 const QUEUES: u16 = 1000;
 /// What a broker frees, it frees by then.
 const CALM: Duration = Duration::from_millis(1500);
@@ -65,7 +65,11 @@ pub(super) async fn measure(options: &Options, peers: &[Peer]) -> Result<()> {
     let mut memory = Memory {
         report: Report::start(options.output)?,
         names: Names::default(),
-        backlog: options.memory_backlog,
+        sizes: Sizes {
+            connections: CONNECTIONS,
+            queues: QUEUES,
+            backlog: options.memory_backlog,
+        },
     };
     for peer in peers {
         memory.peer(peer).await?;
@@ -76,6 +80,13 @@ pub(super) async fn measure(options: &Options, peers: &[Peer]) -> Result<()> {
 struct Memory {
     report: Report<MemoryRow>,
     names: Names,
+    sizes: Sizes,
+}
+
+/// How many of each.
+struct Sizes {
+    connections: u64,
+    queues: u16,
     backlog: u64,
 }
 
@@ -86,18 +97,18 @@ impl Memory {
         let before = resident(peer).await?;
         let clock = Stopwatch::start();
         let mut links = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..self.sizes.connections {
             links.push(peer.link().await?);
         }
-        let what = ("idle connection", CONNECTIONS as u64);
+        let what = ("idle connection", self.sizes.connections);
         self.row(peer, what, clock, before).await?;
         for link in links {
             link.close().await?;
         }
         let before = resident(peer).await?;
         let clock = Stopwatch::start();
-        let site = Site::make(peer, &self.names.next(), QUEUES).await?;
-        let what = ("empty queue", QUEUES.into());
+        let site = Site::make(peer, &self.names.next(), self.sizes.queues).await?;
+        let what = ("empty queue", self.sizes.queues.into());
         let measured = self.row(peer, what, clock, before).await;
         site.remove().await?;
         measured?;
@@ -121,13 +132,13 @@ impl Memory {
         let manner = publisher::Manner {
             pace: Pace::Window(work.window.into()),
             refusals: Refusals::Fail,
-            messages_max: self.backlog,
+            messages_max: self.sizes.backlog,
         };
         let before = resident(peer).await?;
         let clock = Stopwatch::start();
         let load = Load::default().publish(peer, site, &work, manner).await?;
         load.run(&Run::start(NO_END_SECONDS, None)).await?;
-        let what = ("message of 1 KiB waiting", self.backlog);
+        let what = ("message of 1 KiB waiting", self.sizes.backlog);
         self.row(peer, what, clock, before).await
     }
 
@@ -163,7 +174,34 @@ async fn resident(peer: &Peer) -> Result<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::{self, Flaw};
+    use super::super::options::tests::parse;
     use super::*;
+    use crate::report::Output;
+    use crate::usage::Source;
+
+    #[tokio::test]
+    async fn everything_is_made_measured_and_deleted() {
+        let login = parse("").unwrap().brokers.login;
+        let address = fake::start(Flaw::None).await;
+        let source = Source::Process(rustix::process::getpid());
+        let peer = Peer::meet(address, &login, source, None).await.unwrap();
+        let mut memory = Memory {
+            report: Report::start(Output::Json).unwrap(),
+            names: Names::default(),
+            sizes: Sizes {
+                connections: 3,
+                queues: 2,
+                backlog: 5000,
+            },
+        };
+        memory.peer(&peer).await.unwrap();
+        let rows = memory.report.rows();
+        let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
+        assert_eq!(counts, [0, 3, 2, 5000, 0]);
+        let each: Vec<_> = rows.iter().map(|row| row.kib_each.is_some()).collect();
+        assert_eq!(each, [false, true, true, true, false]);
+    }
 
     #[test]
     fn columns_stand_below_their_head() {
