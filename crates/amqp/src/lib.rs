@@ -1,5 +1,28 @@
-//! AMQP 0-9-1 frontend: translates the protocol of AMQP clients to the engine and back.
+//! AMQP 0-9-1 frontend: translates the protocol of AMQP clients to the engine and back, in the dialect they know.
 //!
-//! So far it holds the wire format alone.
+//! One task per connection ([`serve`]) reads frames, serves them in order, and writes answers and deliveries. Nothing
+//! here survives a disconnect: what must, lives in the engine.
 
+mod arguments;
+mod channel;
+mod context;
+#[cfg(test)]
+mod coverage;
+mod deliveries;
+mod error;
+mod handlers;
+mod handshake;
+mod link;
+mod message;
+mod metrics;
+mod parting;
+mod publishing;
+mod pulse;
+mod replies;
+mod session;
+mod tables;
 pub mod wire;
+
+pub use context::{Context, DiskAlarm, Login, Logins, Settings};
+pub use metrics::Metrics;
+pub use session::serve;

@@ -87,6 +87,7 @@ async fn open_protocols(
     protocols
         .open("kafka", settings.listeners.kafka, most, serve)
         .await?;
+    open_amqp(settings, broker, &mut protocols).await?;
     let sqs = broker.sqs();
     let serve = |listener: net::Listener, drain| {
         let limits = sqs.limits();
@@ -97,6 +98,24 @@ async fn open_protocols(
         .open("sqs", settings.listeners.sqs, most, serve)
         .await?;
     Ok(protocols)
+}
+
+async fn open_amqp(
+    settings: &Settings,
+    broker: &Broker,
+    protocols: &mut Listeners,
+) -> anyhow::Result<()> {
+    let context = broker.amqp();
+    let serve = move |listener: net::Listener, drain: net::Drain| {
+        let each = drain.clone();
+        listener.serve(drain, move |connection| {
+            amqp::serve(connection, Arc::clone(&context), each.clone())
+        })
+    };
+    let most = settings.amqp.max_connections.0 as usize;
+    protocols
+        .open("amqp", settings.listeners.amqp, most, serve)
+        .await
 }
 
 /// Opens the HTTP listener. It comes last, because it shows the numbers of all the others.

@@ -24,6 +24,7 @@ pub(crate) struct Broker {
     store: LocalStore,
     engine: engine::Broker,
     kafka: Arc<kafka::Context>,
+    amqp: Arc<amqp::Context>,
     sqs: Arc<sqs::Context>,
 }
 
@@ -49,11 +50,18 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
         engine.clone(),
         kafka_settings(settings),
     ));
+    let full = store.clone();
+    let amqp = Arc::new(amqp::Context::new(
+        engine.clone(),
+        amqp_settings(settings)?,
+        Box::new(move || full.is_full()),
+    ));
     let sqs = Arc::new(sqs::Context::new(engine.clone(), sqs_settings(settings)?));
     Ok(Broker {
         store,
         engine,
         kafka,
+        amqp,
         sqs,
     })
 }
@@ -114,6 +122,21 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
     }
 }
 
+fn amqp_settings(settings: &Settings) -> anyhow::Result<amqp::Settings> {
+    let amqp = &settings.amqp;
+    let logins = match &amqp.credentials_file {
+        Some(path) => amqp::Logins::Known(credentials::read_logins(path)?),
+        None => amqp::Logins::Open,
+    };
+    Ok(amqp::Settings {
+        frame_max: u32::try_from(amqp.frame_max.0).unwrap_or(u32::MAX),
+        channel_max: u16::try_from(amqp.channel_max.0).unwrap_or(u16::MAX),
+        heartbeat: u16::try_from(amqp.heartbeat.0.as_secs()).unwrap_or(u16::MAX),
+        message_bytes_max: usize::try_from(amqp.message_bytes_max.0).unwrap_or(usize::MAX),
+        logins,
+    })
+}
+
 fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
     let sqs = &settings.sqs;
     let credentials = match &sqs.credentials_file {
@@ -141,6 +164,11 @@ impl Broker {
         Arc::clone(&self.sqs)
     }
 
+    /// What AMQP connections are served with.
+    pub(crate) fn amqp(&self) -> Arc<amqp::Context> {
+        Arc::clone(&self.amqp)
+    }
+
     /// What Kafka connections are served with.
     pub(crate) fn kafka(&self) -> Arc<kafka::Context> {
         Arc::clone(&self.kafka)
@@ -157,6 +185,7 @@ impl Broker {
             numbers::storage(self.store.clone()),
             numbers::engine(self.engine.clone()),
             numbers::kafka(Arc::clone(self.kafka.metrics())),
+            numbers::amqp(Arc::clone(self.amqp.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
         ]
     }

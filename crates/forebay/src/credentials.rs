@@ -1,22 +1,66 @@
-//! The file of keys that requests can be signed with, in the form clients have it.
+//! The files of who may get in: keys that requests can be signed with, in the form clients have it, and users with
+//! their passwords. Both have one section per principal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use amqp::Login;
 use anyhow::{Context, bail};
 use security::Principal;
 use sqs::Credential;
 
-/// Reads the file: one section per principal, with its key and secret.
+/// Values of one section by name.
+type Section<'t> = BTreeMap<&'t str, &'t str>;
+
+/// Reads a file of keys: one section per principal, with its key and secret.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Credential>> {
+    read_file(path, parse)
+}
+
+/// Reads a file of users: one section each, with the password.
+pub(crate) fn read_logins(path: &Path) -> anyhow::Result<Vec<Login>> {
+    read_file(path, parse_logins)
+}
+
+fn read_file<T>(path: &Path, parse: fn(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read credentials file {}", path.display()))?;
     parse(&text).with_context(|| format!("credentials file {}", path.display()))
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Credential>> {
-    let mut sections: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    let credential = |(principal, values): (&str, Section<'_>)| {
+        Ok(Credential {
+            access_key: value(principal, &values, "aws_access_key_id")?,
+            secret_key: value(principal, &values, "aws_secret_access_key")?,
+            principal: Principal {
+                name: Arc::from(principal),
+            },
+        })
+    };
+    sections(text)?.into_iter().map(credential).collect()
+}
+
+fn parse_logins(text: &str) -> anyhow::Result<Vec<Login>> {
+    let login = |(user, values): (&str, Section<'_>)| {
+        Ok(Login {
+            user: user.to_owned(),
+            password: value(user, &values, "password")?,
+        })
+    };
+    sections(text)?.into_iter().map(login).collect()
+}
+
+fn value(section: &str, values: &Section<'_>, name: &str) -> anyhow::Result<String> {
+    let value = values.get(name).filter(|value| !value.is_empty());
+    value
+        .map(|value| (*value).to_owned())
+        .with_context(|| format!("section [{section}] has no {name}"))
+}
+
+fn sections(text: &str) -> anyhow::Result<BTreeMap<&str, Section<'_>>> {
+    let mut sections: BTreeMap<&str, Section<'_>> = BTreeMap::new();
     let mut section = None;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -36,27 +80,12 @@ fn parse(text: &str) -> anyhow::Result<Vec<Credential>> {
         };
         section.insert(name.trim(), value.trim());
     }
-    let credential = |(principal, values): (&str, BTreeMap<&str, &str>)| {
-        let value = |name: &str| {
-            let value = values.get(name).filter(|value| !value.is_empty());
-            value
-                .map(|value| (*value).to_owned())
-                .with_context(|| format!("section [{principal}] has no {name}"))
-        };
-        Ok(Credential {
-            access_key: value("aws_access_key_id")?,
-            secret_key: value("aws_secret_access_key")?,
-            principal: Principal {
-                name: Arc::from(principal),
-            },
-        })
-    };
-    sections.into_iter().map(credential).collect()
+    Ok(sections)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_logins};
 
     #[test]
     fn sections_become_principals() {
@@ -66,6 +95,14 @@ mod tests {
         assert_eq!(all.len(), 1);
         assert_eq!(&*all[0].principal.name, "shop");
         assert_eq!((&*all[0].access_key, &*all[0].secret_key), ("AK1", "s=1"));
+    }
+
+    #[test]
+    fn sections_become_users() {
+        let all = parse_logins("[shop]\npassword = p=1\n").unwrap();
+        assert_eq!((&*all[0].user, &*all[0].password), ("shop", "p=1"));
+        let error = parse_logins("[shop]\n").unwrap_err().to_string();
+        assert_eq!(error, "section [shop] has no password");
     }
 
     #[test]

@@ -41,5 +41,12 @@ pub use table::{
 };
 pub use writer::{BODY_SHARED_BYTES_MIN, Content, SHORT_STRING_BYTES_MAX, Writer};
 
+/// Names of all methods, as `queue.declare`.
+#[cfg(test)]
+pub(crate) fn method_names() -> impl Iterator<Item = &'static str> {
+    let shapes = methods::SHAPES.iter().copied().flatten();
+    shapes.map(|shape| shape.name)
+}
+
 #[cfg(test)]
 mod tests;

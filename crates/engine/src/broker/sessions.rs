@@ -1,8 +1,9 @@
 //! Sessions through the door: connected borrowers, who consume, hold messages without a deadline, and whose going gives
 //! everything back.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +30,8 @@ pub struct Session {
     id: Uuid,
     outbox: Arc<Window>,
     said: mpsc::UnboundedSender<Said>,
+    /// Lanes whose messages it settled.
+    settled: Mutex<BTreeSet<LaneAt>>,
 }
 
 /// What a session is handed.
@@ -101,6 +104,7 @@ impl Broker {
             id: self.fresh_id(),
             outbox: Window::new(Some(OUTBOX_MAX)),
             said,
+            settled: Mutex::default(),
         };
         let deliveries = Deliveries {
             broker: self.clone(),
@@ -259,14 +263,24 @@ impl Session {
         }
         for (at, outcomes) in shares {
             let settle = ConsumerCommand::Settle { outcomes, chance };
+            self.settled().insert(at);
             // A broker that stops needs not be told: what is not settled comes back.
             let _ = lanes::tell(&self.broker.inner, at, settle.to(at)).await;
         }
     }
 
-    /// Ends the session in order: its exclusive queues are gone when this returns. Consumers and claims are to be
-    /// dropped before.
+    fn settled(&self) -> MutexGuard<'_, BTreeSet<LaneAt>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the session in order: what it settled is on disk, and its exclusive queues are gone, when this returns.
+    /// Consumers and claims are to be dropped before.
     pub async fn close(self) {
+        let settled = std::mem::take(&mut *self.settled());
+        for at in settled {
+            // What was seen is durable, and so is what was said before; a lane that is gone has nothing to keep.
+            let _ = lanes::inspect(&self.broker.inner, at, |_| ()).await;
+        }
         let (done, gone) = oneshot::channel();
         let ended = Reap::Ended {
             session: self.id,
@@ -349,7 +363,7 @@ impl Inner {
         };
         Ok(Some(Box::new(Delivery {
             consumer: claim.consumer.number,
-            redelivered: loan.lent > 1,
+            redelivered: loan.again,
             ready: 0,
             message: deliver(at, loan, record),
             claim,

@@ -198,7 +198,8 @@ async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
         let _consumer = peer.consume("q", 10).await;
         let (b, c) = (peer.take().await, peer.take().await);
         assert_eq!((text(&b), text(&c)), ("b".into(), "c".into()), "{end:?}");
-        assert!(b.redelivered, "{end:?}");
+        // Nobody knows any more that c was lent, but that it may have been.
+        assert!(b.redelivered && c.redelivered, "{end:?}");
         peer.nothing().await;
     }
 }

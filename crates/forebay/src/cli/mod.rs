@@ -15,7 +15,7 @@ use crate::boot;
 use crate::logging;
 use crate::settings::{FlagValue, Sources};
 
-/// One message broker for Kafka and Amazon SQS clients, over one durable log.
+/// One message broker for Kafka, AMQP and Amazon SQS clients, over one durable log.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -51,7 +51,7 @@ struct Flags {
     /// Kafka listener, or `off`.
     #[arg(long, value_name = "ADDR")]
     kafka: Option<String>,
-    /// AMQP listener; not available in this build, only `off` is accepted.
+    /// AMQP listener, or `off`.
     #[arg(long, value_name = "ADDR")]
     amqp: Option<String>,
     /// SQS listener, or `off`.

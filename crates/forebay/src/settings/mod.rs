@@ -36,8 +36,8 @@ settings! {
     listeners: Listeners {
         /// Address of the Kafka listener.
         kafka: Listen = "127.0.0.1:9092";
-        /// Address of the AMQP 0-9-1 listener. Not available in this build: only `off` is accepted.
-        amqp: Listen = "off";
+        /// Address of the AMQP 0-9-1 listener.
+        amqp: Listen = "127.0.0.1:5672";
         /// Address of the SQS listener.
         sqs: Listen = "127.0.0.1:9324";
         /// Address of the HTTP listener: health, metrics and the JSON API.
@@ -68,6 +68,22 @@ settings! {
         offsets_retention: Span = "7d";
         /// Cluster id told to clients; empty means one made at first start and kept with the data.
         cluster_id: Option<ClusterId> = "";
+    }
+
+    amqp: Amqp {
+        /// File of the users that may log in: sections `[user]` with a `password`. Empty means that everyone may, as
+        /// whoever they say they are.
+        credentials_file: Option<PathBuf> = "";
+        /// Largest body of a message accepted from a client.
+        message_bytes_max: ByteSize = "16MiB";
+        /// Largest frame; clients may ask for less.
+        frame_max: ByteSize = "128KiB";
+        /// Channels a connection may have open; clients may ask for less.
+        channel_max: Count<1, 65535> = "2047";
+        /// Time between signs of life, in whole seconds, that is proposed to clients; `0s` is none.
+        heartbeat: Span = "60s";
+        /// Connections open at once.
+        max_connections: Count<1, 1_000_000> = "20000";
     }
 
     sqs: Sqs {

@@ -1,4 +1,4 @@
-//! What no single value can tell: profiles, what this build lacks, and limits that must fit each other.
+//! What no single value can tell: profiles, and limits that must fit each other.
 
 use std::time::Duration;
 
@@ -7,6 +7,13 @@ use anyhow::{bail, ensure};
 use super::{ByteSize, Listen, Profile, Settings, Signatures};
 
 const JOURNAL_FILE_MIN: ByteSize = ByteSize(4 << 20);
+/// Frames of an AMQP connection: what the specification demands, and what memory per connection allows.
+const AMQP_FRAME_MIN: ByteSize = ByteSize(4 << 10);
+const AMQP_FRAME_MAX: ByteSize = ByteSize(16 << 20);
+/// A little less than the largest message of a queue, which counts headers too.
+const AMQP_MESSAGE_MAX: ByteSize = ByteSize(63 << 20);
+/// What two octets can say.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(65535);
 /// The longest session a group's member may ask for.
 const SESSION_MAX: Duration = Duration::from_mins(30);
 /// Journal groups are padded to this, so a file must be a multiple of it.
@@ -15,8 +22,8 @@ const JOURNAL_BLOCK: u64 = 4 << 10;
 impl Settings {
     /// Refuses combinations that cannot work, in words an operator can act on.
     pub(super) fn validate(&self) -> anyhow::Result<()> {
-        self.validate_absent()?;
         self.validate_profile()?;
+        self.validate_amqp()?;
         self.validate_sizes()
     }
 
@@ -30,10 +37,20 @@ impl Settings {
         ]
     }
 
-    fn validate_absent(&self) -> anyhow::Result<()> {
+    fn validate_amqp(&self) -> anyhow::Result<()> {
         ensure!(
-            self.listeners.amqp == Listen::Off,
-            "AMQP is not available in this build: leave listeners.amqp at `off`",
+            AMQP_FRAME_MIN <= self.amqp.frame_max && self.amqp.frame_max <= AMQP_FRAME_MAX,
+            "amqp.frame_max must be between 4KiB, the least every client has to accept, and 16MiB",
+        );
+        ensure!(
+            ByteSize(1) <= self.amqp.message_bytes_max
+                && self.amqp.message_bytes_max <= AMQP_MESSAGE_MAX,
+            "amqp.message_bytes_max must be at least 1 byte and at most 63MiB: no queue takes larger messages",
+        );
+        let heartbeat = self.amqp.heartbeat.0;
+        ensure!(
+            heartbeat.subsec_nanos() == 0 && heartbeat <= HEARTBEAT_MAX,
+            "amqp.heartbeat must be whole seconds, at most 65535",
         );
         Ok(())
     }

@@ -31,6 +31,8 @@ impl Options {
         Self::default()
             .arg("--kafka")
             .arg("127.0.0.1:0")
+            .arg("--amqp")
+            .arg("127.0.0.1:0")
             .arg("--sqs")
             .arg("127.0.0.1:0")
             .arg("--http")

@@ -5,6 +5,8 @@
     reason = "a harness fails by panicking, as a test does"
 )]
 
+mod amqp;
+mod bench_amqp;
 mod broker;
 mod client;
 mod config;

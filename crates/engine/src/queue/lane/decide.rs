@@ -139,6 +139,7 @@ impl Lane {
             number: entry.loan,
             lent: entry.lent,
             failed: entry.failed,
+            again: entry.lent > 1 || offset < self.doubtful,
             first_ms: entry.first_ms,
             last_ms: entry.at_ms,
         })

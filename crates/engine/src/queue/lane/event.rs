@@ -124,6 +124,11 @@ pub(crate) enum LaneEvent {
         /// Except these, which are lent or wait.
         kept: Vec<u64>,
     },
+    /// Messages below an offset may have been lent without a deadline.
+    Reached {
+        /// The first that has not.
+        before: u64,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -195,6 +200,7 @@ impl LaneEvent {
                 let values = [*offset, *due, lent, failed, *first_ms, *at_ms];
                 put_all(&mut out, 13, &values);
             }
+            Self::Reached { before } => put_all(&mut out, 15, &[*before]),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -297,6 +303,9 @@ impl LaneEvent {
                 failed: bytes.small()?,
                 first_ms: bytes.number()?,
                 at_ms: bytes.number()?,
+            },
+            15 => Self::Reached {
+                before: bytes.number()?,
             },
             14 => Self::Cleared {
                 before: bytes.number()?,

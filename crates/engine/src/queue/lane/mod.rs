@@ -129,6 +129,8 @@ pub(crate) struct Loan {
     pub(crate) lent: u32,
     /// Times failed in this lane.
     pub(crate) failed: u32,
+    /// It may have been lent before.
+    pub(crate) again: bool,
     /// First loan, ms.
     pub(crate) first_ms: u64,
     /// Last loan, ms.
@@ -193,6 +195,10 @@ pub(crate) struct Lane {
     dying: u64,
     /// How long receivers held messages of late.
     busy: Busy,
+    /// Messages below may have been lent without a deadline, as the log knows.
+    reached: u64,
+    /// Messages below may have been lent so before the last start.
+    doubtful: u64,
     /// When messages are too old; only where some can be.
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
@@ -266,8 +272,9 @@ impl Lane {
         let from = self.end.max(batch.header.base_offset);
         let keyed = settings.ordering == Ordering::Key;
         self.mark(from, batch.header.max_timestamp, settings);
+        let says_something = batch.header.is_made_here() && !batch.header.is_bare();
         let looked_into = keyed || settings.limits.bytes_max.is_some();
-        let records = (looked_into || batch.header.is_made_here())
+        let records = (looked_into || says_something)
             .then(|| meta::read(batch, settings))
             .flatten();
         if let Some(records) = records {
@@ -379,6 +386,7 @@ impl Lane {
             LaneEvent::MoveStarted { .. } | LaneEvent::MoveEnded { .. } => self.note_move(event),
             LaneEvent::Returned { .. } => self.returned(event),
             LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
+            LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
             LaneEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
@@ -650,6 +658,7 @@ impl Lane {
 
     /// Everything was read.
     pub(crate) fn stop_restoring(&mut self) {
+        self.doubtful = self.reached;
         self.lines.stop_restoring();
     }
 

@@ -1,7 +1,7 @@
 //! A lane's state as a whole, so that a restart need not read its history.
 //!
 //! ```text
-//! version | end | loans
+//! version | end | loans | reached
 //! limits:   before, marks (count, per mark: offset, first, last), own times (count, per message: offset, time),
 //!           sizes (base, count, size of each)
 //! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
@@ -42,7 +42,7 @@ impl Lane {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for value in [VERSION, self.end, self.loans] {
+        for value in [VERSION, self.end, self.loans, self.reached] {
             put(&mut out, value);
         }
         self.encode_limits(&mut out);
@@ -174,6 +174,7 @@ impl Lane {
         let mut lane = Self::new(bytes.number()?);
         lane.loans = bytes.number()?;
         if version > VERSION_WITHOUT_LIMITS {
+            lane.reached = bytes.number()?;
             lane.decode_limits(&mut bytes)?;
         }
         let ids = lane.decode_lines(&mut bytes)?;

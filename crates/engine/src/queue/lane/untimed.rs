@@ -14,6 +14,10 @@ const HOT_MS: u64 = 100;
 /// The most it waits, ms.
 const HOT_MS_MAX: u64 = 10_000;
 
+/// How far ahead it is noted that messages may have been lent: so many more are told to be lent again after a crash
+/// although they were not.
+const REACH: u64 = 256;
+
 /// What becomes of a message on loan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -64,6 +68,13 @@ impl Lane {
                 self.loan(*offset)
             })
             .collect()
+    }
+
+    /// The event that has to be in the log before messages up to `last` are handed over: that they are on loan is not,
+    /// but whoever gets them after a crash has to be told that somebody may have had them.
+    pub(crate) fn reach(&self, last: u64) -> Option<LaneEvent> {
+        let before = last.saturating_add(REACH);
+        (last >= self.reached).then_some(LaneEvent::Reached { before })
     }
 
     /// Decides about an outcome. `chance` is between 0 and 1.

@@ -260,6 +260,10 @@ fn lend(owned: &mut OwnedLane, picked: &[(u64, LineId)], now: u64) -> Vec<Loan> 
     if picked.is_empty() {
         return Vec::new();
     }
+    let last = picked.iter().map(|(offset, _)| *offset).max();
+    if let Some(event) = last.and_then(|last| owned.lane.reach(last)) {
+        owned.change(event, None);
+    }
     let lent = owned.lane.lend_untimed(picked, now);
     owned.queue.numbers.received(lent.len() as u64);
     lent

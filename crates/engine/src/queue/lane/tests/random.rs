@@ -148,9 +148,12 @@ impl World {
             _ => self.pass(),
         }
         self.enforce();
-        let held = self.stage.lane.held_from(0, usize::MAX);
-        let held: Vec<u64> = held.iter().map(|loan| loan.offset).collect();
-        assert_eq!(held, self.model.held());
+        // Slow, and what it finds stays wrong.
+        if dice.is_multiple_of(8) {
+            let held = self.stage.lane.held_from(0, usize::MAX);
+            let held: Vec<u64> = held.iter().map(|loan| loan.offset).collect();
+            assert_eq!(held, self.model.held());
+        }
         let counts = self.stage.lane.counts();
         assert_eq!(
             (counts.ready, counts.lent, counts.waiting),

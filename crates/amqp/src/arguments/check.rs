@@ -1,0 +1,281 @@
+//! What each argument may be. Reasons are printed the way clients' tests have them, which is that of another language.
+
+use crate::error::{Fault, Outcome, queue_text};
+use crate::wire::{Table, Value};
+
+/// Most priorities beside the lowest.
+const PRIORITY_MAX: i64 = 255;
+const OVERFLOWS: &[&[u8]] = &[b"drop-head", b"reject-publish", b"reject-publish-dlx"];
+const STRATEGIES: &[&[u8]] = &[b"at-most-once", b"at-least-once"];
+const LOCATORS: &[&[u8]] = &[
+    b"client-local",
+    b"balanced",
+    b"random",
+    b"least-leaders",
+    b"min-masters",
+];
+/// Names where dead letters go.
+const DEAD_LETTER_EXCHANGE: &[u8] = b"x-dead-letter-exchange";
+const TYPES: &[&[u8]] = &[b"classic", b"quorum"];
+const RETRIES: &[&[u8]] = &[b"disabled", b"all", b"failed", b"returned"];
+const MODES: &[&[u8]] = &[b"default", b"lazy"];
+
+/// Why a value cannot be; printed as it is.
+type Reason = String;
+
+/// Judges a value; gets all arguments, because some need others.
+type Judge = fn(&Value<'_>, &Table<'_>) -> Result<(), Reason>;
+
+/// The arguments there are, in the order they are checked and compared.
+const KNOWN: &[(&[u8], Judge)] = &[
+    (b"x-expires", expiry),
+    (b"x-message-ttl", not_negative),
+    (DEAD_LETTER_EXCHANGE, text),
+    (b"x-dead-letter-routing-key", dead_letter_key),
+    (b"x-dead-letter-strategy", strategy),
+    (b"x-max-length", not_negative),
+    (b"x-max-length-bytes", not_negative),
+    (b"x-max-in-memory-length", not_negative),
+    (b"x-max-in-memory-bytes", not_negative),
+    (b"x-max-priority", priority),
+    (b"x-overflow", overflow),
+    (b"x-queue-mode", mode),
+    (b"x-queue-version", not_negative),
+    (b"x-single-active-consumer", flag),
+    (b"x-queue-type", queue_type),
+    (b"x-quorum-initial-group-size", positive),
+    (b"x-initial-cluster-size", positive),
+    (b"x-queue-leader-locator", locator),
+    (b"x-queue-master-locator", locator),
+    (b"x-delivery-limit", integer),
+    (b"x-member-placement-tag", text),
+    (b"x-consumer-timeout", not_negative),
+    (b"x-consumer-disconnected-timeout", not_negative),
+    (b"x-delayed-retry-type", retry),
+    (b"x-delayed-retry-min", not_negative),
+    (b"x-delayed-retry-max", not_negative),
+];
+
+/// Names of the arguments there are, in the order they are compared.
+pub(super) fn names() -> impl Iterator<Item = &'static [u8]> {
+    KNOWN.iter().map(|(name, _)| *name)
+}
+
+/// Refuses the first argument that cannot be.
+pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<()> {
+    if let Some(value) = arguments.find(DEAD_LETTER_EXCHANGE)
+        && value.string().is_none()
+    {
+        let name = String::from_utf8_lossy(DEAD_LETTER_EXCHANGE);
+        return Err(wrong_type(&value, &name, &queue_text(vhost, queue)));
+    }
+    for (name, judge) in KNOWN {
+        let Some(value) = arguments.find(name) else {
+            continue;
+        };
+        judge(&value, arguments).map_err(|reason| {
+            Fault::precondition(format!(
+                "invalid arg '{}' for {}: {reason}",
+                String::from_utf8_lossy(name),
+                queue_text(vhost, queue)
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// The fault of an argument that should have named an exchange.
+pub(crate) fn wrong_type(value: &Value<'_>, name: &str, thing: &str) -> Fault {
+    let found = value.type_name();
+    Fault::precondition(format!(
+        "invalid type '{found}' for arg '{name}' in {thing}"
+    ))
+}
+
+fn whole(value: &Value<'_>) -> Result<i64, Reason> {
+    value
+        .integer()
+        .ok_or_else(|| format!("\"expected integer, got {}\"", value.type_name()))
+}
+
+fn string<'a>(value: &Value<'a>) -> Result<&'a [u8], Reason> {
+    value
+        .string()
+        .ok_or_else(|| format!("{{unacceptable_type,{}}}", value.type_name()))
+}
+
+fn integer(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    whole(value).map(drop)
+}
+
+fn not_negative(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    match whole(value)? {
+        0.. => Ok(()),
+        n => Err(format!("{{value_negative,{n}}}")),
+    }
+}
+
+fn positive(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        0 => Err("{value_zero,0}".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Zero is worse than negative here.
+fn expiry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    positive(value, arguments)
+}
+
+fn priority(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        n if n > PRIORITY_MAX => Err(format!("{{max_value_exceeded,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn text(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    string(value).map(drop)
+}
+
+fn flag(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    match value {
+        Value::Bool(_) => Ok(()),
+        other => Err(format!("{{unacceptable_type,{}}}", other.type_name())),
+    }
+}
+
+fn dead_letter_key(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    string(value)?;
+    match arguments.find(DEAD_LETTER_EXCHANGE) {
+        Some(_) => Ok(()),
+        None => Err("routing_key_but_no_dlx_defined".to_owned()),
+    }
+}
+
+fn one_of(value: &Value<'_>, allowed: &[&[u8]], reason: &str) -> Result<(), Reason> {
+    if allowed.contains(&string(value)?) {
+        Ok(())
+    } else {
+        Err(reason.to_owned())
+    }
+}
+
+fn strategy(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    one_of(value, STRATEGIES, "invalid_dlx_strategy")
+}
+
+fn overflow(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    one_of(value, OVERFLOWS, "invalid_overflow")
+}
+
+fn mode(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    one_of(value, MODES, "invalid_queue_mode")
+}
+
+fn locator(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    one_of(value, LOCATORS, "invalid_queue_locator_arg")
+}
+
+fn retry(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    one_of(value, RETRIES, "invalid_delayed_retry_type")
+}
+
+fn queue_type(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    let name = string(value)?;
+    let reason = format!(
+        "\"unsupported queue type '{}'\"",
+        String::from_utf8_lossy(name)
+    );
+    one_of(value, TYPES, &reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::TableBuilder;
+
+    #[track_caller]
+    fn refused(name: &str, value: Value<'_>, reason: &str) {
+        let mut table = TableBuilder::new();
+        table.push(name.as_bytes(), value).unwrap();
+        let fault = check("/", "q", &table.as_table()).unwrap_err();
+        assert_eq!(
+            fault.text(),
+            format!(
+                "PRECONDITION_FAILED - invalid arg '{name}' for queue 'q' in vhost '/': {reason}"
+            )
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused_in_known_words() {
+        refused("x-message-ttl", Value::I32(-1), "{value_negative,-1}");
+        refused(
+            "x-message-ttl",
+            Value::Long(b"1"),
+            "\"expected integer, got longstr\"",
+        );
+        refused("x-expires", Value::I32(0), "{value_zero,0}");
+        refused("x-expires", Value::I32(-1), "{value_negative,-1}");
+        refused(
+            "x-max-priority",
+            Value::I32(300),
+            "{max_value_exceeded,300}",
+        );
+        refused("x-max-length", Value::I64(-5), "{value_negative,-5}");
+        refused("x-overflow", Value::Long(b"zzz"), "invalid_overflow");
+        refused(
+            "x-queue-type",
+            Value::Long(b"zzz"),
+            "\"unsupported queue type 'zzz'\"",
+        );
+        refused(
+            "x-dead-letter-routing-key",
+            Value::Long(b"k"),
+            "routing_key_but_no_dlx_defined",
+        );
+        refused(
+            "x-dead-letter-strategy",
+            Value::I32(1),
+            "{unacceptable_type,signedint}",
+        );
+        refused(
+            "x-single-active-consumer",
+            Value::Long(b"true"),
+            "{unacceptable_type,longstr}",
+        );
+    }
+
+    #[test]
+    fn an_exchange_has_to_be_named() {
+        let mut table = TableBuilder::new();
+        table.push(DEAD_LETTER_EXCHANGE, Value::I32(1)).unwrap();
+        assert_eq!(
+            check("/", "q", &table.as_table()).unwrap_err().explanation,
+            "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
+        );
+    }
+
+    #[test]
+    fn whatever_is_known_is_taken_together() {
+        let mut table = TableBuilder::new();
+        for (name, value) in [
+            ("x-queue-type", Value::Long(b"quorum")),
+            ("x-max-priority", Value::U8(10)),
+            ("x-delivery-limit", Value::I32(-1)),
+            ("x-message-ttl", Value::I64(0)),
+            ("x-expires", Value::U32(1)),
+            ("x-dead-letter-routing-key", Value::Long(b"k")),
+            ("x-dead-letter-exchange", Value::Long(b"")),
+            ("x-anything", Value::Void),
+            ("x-queue-mode", Value::Long(b"lazy")),
+            ("x-delayed-retry-type", Value::Long(b"all")),
+        ] {
+            table.push(name.as_bytes(), value).unwrap();
+        }
+        check("/", "q", &table.as_table()).unwrap();
+    }
+}

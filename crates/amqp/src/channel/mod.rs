@@ -1,0 +1,108 @@
+//! One channel: what a client has said on it that still matters, and what it holds.
+
+mod confirms;
+mod content;
+mod transaction;
+mod unacked;
+
+pub(crate) use confirms::{Confirms, Run};
+pub(crate) use content::{Content, Envelope, Message};
+pub(crate) use transaction::Transaction;
+pub(crate) use unacked::Unacked;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::Subscription;
+use engine::queue::{Claim, Window};
+
+/// A number that names a channel.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// It is in use.
+    Open(Box<Channel>),
+    /// The broker closed it; until the client has heard so, whatever it says is ignored.
+    Closing,
+}
+
+/// A consumer on a channel.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) tag: Box<[u8]>,
+    /// The queue, as its vhost knows it.
+    pub(crate) queue: Arc<str>,
+    pub(crate) no_ack: bool,
+    /// Messages tell how often they were given back.
+    pub(crate) counts_returns: bool,
+    /// Ends the consumer when it is dropped.
+    pub(crate) subscription: Subscription,
+}
+
+/// Waits for answers to direct requests.
+#[derive(Debug)]
+pub(crate) struct ReplyConsumer {
+    pub(crate) tag: Box<[u8]>,
+    /// What its requests are answered to.
+    pub(crate) name: String,
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// Names it among all that ever had its number.
+    pub(crate) life: u64,
+    /// What an empty queue name stands for.
+    pub(crate) last_queue: Option<String>,
+    /// Publishes are acknowledged.
+    pub(crate) confirms: Option<Confirms>,
+    /// Publishes and acknowledgements wait for a commit.
+    pub(crate) transaction: Option<Transaction>,
+    /// What a client holds of it.
+    pub(crate) unacked: Unacked<Claim>,
+    /// The last number a delivery was given.
+    pub(crate) last_tag: u64,
+    /// By the number the engine calls them.
+    pub(crate) consumers: BTreeMap<u64, Consumer>,
+    pub(crate) replies: Option<ReplyConsumer>,
+    /// What each consumer to come may hold.
+    pub(crate) prefetch: Option<u32>,
+    /// What all of them together may hold.
+    pub(crate) window: Arc<Window>,
+    /// The message that is arriving.
+    pub(crate) content: Content,
+}
+
+impl Channel {
+    pub(crate) fn new(life: u64) -> Self {
+        Self {
+            life,
+            last_queue: None,
+            confirms: None,
+            transaction: None,
+            unacked: Unacked::default(),
+            last_tag: 0,
+            consumers: BTreeMap::new(),
+            replies: None,
+            prefetch: None,
+            window: Window::new(None),
+            content: Content::default(),
+        }
+    }
+
+    /// The number of one more delivery.
+    pub(crate) fn next_tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Whether a consumer has this tag.
+    pub(crate) fn has_consumer(&self, tag: &[u8]) -> bool {
+        self.consumers
+            .values()
+            .any(|consumer| *consumer.tag == *tag)
+            || self
+                .replies
+                .as_ref()
+                .is_some_and(|replies| *replies.tag == *tag)
+    }
+}

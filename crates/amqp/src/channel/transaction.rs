@@ -1,0 +1,17 @@
+//! What waits for a commit on a transactional channel.
+
+use engine::Outgoing;
+use engine::queue::{Claim, Outcome};
+
+use super::Message;
+
+/// Publishes, returns and acknowledgements that have not happened yet.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Mandatory messages that found no queue.
+    pub(crate) unroutable: Vec<Message>,
+    pub(crate) settles: Vec<(u64, Claim, Outcome)>,
+    /// Bytes of bodies in it.
+    pub(crate) bytes: usize,
+}

@@ -1,0 +1,153 @@
+//! What a connection is handed: messages for its consumers, answers to its requests, and the end of its queues.
+
+use engine::queue::Outcome as Fate;
+use engine::{Delivery, Event};
+
+use crate::channel::Slot;
+use crate::error::Outcome;
+use crate::message;
+use crate::metrics::Metrics;
+use crate::replies::Reply;
+use crate::session::Session;
+use crate::wire::{Content, basic};
+
+/// Bits of a consumer's number that tell it from others of its channel.
+const NUMBER_BITS: u32 = 48;
+
+/// What the engine calls a consumer: its channel can be told from it.
+pub(crate) fn consumer_number(channel: u16, count: u64) -> u64 {
+    u64::from(channel) << NUMBER_BITS | count & ((1 << NUMBER_BITS) - 1)
+}
+
+fn channel_of(consumer: u64) -> u16 {
+    u16::try_from(consumer >> NUMBER_BITS).unwrap_or(u16::MAX)
+}
+
+impl Session {
+    /// Serves what the engine says.
+    pub(crate) fn event(&mut self, event: Event) -> Outcome<()> {
+        match event {
+            Event::Delivery(delivery) => self.deliver(*delivery),
+            Event::Cancelled { consumer } => self.cancelled(consumer),
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) -> Outcome<()> {
+        let Delivery {
+            consumer: at,
+            claim,
+            redelivered,
+            message,
+            ..
+        } = delivery;
+        let number = channel_of(at);
+        let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
+            self.settles.push((claim, Fate::Unsent));
+            return Ok(());
+        };
+        let Some(consumer) = channel.consumers.get(&at) else {
+            // It was cancelled while this was on its way.
+            self.settles.push((claim, Fate::Unsent));
+            return Ok(());
+        };
+        let (exchange, routing_key) = message::route_of(&message, &consumer.queue);
+        let counts_returns = redelivered && consumer.counts_returns;
+        let properties = message::properties(&message, counts_returns);
+        channel.last_tag += 1;
+        let deliver = basic::Deliver {
+            consumer_tag: &consumer.tag,
+            delivery_tag: channel.last_tag,
+            redelivered,
+            exchange,
+            routing_key,
+        };
+        let content = Content {
+            properties: &properties,
+            body: std::slice::from_ref(&message.body),
+        };
+        self.outlet.frames.content(number, &deliver, content)?;
+        let metrics = &self.context.metrics;
+        Metrics::one(&metrics.delivered);
+        if redelivered {
+            Metrics::one(&metrics.redelivered);
+        }
+        if consumer.no_ack {
+            Metrics::one(&metrics.acknowledged);
+            self.settles.push((claim, Fate::Ack));
+        } else {
+            channel.unacked.push(channel.last_tag, claim);
+        }
+        Ok(())
+    }
+
+    /// A consumer's queue is gone, and so is the consumer.
+    fn cancelled(&mut self, at: u64) -> Outcome<()> {
+        let number = channel_of(at);
+        let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some(consumer) = channel.consumers.remove(&at) else {
+            return Ok(());
+        };
+        Metrics::less(&self.context.metrics.consumers, 1);
+        if !self.peer.capabilities.consumer_cancel_notify {
+            return Ok(());
+        }
+        let cancel = basic::Cancel {
+            consumer_tag: &consumer.tag,
+            nowait: true,
+        };
+        Ok(self.outlet.frames.method(number, &cancel)?)
+    }
+
+    /// Hands an answer to who asked.
+    pub(crate) fn reply(&mut self, reply: &Reply) -> Outcome<()> {
+        let Some(Slot::Open(channel)) = self.channels.get_mut(&reply.channel) else {
+            return Ok(());
+        };
+        let delivery_tag = channel.next_tag();
+        let Some(consumer) = channel
+            .replies
+            .as_ref()
+            .filter(|_| channel.life == reply.life)
+        else {
+            return Ok(());
+        };
+        let deliver = basic::Deliver {
+            consumer_tag: &consumer.tag,
+            delivery_tag,
+            redelivered: false,
+            exchange: b"",
+            routing_key: &reply.key,
+        };
+        let content = Content {
+            properties: &reply.properties,
+            body: std::slice::from_ref(&reply.body),
+        };
+        Ok(self
+            .outlet
+            .frames
+            .content(reply.channel, &deliver, content)?)
+    }
+
+    /// Tells the engine what became of messages.
+    pub(crate) async fn settle(&mut self) {
+        if !self.settles.is_empty() {
+            let settles = std::mem::take(&mut self.settles);
+            self.engine.settle(settles).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumers_number_tells_its_channel() {
+        for channel in [0, 1, 2047, u16::MAX] {
+            assert_eq!(channel_of(consumer_number(channel, 1 << 40)), channel);
+        }
+        assert_ne!(consumer_number(1, 1), consumer_number(1, 2));
+    }
+}

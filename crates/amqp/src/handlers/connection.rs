@@ -1,0 +1,55 @@
+//! Class `connection`, once the connection is open: how it ends, and how its credential is renewed.
+
+use crate::error::Fault;
+use crate::handshake::check_vhost;
+use crate::session::{Ending, Session};
+use crate::wire::connection::{Method as Connection, UpdateSecret, UpdateSecretOk};
+use crate::wire::{Frame, FrameKind, Method, ReplyCode};
+
+impl Session {
+    /// Serves a frame that belongs to no channel.
+    pub(super) fn connection_frame(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
+        match frame.kind {
+            FrameKind::Heartbeat => return Ok(()),
+            FrameKind::Method => {}
+            FrameKind::Header | FrameKind::Body => {
+                return Err(Fault::unexpected("content on channel 0").into());
+            }
+        }
+        let method = Method::decode(frame.payload).map_err(Fault::from)?;
+        let outcome = match method {
+            Method::Connection(Connection::Close(_)) => return Err(Ending::Asked),
+            Method::Connection(Connection::UpdateSecret(update)) => self.update_secret(update),
+            Method::Connection(_) => Err(Fault::new(
+                ReplyCode::ChannelError,
+                "unexpected method in connection state running",
+            )),
+            Method::Channel(_)
+            | Method::Access(_)
+            | Method::Exchange(_)
+            | Method::Queue(_)
+            | Method::Basic(_)
+            | Method::Confirm(_)
+            | Method::Tx(_) => Err(Fault::new(
+                ReplyCode::CommandInvalid,
+                format!("{} on channel 0", method.name()),
+            )),
+        };
+        outcome.map_err(|fault| Ending::Fault(fault, method.numbers()))
+    }
+
+    /// The credential of the login is replaced, by one that is good for the same user.
+    fn update_secret(&mut self, update: UpdateSecret<'_>) -> Result<(), Fault> {
+        let principal = &self.peer.principal;
+        let logins = &self.context.settings.logins;
+        if logins
+            .check(principal.name.as_bytes(), update.new_secret)
+            .is_none()
+        {
+            let text = format!("New secret was refused for user '{}'", principal.name);
+            return Err(Fault::not_allowed(text));
+        }
+        check_vhost(&self.context, principal, &self.peer.vhost)?;
+        self.say(0, &UpdateSecretOk {})
+    }
+}

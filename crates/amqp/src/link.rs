@@ -1,0 +1,234 @@
+//! The two directions of a connection, with what was received and not yet served, and written and not yet sent.
+//!
+//! An idle connection holds no buffer in either. They are separate, so that the session can wait for both at once.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use crate::error::{Fault, Outcome};
+use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, ReplyCode, Splitter, Writer};
+
+/// Bytes read at once while little arrives; lives on the stack, not in the connection.
+const GULP_BYTES: usize = 8 << 10;
+/// Room made for bytes that arrive fast.
+const STREAM_BYTES: usize = 64 << 10;
+/// Room below which more is made.
+const STREAM_ROOM_MIN: usize = 16 << 10;
+
+/// What arrives.
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    reader: net::Reader,
+    splitter: Splitter,
+    buffer: BytesMut,
+    /// A gulp was full: more than that is on its way, and is read into the buffer without a copy.
+    fast: bool,
+    /// Something arrived since [`Inlet::take_heard`].
+    heard: bool,
+}
+
+impl Inlet {
+    pub(crate) fn new(reader: net::Reader, frame_max: u32) -> Self {
+        Self {
+            reader,
+            splitter: Splitter::new(frame_max),
+            buffer: BytesMut::new(),
+            fast: false,
+            heard: false,
+        }
+    }
+
+    /// Changes the size of frames that are taken.
+    pub(crate) fn set_frame_max(&mut self, frame_max: u32) {
+        self.splitter = Splitter::new(frame_max);
+    }
+
+    /// Reads what is there, and waits for something when nothing is; 0 at the end of the stream. Nothing is lost when
+    /// the future is dropped.
+    pub(crate) async fn read(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let lacking = self.splitter.lacking(&self.buffer);
+        let read = if self.fast || lacking > GULP_BYTES {
+            self.poll_stream(cx, lacking)
+        } else {
+            self.poll_gulp(cx)
+        };
+        let count = ready!(read)?;
+        self.heard = true;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>, lacking: usize) -> Poll<io::Result<usize>> {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if room < lacking.clamp(1, STREAM_ROOM_MIN) {
+            self.buffer.reserve(STREAM_BYTES);
+        }
+        let read = pin!(self.reader.read_buf(&mut self.buffer)).poll(cx);
+        match read {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => {
+                self.fast = false;
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_gulp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); GULP_BYTES];
+        let mut into = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.reader).poll_read(cx, &mut into))?;
+        let arrived = into.filled();
+        self.fast = arrived.len() == GULP_BYTES;
+        if self.fast {
+            self.buffer.reserve(STREAM_BYTES);
+        }
+        self.buffer.extend_from_slice(arrived);
+        Poll::Ready(Ok(arrived.len()))
+    }
+
+    /// What arrived and is not served yet.
+    pub(crate) fn received(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The whole frames that have arrived.
+    pub(crate) fn frames(&mut self) -> Outcome<Frames> {
+        let frames = self.splitter.split(&mut self.buffer);
+        frames.map_err(|error| broken(error, &self.buffer))
+    }
+
+    /// Whether something arrived since it was last asked.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+}
+
+/// Octets of a broken frame that are shown.
+const SHOWN_BYTES_MAX: usize = 16;
+
+/// What a peer is told whose bytes are no frame; they begin the buffer.
+fn broken(error: wire::Error, buffer: &[u8]) -> Fault {
+    let kind = buffer.first().copied().unwrap_or_default();
+    let payload = buffer.get(FRAME_OVERHEAD_BYTES - 1..).unwrap_or_default();
+    let (payload, reason) = match error {
+        wire::Error::FrameTooLarge {
+            payload_bytes,
+            frame_max,
+        } => {
+            let most = frame_max.saturating_sub(FRAME_OVERHEAD_BYTES);
+            let reason = format!("{{frame_too_large,{payload_bytes},{most}}}");
+            (&[][..], reason)
+        }
+        wire::Error::FrameEnd { found } => {
+            (payload, format!("{{invalid_frame_end_marker,{found}}}"))
+        }
+        other => return other.into(),
+    };
+    let (which, shown) = match payload.get(..SHOWN_BYTES_MAX) {
+        Some(first) if payload.len() > SHOWN_BYTES_MAX => ("first 16", first),
+        _ => ("all", payload),
+    };
+    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
+    Fault::new(
+        ReplyCode::FrameError,
+        format!(
+            "type {kind}, {which} octets = <<{}>>: {reason}",
+            octets.join(",")
+        ),
+    )
+}
+
+/// What leaves.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    writer: net::Writer,
+    /// Where frames are written to.
+    pub(crate) frames: Writer,
+    queue: VecDeque<Bytes>,
+    /// Bytes in `queue`; after a write that was cut short, what they were before it.
+    queued: usize,
+    /// Something left since [`Outlet::take_said`].
+    said: bool,
+}
+
+impl Outlet {
+    pub(crate) fn new(writer: net::Writer, frame_max: u32) -> Self {
+        Self {
+            writer,
+            frames: Writer::new(frame_max),
+            queue: VecDeque::new(),
+            queued: 0,
+            said: false,
+        }
+    }
+
+    /// Bytes written and not yet sent, or a little less.
+    pub(crate) fn len(&self) -> usize {
+        self.queued + self.frames.len()
+    }
+
+    /// Whether everything was sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends bytes that are no frames.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.frames.take_into(&mut self.queue);
+        self.queue.push_back(Bytes::copy_from_slice(bytes));
+        self.count();
+    }
+
+    /// Sends everything. When the future is dropped, what is left is kept.
+    pub(crate) async fn send(&mut self) -> io::Result<()> {
+        self.frames.take_into(&mut self.queue);
+        self.count();
+        if self.queued > 0 {
+            self.writer.write_segments(&mut self.queue).await?;
+            self.queued = 0;
+            self.said = true;
+        }
+        Ok(())
+    }
+
+    /// Sends what the peer takes at once.
+    pub(crate) async fn send_some(&mut self) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            sent = self.send() => return sent,
+            () = std::future::ready(()) => {}
+        }
+        self.count();
+        Ok(())
+    }
+
+    fn count(&mut self) {
+        self.queued = self.queue.iter().map(Bytes::len).sum();
+    }
+
+    /// Whether something left since it was last asked.
+    pub(crate) fn take_said(&mut self) -> bool {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Gives back the room that a burst took.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.frames.shrink();
+            self.queue = VecDeque::new();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A message between the wire's form and the engine's.
+//!
+//! The body is the record's value. The properties are kept byte for byte in one reserved header, so that a consumer
+//! gets what the producer wrote; what other protocols can read of them stands beside it in plain headers. A message
+//! from another protocol gets properties made from its headers.
+
+mod incoming;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use incoming::{Keys, Routing, check, plain_headers, with_reply_to, without_blind};
+pub(crate) use outgoing::{properties, route_of};
+
+use bytes::Bytes;
+
+use crate::wire::{Properties, Table, TableBuilder};
+
+/// The reserved header that holds the properties as they came.
+const RAW: &[u8] = b"forebay.amqp";
+/// Headers that name more queues a message goes to; the second kind is seen by nobody.
+const CC: &[u8] = b"CC";
+const BCC: &[u8] = b"BCC";
+
+/// A part of `whole` that outlives the borrow, without a copy.
+fn keep(whole: &Bytes, part: &[u8]) -> Bytes {
+    let (ours, theirs) = (whole.as_ptr_range(), part.as_ptr_range());
+    if ours.start <= theirs.start && theirs.end <= ours.end {
+        whole.slice_ref(part)
+    } else {
+        Bytes::copy_from_slice(part)
+    }
+}
+
+/// The entries of a table that are to stay.
+fn filtered(table: Table<'_>, stays: impl Fn(&[u8]) -> bool) -> TableBuilder {
+    let mut kept = TableBuilder::new();
+    for (name, value) in table {
+        if stays(name) {
+            // What was in a table fits into one.
+            let _ = kept.push(name, value);
+        }
+    }
+    kept
+}
+
+/// Properties as bytes; those that have become too long are given up.
+fn encoded(properties: &Properties<'_>) -> Bytes {
+    let encoded = properties.encode();
+    encoded.unwrap_or_else(|_| Bytes::from_static(Properties::NONE))
+}

@@ -1,0 +1,192 @@
+//! A message on its way out: its properties as they came, or made from what another protocol wrote, with what
+//! happened to it since.
+
+use bytes::Bytes;
+use engine::queue::{Death, DeathReason, Delivered, RESERVED};
+use engine::vhost;
+
+use super::{RAW, encoded, filtered};
+use crate::wire::{Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value};
+
+/// Message that survives a restart.
+const PERSISTENT: u8 = 2;
+/// Headers that tell what happened to a message; only the broker writes them.
+const HISTORY: &[&[u8]] = &[
+    b"x-death",
+    b"x-first-death-queue",
+    b"x-first-death-reason",
+    b"x-first-death-exchange",
+    b"x-last-death-queue",
+    b"x-last-death-reason",
+    b"x-last-death-exchange",
+];
+const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
+const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
+
+/// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
+pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
+    let exchange = message.exchange.as_deref().unwrap_or_default();
+    let key = message.keys.first().map(AsRef::as_ref);
+    (exchange, key.unwrap_or(queue.as_bytes()))
+}
+
+/// The properties a consumer gets. What was given back unharmed says so only where `counts_returns`.
+pub(crate) fn properties(message: &Delivered, counts_returns: bool) -> Bytes {
+    let raw = header(message, RAW);
+    // Whoever can write records can write this header.
+    let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
+    let is_told = message.failed > 0 || counts_returns;
+    match (raw, decoded) {
+        (Some(raw), Some(_)) if message.deaths.is_empty() && !is_told => raw.clone(),
+        (_, Some(properties)) => with_history(message, properties, is_told),
+        (_, None) => foreign(message, is_told),
+    }
+}
+
+fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
+    let found = message.headers.iter().find(|(found, _)| found == name)?;
+    found.1.as_ref()
+}
+
+/// Properties of a message that another protocol wrote.
+fn foreign(message: &Delivered, is_told: bool) -> Bytes {
+    let short = |name: &[u8]| {
+        let value = header(message, name).filter(|value| value.len() <= SHORT_STRING_BYTES_MAX);
+        value.map(AsRef::as_ref)
+    };
+    let mut table = TableBuilder::new();
+    for (name, value) in &message.headers {
+        if name.starts_with(RESERVED.as_bytes()) {
+            continue;
+        }
+        let value = value.as_ref().map_or(Value::Void, |v| Value::Long(v));
+        // A name too long for a table is left out.
+        let _ = table.push(name, value);
+    }
+    let id = message.id.to_string();
+    let table = table.as_table();
+    with_history(
+        message,
+        Properties {
+            content_type: short(b"content-type"),
+            correlation_id: short(b"correlation-id"),
+            reply_to: short(b"reply-to"),
+            headers: (!table.is_empty()).then_some(table),
+            delivery_mode: Some(PERSISTENT),
+            priority: Some(message.priority).filter(|priority| *priority > 0),
+            message_id: Some(id.as_bytes()),
+            timestamp: Some(message.sent_ms / 1000),
+            ..Properties::default()
+        },
+        is_told,
+    )
+}
+
+/// Properties with what happened to the message since they were written, its returns if they are told.
+fn with_history(message: &Delivered, properties: Properties<'_>, is_told: bool) -> Bytes {
+    if message.deaths.is_empty() && !is_told {
+        return encoded(&properties);
+    }
+    let rewritten = |name: &[u8]| {
+        HISTORY.contains(&name) && !message.deaths.is_empty()
+            || name == DELIVERY_COUNT
+            || name == ACQUIRED_COUNT
+    };
+    let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
+        !rewritten(name)
+    });
+    if message.failed > 0 {
+        push(
+            &mut table,
+            DELIVERY_COUNT,
+            Value::I64(message.failed.into()),
+        );
+    }
+    if is_told {
+        let before = message.acquired.saturating_sub(1);
+        push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
+    }
+    push_deaths(&mut table, &message.deaths);
+    let expiration = properties.expiration.filter(|_| message.deaths.is_empty());
+    encoded(&Properties {
+        headers: Some(table.as_table()),
+        expiration,
+        ..properties
+    })
+}
+
+fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {
+    // The broker's own names and values fit.
+    let _ = table.push(name, value);
+}
+
+fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
+    let (Some(last), Some(first)) = (
+        deaths.first(),
+        deaths
+            .iter()
+            .find(|death| death.is_first)
+            .or_else(|| deaths.last()),
+    ) else {
+        return;
+    };
+    let mut list = ArrayBuilder::new();
+    for death in deaths {
+        let keys = keys_of(death);
+        let death = death_table(death, keys.as_array());
+        let _ = list.push(Value::Table(death.as_table()));
+    }
+    push(table, b"x-death", Value::Array(list.as_array()));
+    for (which, death) in [("first", first), ("last", last)] {
+        for (what, text) in [
+            ("reason", reason(death).as_bytes()),
+            ("queue", queue(death).as_bytes()),
+            ("exchange", &death.exchange),
+        ] {
+            let name = format!("x-{which}-death-{what}");
+            push(table, name.as_bytes(), Value::Long(text));
+        }
+    }
+}
+
+fn keys_of(death: &Death) -> ArrayBuilder {
+    let mut keys = ArrayBuilder::new();
+    for engine::queue::Key(key) in &death.keys {
+        let _ = keys.push(Value::Long(key));
+    }
+    keys
+}
+
+fn death_table(death: &Death, keys: Array<'_>) -> TableBuilder {
+    let mut table = TableBuilder::new();
+    let count = i64::try_from(death.count).unwrap_or(i64::MAX);
+    push(&mut table, b"count", Value::I64(count));
+    push(&mut table, b"reason", Value::Long(reason(death).as_bytes()));
+    push(&mut table, b"queue", Value::Long(queue(death).as_bytes()));
+    push(&mut table, b"time", Value::Timestamp(death.first_ms / 1000));
+    push(&mut table, b"exchange", Value::Long(&death.exchange));
+    push(&mut table, b"routing-keys", Value::Array(keys));
+    if let Some(ms) = death.original_expiration_ms {
+        let text = ms.to_string();
+        push(
+            &mut table,
+            b"original-expiration",
+            Value::Long(text.as_bytes()),
+        );
+    }
+    table
+}
+
+/// The name of a queue as clients of its vhost know it.
+fn queue(death: &Death) -> &str {
+    vhost::split(&death.queue).1
+}
+
+/// The reason in the words of this protocol.
+fn reason(death: &Death) -> &'static str {
+    match death.reason {
+        // Lent too often, however that was counted.
+        DeathReason::Attempts => DeathReason::DeliveryLimit.word(),
+        reason => reason.word(),
+    }
+}

@@ -1,0 +1,416 @@
+//! What a connection publishes: gathered while frames are served, handed over together, confirmed when it is safe.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::queue::Queue;
+use engine::{Broker, Outgoing, SendOrder};
+
+use crate::arguments::priority_of;
+use crate::channel::{Confirms, Message, Run, Slot};
+use crate::error::{Access, Fault, Outcome};
+use crate::message::{self, Keys, Routing};
+use crate::metrics::Metrics;
+use crate::replies::{REPLY_QUEUE, is_reply_name};
+use crate::session::Session;
+use crate::wire::{Content, Properties, ReplyCode, basic};
+
+/// Bytes one connection may have on the way to the disk; beyond that its socket is not read.
+const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+/// Batches likewise.
+const IN_FLIGHT_BATCHES_MAX: usize = 256;
+/// Bytes handed over at once, or the broker would hold back a batch for its size.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// One outcome per message. Shared between threads like the session itself, which is looked at while it waits.
+type Done = Pin<Box<dyn Future<Output = Vec<engine::Result<()>>> + Send + Sync>>;
+
+/// A publish whose outcome somebody may wait for.
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    channel: u16,
+    life: u64,
+    /// What the publisher calls it; 0 when it wants no confirmation.
+    number: u64,
+    /// It reached a queue.
+    is_sent: bool,
+}
+
+struct Batch {
+    notes: Vec<Note>,
+    bytes: usize,
+    done: Done,
+}
+
+/// What is on its way.
+#[derive(Default)]
+pub(crate) struct Publishing {
+    order: SendOrder,
+    outgoing: Vec<Outgoing>,
+    notes: Vec<Note>,
+    bytes: usize,
+    batches: VecDeque<Batch>,
+    in_flight_bytes: usize,
+}
+
+impl Publishing {
+    /// Whether more may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight_bytes < IN_FLIGHT_BYTES_MAX && self.batches.len() < IN_FLIGHT_BATCHES_MAX
+    }
+
+    /// Whether so much was gathered that it has to be handed over before more is.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing is on its way.
+    fn is_idle(&self) -> bool {
+        self.batches.is_empty() && self.notes.is_empty()
+    }
+
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    fn add(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.message.body.len();
+        self.outgoing.push(outgoing);
+    }
+
+    async fn hand_over(&mut self, broker: &Broker) {
+        if self.notes.is_empty() {
+            return;
+        }
+        let outgoing = std::mem::take(&mut self.outgoing);
+        let done: Done = if outgoing.is_empty() {
+            Box::pin(std::future::ready(Vec::new()))
+        } else {
+            let sends = broker.send_routed(&mut self.order, outgoing).await;
+            Box::pin(sends.done())
+        };
+        let bytes = std::mem::take(&mut self.bytes);
+        self.in_flight_bytes += bytes;
+        self.batches.push_back(Batch {
+            notes: std::mem::take(&mut self.notes),
+            bytes,
+            done,
+        });
+    }
+
+    /// What became of the oldest batch; waits for ever when there is none.
+    pub(crate) async fn next(&mut self) -> Settled {
+        let outcomes = match self.batches.front_mut() {
+            Some(batch) => batch.done.as_mut().await,
+            None => std::future::pending().await,
+        };
+        let batch = self.batches.pop_front().expect("it was just waited for");
+        self.in_flight_bytes -= batch.bytes;
+        Settled {
+            notes: batch.notes,
+            outcomes,
+        }
+    }
+
+    /// Likewise, if it is known already.
+    async fn ready(&mut self) -> Option<Settled> {
+        tokio::select! {
+            biased;
+            settled = self.next() => Some(settled),
+            () = std::future::ready(()) => None,
+        }
+    }
+}
+
+/// A batch of which everything is known.
+pub(crate) struct Settled {
+    notes: Vec<Note>,
+    outcomes: Vec<engine::Result<()>>,
+}
+
+impl Session {
+    /// Finds out where a whole message goes, and takes it along.
+    pub(crate) fn publish(&mut self, number: u16, message: Message) -> Outcome<()> {
+        Metrics::one(&self.context.metrics.published);
+        let properties = Properties::decode(&message.properties)?;
+        let ttl_ms = message::check(&properties, &self.peer.principal.name)?;
+        let keys = Keys::of(&message.envelope.key, &properties)?;
+        let rewritten = self.rewrite(number, &properties, &keys)?;
+        let raw = rewritten.as_ref().unwrap_or(&message.properties);
+        let seen = match &rewritten {
+            Some(raw) => Properties::decode(raw)?,
+            None => properties,
+        };
+        if message.envelope.exchange.is_empty() && is_reply_name(&message.envelope.key) {
+            let found = self
+                .context
+                .replies
+                .send(&message.envelope.key, raw, &message.body);
+            Metrics::one(&self.context.metrics.replies);
+            return if found {
+                self.take_along(number, None);
+                Ok(())
+            } else {
+                self.unroutable(number, message)
+            };
+        }
+        let route = self.route(&message, &keys, &properties)?;
+        if route.queues.is_empty() {
+            return self.unroutable(number, message);
+        }
+        let outgoing = Outgoing {
+            message: engine::queue::NewMessage {
+                headers: message::plain_headers(raw, &seen),
+                body: message.body.clone(),
+                delay_ms: route.delay_ms,
+                priority: priority(&properties, &route.queues),
+                exchange: Some(message.envelope.exchange.clone()),
+                keys: kept_keys(&message, &keys),
+                ttl_ms,
+                ..Default::default()
+            },
+            queues: route.queues,
+        };
+        self.take_along(number, Some(outgoing));
+        Ok(())
+    }
+
+    /// Properties as they travel, where that is not how they came.
+    fn rewrite(
+        &self,
+        number: u16,
+        properties: &Properties<'_>,
+        keys: &Keys<'_>,
+    ) -> Outcome<Option<Bytes>> {
+        let mut rewritten = None;
+        if properties.reply_to == Some(REPLY_QUEUE) {
+            let replies = self.open_channel(number).and_then(|c| c.replies.as_ref());
+            let replies =
+                replies.ok_or_else(|| Fault::precondition("fast reply consumer does not exist"))?;
+            rewritten = Some(message::with_reply_to(properties, &replies.name));
+        }
+        if keys.has_blind {
+            let before = rewritten.take();
+            let properties = match &before {
+                Some(raw) => Properties::decode(raw)?,
+                None => *properties,
+            };
+            rewritten = Some(message::without_blind(&properties));
+        }
+        Ok(rewritten)
+    }
+
+    fn route(
+        &self,
+        message: &Message,
+        keys: &Keys<'_>,
+        properties: &Properties<'_>,
+    ) -> Outcome<engine::exchange::Route> {
+        let name = std::str::from_utf8(&message.envelope.exchange)
+            .map_err(|_| Fault::not_found("no exchange of a name that is no text"))?;
+        let all;
+        let keys = if keys.blind.is_empty() {
+            &keys.open[..]
+        } else {
+            all = [&keys.open[..], &keys.blind[..]].concat();
+            &all[..]
+        };
+        let routed = engine::exchange::Routed {
+            keys,
+            headers: &Routing(properties),
+            publisher: true,
+        };
+        let broker = &self.context.broker;
+        let (principal, vhost) = (&self.peer.principal, &self.peer.vhost);
+        let route = broker.route(principal, vhost, name, &routed);
+        route.map_err(|error| {
+            let is_internal = matches!(error, engine::Error::InvalidRequest(_))
+                && broker
+                    .exchange(principal, vhost, name)
+                    .is_ok_and(|exchange| exchange.document.internal);
+            if is_internal {
+                return Fault::refused(format!(
+                    "cannot publish to internal exchange '{name}' in vhost '{vhost}'"
+                ));
+            }
+            self.about(None, Some(name), Access::Write).fault(&error)
+        })
+    }
+
+    /// Takes a message along with what else was read, or only notes that there was one.
+    fn take_along(&mut self, number: u16, outgoing: Option<Outgoing>) {
+        let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
+            return;
+        };
+        if let Some(transaction) = &mut channel.transaction {
+            if let Some(outgoing) = outgoing {
+                transaction.bytes += outgoing.message.body.len();
+                transaction.outgoing.push(outgoing);
+            }
+            return;
+        }
+        let note = Note {
+            channel: number,
+            life: channel.life,
+            number: channel.confirms.as_mut().map_or(0, Confirms::number),
+            is_sent: outgoing.is_some(),
+        };
+        if note.is_sent || note.number > 0 {
+            self.publishing.note(note);
+        }
+        if let Some(outgoing) = outgoing {
+            self.publishing.add(outgoing);
+        }
+    }
+
+    /// A message found no queue: its publisher gets it back if it cares, and otherwise it was safe to drop.
+    fn unroutable(&mut self, number: u16, message: Message) -> Outcome<()> {
+        if !message.envelope.mandatory {
+            Metrics::one(&self.context.metrics.unroutable);
+            self.take_along(number, None);
+            return Ok(());
+        }
+        if let Some(Slot::Open(channel)) = self.channels.get_mut(&number)
+            && let Some(transaction) = &mut channel.transaction
+        {
+            transaction.bytes += message.body.len();
+            transaction.unroutable.push(message);
+            return Ok(());
+        }
+        self.give_back(number, &message)?;
+        self.take_along(number, None);
+        Ok(())
+    }
+
+    /// Sends a message back to its publisher.
+    pub(crate) fn give_back(&mut self, number: u16, message: &Message) -> Outcome<()> {
+        Metrics::one(&self.context.metrics.returned);
+        let returned = basic::Return {
+            reply_code: ReplyCode::NoRoute.number(),
+            reply_text: ReplyCode::NoRoute.name().as_bytes(),
+            exchange: &message.envelope.exchange,
+            routing_key: &message.envelope.key,
+        };
+        let content = Content {
+            properties: &message.properties,
+            body: std::slice::from_ref(&message.body),
+        };
+        Ok(self.outlet.frames.content(number, &returned, content)?)
+    }
+
+    /// Hands over what was gathered.
+    pub(crate) async fn hand_over(&mut self) {
+        self.publishing.hand_over(&self.context.broker).await;
+    }
+
+    /// Waits until everything published so far is safe or refused, and says so.
+    pub(crate) async fn finish_publishing(&mut self) {
+        self.hand_over().await;
+        while !self.publishing.is_idle() {
+            let settled = self.publishing.next().await;
+            self.confirm(settled);
+        }
+    }
+
+    /// Sends messages behind all that were published before; whether all of them are safe.
+    pub(crate) async fn send_all(&mut self, outgoing: Vec<Outgoing>) -> bool {
+        self.finish_publishing().await;
+        if outgoing.is_empty() {
+            return true;
+        }
+        let order = &mut self.publishing.order;
+        let sends = self.context.broker.send_routed(order, outgoing).await;
+        sends.done().await.iter().all(Result::is_ok)
+    }
+
+    /// Confirms what is known to be safe or refused by now.
+    pub(crate) async fn confirm_ready(&mut self) {
+        while let Some(settled) = self.publishing.ready().await {
+            self.confirm(settled);
+        }
+    }
+
+    /// Tells publishers what became of a batch.
+    pub(crate) fn confirm(&mut self, settled: Settled) {
+        let mut outcomes = settled.outcomes.into_iter();
+        let mut touched: Vec<u16> = Vec::new();
+        for note in settled.notes {
+            let is_safe = !note.is_sent || outcomes.next().as_ref().is_some_and(is_safe);
+            if note.number == 0 {
+                continue;
+            }
+            let Some(Slot::Open(channel)) = self.channels.get_mut(&note.channel) else {
+                continue;
+            };
+            let Some(confirms) = channel.confirms.as_mut() else {
+                continue;
+            };
+            // The number may have begun another life meanwhile.
+            if channel.life != note.life {
+                continue;
+            }
+            let ended = confirms.resolve(note.number, is_safe);
+            if touched.last() != Some(&note.channel) {
+                touched.push(note.channel);
+            }
+            if let Some(run) = ended {
+                self.say_run(note.channel, run);
+            }
+        }
+        for number in touched {
+            let run = match self.channels.get_mut(&number) {
+                Some(Slot::Open(channel)) => channel.confirms.as_mut().and_then(Confirms::take_run),
+                _ => None,
+            };
+            if let Some(run) = run {
+                self.say_run(number, run);
+            }
+        }
+    }
+
+    fn say_run(&mut self, number: u16, run: Run) {
+        let (delivery_tag, multiple) = (run.last, run.count > 1);
+        let count = usize::try_from(run.count).unwrap_or(usize::MAX);
+        let frames = &mut self.outlet.frames;
+        // Numbers always fit.
+        let _ = if run.is_ack {
+            Metrics::add(&self.context.metrics.confirmed, count);
+            let ack = basic::Ack {
+                delivery_tag,
+                multiple,
+            };
+            frames.method(number, &ack)
+        } else {
+            Metrics::add(&self.context.metrics.refused, count);
+            let nack = basic::Nack {
+                delivery_tag,
+                multiple,
+                requeue: false,
+            };
+            frames.method(number, &nack)
+        };
+    }
+}
+
+/// A message's priority. Several queues that would give it different ones get the least of them.
+fn priority(properties: &Properties<'_>, queues: &[Arc<Queue>]) -> u8 {
+    let of_queues = || queues.iter().map(|queue| priority_of(queue)).min();
+    let named = properties.priority;
+    named.or_else(of_queues).unwrap_or(0)
+}
+
+/// The keys a message keeps: all but those that nobody may see.
+fn kept_keys(message: &Message, keys: &Keys<'_>) -> Vec<Bytes> {
+    let more = keys.open.iter().skip(1);
+    let mut kept = Vec::with_capacity(keys.open.len());
+    kept.push(message.envelope.key.clone());
+    kept.extend(more.map(|key| Bytes::copy_from_slice(key)));
+    kept
+}
+
+/// Whether a publisher may forget a message. One whose queues are gone since is as good as one that found none.
+fn is_safe(outcome: &engine::Result<()>) -> bool {
+    matches!(outcome, Ok(()) | Err(engine::Error::UnknownQueue))
+}

@@ -1,0 +1,430 @@
+//! One connection: what it read is served in order, what it published is handed over together, and what it is handed is
+//! written as fast as the peer reads.
+//!
+//! The socket is not read while the broker is busy with what came from it, or while the disk is low and the peer wants
+//! to publish; deliveries stop while the peer does not read. Neither keeps another connection waiting.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::queue::{Claim, Outcome as Fate};
+use engine::{Deliveries, Event};
+use net::{Connection, Drain};
+use tokio::time::sleep;
+
+use crate::channel::{Channel, Slot};
+use crate::context::Context;
+use crate::error::{About, Access, Fault, Outcome};
+use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer};
+use crate::link::{Inlet, Outlet};
+use crate::metrics::Metrics;
+use crate::parting;
+use crate::publishing::{Publishing, Settled};
+use crate::pulse::Pulse;
+use crate::replies::{Inbox, Reply};
+use crate::wire::{Arguments, FrameKind, Frames, ReplyCode, basic, connection};
+
+/// Bytes written and not sent above which no more is delivered.
+const DELIVER_BYTES_MAX: usize = 1 << 20;
+/// Bytes written and not sent above which the socket is not read: answers must not pile up without a limit.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Things served in one go before the socket is looked at again.
+const SWEEP_MAX: usize = 512;
+/// How often a blocked connection looks whether there is space again.
+const BLOCKED_LOOK: Duration = Duration::from_millis(500);
+
+/// Serves one connection until the peer leaves, misbehaves, or the broker drains.
+pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) {
+    let peer = connection.peer();
+    match Box::pin(converse(connection, context, drain)).await {
+        Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) => tracing::debug!(%peer, %error, "connection ended"),
+    }
+}
+
+async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -> io::Result<()> {
+    let (reader, writer) = connection.split();
+    let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
+    let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
+    let shaken = Box::pin(Handshake::new(&context, &mut inlet, &mut outlet).shake()).await?;
+    let Some((peer, held)) = shaken else {
+        return Ok(());
+    };
+    let mut session = Session::new(context, peer, (inlet, outlet));
+    session.held = held;
+    let ending = session.run(&drain).await;
+    session.end(ending).await
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The peer is gone.
+    Gone,
+    Io(io::Error),
+    /// The peer wants it so, and waits for an answer.
+    Asked,
+    /// The peer has to be told why, with the numbers of the method that failed.
+    Fault(Fault, (u16, u16)),
+}
+
+impl Ending {
+    /// The broker wants it, whatever the peer did.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::Fault(fault, _) if fault.code == ReplyCode::ConnectionForced)
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Fault> for Ending {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault, (0, 0))
+    }
+}
+
+/// One connection.
+pub(crate) struct Session {
+    pub(crate) context: Arc<Context>,
+    pub(crate) peer: Peer,
+    inlet: Inlet,
+    pub(crate) outlet: Outlet,
+    /// Frames that arrived and wait: for their turn, or for space on the disk.
+    held: Held,
+    /// The peer wants to publish and the disk is low.
+    is_blocked: bool,
+    pub(crate) channels: BTreeMap<u16, Slot>,
+    pub(crate) engine: engine::Session,
+    deliveries: Deliveries,
+    pub(crate) publishing: Publishing,
+    /// What became of messages and the engine does not know yet.
+    pub(crate) settles: Vec<(Claim, Fate)>,
+    /// Answers to direct requests.
+    pub(crate) inbox: Inbox,
+    /// Names channels and consumers.
+    count: u64,
+    pulse: Pulse,
+}
+
+/// What happened first.
+enum Next {
+    Settled(Settled),
+    Event(Option<Event>),
+    Reply(Reply),
+    Read(io::Result<usize>),
+    Sent(io::Result<()>),
+    Tick,
+    Look,
+    Drain,
+}
+
+impl Session {
+    fn new(context: Arc<Context>, peer: Peer, (inlet, outlet): (Inlet, Outlet)) -> Self {
+        let (engine, deliveries) = context.broker.open_session(&peer.principal);
+        let pulse = Pulse::new(peer.heartbeat);
+        Self {
+            context,
+            peer,
+            inlet,
+            outlet,
+            held: Held::default(),
+            is_blocked: false,
+            channels: BTreeMap::new(),
+            engine,
+            deliveries,
+            publishing: Publishing::default(),
+            settles: Vec::new(),
+            inbox: Inbox::default(),
+            count: 0,
+            pulse,
+        }
+    }
+
+    async fn run(&mut self, drain: &Drain) -> Ending {
+        let mut draining = pin!(drain.draining());
+        // Frames may have come along with the end of the handshake.
+        let mut outcome = self.serve_frames().await;
+        loop {
+            if let Err(ending) = outcome {
+                return ending;
+            }
+            outcome = self.turn(draining.as_mut()).await;
+        }
+    }
+
+    /// Waits for something, serves it and what else is there, and writes what came of it.
+    async fn turn(&mut self, draining: Pin<&mut impl Future<Output = ()>>) -> Result<(), Ending> {
+        let unsent = self.outlet.len();
+        let may_deliver = unsent < DELIVER_BYTES_MAX;
+        let may_read = !self.is_blocked && self.publishing.has_room() && unsent < ANSWER_BYTES_MAX;
+        let next = tokio::select! {
+            settled = self.publishing.next() => Next::Settled(settled),
+            event = self.deliveries.next(), if may_deliver => Next::Event(event),
+            reply = self.inbox.next(), if may_deliver => Next::Reply(reply),
+            read = self.inlet.read(), if may_read => Next::Read(read),
+            sent = self.outlet.send(), if unsent > 0 => Next::Sent(sent),
+            () = self.pulse.tick() => Next::Tick,
+            () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
+            () = draining => Next::Drain,
+        };
+        let is_tick = matches!(next, Next::Tick);
+        match next {
+            Next::Settled(settled) => self.confirm(settled),
+            Next::Event(Some(event)) => self.event(event)?,
+            Next::Reply(reply) => self.reply(&reply)?,
+            Next::Read(read) => match read? {
+                0 => return Err(Ending::Gone),
+                _ => self.serve_frames().await?,
+            },
+            Next::Sent(sent) => sent?,
+            Next::Tick => self.tick(may_read)?,
+            Next::Look => {}
+            Next::Event(None) | Next::Drain => return Err(shutdown()),
+        }
+        if self.is_blocked && !self.context.is_disk_low() {
+            self.unblock();
+            self.serve_frames().await?;
+        }
+        self.sweep().await?;
+        self.settle().await;
+        self.hand_over().await;
+        self.outlet.send_some().await?;
+        if is_tick {
+            // A sign of life is no reason to leave out the next one.
+            self.outlet.take_said();
+        }
+        Ok(())
+    }
+
+    /// Serves what is there already, so that it is written together.
+    async fn sweep(&mut self) -> Result<(), Ending> {
+        self.confirm_ready().await;
+        for _ in 0..SWEEP_MAX {
+            if self.outlet.len() >= DELIVER_BYTES_MAX {
+                break;
+            }
+            let event = tokio::select! {
+                biased;
+                event = self.deliveries.next() => event,
+                () = std::future::ready(()) => None,
+            };
+            let Some(event) = event else { break };
+            self.event(event)?;
+        }
+        for _ in 0..SWEEP_MAX {
+            let Some(reply) = self.inbox.ready() else {
+                break;
+            };
+            self.reply(&reply)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, was_read: bool) -> Result<(), Ending> {
+        let has_spoken = self.outlet.take_said();
+        if !has_spoken {
+            self.outlet.shrink();
+            if self.pulse.is_on() {
+                self.outlet.frames.heartbeat();
+            }
+        }
+        // Nobody is silent whom we do not listen to.
+        let was_heard = self.inlet.take_heard() || !was_read;
+        if self.pulse.note(was_heard) {
+            return Ok(());
+        }
+        let error = io::Error::new(io::ErrorKind::TimedOut, "the peer gives no sign of life");
+        Err(error.into())
+    }
+
+    /// Serves the frames that have arrived, in order.
+    async fn serve_frames(&mut self) -> Result<(), Ending> {
+        loop {
+            let held = std::mem::take(&mut self.held);
+            let waiting = held.frames.iter().skip(held.served);
+            for (served, frame) in (held.served..).zip(waiting) {
+                if is_publish(frame.kind, frame.payload) && self.context.is_disk_low() {
+                    self.block();
+                    self.held = Held {
+                        frames: held.frames.clone(),
+                        served,
+                    };
+                    return Ok(());
+                }
+                self.frame(&held.frames, frame).await?;
+                if self.publishing.is_large() {
+                    self.hand_over().await;
+                }
+            }
+            let frames: Frames = self.inlet.frames()?;
+            if frames.is_empty() {
+                return Ok(());
+            }
+            self.held = Held { frames, served: 0 };
+        }
+    }
+
+    fn block(&mut self) {
+        if std::mem::replace(&mut self.is_blocked, true) {
+            return;
+        }
+        Metrics::one(&self.context.metrics.connections_blocked);
+        if self.peer.capabilities.connection_blocked {
+            let blocked = connection::Blocked {
+                reason: b"low on disk",
+            };
+            // A few words always fit.
+            let _ = self.outlet.frames.method(0, &blocked);
+        }
+    }
+
+    fn unblock(&mut self) {
+        self.is_blocked = false;
+        Metrics::less(&self.context.metrics.connections_blocked, 1);
+        if self.peer.capabilities.connection_blocked {
+            let _ = self.outlet.frames.method(0, &connection::Unblocked {});
+        }
+    }
+
+    /// Gives everything back and says goodbye.
+    async fn end(mut self, ending: Ending) -> io::Result<()> {
+        if !matches!(ending, Ending::Gone | Ending::Io(_)) {
+            self.finish_publishing().await;
+        }
+        if self.is_blocked {
+            Metrics::less(&self.context.metrics.connections_blocked, 1);
+        }
+        self.release_all(!ending.is_ours());
+        self.settle().await;
+        let is_ours = ending.is_ours();
+        let Self {
+            engine,
+            mut inlet,
+            mut outlet,
+            context,
+            ..
+        } = self;
+        engine.close().await;
+        match ending {
+            Ending::Gone => Ok(()),
+            Ending::Io(error) => Err(error),
+            Ending::Asked => {
+                let _ = outlet.frames.method(0, &connection::CloseOk {});
+                outlet.send().await
+            }
+            Ending::Fault(fault, numbers) => {
+                if !is_ours {
+                    Metrics::one(&context.metrics.connection_faults);
+                }
+                tracing::debug!(text = fault.text(), "connection is closed");
+                parting::close(&mut inlet, &mut outlet, &fault, numbers).await
+            }
+        }
+    }
+
+    /// Gives back what all channels hold; see [`Session::release`].
+    fn release_all(&mut self, is_blamed: bool) {
+        for slot in std::mem::take(&mut self.channels).into_values() {
+            if let Slot::Open(mut channel) = slot {
+                self.release(&mut channel, is_blamed);
+            }
+        }
+    }
+
+    /// Gives back what a channel holds, and ends its consumers. Where its end is blamed on what it was working on, that
+    /// is the oldest message it holds: those it holds besides were prefetched and are innocent.
+    pub(crate) fn release(&mut self, channel: &mut Channel, is_blamed: bool) {
+        let metrics = &self.context.metrics;
+        Metrics::less(&metrics.channels_open, 1);
+        Metrics::less(&metrics.consumers, channel.consumers.len());
+        // First, or what is given back would be handed to them again.
+        channel.consumers.clear();
+        if let Some(replies) = channel.replies.take() {
+            self.context.replies.close(&replies.name);
+        }
+        if let Some(transaction) = channel.transaction.take() {
+            let back = transaction.settles.into_iter();
+            let back = back.map(|(tag, claim, _)| (tag, claim));
+            channel.unacked.put_back(back.collect());
+        }
+        let settles = &mut self.settles;
+        let mut charged = is_blamed;
+        channel.unacked.take_all(|_, claim| {
+            settles.push((claim, Fate::Lost { charged }));
+            charged = false;
+        });
+    }
+
+    /// Names something of this connection.
+    pub(crate) fn next_count(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// A channel that is open.
+    pub(crate) fn open_channel(&self, number: u16) -> Option<&Channel> {
+        match self.channels.get(&number) {
+            Some(Slot::Open(channel)) => Some(channel),
+            _ => None,
+        }
+    }
+
+    /// The channel whose method is being served.
+    pub(crate) fn channel(&mut self, number: u16) -> &mut Channel {
+        match self.channels.get_mut(&number) {
+            Some(Slot::Open(channel)) => channel,
+            _ => unreachable!("methods are served on open channels only"),
+        }
+    }
+
+    /// Writes an answer.
+    pub(crate) fn say<'m>(&mut self, number: u16, method: &impl Arguments<'m>) -> Outcome<()> {
+        Ok(self.outlet.frames.method(number, method)?)
+    }
+
+    /// The name by which the broker knows what is called so in this connection's vhost.
+    pub(crate) fn qualified<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        if self.peer.vhost == engine::vhost::DEFAULT {
+            Cow::Borrowed(name)
+        } else {
+            Cow::Owned(engine::vhost::qualify(&self.peer.vhost, name))
+        }
+    }
+
+    /// What a refusal will name.
+    pub(crate) fn about<'n>(
+        &'n self,
+        queue: Option<&'n str>,
+        exchange: Option<&'n str>,
+        access: Access,
+    ) -> About<'n> {
+        About {
+            vhost: &self.peer.vhost,
+            user: &self.peer.principal.name,
+            access,
+            queue,
+            exchange,
+        }
+    }
+}
+
+/// Whether a frame begins a publish.
+fn is_publish(kind: FrameKind, payload: &[u8]) -> bool {
+    let [c0, c1] = <basic::Publish<'_> as Arguments<'_>>::CLASS.to_be_bytes();
+    let [m0, m1] = <basic::Publish<'_> as Arguments<'_>>::METHOD.to_be_bytes();
+    kind == FrameKind::Method && payload.starts_with(&[c0, c1, m0, m1])
+}
+
+/// The broker stops.
+fn shutdown() -> Ending {
+    let text = "broker forced connection closure with reason 'shutdown'";
+    Fault::new(ReplyCode::ConnectionForced, text).into()
+}
