@@ -8,6 +8,7 @@
 //! arriving would queue in front of a broker that has fallen behind: nothing is sent while it stalls, so a stall
 //! is seen by the requests in flight and by no others.
 
+mod amqp;
 mod disk;
 mod histogram;
 mod kafka;
@@ -18,6 +19,7 @@ mod sqs;
 mod stopwatch;
 mod usage;
 
+pub use amqp::Options as AmqpOptions;
 pub use kafka::Options as KafkaOptions;
 pub use sqs::Options as SqsOptions;
 
@@ -28,6 +30,8 @@ pub enum Command {
     Kafka(KafkaOptions),
     /// Send, receive and delete over the Amazon SQS protocol, on one machine, as fast as the broker answers.
     Sqs(SqsOptions),
+    /// Publish and consume over AMQP 0-9-1, on one machine, as fast as the broker confirms; one broker or two in turn.
+    Amqp(AmqpOptions),
 }
 
 /// Runs the load and prints what was measured.
@@ -35,5 +39,6 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Kafka(options) => kafka::run(options),
         Command::Sqs(options) => sqs::run(options),
+        Command::Amqp(options) => amqp::run(options),
     }
 }

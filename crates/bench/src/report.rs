@@ -170,6 +170,12 @@ impl<R: Tabular> Report<R> {
         })
     }
 
+    /// The rows so far.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> &[R] {
+        &self.rows
+    }
+
     /// One more row.
     pub(crate) fn add(&mut self, row: R) -> io::Result<()> {
         if self.output == Output::Table {

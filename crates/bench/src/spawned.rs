@@ -63,7 +63,7 @@ impl Spawned {
             .arg("--data")
             .arg(folder.path().join("data"))
             .args(["--kafka", "127.0.0.1:0", "--sqs", "127.0.0.1:0"])
-            .args(["--http", "127.0.0.1:0", "--amqp", "off"])
+            .args(["--http", "127.0.0.1:0", "--amqp", "127.0.0.1:0"])
             .envs(settings.iter().map(|(key, value)| (variable(key), value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -15,7 +15,7 @@ use rustix::process::Pid;
 /// Where to read a broker's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
-    /// Its process is our child.
+    /// A process on this machine.
     Process(Pid),
     /// Its HTTP listener.
     Metrics(SocketAddr),
@@ -33,6 +33,11 @@ pub(crate) struct Usage {
 }
 
 impl Source {
+    /// That process, if it is known.
+    pub(crate) fn of_process(pid: Option<Pid>) -> Self {
+        pid.map_or(Self::Unknown, Self::Process)
+    }
+
     /// The numbers now, if the broker tells them at all.
     pub(crate) fn read(self) -> Result<Option<Usage>> {
         match self {

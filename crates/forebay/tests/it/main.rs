@@ -6,6 +6,7 @@
 )]
 
 mod amqp;
+mod bench_amqp;
 mod broker;
 mod client;
 mod config;
