@@ -11,6 +11,7 @@ mod broker;
 mod client;
 mod config;
 mod crash;
+mod policy_cli;
 mod queue_cli;
 mod queue_crash;
 mod scenarios;
