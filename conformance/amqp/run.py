@@ -1,0 +1,20 @@
+"""Other people's AMQP clients and suites against our broker: one line per suite, and one for all of them."""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+from harness.suites import Suite, main  # noqa: E402
+
+SUITES = [
+    Suite("wire", "with_wire.py"),
+    Suite("features", "with_features.py"),
+]
+
+# Suites mostly wait for times to pass.
+AT_ONCE = 3
+
+if __name__ == "__main__":
+    sys.exit(main(HERE, "amqp", SUITES, AT_ONCE))
