@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "amqps" in item.nodeid or "ssl" in item.name:
             item.add_marker(pytest.mark.skip(reason="needs TLS"))
-        if "recovery_broker" in item.fixturenames and "tcp" not in item.name:
+        if any(word in item.name for word in ("stop_app", "kill", "broker_restart")):
             item.add_marker(pytest.mark.skip(reason="restarts its broker"))
 
 

@@ -11,6 +11,12 @@ from harness.suites import Suite, main  # noqa: E402
 SUITES = [
     Suite("wire", "with_wire.py"),
     Suite("features", "with_features.py"),
+    Suite("celery", "with_celery.py"),
+    Suite("pika", "with_pika.py", ours=False),
+    Suite("aio-pika", "with_aio_pika.py", ours=False),
+    Suite("aiormq", "with_aiormq.py", ours=False),
+    Suite("py-amqp", "with_py_amqp.py", ours=False),
+    Suite("amqp-tools", "with_tools.py"),
 ]
 
 # Suites mostly wait for times to pass.

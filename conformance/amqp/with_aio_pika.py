@@ -21,6 +21,8 @@ FILES = (
     "test_robust_recovery.py",
     "test_rpc.py",
 )
+# Without minutes of what the client does when its connection is slow.
+FULL = "not stairway"
 # One of the ways to connect.
 QUICK = "test_amqp.py and connect and not connect_robust"
 
@@ -31,9 +33,9 @@ def main():
         source(PACKAGE),
         "container_plugin",
         [f"tests/{file}" for file in FILES],
-        only=options.only or (QUICK if options.quick else None),
+        only=options.only or (QUICK if options.quick else FULL),
         environment={"AMQP_ADDRESS": options.address},
-        options=("-p", "no:asyncio"),
+        options=("-p", "no:asyncio", "--durations=12"),
     )
 
 
