@@ -301,6 +301,11 @@ def reserved_names(it):
         text = f"ACCESS_REFUSED - deletion of system exchange '{name}' in vhost '/' not allowed"
         it.refused(403, text, "exchange.delete", exchange=name)
     it.call("queue.bind", queue=queue, exchange="amq.fanout")
+    # The server's own names are no different, except for asking.
+    made = it.call("queue.declare", exclusive=True).queue
+    text = f"ACCESS_REFUSED - queue name '{made}' contains reserved prefix 'amq.*'"
+    it.refused(403, text, "queue.declare", queue=made, exclusive=True)
+    equal(it.call("queue.declare", queue=made, passive=True).queue, made)
 
 
 @refusals
