@@ -9,14 +9,21 @@ sys.path.insert(0, os.path.dirname(HERE))
 from harness.suites import Suite, main  # noqa: E402
 
 SUITES = [
-    Suite("wire", "with_wire.py"),
-    Suite("features", "with_features.py"),
-    Suite("celery", "with_celery.py"),
-    Suite("pika", "with_pika.py", ours=False),
+    # The long ones begin.
     Suite("aio-pika", "with_aio_pika.py", ours=False),
     Suite("aiormq", "with_aiormq.py", ours=False),
+    Suite("celery", "with_celery.py"),
     Suite("py-amqp", "with_py_amqp.py", ours=False),
+    Suite("wire", "with_wire.py"),
+    Suite("features", "with_features.py"),
+    Suite("pika", "with_pika.py", ours=False),
     Suite("amqp-tools", "with_tools.py"),
+    Suite("librabbitmq", "with_c.py"),
+    Suite("amqplib", "with_amqplib.js", interpreter="node"),
+    Suite("php-amqplib", "with_php.py"),
+    Suite("bunny", "with_ruby.py"),
+    Suite("go", "with_go.py"),
+    Suite("java", "with_java.py"),
 ]
 
 # Suites mostly wait for times to pass.

@@ -24,7 +24,7 @@ def jars():
         for jar in JARS:
             fetch = ["mvn", "-q", "-B", f"-Dmaven.repo.local={cache}/repository", COPY]
             fetch += [f"-Dartifact={jar}", f"-DoutputDirectory={making}"]
-            subprocess.run(fetch, check=True, timeout=FETCH_SECONDS)
+            subprocess.run(fetch, check=True, stdout=subprocess.DEVNULL, timeout=FETCH_SECONDS)
         os.rename(making, folder)
     return folder
 
