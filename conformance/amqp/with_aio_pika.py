@@ -21,8 +21,8 @@ FILES = (
     "test_robust_recovery.py",
     "test_rpc.py",
 )
-# Without minutes of what the client does when its connection is slow.
-FULL = "not stairway"
+# Without minutes of what the client does when its connection is slow, and of one more mixture of its connections.
+FULL = "not stairway and not TestCaseNoRobust"
 # One of the ways to connect.
 QUICK = "test_amqp.py and connect and not connect_robust"
 
@@ -35,7 +35,7 @@ def main():
         [f"tests/{file}" for file in FILES],
         only=options.only or (QUICK if options.quick else FULL),
         environment={"AMQP_ADDRESS": options.address},
-        options=("-p", "no:asyncio", "--durations=12"),
+        options=("-p", "no:asyncio"),
     )
 
 
