@@ -32,16 +32,21 @@ def a_rejected_message_says_why(it):
     message = it.wait(dead)
     (death,) = message.deaths
     equal(set(death), ENTRY)
-    equal({name: death[name] for name in ENTRY - {"time"}}, {
-        "count": 1,
-        "reason": "rejected",
-        "queue": queue,
-        "exchange": "",
-        "routing-keys": [queue],
-    })
+    equal(
+        {name: death[name] for name in ENTRY - {"time"}},
+        {
+            "count": 1,
+            "reason": "rejected",
+            "queue": queue,
+            "exchange": "",
+            "routing-keys": [queue],
+        },
+    )
     assert before <= death["time"].replace(tzinfo=None) <= before + datetime.timedelta(seconds=30), death
     equal(message.headers["mine"], "kept")
-    first = {f"x-first-death-{name}": value for name, value in (("queue", queue), ("reason", "rejected"), ("exchange", ""))}
+    first = {
+        f"x-first-death-{name}": value for name, value in (("queue", queue), ("reason", "rejected"), ("exchange", ""))
+    }
     equal({name: message.headers.get(name) for name in first}, first)
     last = {name.replace("first", "last"): value for name, value in first.items()}
     equal({name: message.headers.get(name) for name in last}, dict.fromkeys(last) if it.peer.old else last)
@@ -233,13 +238,15 @@ def quorum_queues_dead_letter_alike(it):
 @feature
 def none_is_lost_when_asked(it):
     dead = it.lasting_queue()
-    queue = it.quorum({
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": dead,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-        "x-message-ttl": 100,
-    })
+    queue = it.quorum(
+        {
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+            "x-message-ttl": 100,
+        }
+    )
     for body in "abc":
         it.publish(queue, body)
     equal([it.wait(dead).body for _ in "abc"], ["a", "b", "c"])

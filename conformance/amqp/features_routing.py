@@ -28,7 +28,12 @@ TOPICS = {
 WANTED = {"a": 1, "b": "two"}
 # How to match WANTED, and for each set of headers whether it does.
 HEADERS = {
-    "all": (({"a": 1, "b": "two"}, True), ({"a": 1, "b": "two", "c": 3}, True), ({"a": 1}, False), ({"a": 2, "b": "two"}, False)),
+    "all": (
+        ({"a": 1, "b": "two"}, True),
+        ({"a": 1, "b": "two", "c": 3}, True),
+        ({"a": 1}, False),
+        ({"a": 2, "b": "two"}, False),
+    ),
     "any": (({"a": 1}, True), ({"b": "two", "c": 3}, True), ({"a": 2, "b": "three"}, False), ({}, False)),
 }
 

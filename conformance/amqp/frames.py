@@ -143,7 +143,9 @@ def encode_field(kind, value):
 
 
 def encode_table(table):
-    body = table if isinstance(table, Raw) else b"".join(encode_field("s", k) + encode_value(v) for k, v in table.items())
+    body = (
+        table if isinstance(table, Raw) else b"".join(encode_field("s", k) + encode_value(v) for k, v in table.items())
+    )
     return struct.pack(">I", len(body)) + body
 
 
@@ -235,9 +237,12 @@ class Decoder:
             return (self.number("B"), self.number("i"))
         if letter == "V":
             return None
-        return {"S": lambda: self.field("S"), "x": lambda: self.take(self.number("I")), "A": self.array, "F": self.table}[
-            letter
-        ]()
+        return {
+            "S": lambda: self.field("S"),
+            "x": lambda: self.take(self.number("I")),
+            "A": self.array,
+            "F": self.table,
+        }[letter]()
 
 
 def decode_method(payload):

@@ -10,6 +10,7 @@ from harness.suites import Suite, main  # noqa: E402
 
 SUITES = [
     # The long ones begin.
+    Suite("lapin", "with_lapin.py", ours=False),
     Suite("aio-pika", "with_aio_pika.py", ours=False),
     Suite("aiormq", "with_aiormq.py", ours=False),
     Suite("celery", "with_celery.py"),

@@ -166,7 +166,9 @@ def exchanges_declared_differently(it):
     def differs(argument, received, current, **values):
         given = {"exchange": it.exchange, "type": "topic", "auto_delete": True} | values
         text = f"inequivalent arg '{argument}' for exchange '{it.exchange}' in vhost '/': received"
-        it.refused(406, f"PRECONDITION_FAILED - {text} {received} but current is {current}", "exchange.declare", **given)
+        it.refused(
+            406, f"PRECONDITION_FAILED - {text} {received} but current is {current}", "exchange.declare", **given
+        )
 
     differs("type", "'fanout'", "'topic'", type="fanout")
     differs("durable", "'true'", "'false'", durable=True)
@@ -270,9 +272,13 @@ def types_of_queues(it):
     refused(f"invalid arg 'x-queue-type' for {queue_text(queue)}: \"unsupported queue type 'zzz'\"", arguments=unknown)
     quorum = {"x-queue-type": "quorum"}
     refused(f"invalid property 'non-durable' for {queue_text(queue)}", arguments=quorum)
-    refused(f"invalid property 'exclusive-owner' for {queue_text(queue)}", arguments=quorum, durable=True, exclusive=True)
+    refused(
+        f"invalid property 'exclusive-owner' for {queue_text(queue)}", arguments=quorum, durable=True, exclusive=True
+    )
     classic = {"x-queue-type": "classic", "x-delivery-limit": 3}
-    refused(f"invalid arg 'x-delivery-limit' for {queue_text(queue)} of queue type rabbit_classic_queue", arguments=classic)
+    refused(
+        f"invalid arg 'x-delivery-limit' for {queue_text(queue)} of queue type rabbit_classic_queue", arguments=classic
+    )
 
 
 @refusals
@@ -370,10 +376,11 @@ def users_say_who_they_are(it):
 def copies_have_to_be_lists_of_keys(it):
     queue = it.declare()
     it.wire.publish(1, "", queue, b"x", headers={"CC": "k"})
-    text = "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr,<<\"k\">>}"
     close = it.wire.expect(1, "channel.close")
-    equal(close.code, 406)
-    assert close.text.startswith("PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"), text
+    equal((close.code, close.class_id, close.method_id), (406, 60, 40))
+    # What follows is how the server writes down a value.
+    text = 'PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"CC",longstr'
+    assert close.text.startswith(text), close.text
 
 
 @refusals
@@ -389,15 +396,11 @@ def fast_replies_need_a_consumer(it):
 
 @refusals
 def bindings_of_headers_say_how_they_match(it):
-    queue = it.declare()
-    values = {"queue": queue, "exchange": "amq.match"}
-    text = "PRECONDITION_FAILED - Invalid x-match field value"
-    if it.peer.old:
-        text += " \"some\"; expected all or any"
-    it.wire.send(1, "queue.bind", arguments={"x-match": "some"}, **values)
-    close = it.wire.expect(1, "channel.close")
-    equal(close.code, 406)
-    assert close.text.startswith(text[:47]), close.text
+    values = {"queue": it.declare(), "exchange": "amq.match"}
+    text = 'PRECONDITION_FAILED - Invalid x-match field value <<"some">>; expected all, any, all-with-x, or any-with-x'
+    it.refused(406, text, "queue.bind", arguments={"x-match": "some"}, **values)
+    text = "PRECONDITION_FAILED - Invalid x-match field type signedint (value 1); expected longstr"
+    it.refused(406, text, "queue.bind", arguments={"x-match": 1}, **values)
 
 
 @refusals

@@ -1,6 +1,5 @@
 """Before the first channel: protocol headers, logging in, tuning, virtual hosts, heartbeats."""
 
-import socket
 import struct
 import time
 
@@ -18,9 +17,7 @@ from frames import (
 from harness.cases import case, equal, fresh
 from wire import CAPABILITIES, Closed
 
-REFUSED = (
-    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
-)
+REFUSED = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
 SERVER_CAPABILITIES = {
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -55,7 +52,11 @@ def another_protocol_is_answered_with_a_header(peer):
 
 @case
 def what_is_no_amqp_is_hung_up_on(peer):
-    for words in (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELO there\r\n"):
+    for words in (
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"HELO there\r\n",
+    ):
         with peer.connect() as wire:
             wire.write(words)
             assert wire.rest()[:4] in (b"", b"AMQP"), words
@@ -264,7 +265,7 @@ def a_client_without_heartbeats_is_left_alone(peer):
         try:
             frame = wire.frame()
             raise AssertionError(f"nobody asked for {frame}")
-        except (TimeoutError, socket.timeout):
+        except TimeoutError:
             pass
 
 
@@ -294,7 +295,7 @@ def consumers_are_told_only_when_they_understand(peer):
         untold.socket.settimeout(0.5)
         try:
             raise AssertionError(f"told of {untold.frame()}")
-        except (TimeoutError, socket.timeout):
+        except TimeoutError:
             pass
 
 

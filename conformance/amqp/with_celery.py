@@ -1,6 +1,7 @@
 """Celery: an application, two workers, thousands of tasks, and every result."""
 
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -28,8 +29,6 @@ class Workers:
 
     def _application(self):
         """A module of its own for every queue: Celery keeps what it was told first."""
-        import importlib
-
         os.environ.update(self.settings)
         sys.modules.pop("celery_app", None)
         module = importlib.import_module("celery_app")
@@ -43,10 +42,11 @@ class Workers:
             command = [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-n", name]
             command += ["--loglevel", "WARNING", "--pool", pool, "--concurrency", f"{concurrency}"]
             environment = os.environ | self.settings | {"C_FORCE_ROOT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-            log = open(self.path(f"{name}.log"), "wb")
-            self.processes.append(
-                subprocess.Popen(command, cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            )
+            with open(self.path(f"{name}.log"), "wb") as log:
+                made = subprocess.Popen(
+                    command, cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            self.processes.append(made)
         return self
 
     def path(self, name):
@@ -58,6 +58,12 @@ class Workers:
                 return file.read().split()
         except FileNotFoundError:
             return []
+
+    def show(self):
+        """What the workers have said."""
+        for name in sorted(os.listdir(self.folder.name)):
+            with open(self.path(name), encoding="utf-8", errors="replace") as file:
+                print(f"{name}:\n{file.read()[-3000:]}")
 
     def kill(self):
         """SIGKILL for the last one, which has no children."""
@@ -82,6 +88,9 @@ def workers(address, **settings):
     try:
         yield made
         made.stop()
+    except BaseException:
+        made.show()
+        raise
     finally:
         for process in made.processes:
             if process.poll() is None:
@@ -93,12 +102,11 @@ def every_task_has_its_result(address):
     count = TASKS_QUICK if arguments().quick else TASKS
     with workers(address) as two:
         two.start(2)
+        eventually(lambda: len(two.app.control.ping(timeout=1)) == 2, SECONDS)
         with two.app.producer_pool.acquire(block=True) as producer:
             sent = [two.tasks.double.apply_async((number,), producer=producer) for number in range(count)]
         found = [result.get(timeout=SECONDS) for result in sent]
         equal(found, [number * 2 for number in range(count)])
-        # Both are there, and say so to who asks all of them.
-        equal(len(two.app.control.ping(timeout=3)), 2)
         ran = [sum(stats["total"].values()) for stats in two.app.control.inspect(timeout=3).stats().values()]
         equal((sum(ran), len(ran)), (count, 2))
         assert min(ran) > 0, ran

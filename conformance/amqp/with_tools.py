@@ -102,7 +102,9 @@ def errors_are_shown(tools):
     tools.refused(f"404, message: NOT_FOUND - no queue '{queue}' in vhost '/'", "get", "--queue", queue)
     tools.refused("403, message: ACCESS_REFUSED - queue name", "declare-queue", "--queue", "amq.mine")
     with tools.queue() as queue:
-        tools.refused("406, message: PRECONDITION_FAILED - inequivalent arg 'durable'", "declare-queue", "--queue", queue)
+        tools.refused(
+            "406, message: PRECONDITION_FAILED - inequivalent arg 'durable'", "declare-queue", "--queue", queue
+        )
 
 
 if __name__ == "__main__":
