@@ -23,8 +23,6 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 
 use crate::broker::{Broker, Options};
 
-pub(crate) use raw::Raw;
-
 /// A broker with an AMQP listener.
 pub(crate) struct Amqp {
     pub(crate) broker: Broker,
