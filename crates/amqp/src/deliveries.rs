@@ -51,7 +51,8 @@ impl Session {
             return Ok(());
         };
         let (exchange, routing_key) = message::route_of(&message, &consumer.queue);
-        let properties = message::properties(&message);
+        let counts_returns = redelivered && consumer.counts_returns;
+        let properties = message::properties(&message, counts_returns);
         channel.last_tag += 1;
         let deliver = basic::Deliver {
             consumer_tag: &consumer.tag,

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use engine::queue::Queue;
 use engine::{Broker, Outgoing, SendOrder};
 
+use crate::arguments::priority_of;
 use crate::channel::{Confirms, Message, Run, Slot};
 use crate::error::{Access, Fault, Outcome};
 use crate::message::{self, Keys, Routing};
@@ -132,7 +135,7 @@ impl Session {
     pub(crate) fn publish(&mut self, number: u16, message: Message) -> Outcome<()> {
         Metrics::one(&self.context.metrics.published);
         let properties = Properties::decode(&message.properties)?;
-        let _ttl_ms = message::check(&properties, &self.peer.principal.name)?;
+        let ttl_ms = message::check(&properties, &self.peer.principal.name)?;
         let keys = Keys::of(&message.envelope.key, &properties)?;
         let rewritten = self.rewrite(number, &properties, &keys)?;
         let raw = rewritten.as_ref().unwrap_or(&message.properties);
@@ -162,9 +165,10 @@ impl Session {
                 headers: message::plain_headers(raw, &seen),
                 body: message.body.clone(),
                 delay_ms: route.delay_ms,
-                priority: properties.priority.unwrap_or(0),
+                priority: priority(&properties, &route.queues),
                 exchange: Some(message.envelope.exchange.clone()),
                 keys: kept_keys(&message, &keys),
+                ttl_ms,
                 ..Default::default()
             },
             queues: route.queues,
@@ -388,6 +392,13 @@ impl Session {
             frames.method(number, &nack)
         };
     }
+}
+
+/// A message's priority. Several queues that would give it different ones get the least of them.
+fn priority(properties: &Properties<'_>, queues: &[Arc<Queue>]) -> u8 {
+    let of_queues = || queues.iter().map(|queue| priority_of(queue)).min();
+    let named = properties.priority;
+    named.or_else(of_queues).unwrap_or(0)
 }
 
 /// The keys a message keeps: all but those that nobody may see.

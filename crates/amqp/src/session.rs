@@ -72,6 +72,13 @@ pub(crate) enum Ending {
     Fault(Fault, (u16, u16)),
 }
 
+impl Ending {
+    /// The broker wants it, whatever the peer did.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::Fault(fault, _) if fault.code == ReplyCode::ConnectionForced)
+    }
+}
+
 impl From<io::Error> for Ending {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -295,8 +302,9 @@ impl Session {
         if self.is_blocked {
             Metrics::less(&self.context.metrics.connections_blocked, 1);
         }
-        self.release_all(matches!(ending, Ending::Gone | Ending::Io(_)));
+        self.release_all(!ending.is_ours());
         self.settle().await;
+        let is_ours = ending.is_ours();
         let Self {
             engine,
             mut inlet,
@@ -313,7 +321,7 @@ impl Session {
                 outlet.send().await
             }
             Ending::Fault(fault, numbers) => {
-                if fault.code != ReplyCode::ConnectionForced {
+                if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
                 }
                 tracing::debug!(text = fault.text(), "connection is closed");
@@ -322,27 +330,18 @@ impl Session {
         }
     }
 
-    /// Gives back what all channels hold. A client that vanished with a single message may have died of it.
-    fn release_all(&mut self, has_vanished: bool) {
-        let channels = std::mem::take(&mut self.channels);
-        let mut open: Vec<Box<Channel>> = channels
-            .into_values()
-            .filter_map(|slot| match slot {
-                Slot::Open(channel) => Some(channel),
-                Slot::Closing => None,
-            })
-            .collect();
-        let held: usize = open.iter().map(|channel| channel.unacked.len()).sum();
-        let fate = Fate::Lost {
-            charged: has_vanished && held == 1,
-        };
-        for channel in &mut open {
-            self.release(channel, fate);
+    /// Gives back what all channels hold; see [`Session::release`].
+    fn release_all(&mut self, is_blamed: bool) {
+        for slot in std::mem::take(&mut self.channels).into_values() {
+            if let Slot::Open(mut channel) = slot {
+                self.release(&mut channel, is_blamed);
+            }
         }
     }
 
-    /// Gives back what a channel holds, and ends its consumers.
-    pub(crate) fn release(&mut self, channel: &mut Channel, fate: Fate) {
+    /// Gives back what a channel holds, and ends its consumers. Where its end is blamed on what it was working on, that
+    /// is the oldest message it holds: those it holds besides were prefetched and are innocent.
+    pub(crate) fn release(&mut self, channel: &mut Channel, is_blamed: bool) {
         let metrics = &self.context.metrics;
         Metrics::less(&metrics.channels_open, 1);
         Metrics::less(&metrics.consumers, channel.consumers.len());
@@ -351,16 +350,17 @@ impl Session {
         if let Some(replies) = channel.replies.take() {
             self.context.replies.close(&replies.name);
         }
-        let settles = &mut self.settles;
         if let Some(transaction) = channel.transaction.take() {
             let back = transaction.settles.into_iter();
-            channel
-                .unacked
-                .put_back(back.map(|(tag, claim, _)| (tag, claim)).collect());
+            let back = back.map(|(tag, claim, _)| (tag, claim));
+            channel.unacked.put_back(back.collect());
         }
-        channel
-            .unacked
-            .take_all(|_, claim| settles.push((claim, fate)));
+        let settles = &mut self.settles;
+        let mut charged = is_blamed;
+        channel.unacked.take_all(|_, claim| {
+            settles.push((claim, Fate::Lost { charged }));
+            charged = false;
+        });
     }
 
     /// Names something of this connection.

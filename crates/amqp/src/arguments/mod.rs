@@ -7,7 +7,7 @@ mod check;
 mod settings;
 
 pub(crate) use check::{check, wrong_type};
-pub(crate) use settings::{apply, declared};
+pub(crate) use settings::{apply, declared, is_quorum, priority_of};
 
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};

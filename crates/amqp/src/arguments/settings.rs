@@ -17,6 +17,11 @@ const ARGUMENTS: &str = "amqp.arguments";
 const DURABLE: &str = "amqp.durable";
 /// Failures a message survives in a queue that says nothing about them, where the type has a limit.
 const DELIVERY_LIMIT: u32 = 20;
+/// Kept with a queue where messages that name no priority are not the least important.
+const QUORUM_PRIORITY: &str = "amqp.priority";
+/// Priorities of such a queue, and that of a message that names none.
+const PRIORITIES: u16 = 32;
+const PRIORITY: u8 = 4;
 /// Messages have no age at which they go, unless their queue says so: a hundred years.
 const RETENTION_MS: u64 = 100 * 365 * 86_400_000;
 /// The listener limits what is published, in its own words; the queue takes whatever comes.
@@ -62,6 +67,7 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         let value = arguments.find(name)?.integer()?;
         u64::try_from(value).ok()
     };
+    let is_quorum = arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
     let mut settings = QueueSettings {
         retention_ms: RETENTION_MS,
         message_bytes_max: MESSAGE_BYTES_MAX,
@@ -73,12 +79,10 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
             bytes_max: number(b"x-max-length-bytes"),
             overflow: overflow(arguments),
         },
-        delivery_limit: delivery_limit(arguments),
+        delivery_limit: delivery_limit(arguments, is_quorum),
         dead_letter_exchange: dead_letter_exchange(arguments),
         single_consumer: arguments.find(b"x-single-active-consumer") == Some(Value::Bool(true)),
-        priorities: number(b"x-max-priority").map_or(0, |most| {
-            u16::try_from(most).unwrap_or(u16::MAX).saturating_add(1)
-        }),
+        priorities: priorities(number(b"x-max-priority"), is_quorum),
         backoff: backoff(arguments, number),
         ..QueueSettings::default()
     };
@@ -86,6 +90,9 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
     if !arguments.is_empty() {
         let text = STANDARD.encode(arguments.as_bytes());
         annotations.insert(ARGUMENTS.to_owned(), text);
+    }
+    if is_quorum {
+        annotations.insert(QUORUM_PRIORITY.to_owned(), PRIORITY.to_string());
     }
     if durable {
         annotations.insert(DURABLE.to_owned(), "true".to_owned());
@@ -102,12 +109,31 @@ fn overflow(arguments: &Table<'_>) -> Overflow {
     }
 }
 
-fn delivery_limit(arguments: &Table<'_>) -> Option<u32> {
+fn priorities(most: Option<u64>, is_quorum: bool) -> u16 {
+    match most {
+        Some(most) => u16::try_from(most).unwrap_or(u16::MAX).saturating_add(1),
+        None if is_quorum => PRIORITIES,
+        None => 0,
+    }
+}
+
+/// Whether a queue was declared as one of the type that survives the loss of a machine.
+pub(crate) fn is_quorum(queue: &Queue) -> bool {
+    let settings = queue.settings();
+    // Most queues have no priorities, and are not looked at any closer.
+    settings.priorities > 1 && settings.annotations.contains_key(QUORUM_PRIORITY)
+}
+
+/// The priority of a message that names none.
+pub(crate) fn priority_of(queue: &Queue) -> u8 {
+    if is_quorum(queue) { PRIORITY } else { 0 }
+}
+
+fn delivery_limit(arguments: &Table<'_>, is_quorum: bool) -> Option<u32> {
     if let Some(limit) = arguments.find(b"x-delivery-limit") {
         // Negative is none.
         return u32::try_from(limit.integer()?).ok();
     }
-    let is_quorum = arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
     is_quorum.then_some(DELIVERY_LIMIT)
 }
 

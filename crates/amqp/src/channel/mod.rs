@@ -32,6 +32,8 @@ pub(crate) struct Consumer {
     /// The queue, as its vhost knows it.
     pub(crate) queue: Arc<str>,
     pub(crate) no_ack: bool,
+    /// Messages tell how often they were given back.
+    pub(crate) counts_returns: bool,
     /// Ends the consumer when it is dropped.
     pub(crate) subscription: Subscription,
 }

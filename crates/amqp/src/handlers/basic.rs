@@ -6,6 +6,7 @@ use engine::queue::{Outcome as Fate, Window};
 use engine::{Error, NewConsumer};
 
 use super::unimplemented;
+use crate::arguments::is_quorum;
 use crate::channel::{Consumer, Content, Envelope, ReplyConsumer};
 use crate::deliveries::consumer_number;
 use crate::error::{Access, Fault, Outcome, queue_text};
@@ -142,6 +143,7 @@ impl Session {
             tag,
             queue: Arc::from(name),
             no_ack: consume.no_ack,
+            counts_returns: is_quorum(subscription.queue()),
             subscription,
         };
         self.channel(number).consumers.insert(at, consumer);
@@ -211,7 +213,9 @@ impl Session {
             return self.say(number, &GetEmpty {});
         };
         let (exchange, routing_key) = message::route_of(&delivery.message, &name);
-        let properties = message::properties(&delivery.message);
+        let queue = self.queue(&name, Access::Read);
+        let counts_returns = delivery.redelivered && queue.is_ok_and(|queue| is_quorum(&queue));
+        let properties = message::properties(&delivery.message, counts_returns);
         let ok = GetOk {
             delivery_tag: self.channel(number).next_tag(),
             redelivered: delivery.redelivered,

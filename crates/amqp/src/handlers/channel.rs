@@ -1,7 +1,5 @@
 //! Class `channel`: how a channel begins and ends.
 
-use engine::queue::Outcome as Fate;
-
 use super::unimplemented;
 use crate::channel::{Channel, Slot};
 use crate::error::{Fault, Outcome};
@@ -80,7 +78,7 @@ impl Session {
         self.finish_publishing().await;
         // The number may be used again as soon as the client has heard that it is free.
         if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
-            self.release(&mut channel, Fate::Lost { charged: false });
+            self.release(&mut channel, true);
         }
         self.settle().await;
         self.say(number, &CloseOk {})

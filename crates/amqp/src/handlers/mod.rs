@@ -131,8 +131,7 @@ impl Session {
         tracing::debug!(channel = number, text, "channel is closed");
         Metrics::one(&self.context.metrics.channel_faults);
         if let Some(Slot::Open(mut channel)) = self.channels.insert(number, Slot::Closing) {
-            let fate = engine::queue::Outcome::Lost { charged: false };
-            self.release(&mut channel, fate);
+            self.release(&mut channel, true);
         }
         let close = wire::channel::Close {
             reply_code: fault.code.number(),

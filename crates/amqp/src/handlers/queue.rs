@@ -125,15 +125,15 @@ impl Session {
         is_generated: bool,
         declare: &Declare<'_>,
     ) -> Outcome<Arc<Queue>> {
+        if !is_generated {
+            check_reserved("queue", name)?;
+        }
         let vhost = &self.peer.vhost;
         arguments::check(vhost, name, &declare.arguments)?;
         check_type(vhost, name, declare)?;
         if let Some(known) = self.known_queue(name)? {
             self.compare(name, &known, declare)?;
             return Ok(known);
-        }
-        if !is_generated {
-            check_reserved("queue", name)?;
         }
         let new = NewQueue {
             name: self.qualified(name).into_owned(),

@@ -2,7 +2,7 @@
 //! happened to it since.
 
 use bytes::Bytes;
-use engine::queue::{DeathReason, Delivered, RESERVED};
+use engine::queue::{Death, DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{RAW, encoded, filtered};
@@ -23,23 +23,6 @@ const HISTORY: &[&[u8]] = &[
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
 
-#[allow(dead_code)]
-struct Death {
-    queue: String,
-    reason: DeathReason,
-    count: u64,
-    first_ms: u64,
-    exchange: Bytes,
-    keys: Vec<Bytes>,
-    original_expiration_ms: Option<u64>,
-}
-fn deaths(_: &Delivered) -> &[Death] {
-    &[]
-}
-fn failed(_: &Delivered) -> u32 {
-    0
-}
-
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
     let exchange = message.exchange.as_deref().unwrap_or_default();
@@ -47,16 +30,16 @@ pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8],
     (exchange, key.unwrap_or(queue.as_bytes()))
 }
 
-/// The properties a consumer gets.
-pub(crate) fn properties(message: &Delivered) -> Bytes {
+/// The properties a consumer gets. What was given back unharmed says so only where `counts_returns`.
+pub(crate) fn properties(message: &Delivered, counts_returns: bool) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let untouched = deaths(message).is_empty() && failed(message) == 0;
+    let is_told = message.failed > 0 || counts_returns;
     match (raw, decoded) {
-        (Some(raw), Some(_)) if untouched => raw.clone(),
-        (_, Some(properties)) => with_history(message, properties),
-        (_, None) => foreign(message),
+        (Some(raw), Some(_)) if message.deaths.is_empty() && !is_told => raw.clone(),
+        (_, Some(properties)) => with_history(message, properties, is_told),
+        (_, None) => foreign(message, is_told),
     }
 }
 
@@ -66,7 +49,7 @@ fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
 }
 
 /// Properties of a message that another protocol wrote.
-fn foreign(message: &Delivered) -> Bytes {
+fn foreign(message: &Delivered, is_told: bool) -> Bytes {
     let short = |name: &[u8]| {
         let value = header(message, name).filter(|value| value.len() <= SHORT_STRING_BYTES_MAX);
         value.map(AsRef::as_ref)
@@ -95,33 +78,36 @@ fn foreign(message: &Delivered) -> Bytes {
             timestamp: Some(message.sent_ms / 1000),
             ..Properties::default()
         },
+        is_told,
     )
 }
 
-/// Properties with what happened to the message since they were written.
-fn with_history(message: &Delivered, properties: Properties<'_>) -> Bytes {
-    if deaths(message).is_empty() && failed(message) == 0 {
+/// Properties with what happened to the message since they were written, its returns if they are told.
+fn with_history(message: &Delivered, properties: Properties<'_>, is_told: bool) -> Bytes {
+    if message.deaths.is_empty() && !is_told {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
-        HISTORY.contains(&name) && !deaths(message).is_empty()
+        HISTORY.contains(&name) && !message.deaths.is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
     };
     let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
         !rewritten(name)
     });
-    if failed(message) > 0 {
+    if message.failed > 0 {
         push(
             &mut table,
             DELIVERY_COUNT,
-            Value::I64(failed(message).into()),
+            Value::I64(message.failed.into()),
         );
+    }
+    if is_told {
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
-    push_deaths(&mut table, deaths(message));
-    let expiration = properties.expiration.filter(|_| deaths(message).is_empty());
+    push_deaths(&mut table, &message.deaths);
+    let expiration = properties.expiration.filter(|_| message.deaths.is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
         expiration,
@@ -137,7 +123,10 @@ fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {
 fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
     let (Some(last), Some(first)) = (
         deaths.first(),
-        deaths.iter().rev().min_by_key(|death| death.first_ms),
+        deaths
+            .iter()
+            .find(|death| death.is_first)
+            .or_else(|| deaths.last()),
     ) else {
         return;
     };
@@ -162,7 +151,7 @@ fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
 
 fn keys_of(death: &Death) -> ArrayBuilder {
     let mut keys = ArrayBuilder::new();
-    for key in &death.keys {
+    for engine::queue::Key(key) in &death.keys {
         let _ = keys.push(Value::Long(key));
     }
     keys

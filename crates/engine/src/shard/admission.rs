@@ -24,6 +24,8 @@ struct Filling {
     records: u64,
     /// Of its messages.
     bytes: u64,
+    /// None of them says anything about its delivery.
+    bare: bool,
 }
 
 impl Filling {
@@ -32,6 +34,7 @@ impl Filling {
             builder: BatchBuilder::new(now.cast_signed()).made_here(),
             records: 0,
             bytes: 0,
+            bare: true,
         }
     }
 }
@@ -134,7 +137,7 @@ impl Admission {
                     Judged::New(None) | Judged::Repeat(_) => {}
                 }
                 let filling = &mut self.filling;
-                push(
+                filling.bare &= push(
                     &mut filling.builder,
                     message,
                     self.queue.settings(),
@@ -159,8 +162,13 @@ impl Admission {
             return None;
         }
         let filling = std::mem::replace(&mut self.filling, Filling::new(self.now));
+        let builder = if filling.bare {
+            filling.builder.bare()
+        } else {
+            filling.builder
+        };
         Some(Filled {
-            batch: filling.builder.build(),
+            batch: builder.build(),
             records: filling.records,
             bytes: filling.bytes,
         })
@@ -181,8 +189,13 @@ impl Admission {
     }
 }
 
-/// Encodes a message as a record.
-fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettings, now: u64) {
+/// Encodes a message as a record. Returns whether it says nothing about its delivery.
+fn push(
+    builder: &mut BatchBuilder,
+    message: &NewMessage,
+    settings: &QueueSettings,
+    now: u64,
+) -> bool {
     let in_order = settings.ordering == Ordering::Key;
     // In order, all messages wait equally long, and the lane knows how long.
     let delay = message.delay_ms.filter(|_| !in_order).unwrap_or(0);
@@ -202,20 +215,22 @@ fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettin
         .exchange
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
-    let own = [
+    let decides = [
         (delay > 0).then_some((lane::DUE, &due[..])),
         expires.as_ref().map(|at| (lane::EXPIRES, &at[..])),
         message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
         (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),
-        came.as_deref().map(|came| (lane::VIA, came)),
     ];
+    let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
+    let came = came.as_deref().map(|came| (lane::VIA, came));
     let given = message
         .headers
         .iter()
         .filter(|(name, _)| !lane::is_reserved_by_engine(name))
         .map(|(name, value)| (&name[..], &value[..]));
     let headers: Vec<(&[u8], Option<&[u8]>)> = given
-        .chain(own.into_iter().flatten())
+        .chain(decides.into_iter().flatten())
+        .chain(came)
         .map(|(name, value)| (name, Some(value)))
         .collect();
     builder.push_record(
@@ -224,4 +239,5 @@ fn push(builder: &mut BatchBuilder, message: &NewMessage, settings: &QueueSettin
         Some(&message.body),
         headers.iter().copied(),
     );
+    is_bare
 }

@@ -91,9 +91,14 @@ fn the_unknown_is_refused_with_a_suggestion() {
 #[test]
 fn what_this_build_lacks_is_said_before_anything_starts() {
     refused(
-        &["--amqp", "127.0.0.1:5672"],
-        &[],
-        "AMQP is not available in this build",
+        &["serve"],
+        &[("FOREBAY__AMQP__FRAME_MAX", "4095")],
+        "amqp.frame_max must be between 4KiB",
+    );
+    refused(
+        &["serve"],
+        &[("FOREBAY__AMQP__HEARTBEAT", "1500ms")],
+        "amqp.heartbeat must be whole seconds",
     );
     refused(
         &["--profile", "production"],

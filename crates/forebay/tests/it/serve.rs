@@ -76,7 +76,7 @@ fn serve_is_the_default_command_and_listeners_can_be_off() {
 fn a_data_folder_has_one_process() {
     let broker = Broker::start();
     let second = command()
-        .args(["--kafka", "off", "--sqs", "off"])
+        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
         .args(["--http", "127.0.0.1:0", "--data"])
         .arg(broker.data())
         .output();
@@ -143,7 +143,8 @@ fn a_taken_port_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let http = broker.http().to_string();
     let second = command()
-        .args(["--kafka", "off", "--sqs", "off", "--http", &http, "--data"])
+        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
+        .args(["--http", &http, "--data"])
         .arg(dir.path())
         .output()
         .unwrap();

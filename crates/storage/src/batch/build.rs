@@ -46,6 +46,14 @@ impl BatchBuilder {
         self
     }
 
+    /// Says that none of the records of a batch made by the broker has a key, or anything else that decides about its
+    /// delivery.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.header.set_bare();
+        self
+    }
+
     /// Adds one record.
     pub fn push(
         &mut self,

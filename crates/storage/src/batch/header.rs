@@ -14,6 +14,8 @@ const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 /// Not used by the specification, and ignored by readers.
 const MADE_HERE: i16 = 0x4000;
+/// Likewise.
+const BARE: i16 = 0x2000;
 
 /// A decoded batch header; the layout stands in the module above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -159,6 +161,16 @@ impl BatchHeader {
     /// Whether the broker made the batch itself out of single messages, so that reserved headers in it are its own.
     pub fn is_made_here(&self) -> bool {
         self.attributes & MADE_HERE != 0
+    }
+
+    /// Whether the broker made the batch itself, and none of its records has a key or anything else that decides about
+    /// its delivery: whoever delivers them need not look into them.
+    pub fn is_bare(&self) -> bool {
+        self.is_made_here() && self.attributes & BARE != 0
+    }
+
+    pub(super) fn set_bare(&mut self) {
+        self.attributes |= BARE;
     }
 
     pub(super) fn set_made_here(&mut self) {

@@ -272,8 +272,9 @@ impl Lane {
         let from = self.end.max(batch.header.base_offset);
         let keyed = settings.ordering == Ordering::Key;
         self.mark(from, batch.header.max_timestamp, settings);
+        let says_something = batch.header.is_made_here() && !batch.header.is_bare();
         let looked_into = keyed || settings.limits.bytes_max.is_some();
-        let records = (looked_into || batch.header.is_made_here())
+        let records = (looked_into || says_something)
             .then(|| meta::read(batch, settings))
             .flatten();
         if let Some(records) = records {

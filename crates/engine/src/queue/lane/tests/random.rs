@@ -149,7 +149,7 @@ impl World {
         }
         self.enforce();
         // Slow, and what it finds stays wrong.
-        if dice % 8 == 0 {
+        if dice.is_multiple_of(8) {
             let held = self.stage.lane.held_from(0, usize::MAX);
             let held: Vec<u64> = held.iter().map(|loan| loan.offset).collect();
             assert_eq!(held, self.model.held());
