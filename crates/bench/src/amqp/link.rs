@@ -252,29 +252,17 @@ mod tests {
 
     #[test]
     fn brokers_are_called_by_their_names() {
-        let cases: [(&[(&[u8], &[u8])], &str); 3] = [
-            (
-                &[
-                    (b"product", b"RabbitMQ"),
-                    (b"platform", b"Erlang/OTP 25"),
-                    (b"version", b"3.10.8"),
-                ],
-                "RabbitMQ 3.10.8",
-            ),
-            (
-                &[
-                    (b"product", b"RabbitMQ"),
-                    (b"platform", b"Forebay 1.0"),
-                    (b"version", b"4.3.0"),
-                ],
-                "Forebay 1.0",
-            ),
-            (&[], ""),
+        let keys = ["product", "version", "platform"];
+        let cases = [
+            (["RabbitMQ", "3.10.8", "Erlang/OTP 25"], "RabbitMQ 3.10.8"),
+            (["RabbitMQ", "4.3.0", "Forebay 1.0"], "Forebay 1.0"),
+            (["", "", ""], ""),
         ];
         for (properties, name) in cases {
             let mut table = TableBuilder::new();
-            for (key, value) in properties {
-                table.push(key, Value::Long(value)).unwrap();
+            for (key, value) in keys.iter().zip(properties) {
+                let value = Value::Long(value.as_bytes());
+                table.push(key.as_bytes(), value).unwrap();
             }
             assert_eq!(product(&table.as_table()), name);
         }
