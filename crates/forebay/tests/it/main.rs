@@ -6,6 +6,7 @@
 )]
 
 mod amqp;
+mod amqp_crash;
 mod bench_amqp;
 mod broker;
 mod client;
