@@ -103,9 +103,9 @@ impl Letter {
             return Ok(letter);
         };
         if let Cause::Dead(reason) = cause {
-            letter.deaths = find(record, lane::DEATHS)
-                .map(|value| deaths::decode(&value))
-                .unwrap_or_default();
+            let before = find(record, lane::DEATHS);
+            let last = super::queues::dead_letter(record);
+            letter.deaths = deaths::history(before.as_deref(), last.as_ref());
             let death = death(record, source, reason, inner.clock.now_ms());
             deaths::record(&mut letter.deaths, death);
         }
@@ -225,8 +225,12 @@ impl Letter {
             (lane::ID, id),
             (lane::ATTEMPTS, total.to_be_bytes().to_vec()),
             (lane::DEAD, serde_json::to_vec(&dead).unwrap_or_default()),
-            (lane::DEATHS, deaths::encode(&self.deaths)),
         ];
+        let came = self.is_routed() || find(record, lane::VIA).is_some();
+        let lives = find(record, lane::EXPIRES).is_some();
+        if came || lives || !deaths::is_plain(&self.deaths) {
+            own.push((lane::DEATHS, deaths::encode(&self.deaths)));
+        }
         if let Some(passage) = &self.routed {
             own.push((lane::VIA, via::encode(&passage.exchange, &passage.keys)));
             let due = passage.delay_ms.map(|delay| now.saturating_add(delay));

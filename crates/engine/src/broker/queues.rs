@@ -580,7 +580,10 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         .map(via::decode)
         .unwrap_or_default();
     let dead = dead_letter(&record);
-    let died = header(&record, lane::DEATHS).map(|value| deaths::decode(value));
+    let deaths = deaths::history(
+        header(&record, lane::DEATHS).map(|value| &value[..]),
+        dead.as_ref(),
+    );
     let mut headers = record.headers;
     headers.retain(|(name, _)| !lane::is_reserved_by_engine(name));
     Delivered {
@@ -604,7 +607,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         exchange,
         keys,
         dead,
-        deaths: died.unwrap_or_default(),
+        deaths,
     }
 }
 

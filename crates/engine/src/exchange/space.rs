@@ -271,6 +271,7 @@ impl Space {
             seen: BTreeSet::new(),
         };
         let mut targets = Vec::new();
+        let mut repeats = first.table.repeats(routed);
         while let Some(node) = walk.open.pop() {
             if &*node.exchange.name == DEFAULT {
                 found.by_name = true;
@@ -288,8 +289,9 @@ impl Space {
                     Target::Exchange(name) => walk.follow(name),
                 }
             }
+            repeats |= !walk.open.is_empty();
         }
-        if queues.len() > 1 {
+        if repeats {
             queues.sort_unstable();
             queues.dedup();
         }

@@ -81,6 +81,15 @@ impl Table {
         }
     }
 
+    /// Whether a target may be found several times.
+    pub(super) fn repeats(&self, routed: &Routed<'_>) -> bool {
+        match self {
+            Self::All(_) | Self::Random(_) => false,
+            Self::Keys(_) | Self::Modulus(..) => routed.keys.len() > 1,
+            Self::Patterns(_) | Self::Headers(_) | Self::Weights(..) => true,
+        }
+    }
+
     /// Where a message goes; a target may come several times.
     pub(super) fn find<'t>(
         &'t self,

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::DeathReason;
+use super::{DeadLetter, DeathReason};
 use crate::exchange::octets;
+use crate::vhost;
 
 /// Entries that are kept; of a message that died in more ways the oldest are forgotten, its first death last.
 const DEATHS_MAX: usize = 64;
@@ -65,13 +66,50 @@ pub(crate) fn is_cycle(queue: &str, deaths: &[Death]) -> bool {
         .any(|death| death.reason == DeathReason::Rejected)
 }
 
+/// The history of a message by its reserved headers. One that came without an exchange and died once has only its last
+/// death's story.
+pub(crate) fn history(deaths: Option<&[u8]>, last: Option<&DeadLetter>) -> Vec<Death> {
+    match (deaths, last) {
+        (Some(deaths), _) => decode(deaths),
+        (None, Some(last)) => vec![only(last)],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// Whether the story of its last death says all about a message that came without an exchange.
+pub(crate) fn is_plain(deaths: &[Death]) -> bool {
+    matches!(deaths, [only] if only.count == 1)
+}
+
+fn only(dead: &DeadLetter) -> Death {
+    let (_, plain) = vhost::split(&dead.queue);
+    let reasons = [
+        DeathReason::Attempts,
+        DeathReason::Rejected,
+        DeathReason::Expired,
+        DeathReason::Overflow,
+        DeathReason::DeliveryLimit,
+    ];
+    let reason = reasons.into_iter().find(|r| r.word() == dead.reason);
+    Death {
+        queue: dead.queue.clone(),
+        reason: reason.unwrap_or(DeathReason::Attempts),
+        count: 1,
+        first_ms: dead.dead_ms,
+        exchange: Bytes::new(),
+        keys: vec![Key(Bytes::copy_from_slice(plain.as_bytes()))],
+        original_expiration_ms: None,
+        is_first: true,
+    }
+}
+
 /// The history as a header's value.
 pub(crate) fn encode(deaths: &[Death]) -> Vec<u8> {
     serde_json::to_vec(deaths).unwrap_or_default()
 }
 
 /// What [`encode`] made; what cannot be read is no history.
-pub(crate) fn decode(value: &[u8]) -> Vec<Death> {
+fn decode(value: &[u8]) -> Vec<Death> {
     serde_json::from_slice(value).unwrap_or_default()
 }
 

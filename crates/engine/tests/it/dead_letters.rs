@@ -1,5 +1,7 @@
 //! Dead letters by way of exchanges: to as many queues as there are, with their history, and never round for ever.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{
@@ -70,7 +72,7 @@ impl Stage {
             if held.len() == count {
                 return held;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("{queue} never holds {count}");
     }
@@ -242,4 +244,81 @@ async fn a_policy_that_names_a_queue_keeps_the_history_too() {
         ]
     );
     assert_eq!(letter.dead.unwrap().queue, "dead");
+}
+
+#[tokio::test]
+async fn what_waits_in_a_queue_of_its_own_comes_back_when_its_time_is_over() {
+    let stage = Stage::new().await;
+    stage.queue_set("work", dead_to("", Some("wait"))).await;
+    let mut waiting = dead_to("", Some("work"));
+    waiting.limits.message_ttl_ms = Some(5_000);
+    stage.queue_set("wait", waiting).await;
+    stage.publish_to("work", "x").await;
+    for round in 1..=3 {
+        // Whenever it was sent: it waits anew every time.
+        stage.skip(Duration::from_mins(10));
+        stage.settle_next("work", Outcome::Reject).await;
+        stage.await_held("wait", 1).await;
+        stage.skip(Duration::from_millis(4_900));
+        stage.broker.queue_depth(anyone(), "wait").await.unwrap();
+        assert_eq!(stage.held("wait").await.len(), 1);
+        stage.skip(Duration::from_millis(200));
+        stage.broker.queue_depth(anyone(), "wait").await.unwrap();
+        let letter = stage.await_held("work", 1).await.remove(0);
+        let told: Vec<_> = letter.deaths.iter().map(|d| (&*d.queue, d.count)).collect();
+        assert_eq!(told, [("wait", round), ("work", round)]);
+        assert_eq!(letter.deaths[0].reason, DeathReason::Expired);
+        assert_eq!(letter.deaths[0].original_expiration_ms, None);
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_live_of_its_own_is_told_and_ends() {
+    let stage = Stage::new().await;
+    stage.queue_set("work", dead_to("", Some("dead"))).await;
+    stage.plain_queue("dead").await;
+    let message = NewMessage {
+        body: Bytes::from_static(b"text"),
+        ttl_ms: Some(3_000),
+        ..NewMessage::default()
+    };
+    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    sent.unwrap().remove(0).unwrap();
+    stage.skip(Duration::from_secs(4));
+    stage.broker.queue_depth(anyone(), "work").await.unwrap();
+    stage.await_held("dead", 1).await;
+    stage.skip(Duration::from_hours(1));
+    stage.broker.queue_depth(anyone(), "dead").await.unwrap();
+    let letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(letter.deaths[0].reason, DeathReason::Expired);
+    assert_eq!(letter.deaths[0].original_expiration_ms, Some(3_000));
+}
+
+#[tokio::test]
+async fn who_died_once_without_an_exchange_needs_no_list() {
+    let stage = Stage::new().await;
+    let to = |queue: &str| QueueSettings {
+        dead_letter: Some(DeadLetterPolicy {
+            queue: queue.to_owned(),
+            attempts_max: 100,
+        }),
+        ..QueueSettings::default()
+    };
+    stage.queue_set("work", to("dead")).await;
+    stage.queue_set("dead", to("grave")).await;
+    stage.plain_queue("grave").await;
+    let message = NewMessage {
+        body: Bytes::from_static(b"text"),
+        ..NewMessage::default()
+    };
+    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    sent.unwrap().remove(0).unwrap();
+    for (from, to, deaths) in [("work", "dead", 1), ("dead", "grave", 2)] {
+        stage.settle_next(from, Outcome::Reject).await;
+        let letter = stage.await_held(to, 1).await.remove(0);
+        assert_eq!(letter.deaths.len(), deaths);
+        let first = letter.deaths.last().unwrap();
+        assert_eq!((&*first.queue, first.is_first), ("work", true));
+        assert_eq!(first.keys, [Key("work".into())]);
+    }
 }
