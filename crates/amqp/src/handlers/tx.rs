@@ -46,10 +46,14 @@ impl Session {
         if !self.send_all(transaction.outgoing).await {
             return Err(Fault::precondition("partial tx completion"));
         }
-        let settles = transaction.settles.into_iter();
-        self.settles
-            .extend(settles.map(|(_, claim, outcome)| (claim, outcome)));
-        self.settle().await;
+        if !transaction.settles.is_empty() {
+            let settles = transaction.settles.into_iter();
+            self.settles
+                .extend(settles.map(|(_, claim, outcome)| (claim, outcome)));
+            self.settle().await;
+            // The answer is an acknowledgement of all of it.
+            self.engine.sync().await;
+        }
         self.say(number, &CommitOk {})
     }
 

@@ -30,7 +30,7 @@ pub struct Session {
     id: Uuid,
     outbox: Arc<Window>,
     said: mpsc::UnboundedSender<Said>,
-    /// Lanes whose messages it settled.
+    /// Lanes whose messages it settled, and may not have on disk.
     settled: Mutex<BTreeSet<LaneAt>>,
 }
 
@@ -273,14 +273,19 @@ impl Session {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the session in order: what it settled is on disk, and its exclusive queues are gone, when this returns.
-    /// Consumers and claims are to be dropped before.
-    pub async fn close(self) {
+    /// Waits until everything it settled is on disk.
+    pub async fn sync(&self) {
         let settled = std::mem::take(&mut *self.settled());
         for at in settled {
             // What was seen is durable, and so is what was said before; a lane that is gone has nothing to keep.
             let _ = lanes::inspect(&self.broker.inner, at, |_| ()).await;
         }
+    }
+
+    /// Ends the session in order: what it settled is on disk, and its exclusive queues are gone, when this returns.
+    /// Consumers and claims are to be dropped before.
+    pub async fn close(self) {
+        self.sync().await;
         let (done, gone) = oneshot::channel();
         let ended = Reap::Ended {
             session: self.id,

@@ -6,13 +6,17 @@
 )]
 
 mod amqp;
+mod amqp_crash;
 mod bench_amqp;
 mod broker;
 mod client;
 mod config;
 mod crash;
+mod dice;
+mod policy_cli;
 mod queue_cli;
 mod queue_crash;
+mod rounds;
 mod scenarios;
 mod serve;
 mod sqs;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp::wire::connection;
 use lapin::Confirmation;
-use lapin::options::{BasicAckOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 
 use super::raw::Raw;
 use super::{Amqp, body, confirm, consume, declare, get, next, publish};
@@ -69,4 +69,23 @@ fn publishers_wait_while_the_disk_is_low_and_nobody_else_does() {
     let mut other = Raw::with_channel(amqp.address());
     other.send(0, &connection::Close::default());
     other.expect("connection.close-ok", 0);
+}
+
+#[tokio::test]
+async fn what_a_transaction_acknowledged_is_gone_for_good() {
+    let amqp = Amqp::start();
+    let (_connection, channel) = amqp.channel().await;
+    declare(&channel, "orders").await;
+    confirm(&channel).await;
+    publish(&channel, "orders", "a").await;
+    let (_connection, channel) = amqp.channel().await;
+    channel.tx_select().await.unwrap();
+    let options = BasicGetOptions::default();
+    let got = channel.basic_get("orders".into(), options).await.unwrap();
+    got.unwrap().ack(BasicAckOptions::default()).await.unwrap();
+    channel.tx_commit().await.unwrap();
+    // Killed in the same moment.
+    let amqp = amqp.restart();
+    let (_connection, channel) = amqp.channel().await;
+    assert_eq!(get(&channel, "orders").await, None);
 }

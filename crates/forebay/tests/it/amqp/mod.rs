@@ -109,20 +109,33 @@ pub(crate) async fn get(channel: &Channel, queue: &str) -> Option<String> {
 }
 
 pub(crate) async fn consume(channel: &Channel, queue: &str, tag: &str) -> Consumer {
+    try_consume(channel, queue, tag).await.unwrap()
+}
+
+/// The next message of a consumer; none when it was cancelled.
+pub(crate) async fn next(consumer: &mut Consumer) -> Option<Delivery> {
+    let next = tokio::time::timeout(crate::broker::PATIENCE, next_of(consumer)).await;
+    Some(next.expect("a message in time")?.unwrap())
+}
+
+/// Likewise, however long it takes, and whatever breaks meanwhile.
+pub(crate) async fn next_of(consumer: &mut Consumer) -> Option<lapin::Result<Delivery>> {
+    poll_fn(|cx| Pin::new(&mut *consumer).poll_next(cx)).await
+}
+
+/// Consumes as `tag`, as far as the connection lasts.
+pub(crate) async fn try_consume(
+    channel: &Channel,
+    queue: &str,
+    tag: &str,
+) -> lapin::Result<Consumer> {
     let consumer = channel.basic_consume(
         queue.into(),
         tag.into(),
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
-    consumer.await.unwrap()
-}
-
-/// The next message of a consumer; none when it was cancelled.
-pub(crate) async fn next(consumer: &mut Consumer) -> Option<Delivery> {
-    let next = poll_fn(|cx| Pin::new(&mut *consumer).poll_next(cx));
-    let next = tokio::time::timeout(crate::broker::PATIENCE, next).await;
-    Some(next.expect("a message in time")?.unwrap())
+    consumer.await
 }
 
 pub(crate) fn body(delivery: &Delivery) -> String {

@@ -19,9 +19,9 @@ use storage::batch::BatchBuilder;
 use uuid::Uuid;
 
 use super::Book;
-use super::dice::Dice;
 use super::ledger::Life;
 use crate::client::{Client, answer};
+use crate::dice::Dice;
 
 /// Names that come and go; few, so that names are used again.
 const CHURNING: u64 = 6;

@@ -16,9 +16,9 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use super::Book;
-use super::dice::Dice;
 use super::ledger::{Print, Sent};
 use crate::client::{Client, answer, request};
+use crate::dice::Dice;
 
 const IN_FLIGHT: usize = 5;
 const VERSION: i16 = 9;

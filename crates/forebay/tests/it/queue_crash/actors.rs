@@ -10,7 +10,7 @@ use super::client::{Client, Refusal};
 use super::judge::{self, Asked, Delivered};
 use super::ledger::QueueNumber;
 use super::{Book, now_ms, sends};
-use crate::crash::dice::Dice;
+use crate::dice::Dice;
 
 /// A loan that is meant to outlive a kill, seconds.
 pub(crate) const LONG: u64 = 15;

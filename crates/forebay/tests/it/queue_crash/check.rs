@@ -12,7 +12,7 @@ use super::client::Client;
 use super::ledger::{Message, QueueNumber, SLACK};
 use super::sends::{send_some, send_these};
 use super::{Book, now_ms};
-use crate::crash::dice::Dice;
+use crate::dice::Dice;
 
 /// Rounds of draining without anything new before it is given up.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);

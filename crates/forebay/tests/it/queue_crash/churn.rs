@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Book;
 use super::client::Client;
 use super::ledger::is_fifo;
-use crate::crash::dice::Dice;
+use crate::dice::Dice;
 
 /// Names that come and go; few, so that names are used again.
 const NAMES: [&str; 4] = ["churn-a", "churn-b", "churn-c.fifo", "churn-d.fifo"];

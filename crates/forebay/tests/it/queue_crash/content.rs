@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use crate::crash::dice::Dice;
+use crate::dice::Dice;
 
 /// Characters that have to be escaped or take several bytes on some way, among plain ones.
 const LETTERS: [char; 12] = [

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::ledger::{Message, QueueNumber};
 use super::{Book, content, judge, now_ms};
 use crate::client::answer;
-use crate::crash::dice::Dice;
+use crate::dice::Dice;
 
 /// Senders leave queues alone that hold more than this.
 const BACKLOG_MAX: usize = 300;
