@@ -1,14 +1,9 @@
 //! What everyone does: publish, confirm, fetch, consume, acknowledge.
 
-use std::time::Duration;
-
-use amqp::wire::connection;
 use lapin::Confirmation;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 
-use super::raw::Raw;
 use super::{Amqp, body, confirm, consume, declare, get, next, publish};
-use crate::broker::Options;
 
 #[tokio::test]
 async fn what_is_confirmed_is_consumed_and_gone_when_acknowledged() {
@@ -51,41 +46,4 @@ async fn what_was_not_acknowledged_comes_again() {
     let mut consumer = consume(&channel, "orders", "me").await;
     let again = next(&mut consumer).await.unwrap();
     assert_eq!((body(&again).as_str(), again.redelivered), ("a", true));
-}
-
-#[test]
-fn publishers_wait_while_the_disk_is_low_and_nobody_else_does() {
-    let low = Options::new().env("FOREBAY__STORAGE__MIN_FREE_BYTES", "1000000GiB");
-    let amqp = Amqp::with(low);
-    let mut publisher = Raw::with_channel(amqp.address());
-    publisher.publish_to("q", "x");
-    let payload = publisher.expect("connection.blocked", 0);
-    assert_eq!(&payload[4..], b"\x0blow on disk");
-    publisher.send(0, &connection::Close::default());
-    assert!(
-        publisher.is_quiet(Duration::from_millis(200)),
-        "it is not heard"
-    );
-    let mut other = Raw::with_channel(amqp.address());
-    other.send(0, &connection::Close::default());
-    other.expect("connection.close-ok", 0);
-}
-
-#[tokio::test]
-async fn what_a_transaction_acknowledged_is_gone_for_good() {
-    let amqp = Amqp::start();
-    let (_connection, channel) = amqp.channel().await;
-    declare(&channel, "orders").await;
-    confirm(&channel).await;
-    publish(&channel, "orders", "a").await;
-    let (_connection, channel) = amqp.channel().await;
-    channel.tx_select().await.unwrap();
-    let options = BasicGetOptions::default();
-    let got = channel.basic_get("orders".into(), options).await.unwrap();
-    got.unwrap().ack(BasicAckOptions::default()).await.unwrap();
-    channel.tx_commit().await.unwrap();
-    // Killed in the same moment.
-    let amqp = amqp.restart();
-    let (_connection, channel) = amqp.channel().await;
-    assert_eq!(get(&channel, "orders").await, None);
 }
