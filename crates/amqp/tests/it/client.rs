@@ -100,13 +100,10 @@ impl Client {
     }
 
     /// The next method, which has to be this one.
-    #[track_caller]
-    pub(crate) fn expect(&mut self, name: &'static str) -> impl Future<Output = Bytes> {
-        async move {
-            let payload = self.method().await.expect("the connection ended");
-            assert_eq!(Method::decode(&payload).unwrap().name(), name);
-            payload
-        }
+    pub(crate) async fn expect(&mut self, name: &'static str) -> Bytes {
+        let payload = self.method().await.expect("the connection ended");
+        assert_eq!(Method::decode(&payload).unwrap().name(), name);
+        payload
     }
 
     async fn method(&mut self) -> Option<Bytes> {

@@ -47,3 +47,22 @@ async fn what_was_not_acknowledged_comes_again() {
     let again = next(&mut consumer).await.unwrap();
     assert_eq!((body(&again).as_str(), again.redelivered), ("a", true));
 }
+
+#[tokio::test]
+async fn what_a_transaction_acknowledged_is_gone_for_good() {
+    let amqp = Amqp::start();
+    let (_connection, channel) = amqp.channel().await;
+    declare(&channel, "orders").await;
+    confirm(&channel).await;
+    publish(&channel, "orders", "a").await;
+    let (_connection, channel) = amqp.channel().await;
+    channel.tx_select().await.unwrap();
+    let options = BasicGetOptions::default();
+    let got = channel.basic_get("orders".into(), options).await.unwrap();
+    got.unwrap().ack(BasicAckOptions::default()).await.unwrap();
+    channel.tx_commit().await.unwrap();
+    // Killed in the same moment.
+    let amqp = amqp.restart();
+    let (_connection, channel) = amqp.channel().await;
+    assert_eq!(get(&channel, "orders").await, None);
+}
