@@ -8,23 +8,27 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from harness.suites import Suite, main  # noqa: E402
 
+# Whoever is not known is to be refused, as the suites expect it.
+USERS = {"FOREBAY__AMQP__CREDENTIALS_FILE": os.path.join(HERE, "credentials")}
+
 SUITES = [
     # The long ones begin.
-    Suite("lapin", "with_lapin.py", ours=False),
-    Suite("aio-pika", "with_aio_pika.py", ours=False),
-    Suite("aiormq", "with_aiormq.py", ours=False),
-    Suite("celery", "with_celery.py"),
-    Suite("py-amqp", "with_py_amqp.py", ours=False),
-    Suite("wire", "with_wire.py"),
-    Suite("features", "with_features.py"),
-    Suite("pika", "with_pika.py", ours=False),
-    Suite("amqp-tools", "with_tools.py"),
-    Suite("librabbitmq", "with_c.py"),
-    Suite("amqplib", "with_amqplib.js", interpreter="node"),
-    Suite("php-amqplib", "with_php.py"),
-    Suite("bunny", "with_ruby.py"),
-    Suite("go", "with_go.py"),
-    Suite("java", "with_java.py"),
+    Suite("lapin", "with_lapin.py", ours=False, settings=USERS),
+    Suite("aio-pika", "with_aio_pika.py", ours=False, settings=USERS),
+    Suite("aiormq", "with_aiormq.py", ours=False, settings=USERS),
+    Suite("celery", "with_celery.py", settings=USERS),
+    Suite("py-amqp", "with_py_amqp.py", ours=False, settings=USERS),
+    Suite("wire", "with_wire.py", settings=USERS),
+    Suite("features", "with_features.py", settings=USERS),
+    Suite("pika", "with_pika.py", ours=False, settings=USERS),
+    Suite("amqp-tools", "with_tools.py", settings=USERS),
+    Suite("librabbitmq", "with_c.py", settings=USERS),
+    Suite("amqplib", "with_amqplib.js", interpreter="node", settings=USERS),
+    Suite("php-amqplib", "with_php.py", settings=USERS),
+    Suite("bunny", "with_ruby.py", settings=USERS),
+    Suite("go", "with_go.py", settings=USERS),
+    Suite("java", "with_java.py", settings=USERS),
+    Suite("readme", "with_readme.py", settings=USERS),
 ]
 
 # Suites mostly wait for times to pass.

@@ -275,6 +275,15 @@ def types_of_queues(it):
     refused(
         f"invalid property 'exclusive-owner' for {queue_text(queue)}", arguments=quorum, durable=True, exclusive=True
     )
+
+
+@refusals
+def arguments_of_other_types_of_queues(it):
+    queue = it.queue
+
+    def refused(text, **values):
+        it.refused(406, f"PRECONDITION_FAILED - {text}", "queue.declare", queue=queue, **values)
+
     classic = {"x-queue-type": "classic", "x-delivery-limit": 3}
     refused(
         f"invalid arg 'x-delivery-limit' for {queue_text(queue)} of queue type rabbit_classic_queue", arguments=classic

@@ -162,7 +162,7 @@ impl Wanted {
                 _ => {
                     let how = String::from_utf8_lossy(how);
                     return Err(Error::InvalidConfig(format!(
-                        "Invalid {MATCH} field value '{how}'; expected all, any, all-with-x, or any-with-x"
+                        "Invalid {MATCH} field value <<\"{how}\">>; expected all, any, all-with-x, or any-with-x"
                     )));
                 }
             },

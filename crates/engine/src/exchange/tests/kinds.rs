@@ -170,7 +170,7 @@ fn what_makes_no_sense_is_refused() {
     };
     assert_eq!(
         refusal(Kind::Headers, "", &[("x-match", Value::text("most"))]),
-        "Invalid x-match field value 'most'; expected all, any, all-with-x, or any-with-x"
+        "Invalid x-match field value <<\"most\">>; expected all, any, all-with-x, or any-with-x"
     );
     refusal(Kind::Headers, "", &[("x-match", Value::Int(1))]);
     assert_eq!(
