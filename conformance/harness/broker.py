@@ -21,12 +21,12 @@ ALARMS = ("ERROR", "panicked at")
 class Broker:
     """One data folder and the process that serves it."""
 
-    def __init__(self, binary, settings=None):
+    def __init__(self, binary, settings=None, amqp="off"):
         self.binary = os.path.abspath(binary)
         self.folder = tempfile.mkdtemp(prefix="forebay-conformance-")
         self.settings = SETTINGS | (settings or {})
         # The first start chooses; later ones take the same again, as a restarted broker would.
-        self.listeners = {"kafka": "127.0.0.1:0", "sqs": "127.0.0.1:0", "http": "127.0.0.1:0"}
+        self.listeners = {"kafka": "127.0.0.1:0", "amqp": amqp, "sqs": "127.0.0.1:0", "http": "127.0.0.1:0"}
         self.process = None
 
     @property

@@ -24,7 +24,10 @@ def source(package):
         os.makedirs(cache, exist_ok=True)
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         subprocess.run(
-            [*download, "--no-binary", ":all:", "--dest", cache, f"{package}=={version}"], check=True, timeout=120
+            # What it is built with may come as it is.
+            [*download, "--no-binary", package, "--dest", cache, f"{package}=={version}"],
+            check=True,
+            timeout=120,
         )
         unpacking = f"{folder}.unpacking"
         with tarfile.open(os.path.join(cache, f"{stem}.tar.gz")) as archive:

@@ -2,6 +2,9 @@
 
 Each suite is a process of its own that says one line per case (see `cases.py`); `expected.toml` beside the suites says
 which cases of suites that are not ours cannot pass, and why.
+
+`FOREBAY_CONFORMANCE_<LISTENER>=host:port` names another broker to run the suites against, so that they can be compared
+with the one our broker is compatible with.
 """
 
 import argparse
@@ -62,6 +65,11 @@ def environment_beside(name):
     return os.path.join(f"{sys.prefix}-{name}", "bin", "python")
 
 
+def other_broker(listener):
+    """Where a broker already runs that is to be tested instead of ours."""
+    return os.environ.get(f"FOREBAY_CONFORMANCE_{listener.upper()}")
+
+
 def cases_of(lines):
     """{case: (verdict, detail)}. A case that fails twice, as in its teardown, is still one case."""
     cases = {}
@@ -83,7 +91,8 @@ def judge(suite, cases, expected):
             outcome.failed.append((name, f"passes although expected.toml says: {reason}"))
         elif reason:
             outcome.skipped.append((name, reason))
-        elif verdict == "skip" and suite.ours:
+        # A whole suite that cannot run says so itself.
+        elif verdict == "skip" and (suite.ours or name == "all"):
             outcome.skipped.append((name, detail))
         elif verdict == "ok":
             outcome.passed.append(name)
@@ -123,11 +132,15 @@ def try_suite(suite, run, expected):
     """Runs a suite against a broker of its own and judges both."""
     if suite.interpreter == "node" and not (shutil.which("node") and os.environ.get("NODE_PATH")):
         return Outcome(skipped=[("all", "Node.js with npm is not installed")]), ""
-    if suite.own_broker:
-        code, said = run_suite(suite, run, ["--binary", run.options.binary])
+    other = other_broker(run.listener)
+    if other and suite.own_broker:
+        return Outcome(skipped=[("all", "needs a broker of its own")]), ""
+    if other or suite.own_broker:
+        code, said = run_suite(suite, run, ["--address", other] if other else ["--binary", run.options.binary])
         alarms = []
     else:
-        with Broker(run.options.binary, suite.settings) as broker:
+        amqp = "127.0.0.1:0" if run.listener == "amqp" else "off"
+        with Broker(run.options.binary, suite.settings, amqp) as broker:
             code, said = run_suite(suite, run, ["--address", broker.listeners[run.listener]])
             alive = broker.process.poll() is None
             stopped = broker.stop() if alive else None
@@ -139,14 +152,21 @@ def try_suite(suite, run, expected):
     outcome.failed += [("the broker's log", alarm) for alarm in alarms]
     if code != 0 or not cases:
         outcome.failed.append(("the suite", f"exited with {code} after {len(cases)} cases"))
-    if not run.options.quick:
+    if not run.options.quick and "all" not in cases:
         unused = [pattern for pattern in expected if not any(matches(name, pattern) for name in cases)]
         outcome.failed += [("expected.toml", f"no case is named {pattern}") for pattern in unused]
     return outcome, said
 
 
+def listed(suite, run, everything):
+    """What `expected.toml` says of a suite, and more for a broker that is tested instead of ours."""
+    elsewhere = everything.get("elsewhere", {}) if other_broker(run.listener) else {}
+    return everything.get(suite.name, {}) | elsewhere.get(suite.name, {})
+
+
 def report(suite, run, expected):
     """Runs a suite; returns what it came to, and what to print about it."""
+    expected = listed(suite, run, expected)
     began = time.monotonic()
     outcome, said = try_suite(suite, run, expected)
     lines = [said] if outcome.failed else []
@@ -161,7 +181,7 @@ def report(suite, run, expected):
 def main(folder, listener, suites, at_once=1):
     """Runs the suites of a folder, `at_once` of them at a time; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", required=True, help="the forebay binary")
+    parser.add_argument("--binary", required=not other_broker(listener), help="the forebay binary")
     parser.add_argument("--quick", action="store_true", help="what fits into a minute and a half")
     parser.add_argument("--suite", help="only this one")
     options = parser.parse_args()
@@ -172,7 +192,7 @@ def main(folder, listener, suites, at_once=1):
     wanted = [suite for suite in suites if options.suite in (None, suite.name)]
     total = Outcome()
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        for outcome, lines in pool.map(lambda suite: report(suite, run, expected.get(suite.name, {})), wanted):
+        for outcome, lines in pool.map(lambda suite: report(suite, run, expected), wanted):
             print(lines, flush=True)
             total.passed += outcome.passed
             total.failed += outcome.failed

@@ -1,7 +1,8 @@
 //! `cargo xtask conformance <name>`: runs `conformance/<name>/run.py` against the release binary.
 //!
 //! Whatever has to be installed for that (Python environments, Node modules) goes to a cache folder outside the
-//! clone and is made again only when the list of what is needed changes.
+//! clone and is made again only when the list of what is needed changes. Nothing is built when the environment names
+//! a broker to run the suites against instead of ours: `FOREBAY_CONFORMANCE_<NAME>=host:port`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,14 +35,12 @@ pub(crate) fn run_suite(options: &Options) -> anyhow::Result<()> {
     let cache = cache_folder()?.join("conformance").join(&options.name);
     let python = python_environments(&suite, &cache)?;
     let modules = node_modules(&suite, &cache)?;
-    let binary = release_binary()?;
 
     let mut command = Command::new(python);
-    command
-        .current_dir(root())
-        .arg(script)
-        .arg("--binary")
-        .arg(binary);
+    command.current_dir(root()).arg(script);
+    if !names_another_broker(&options.name) {
+        command.arg("--binary").arg(release_binary()?);
+    }
     // The clone stays clean.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     if let Some(modules) = modules {
@@ -51,6 +50,11 @@ pub(crate) fn run_suite(options: &Options) -> anyhow::Result<()> {
         command.arg("--quick");
     }
     run(&mut command)
+}
+
+fn names_another_broker(suite: &str) -> bool {
+    std::env::var_os(format!("FOREBAY_CONFORMANCE_{}", suite.to_uppercase()))
+        .is_some_and(|address| !address.is_empty())
 }
 
 /// Every suite there is.

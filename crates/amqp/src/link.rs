@@ -22,6 +22,9 @@ const STREAM_BYTES: usize = 64 << 10;
 /// Room below which more is made.
 const STREAM_ROOM_MIN: usize = 16 << 10;
 
+/// Whoever has no more than this to say may well have nothing more to say for a while.
+const LITTLE_BYTES: usize = 2 << 10;
+
 /// What arrives.
 #[derive(Debug)]
 pub(crate) struct Inlet {
@@ -107,6 +110,10 @@ impl Inlet {
     /// The whole frames that have arrived.
     pub(crate) fn frames(&mut self) -> Outcome<Frames> {
         let frames = self.splitter.split(&mut self.buffer);
+        if self.buffer.is_empty() && !self.fast {
+            // Empty as it is, it would keep alive what the frames lie in.
+            self.buffer = BytesMut::new();
+        }
         frames.map_err(|error| broken(error, &self.buffer))
     }
 
@@ -196,10 +203,15 @@ impl Outlet {
     pub(crate) async fn send(&mut self) -> io::Result<()> {
         self.frames.take_into(&mut self.queue);
         self.count();
-        if self.queued > 0 {
-            self.writer.write_segments(&mut self.queue).await?;
-            self.queued = 0;
-            self.said = true;
+        if self.queued == 0 {
+            return Ok(());
+        }
+        let is_little = self.queued < LITTLE_BYTES;
+        self.writer.write_segments(&mut self.queue).await?;
+        self.queued = 0;
+        self.said = true;
+        if is_little {
+            self.shrink();
         }
         Ok(())
     }
@@ -224,7 +236,7 @@ impl Outlet {
         std::mem::take(&mut self.said)
     }
 
-    /// Gives back the room that a burst took.
+    /// Gives back the room for more, where everything was sent.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
             self.frames.shrink();

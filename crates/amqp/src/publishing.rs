@@ -136,7 +136,7 @@ impl Session {
         Metrics::one(&self.context.metrics.published);
         let properties = Properties::decode(&message.properties)?;
         let ttl_ms = message::check(&properties, &self.peer.principal.name)?;
-        let keys = Keys::of(&message.envelope.key, &properties)?;
+        let keys = Keys::of(&properties)?;
         let rewritten = self.rewrite(number, &properties, &keys)?;
         let raw = rewritten.as_ref().unwrap_or(&message.properties);
         let seen = match &rewritten {
@@ -210,11 +210,12 @@ impl Session {
     ) -> Outcome<engine::exchange::Route> {
         let name = std::str::from_utf8(&message.envelope.exchange)
             .map_err(|_| Fault::not_found("no exchange of a name that is no text"))?;
+        let first: &[u8] = &message.envelope.key;
         let all;
-        let keys = if keys.blind.is_empty() {
-            &keys.open[..]
+        let keys = if keys.open.is_empty() && keys.blind.is_empty() {
+            std::slice::from_ref(&first)
         } else {
-            all = [&keys.open[..], &keys.blind[..]].concat();
+            all = [&[first], &keys.open[..], &keys.blind[..]].concat();
             &all[..]
         };
         let routed = engine::exchange::Routed {
@@ -403,10 +404,9 @@ fn priority(properties: &Properties<'_>, queues: &[Arc<Queue>]) -> u8 {
 
 /// The keys a message keeps: all but those that nobody may see.
 fn kept_keys(message: &Message, keys: &Keys<'_>) -> Vec<Bytes> {
-    let more = keys.open.iter().skip(1);
-    let mut kept = Vec::with_capacity(keys.open.len());
+    let mut kept = Vec::with_capacity(1 + keys.open.len());
     kept.push(message.envelope.key.clone());
-    kept.extend(more.map(|key| Bytes::copy_from_slice(key)));
+    kept.extend(keys.open.iter().map(|key| Bytes::copy_from_slice(key)));
     kept
 }
 

@@ -229,8 +229,7 @@ impl Session {
     }
 
     fn tick(&mut self, was_read: bool) -> Result<(), Ending> {
-        let has_spoken = self.outlet.take_said();
-        if !has_spoken {
+        if !self.outlet.take_said() {
             self.outlet.shrink();
             if self.pulse.is_on() {
                 self.outlet.frames.heartbeat();

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod group;
 pub mod metrics;
 pub mod partition;
+pub mod policy;
 pub mod queue;
 mod shard;
 pub mod topic;

@@ -334,91 +334,96 @@ pub(crate) fn kafka(metrics: Arc<kafka::Metrics>) -> Source {
     })
 }
 
+/// Name, help, and where the frontend counts it.
+type AmqpNumber = (&'static str, &'static str, fn(&amqp::Metrics) -> &AtomicU64);
+
+/// What there is of AMQP now.
+const AMQP_GAUGES: &[AmqpNumber] = &[
+    ("forebay_amqp_channels_open", "Channels open", |metrics| {
+        &metrics.channels_open
+    }),
+    ("forebay_amqp_consumers", "Consumers there are", |metrics| {
+        &metrics.consumers
+    }),
+    (
+        "forebay_amqp_connections_blocked",
+        "Connections that may not publish for want of disk space",
+        |metrics| &metrics.connections_blocked,
+    ),
+];
+
+/// What happened over AMQP.
+const AMQP_COUNTERS: &[AmqpNumber] = &[
+    (
+        "forebay_amqp_messages_published",
+        "Messages published",
+        |metrics| &metrics.published,
+    ),
+    (
+        "forebay_amqp_messages_confirmed",
+        "Publishes acknowledged to clients that asked for it",
+        |metrics| &metrics.confirmed,
+    ),
+    (
+        "forebay_amqp_messages_refused",
+        "Publishes refused to clients that asked for confirmation",
+        |metrics| &metrics.refused,
+    ),
+    (
+        "forebay_amqp_messages_returned",
+        "Messages that reached no queue and went back",
+        |metrics| &metrics.returned,
+    ),
+    (
+        "forebay_amqp_messages_unroutable",
+        "Messages that reached no queue and were dropped",
+        |metrics| &metrics.unroutable,
+    ),
+    (
+        "forebay_amqp_messages_delivered",
+        "Messages handed to clients",
+        |metrics| &metrics.delivered,
+    ),
+    (
+        "forebay_amqp_messages_redelivered",
+        "Messages handed to clients again",
+        |metrics| &metrics.redelivered,
+    ),
+    (
+        "forebay_amqp_messages_acknowledged",
+        "Messages acknowledged by clients, or not to be acknowledged",
+        |metrics| &metrics.acknowledged,
+    ),
+    (
+        "forebay_amqp_replies",
+        "Answers to direct requests",
+        |metrics| &metrics.replies,
+    ),
+    (
+        "forebay_amqp_logins_refused",
+        "Logins that failed",
+        |metrics| &metrics.logins_refused,
+    ),
+    (
+        "forebay_amqp_channel_errors",
+        "Channels closed because of what a client did",
+        |metrics| &metrics.channel_faults,
+    ),
+    (
+        "forebay_amqp_connection_errors",
+        "Connections closed because of what a client did",
+        |metrics| &metrics.connection_faults,
+    ),
+];
+
 /// What the AMQP frontend counts.
 pub(crate) fn amqp(metrics: Arc<amqp::Metrics>) -> Source {
     Box::new(move |samples| {
-        for (name, help, number) in [
-            (
-                "forebay_amqp_channels_open",
-                "Channels open",
-                &metrics.channels_open,
-            ),
-            (
-                "forebay_amqp_consumers",
-                "Consumers there are",
-                &metrics.consumers,
-            ),
-            (
-                "forebay_amqp_connections_blocked",
-                "Connections that may not publish for want of disk space",
-                &metrics.connections_blocked,
-            ),
-        ] {
-            samples.gauge(name, help, read(number));
+        for (name, help, number) in AMQP_GAUGES {
+            samples.gauge(name, help, read(number(&metrics)));
         }
-        for (name, help, counter) in [
-            (
-                "forebay_amqp_messages_published",
-                "Messages published",
-                &metrics.published,
-            ),
-            (
-                "forebay_amqp_messages_confirmed",
-                "Publishes acknowledged to clients that asked for it",
-                &metrics.confirmed,
-            ),
-            (
-                "forebay_amqp_messages_refused",
-                "Publishes refused to clients that asked for confirmation",
-                &metrics.refused,
-            ),
-            (
-                "forebay_amqp_messages_returned",
-                "Messages that reached no queue and went back",
-                &metrics.returned,
-            ),
-            (
-                "forebay_amqp_messages_unroutable",
-                "Messages that reached no queue and were dropped",
-                &metrics.unroutable,
-            ),
-            (
-                "forebay_amqp_messages_delivered",
-                "Messages handed to clients",
-                &metrics.delivered,
-            ),
-            (
-                "forebay_amqp_messages_redelivered",
-                "Messages handed to clients again",
-                &metrics.redelivered,
-            ),
-            (
-                "forebay_amqp_messages_acknowledged",
-                "Messages acknowledged by clients, or not to be acknowledged",
-                &metrics.acknowledged,
-            ),
-            (
-                "forebay_amqp_replies",
-                "Answers to direct requests",
-                &metrics.replies,
-            ),
-            (
-                "forebay_amqp_logins_refused",
-                "Logins that failed",
-                &metrics.logins_refused,
-            ),
-            (
-                "forebay_amqp_channel_errors",
-                "Channels closed because of what a client did",
-                &metrics.channel_faults,
-            ),
-            (
-                "forebay_amqp_connection_errors",
-                "Connections closed because of what a client did",
-                &metrics.connection_faults,
-            ),
-        ] {
-            samples.counter(name, help, read(counter));
+        for (name, help, number) in AMQP_COUNTERS {
+            samples.counter(name, help, read(number(&metrics)));
         }
     })
 }

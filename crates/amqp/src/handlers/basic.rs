@@ -195,26 +195,27 @@ impl Session {
 
     async fn fetch(&mut self, number: u16, get: Get<'_>) -> Outcome<()> {
         let name = self.queue_name(number, get.queue)?;
+        let queue = self.queue(&name, Access::Read)?;
+        let is_quorum = is_quorum(&queue);
+        if is_quorum && queue.settings().single_consumer {
+            return Err(Fault::new(
+                wire::ReplyCode::ResourceLocked,
+                format!(
+                    "cannot obtain access to locked {}. basic.get operations are not supported by quorum queues with single active consumer",
+                    queue_text(&self.peer.vhost, &name)
+                ),
+            ));
+        }
         // What was published or given back before can be fetched.
         self.finish_publishing().await;
         self.settle().await;
-        let got = self.engine.get(&self.qualified(&name)).await;
-        let got = got.map_err(|error| match error {
-            Error::InUse => Fault::new(
-                wire::ReplyCode::ResourceLocked,
-                format!(
-                    "cannot obtain access to locked {}. basic.get operations are not supported by queues with single active consumer",
-                    queue_text(&self.peer.vhost, &name)
-                ),
-            ),
-            error => self.about(Some(&name), None, Access::Read).fault(&error),
-        })?;
+        let got = self.engine.get(&queue.name).await;
+        let got = got.map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
         let Some(delivery) = got else {
             return self.say(number, &GetEmpty {});
         };
         let (exchange, routing_key) = message::route_of(&delivery.message, &name);
-        let queue = self.queue(&name, Access::Read);
-        let counts_returns = delivery.redelivered && queue.is_ok_and(|queue| is_quorum(&queue));
+        let counts_returns = delivery.redelivered && is_quorum;
         let properties = message::properties(&delivery.message, counts_returns);
         let ok = GetOk {
             delivery_tag: self.channel(number).next_tag(),

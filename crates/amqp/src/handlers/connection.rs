@@ -1,6 +1,9 @@
 //! Class `connection`, once the connection is open: how it ends, and how its credential is renewed.
 
-use crate::error::Fault;
+use security::{Resource, Verb};
+
+use crate::channel::Slot;
+use crate::error::{Access, Fault};
 use crate::handshake::check_vhost;
 use crate::session::{Ending, Session};
 use crate::wire::connection::{Method as Connection, UpdateSecret, UpdateSecretOk};
@@ -38,6 +41,24 @@ impl Session {
         outcome.map_err(|fault| Ending::Fault(fault, method.numbers()))
     }
 
+    /// Whether all consumers may still read.
+    fn check_consumers(&self) -> Result<(), Fault> {
+        let open = self.channels.values().filter_map(|slot| match slot {
+            Slot::Open(channel) => Some(channel),
+            Slot::Closing => None,
+        });
+        let (broker, principal) = (&self.context.broker, &self.peer.principal);
+        for consumer in open.flat_map(|channel| channel.consumers.values()) {
+            let name = self.qualified(&consumer.queue);
+            if !broker.allows(principal, Verb::Consume, Resource::Queue(&name)) {
+                let about = self.about(Some(&consumer.queue), None, Access::Read);
+                let refused = about.fault(&engine::Error::Denied);
+                return Err(Fault::not_allowed(refused.explanation));
+            }
+        }
+        Ok(())
+    }
+
     /// The credential of the login is replaced, by one that is good for the same user.
     fn update_secret(&mut self, update: UpdateSecret<'_>) -> Result<(), Fault> {
         let principal = &self.peer.principal;
@@ -50,6 +71,7 @@ impl Session {
             return Err(Fault::not_allowed(text));
         }
         check_vhost(&self.context, principal, &self.peer.vhost)?;
+        self.check_consumers()?;
         self.say(0, &UpdateSecretOk {})
     }
 }

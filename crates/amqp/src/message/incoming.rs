@@ -43,10 +43,10 @@ fn expiration(text: &[u8]) -> Outcome<u64> {
     Ok(number.parse().unwrap_or(u64::MAX))
 }
 
-/// The keys a message is routed by: its own, then those in its headers.
+/// The keys a message is routed by besides its own: those in its headers.
 #[derive(Debug, Default)]
 pub(crate) struct Keys<'a> {
-    /// The routing key, then those everyone may see.
+    /// Those everyone may see.
     pub(crate) open: Vec<&'a [u8]>,
     /// Those that are taken out before anyone gets the message.
     pub(crate) blind: Vec<&'a [u8]>,
@@ -55,11 +55,8 @@ pub(crate) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn of(key: &'a [u8], properties: &Properties<'a>) -> Outcome<Self> {
-        let mut keys = Self {
-            open: vec![key],
-            ..Self::default()
-        };
+    pub(crate) fn of(properties: &Properties<'a>) -> Outcome<Self> {
+        let mut keys = Self::default();
         let Some(headers) = properties.headers else {
             return Ok(keys);
         };
@@ -128,9 +125,9 @@ pub(crate) fn without_blind(properties: &Properties<'_>) -> Bytes {
 
 /// The record headers of a message: its properties as they are, and what other protocols can read of them.
 pub(crate) fn plain_headers(raw: &Bytes, properties: &Properties<'_>) -> Vec<(Bytes, Bytes)> {
-    let mut headers = Vec::with_capacity(8);
-    headers.push((Bytes::from_static(RAW), raw.clone()));
     let table = properties.headers.unwrap_or_default();
+    let mut headers = Vec::with_capacity(if table.is_empty() { 1 } else { 8 });
+    headers.push((Bytes::from_static(RAW), raw.clone()));
     for (name, value) in table {
         // Reserved names are the broker's own, whoever uses them.
         if name.starts_with(RESERVED.as_bytes()) {

@@ -125,8 +125,8 @@ fn headers_name_more_queues() {
         priority: Some(3),
         ..Properties::default()
     };
-    let keys = Keys::of(b"a", &properties).unwrap();
-    assert_eq!(keys.open, [b"a", b"b", b"c"]);
+    let keys = Keys::of(&properties).unwrap();
+    assert_eq!(keys.open, [b"b", b"c"]);
     assert_eq!(keys.blind, [b"d"]);
     let raw = without_blind(&properties);
     let left = Properties::decode(&raw).unwrap();
@@ -140,7 +140,7 @@ fn headers_name_more_queues() {
         ..Properties::default()
     };
     assert_eq!(
-        Keys::of(b"a", &properties).unwrap_err().text(),
+        Keys::of(&properties).unwrap_err().text(),
         "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}"
     );
 }

@@ -184,16 +184,20 @@ impl Link {
     }
 }
 
-/// `product` and `version` among a broker's properties.
+/// Name and version among a broker's properties. One of ours calls its product by the name of the broker whose dialect
+/// it speaks, which clients look at, and says what it is where others tell what they run on.
 fn product(properties: &Table<'_>) -> String {
     let text = |name: &[u8]| {
         let found = properties.find(name);
         let found = found.and_then(|value| value.string().map(String::from_utf8_lossy));
         found.unwrap_or_default().into_owned()
     };
-    format!("{} {}", text(b"product"), text(b"version"))
-        .trim()
-        .to_owned()
+    let platform = text(b"platform");
+    if platform.starts_with("Forebay") {
+        return platform;
+    }
+    let name = format!("{} {}", text(b"product"), text(b"version"));
+    name.trim().to_owned()
 }
 
 /// Frames that hold one method.
@@ -240,4 +244,27 @@ pub(super) fn explain(method: &Method<'_>) -> String {
         _ => return method.name().to_owned(),
     };
     format!("{} ({})", method.name(), String::from_utf8_lossy(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_called_by_their_names() {
+        let keys = ["product", "version", "platform"];
+        let cases = [
+            (["RabbitMQ", "3.10.8", "Erlang/OTP 25"], "RabbitMQ 3.10.8"),
+            (["RabbitMQ", "4.3.0", "Forebay 1.0"], "Forebay 1.0"),
+            (["", "", ""], ""),
+        ];
+        for (properties, name) in cases {
+            let mut table = TableBuilder::new();
+            for (key, value) in keys.iter().zip(properties) {
+                let value = Value::Long(value.as_bytes());
+                table.push(key.as_bytes(), value).unwrap();
+            }
+            assert_eq!(product(&table.as_table()), name);
+        }
+    }
 }

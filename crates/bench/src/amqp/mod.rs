@@ -34,7 +34,7 @@ use self::options::Kind;
 pub use self::options::Options;
 use self::plan::{Work, plan};
 use self::publisher::{Pace, Refusals};
-use self::row::{BOTH, CONSUME, Conditions, FAN_OUT, ONE_IN_FLIGHT, PUBLISH, Row};
+use self::row::{BOTH, CONSUME, Conditions, FAN_OUT, Flood, ONE_IN_FLIGHT, PUBLISH, Row};
 use self::site::{Peer, Site};
 use self::tally::Tally;
 use crate::report::{Cost, Latency, Report, Volume};
@@ -219,13 +219,18 @@ impl Bench {
         let tally = publishers.iter().chain(&consumers);
         let tally = tally.fold(Tally::default(), Tally::merge);
         self.report
-            .add(measured(peer, conditions, &tally, meter)?)?;
+            .add(measured(peer, conditions, (&tally, None), meter)?)?;
         Ok(published)
     }
 }
 
-/// The row of what was done.
-fn measured(peer: &Peer, conditions: Conditions, tally: &Tally, meter: Meter) -> Result<Row> {
+/// The row of what was done, and was done to another queue meanwhile. The cost is that of both, per message of both.
+fn measured(
+    peer: &Peer,
+    conditions: Conditions,
+    (tally, flood): (&Tally, Option<&Tally>),
+    meter: Meter,
+) -> Result<Row> {
     let messages = match tally.received {
         0 => tally.published - tally.refused,
         received => received,
@@ -233,6 +238,8 @@ fn measured(peer: &Peer, conditions: Conditions, tally: &Tally, meter: Meter) ->
     ensure!(messages > 0, "no message came");
     let work = conditions.work;
     let volume = Volume::new(messages, work.body_bytes, tally.end);
+    let flooded = flood.map_or(0, |flood| flood.published);
+    let all = Volume::new(messages + flooded, work.body_bytes, tally.end);
     let (broker, client) = meter.stop()?;
     Ok(Row {
         broker: peer.name.clone(),
@@ -247,9 +254,12 @@ fn measured(peer: &Peer, conditions: Conditions, tally: &Tally, meter: Meter) ->
         volume,
         confirm_ms: Latency::of(&tally.confirm),
         end_to_end_ms: Latency::of(&tally.end_to_end),
-        broker_cost: broker.map(|spent| Cost::new(spent, &volume)),
-        client: Cost::new(client, &volume),
-        flood: None,
+        broker_cost: broker.map(|spent| Cost::new(spent, &all)),
+        client: Cost::new(client, &all),
+        flood: flood.map(|flood| Flood {
+            accepted: flood.published - flood.refused,
+            refused: flood.refused,
+        }),
     })
 }
 

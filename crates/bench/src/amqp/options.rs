@@ -89,7 +89,7 @@ pub(super) struct Shape {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) fan_out: u16,
     /// Limit of the queue that is flooded, in messages, for the case spike.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) flood_limit: u32,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Row {
     /// Absent where the broker does not tell.
     pub(super) broker_cost: Option<Cost>,
     pub(super) client: Cost,
-    /// What went to another queue meanwhile; its cost is in the row's.
+    /// What went to another queue meanwhile; costs are per message of both.
     pub(super) flood: Option<Flood>,
 }
 

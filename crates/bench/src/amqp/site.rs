@@ -33,6 +33,7 @@ impl Peer {
         control.close().await?;
         let name = match queue_type {
             Some(queue_type) => format!("{product} {queue_type}"),
+            None if product.is_empty() => address.to_string(),
             None => product,
         };
         Ok(Self {

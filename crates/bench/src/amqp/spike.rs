@@ -13,7 +13,7 @@ use super::load::Load;
 use super::message::Template;
 use super::plan::Work;
 use super::publisher::{self, Pace, Publisher, Refusals};
-use super::row::{Conditions, Flood, Row, STEADY, STEADY_FLOODED};
+use super::row::{Conditions, Row, STEADY, STEADY_FLOODED};
 use super::site::{Peer, Site};
 use super::tally::Tally;
 use super::{Bench, consuming, measured};
@@ -39,7 +39,7 @@ impl Bench {
             round,
             work: *work,
         };
-        let (alone, _) = self.steady(peer, site, conditions(STEADY), None).await?;
+        let alone = self.steady(peer, site, conditions(STEADY), None).await?;
         self.report.add(alone)?;
         let flooded = format!("{}-flooded", site.queues[0]);
         let limited = peer.arguments().limited(self.flood_limit);
@@ -48,23 +48,18 @@ impl Bench {
         let beside = conditions(STEADY_FLOODED);
         let outcome = self.steady(peer, site, beside, Some(&flooded)).await;
         other.remove().await?;
-        let (mut beside, flood) = outcome?;
-        beside.flood = flood.map(|tally| Flood {
-            accepted: tally.published - tally.refused,
-            refused: tally.refused,
-        });
-        self.report.add(beside)?;
+        self.report.add(outcome?)?;
         Ok(())
     }
 
-    /// The row of the steady queue, and what the flood did.
+    /// The row of the steady queue.
     async fn steady(
         &mut self,
         peer: &Peer,
         site: &Site,
         conditions: Conditions,
         flooded: Option<&str>,
-    ) -> Result<(Row, Option<Tally>)> {
+    ) -> Result<Row> {
         let work = conditions.work;
         let steady = publisher::Manner {
             pace: Pace::PerSecond(STEADY_PER_SECOND),
@@ -92,7 +87,7 @@ impl Bench {
         settle(peer.source).await?;
         let tally = publishers.iter().chain(&consumers);
         let tally = tally.fold(Tally::default(), Tally::merge);
-        Ok((measured(peer, conditions, &tally, meter)?, flood))
+        measured(peer, conditions, (&tally, flood.as_ref()), meter)
     }
 }
 

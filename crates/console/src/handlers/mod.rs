@@ -3,6 +3,7 @@
 pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod metrics;
+pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod redrive;
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
-use super::{Inner, exchange_table, group_hash, partition_hash, queue_table, transfer};
+use super::{Inner, exchange_table, group_hash, partition_hash, policies, queue_table, transfer};
 use crate::group::Group;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
@@ -67,6 +67,7 @@ pub(super) enum Command {
         change: QueueChange,
         done: oneshot::Sender<Result<Arc<Queue>>>,
     },
+    Policy(policies::Command),
     Exchange(exchange_table::Command),
     CreateGroup {
         name: Arc<str>,
@@ -128,6 +129,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
             Command::Exchange(command) => exchange_table::handle(&inner, command).await,
+            Command::Policy(command) => policies::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {
                 drop(done.send(create_group(&inner, name).await));
             }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::controller::encode;
 use super::queues::Removal;
-use super::{Inner, queue_table};
+use super::{Inner, policies, queue_table};
 use crate::exchange::{
     self, Arguments, Binding, BindingId, Bound, DEFAULT, Destination, Exchange, ExchangeDocument,
     NewExchange, Removed, Target, octets,
@@ -160,6 +160,7 @@ async fn delete_vhost(inner: &Arc<Inner>, name: &str) -> Result<()> {
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
         queue_table::delete(inner, &queue.name, Removal::default()).await?;
     }
+    policies::remove_of_vhost(inner, name).await?;
     let removed = inner.spaces.write(name, exchange::Space::clear)?;
     forget(inner, removed).await?;
     inner
@@ -199,9 +200,11 @@ async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
             .put_if(&key, Expected::Absent, document)
             .await?;
     }
-    inner
-        .spaces
-        .write(&new.vhost, |space| space.insert(&exchange))?;
+    let alternate = inner.policies.load().alternate(&new.vhost, &new.name);
+    inner.spaces.write(&new.vhost, |space| {
+        space.insert(&exchange);
+        space.set_alternate(&new.name, alternate);
+    })?;
     Ok(exchange)
 }
 

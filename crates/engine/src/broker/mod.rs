@@ -9,6 +9,7 @@ mod fetch;
 mod groups;
 mod lanes;
 mod letters;
+mod policies;
 mod producers;
 mod publish;
 mod queue_table;
@@ -148,6 +149,7 @@ struct Inner {
     /// Where it is said that queues may have to go.
     reaper: mpsc::UnboundedSender<reaper::Reap>,
     rosters: reaper::Rosters,
+    policies: ArcSwap<crate::policy::Policies>,
     queues: Queues,
     spaces: Spaces,
     /// Whose turn it is, where a queue has several lanes.

@@ -16,7 +16,7 @@ use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
+use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -59,6 +59,10 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         settings: new.settings.shared(),
     };
     let mut queue = Queue {
+        effective: inner
+            .policies
+            .load()
+            .settings(&new.name, &document.settings),
         name: Arc::from(new.name),
         lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
@@ -153,9 +157,9 @@ pub(super) async fn configure(
     change: QueueChange,
 ) -> Result<Arc<Queue>> {
     let queue = inner.queues.named(name).ok_or(Error::UnknownQueue)?;
-    let mut new = QueueSettings::clone(queue.settings());
+    let old = &*queue.document.settings;
+    let mut new = old.clone();
     change(&mut new)?;
-    let old = queue.settings();
     if new == *old {
         return Ok(queue);
     }
@@ -181,6 +185,7 @@ pub(super) async fn configure(
         ..QueueDocument::clone(&queue.document)
     };
     let mut changed = Queue {
+        effective: inner.policies.load().settings(name, &document.settings),
         document: Arc::new(document),
         ..Queue::clone(&queue)
     };
@@ -329,6 +334,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
         };
         let is_its_name = *topic.name == *name;
         let queue = Arc::new(Queue {
+            effective: inner.policies.load().settings(name, &document.settings),
             name: if is_its_name {
                 Arc::clone(&topic.name)
             } else {

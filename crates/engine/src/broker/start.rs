@@ -14,7 +14,7 @@ use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, queue_table, reaper, transfer, upkeep,
+    Broker, Inner, Parts, Settings, exchange_table, policies, queue_table, reaper, transfer, upkeep,
 };
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
@@ -60,6 +60,7 @@ impl Broker {
             listening: owners.listening,
             reaper,
             rosters: reaper::Rosters::default(),
+            policies: ArcSwap::default(),
             queues: Queues::default(),
             spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
@@ -140,9 +141,11 @@ async fn recover(inner: &Arc<Inner>) -> Result<()> {
     queue_table::finish_removals(inner).await?;
     finish_removals(inner).await?;
     recover_topics(inner).await?;
+    policies::recover(inner).await?;
     queue_table::recover(inner).await?;
     queue_table::remove_transient(inner).await?;
     exchange_table::recover(inner).await?;
+    policies::recovered(inner)?;
     recover_groups(inner).await?;
     for queue in inner.queues.page("", None, usize::MAX) {
         inner.touch(&queue);

@@ -24,6 +24,8 @@ const DELAY_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 #[derive(Debug)]
 struct Node {
     exchange: Arc<Exchange>,
+    /// Its alternate, where it was declared without one.
+    by_policy: Option<Arc<str>>,
     table: Table,
     outgoing: BTreeSet<BindingId>,
 }
@@ -108,11 +110,26 @@ impl Space {
         let table = Table::new(&document.kind, &document.arguments);
         let outgoing = BTreeSet::new();
         let node = Node {
+            by_policy: None,
             table,
             outgoing,
             exchange: Arc::clone(exchange),
         };
         self.nodes.insert(Arc::clone(&exchange.name), node);
+    }
+
+    /// Has exchanges know their alternates, where they were declared without one.
+    pub(crate) fn set_alternates(&mut self, find: impl Fn(&str) -> Option<Arc<str>>) {
+        for (name, node) in &mut self.nodes {
+            node.by_policy = find(name);
+        }
+    }
+
+    /// Has one exchange know its alternate, where it was declared without one.
+    pub(crate) fn set_alternate(&mut self, name: &str, alternate: Option<Arc<str>>) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.by_policy = alternate;
+        }
     }
 
     pub(crate) fn has_binding(&self, id: BindingId) -> bool {
@@ -278,7 +295,8 @@ impl Space {
                 continue;
             }
             node.table.find(routed, draw, &mut targets);
-            if let Some(name) = node.exchange.document.alternate.as_deref()
+            let declared = node.exchange.document.alternate.as_deref();
+            if let Some(name) = declared.or(node.by_policy.as_deref())
                 && targets.is_empty()
             {
                 walk.follow(name);

@@ -72,6 +72,8 @@ pub struct Queue {
     pub version: u64,
     /// Partitions of the topic, each of which has a lane.
     pub lanes: u32,
+    /// How it behaves: as it was declared, and as the policies want it that apply to it.
+    pub(crate) effective: Arc<QueueSettings>,
     /// What is counted about it.
     pub(crate) numbers: Arc<Numbers>,
 }
@@ -88,9 +90,9 @@ impl Queue {
         self.numbers.depth()
     }
 
-    /// How it behaves.
+    /// How it behaves: as it was declared, and as the policies want it that apply to it.
     pub fn settings(&self) -> &QueueSettings {
-        &self.document.settings
+        &self.effective
     }
 }
 

@@ -9,6 +9,7 @@ mod dead_letters;
 mod exchanges;
 mod fanout;
 mod groups;
+mod policies;
 mod queue_safety;
 mod queues;
 mod removals;

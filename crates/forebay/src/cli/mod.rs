@@ -3,6 +3,7 @@
 mod api;
 mod config;
 mod output;
+mod policy;
 mod queue;
 mod yaml;
 
@@ -34,6 +35,8 @@ enum Command {
     Config(config::Command),
     /// Work with the queues of a running broker.
     Queue(queue::Queue),
+    /// Work with the policies of a running broker.
+    Policy(policy::Policy),
     /// Put a broker under load and measure it.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -109,10 +112,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
         Command::Config(command) => config::run(command),
         Command::Queue(queue) => queue.run(),
+        Command::Policy(policy) => policy.run(),
         Command::Bench(command) => bench::run(&command),
     }
 }
 
+/// Where a broker's HTTP listener is unless somebody says otherwise.
+const HTTP: &str = "127.0.0.1:8080";
 /// Where commands that talk to a broker find one, when no flag says it.
 const HTTP_VARIABLE: &str = "FOREBAY_HTTP";
 

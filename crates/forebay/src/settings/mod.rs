@@ -81,7 +81,7 @@ settings! {
         /// Channels a connection may have open; clients may ask for less.
         channel_max: Count<1, 65535> = "2047";
         /// Time between signs of life, in whole seconds, that is proposed to clients; `0s` is none.
-        heartbeat: Span = "60s";
+        heartbeat: Span = "1m";
         /// Connections open at once.
         max_connections: Count<1, 1_000_000> = "20000";
     }

@@ -136,8 +136,20 @@ fn what_this_build_cannot_do_is_refused() {
     refused(
         "",
         &[],
-        &[("listeners.amqp", "127.0.0.1:5672")],
-        "AMQP is not available in this build",
+        &[("amqp.frame_max", "4095")],
+        "amqp.frame_max must be between 4KiB",
+    );
+    refused(
+        "",
+        &[],
+        &[("amqp.message_bytes_max", "64MiB")],
+        "amqp.message_bytes_max must be",
+    );
+    refused(
+        "",
+        &[],
+        &[("amqp.heartbeat", "1500ms")],
+        "amqp.heartbeat must be whole seconds",
     );
     refused(
         "",

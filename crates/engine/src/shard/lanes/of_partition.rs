@@ -133,6 +133,7 @@ mod tests {
         };
         Arc::new(Queue {
             name: "orders".into(),
+            effective: Arc::clone(&document.settings),
             document: Arc::new(document),
             version: 1,
             lanes: 1,

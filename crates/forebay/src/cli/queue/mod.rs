@@ -9,11 +9,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, escape};
-use super::environment_http;
 use super::output::Output;
+use super::{HTTP, environment_http};
 
-/// Where a broker's HTTP listener is unless somebody says otherwise.
-const HTTP: &str = "127.0.0.1:8080";
 /// Queues asked for at once.
 const PAGE: usize = 1000;
 

@@ -1,13 +1,14 @@
 //! How connections begin and end: versions, logins, limits, signs of life.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amqp::wire::{
     FrameKind, Method, PROTOCOL_HEADER, Properties, Table, TableBuilder, Value, basic, channel,
     connection,
 };
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use super::raw::{Raw, table};
 use super::{Amqp, confirm, connect_as, declare, publish};

@@ -121,6 +121,11 @@ async fn other_protocols_read_and_write_the_same_queue() {
         .send()
         .await
         .unwrap();
+    comes_from_there(&sqs, &url, &mut raw).await;
+}
+
+/// What the other protocol sends has properties made from what it says.
+async fn comes_from_there(sqs: &Sqs, url: &str, raw: &mut Raw) {
     let attribute = aws_sdk_sqs::types::MessageAttributeValue::builder()
         .data_type("String")
         .string_value("blue")
@@ -129,13 +134,13 @@ async fn other_protocols_read_and_write_the_same_queue() {
     let sent = sqs
         .client
         .send_message()
-        .queue_url(&url)
+        .queue_url(url)
         .message_body("from there")
         .message_attributes("color", attribute)
         .send()
         .await
         .unwrap();
-    let got = get(&mut raw, "orders");
+    let got = get(raw, "orders");
     assert_eq!(got.body, b"from there");
     let properties = Properties::decode(&got.properties).unwrap();
     let headers = properties.headers.unwrap();

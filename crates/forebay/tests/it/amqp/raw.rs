@@ -202,7 +202,7 @@ impl Raw {
     }
 
     fn read(&mut self) -> bool {
-        let mut space = [0; 64 << 10];
+        let mut space = vec![0; 64 << 10];
         match self.stream.read(&mut space) {
             Ok(0) => false,
             Ok(count) => {

@@ -60,6 +60,13 @@ fn what_is_not_there() {
         },
     );
     raw.fails::<queue::Bind<'_>>(1, 404, no_exchange);
+}
+
+#[test]
+fn what_is_not_there_to_use() {
+    let (_amqp, mut raw) = open();
+    let no_queue = "NOT_FOUND - no queue 'nope' in vhost '/'";
+    let no_exchange = "NOT_FOUND - no exchange 'nope' in vhost '/'";
     raw.send(
         1,
         &basic::Consume {
@@ -145,6 +152,11 @@ fn declarations_that_differ() {
     ]);
     raw.send(1, &durable("ttl", same.as_table()));
     raw.expect("queue.declare-ok", 1);
+}
+
+#[test]
+fn declarations_of_exchanges_that_differ() {
+    let (_amqp, mut raw) = open();
     let declare = exchange::Declare {
         exchange: b"gx",
         kind: b"topic",

@@ -1,0 +1,357 @@
+//! Policies: rules for all queues and exchanges whose names match, apart from their declarations and changeable at any
+//! time.
+//!
+//! Of the policies of a vhost that match a name the one of the greatest priority holds, alone. An operator's policies
+//! are chosen in the same way, and narrow what is left: users cannot widen them. What a queue was declared with comes
+//! before its policy, except that of two numbers the lower one holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::queue::{Backoff, DeadLetterExchange, Overflow, QueueSettings};
+use crate::{Error, Result, vhost};
+
+/// Longest pattern, bytes: what it is compiled to stays small.
+const PATTERN_BYTES_MAX: usize = 1024;
+
+/// What a policy applies to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Queues and exchanges.
+    #[default]
+    All,
+    /// Queues.
+    Queues,
+    /// Exchanges.
+    Exchanges,
+}
+
+/// Whose rules they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A user's: they hold where a declaration says nothing.
+    #[default]
+    User,
+    /// An operator's: they narrow what users say. Only times to live, lengths, limits and what happens beyond them.
+    Operator,
+}
+
+/// What holds for a queue or an exchange; absent: nothing is said about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// Messages not lent within this time die, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_ttl_ms: Option<u64>,
+    /// The queue is removed when nobody used it for this long, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Messages that may be ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_max: Option<u64>,
+    /// Bytes of bodies that may be ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    /// What happens beyond that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// Failures after which a message dies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_limit: Option<u32>,
+    /// Where dead letters go by way of an exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_exchange: Option<DeadLetterExchange>,
+    /// Waits between attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// The exchange that gets what an exchange matched with no binding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alternate_exchange: Option<String>,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The vhost it holds in.
+    pub vhost: String,
+    /// Its name there, unique among those of its kind.
+    pub name: String,
+    /// Whose rules they are.
+    pub kind: Kind,
+    /// What they say.
+    pub document: PolicyDocument,
+}
+
+/// A policy as the catalog stores it (`policies/<kind>/<name>`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDocument {
+    /// A regular expression; it matches wherever in a name it is found.
+    pub pattern: String,
+    /// What it applies to.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Of several that match, the one of the greatest priority holds.
+    #[serde(default)]
+    pub priority: i32,
+    /// The rules.
+    pub rules: Rules,
+}
+
+impl Rules {
+    /// Rules a user makes: they hold where the declaration says nothing.
+    fn fill(&self, settings: &mut QueueSettings) {
+        self.narrow(settings);
+        if settings.dead_letter_exchange.is_none() {
+            settings
+                .dead_letter_exchange
+                .clone_from(&self.dead_letter_exchange);
+        }
+        if settings.backoff.is_none() {
+            settings.backoff = self.backoff;
+        }
+    }
+
+    /// Of two numbers the lower one holds.
+    fn narrow(&self, settings: &mut QueueSettings) {
+        let limits = &mut settings.limits;
+        for (has, rule) in [
+            (&mut limits.message_ttl_ms, self.message_ttl_ms),
+            (&mut limits.expires_ms, self.expires_ms),
+            (&mut limits.messages_max, self.messages_max),
+            (&mut limits.bytes_max, self.bytes_max),
+        ] {
+            *has = has.iter().copied().chain(rule).min();
+        }
+        if limits.overflow == Overflow::default() {
+            limits.overflow = self.overflow.unwrap_or_default();
+        }
+        let limit = settings.delivery_limit.into_iter();
+        settings.delivery_limit = limit.chain(self.delivery_limit).min();
+    }
+
+    fn check(&self, kind: Kind) -> Result<()> {
+        let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));
+        if self.expires_ms == Some(0) {
+            return refuse("a queue cannot expire at once");
+        }
+        let beyond = self.dead_letter_exchange.is_some()
+            || self.backoff.is_some()
+            || self.alternate_exchange.is_some();
+        if kind == Kind::Operator && beyond {
+            return refuse("an operator's policy only limits");
+        }
+        if *self == Self::default() {
+            return refuse("a policy says something");
+        }
+        Ok(())
+    }
+}
+
+/// A policy that is ready to be asked.
+#[derive(Debug)]
+struct Ready {
+    policy: Policy,
+    pattern: Regex,
+}
+
+/// All policies. Asked by everybody, changed by the controller alone, as a whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies(BTreeMap<(Kind, String, String), Arc<Ready>>);
+
+impl Policies {
+    /// Checks a policy and takes it in. Errors: `InvalidName`, `InvalidConfig`.
+    pub(crate) fn insert(&mut self, policy: Policy) -> Result<()> {
+        vhost::check_name(&policy.name)?;
+        policy.document.rules.check(policy.kind)?;
+        let text = &policy.document.pattern;
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(Error::InvalidConfig(
+                "a pattern has at most 1024 bytes".into(),
+            ));
+        }
+        let pattern = Regex::new(text)
+            .map_err(|error| Error::InvalidConfig(format!("the pattern '{text}': {error}")))?;
+        let key = (policy.kind, policy.vhost.clone(), policy.name.clone());
+        self.0.insert(key, Arc::new(Ready { policy, pattern }));
+        Ok(())
+    }
+
+    /// Takes one out; whether it was there.
+    pub(crate) fn remove(&mut self, kind: Kind, vhost: &str, name: &str) -> bool {
+        let key = (kind, vhost.to_owned(), name.to_owned());
+        self.0.remove(&key).is_some()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those of a vhost.
+    pub(crate) fn of_vhost(&self, vhost: &str) -> Vec<Policy> {
+        let all = self.0.values().map(|ready| &ready.policy);
+        all.filter(|policy| policy.vhost == vhost)
+            .cloned()
+            .collect()
+    }
+
+    /// The rules that hold for a name.
+    fn rules(&self, kind: Kind, scope: Scope, vhost: &str, name: &str) -> Option<&Rules> {
+        let of_kind = self.0.values().filter(|ready| {
+            let policy = &ready.policy;
+            let applies = [Scope::All, scope].contains(&policy.document.scope);
+            policy.kind == kind && policy.vhost == vhost && applies && ready.pattern.is_match(name)
+        });
+        let best = of_kind.max_by_key(|ready| ready.policy.document.priority)?;
+        Some(&best.policy.document.rules)
+    }
+
+    /// The settings that hold for a queue of this qualified name, declared with others.
+    pub(crate) fn settings(
+        &self,
+        queue: &str,
+        declared: &Arc<QueueSettings>,
+    ) -> Arc<QueueSettings> {
+        let (vhost, name) = vhost::split(queue);
+        let user = self.rules(Kind::User, Scope::Queues, vhost, name);
+        let operator = self.rules(Kind::Operator, Scope::Queues, vhost, name);
+        if user.is_none() && operator.is_none() {
+            return Arc::clone(declared);
+        }
+        let mut settings = QueueSettings::clone(declared);
+        if let Some(rules) = user {
+            rules.fill(&mut settings);
+        }
+        if let Some(rules) = operator {
+            rules.narrow(&mut settings);
+        }
+        settings.shared()
+    }
+
+    /// The alternate of an exchange that was declared without one.
+    pub(crate) fn alternate(&self, vhost: &str, exchange: &str) -> Option<Arc<str>> {
+        let rules = self.rules(Kind::User, Scope::Exchanges, vhost, exchange)?;
+        rules.alternate_exchange.as_deref().map(Arc::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Limits;
+
+    fn policy(name: &str, kind: Kind, pattern: &str, priority: i32, rules: Rules) -> Policy {
+        Policy {
+            vhost: "/".into(),
+            name: name.into(),
+            kind,
+            document: PolicyDocument {
+                pattern: pattern.into(),
+                scope: Scope::All,
+                priority,
+                rules,
+            },
+        }
+    }
+
+    fn length(messages_max: u64) -> Rules {
+        Rules {
+            messages_max: Some(messages_max),
+            ..Rules::default()
+        }
+    }
+
+    fn holds(policies: &Policies, queue: &str, declared: Option<u64>) -> Option<u64> {
+        let declared = QueueSettings {
+            limits: Limits {
+                messages_max: declared,
+                ..Limits::default()
+            },
+            ..QueueSettings::default()
+        };
+        let settings = policies.settings(queue, &declared.shared());
+        settings.limits.messages_max
+    }
+
+    #[test]
+    fn the_greatest_priority_holds_alone_and_the_lower_number() {
+        let mut policies = Policies::default();
+        let ttl = Rules {
+            message_ttl_ms: Some(5),
+            ..Rules::default()
+        };
+        for policy in [
+            policy("all", Kind::User, "", 0, length(100)),
+            policy("orders", Kind::User, "^orders", 1, length(50)),
+            policy("ttl", Kind::User, "short$", 2, ttl),
+            policy("cap", Kind::Operator, "", 0, length(70)),
+        ] {
+            policies.insert(policy).unwrap();
+        }
+        for (queue, declared, expected) in [
+            ("other", None, Some(70)),
+            ("orders.eu", None, Some(50)),
+            ("orders.eu", Some(10), Some(10)),
+            ("orders.eu", Some(60), Some(50)),
+            // The other policy does not hold beside it.
+            ("orders.short", None, Some(70)),
+            // Nor in another vhost.
+            ("shop\u{1f}orders", None, None),
+        ] {
+            assert_eq!(holds(&policies, queue, declared), expected, "{queue}");
+        }
+        assert!(policies.remove(Kind::User, "/", "orders"));
+        assert!(!policies.remove(Kind::User, "/", "orders"));
+        assert_eq!(holds(&policies, "orders.eu", None), Some(70));
+    }
+
+    #[test]
+    fn what_is_declared_comes_first() {
+        let letters = |exchange: &str| DeadLetterExchange {
+            exchange: exchange.into(),
+            key: None,
+        };
+        let mut policies = Policies::default();
+        let rules = Rules {
+            dead_letter_exchange: Some(letters("policy")),
+            overflow: Some(Overflow::Refuse),
+            ..Rules::default()
+        };
+        let dead = policy("dead", Kind::User, ".", 0, rules);
+        policies.insert(dead).unwrap();
+        let mut declared = QueueSettings::default();
+        let plain = policies.settings("q", &declared.clone().shared());
+        assert_eq!(plain.dead_letter_exchange, Some(letters("policy")));
+        assert_eq!(plain.limits.overflow, Overflow::Refuse);
+        declared.dead_letter_exchange = Some(letters("own"));
+        let own = policies.settings("q", &declared.shared());
+        assert_eq!(own.dead_letter_exchange, Some(letters("own")));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let mut policies = Policies::default();
+        let alternate = Rules {
+            alternate_exchange: Some("x".into()),
+            ..Rules::default()
+        };
+        for bad in [
+            policy("", Kind::User, "", 0, length(1)),
+            policy("p", Kind::User, "(", 0, length(1)),
+            policy("p", Kind::User, &"a".repeat(2000), 0, length(1)),
+            policy("p", Kind::User, "", 0, Rules::default()),
+            policy("p", Kind::Operator, "", 0, alternate.clone()),
+        ] {
+            policies.insert(bad).unwrap_err();
+        }
+        let good = policy("p", Kind::User, "^x", 0, alternate);
+        policies.insert(good).unwrap();
+        assert_eq!(policies.alternate("/", "xy").as_deref(), Some("x"));
+        assert_eq!(policies.alternate("/", "y"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! `forebay policy …`: rules for all queues and exchanges whose names match, over the JSON API.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::api::{Api, escape};
+use super::output::{Output, leaf, table};
+use super::{HTTP, environment_http};
+
+#[derive(Args, Debug)]
+pub(super) struct Policy {
+    /// HTTP listener of the broker; else `FOREBAY_HTTP`, else `127.0.0.1:8080`.
+    #[arg(long, value_name = "ADDR", global = true)]
+    http: Option<String>,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
+    output: Output,
+    /// The vhost.
+    #[arg(long, value_name = "NAME", default_value = "/", global = true)]
+    vhost: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the policies of a vhost.
+    List,
+    /// Make a policy, or replace the one of its name.
+    Set(Set),
+    /// Remove a policy.
+    Delete {
+        /// Name of the policy.
+        name: String,
+        /// An operator's policy.
+        #[arg(long)]
+        operator: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Set {
+    /// Name of the policy.
+    name: String,
+    /// Regular expression; it matches wherever in a name it is found.
+    pattern: String,
+    /// Rules as JSON: `{"message_ttl_ms": 60000, "dead_letter_exchange": {"exchange": "dlx"}}`.
+    rules: String,
+    /// What it applies to.
+    #[arg(long, value_enum, default_value_t = Scope::All)]
+    scope: Scope,
+    /// Of several that match, the one of the greatest priority holds.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    priority: i32,
+    /// An operator's policy: it narrows what users say.
+    #[arg(long)]
+    operator: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Scope {
+    All,
+    Queues,
+    Exchanges,
+}
+
+impl Scope {
+    fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Queues => "queues",
+            Self::Exchanges => "exchanges",
+        }
+    }
+}
+
+fn kind(operator: bool) -> &'static str {
+    if operator { "operator" } else { "user" }
+}
+
+impl Policy {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let http = match self.http {
+            Some(http) => Some(http),
+            None => environment_http()?,
+        };
+        let api = Api::new(http.as_deref().unwrap_or(HTTP))?;
+        match self.verb {
+            Verb::List => {
+                let path = format!("/policies?vhost={}", escape(&self.vhost));
+                let listed = api.get(&path)?;
+                self.output.print(&listed["policies"], show)
+            }
+            Verb::Set(set) => {
+                let put = api.post("/policies", &set.body(&self.vhost)?)?;
+                self.output.print(&json!([put]), show)
+            }
+            Verb::Delete { name, operator } => {
+                let (path, kind) = (escape(&name), kind(operator));
+                let vhost = escape(&self.vhost);
+                api.delete(&format!("/policies/{path}?vhost={vhost}&kind={kind}"))?;
+                let said = |_: &Value| format!("deleted {name}\n");
+                self.output.print(&json!({ "deleted": name }), said)
+            }
+        }
+    }
+}
+
+impl Set {
+    fn body(&self, vhost: &str) -> anyhow::Result<Value> {
+        let rules: Value = serde_json::from_str(&self.rules).context("the rules are no JSON")?;
+        Ok(json!({
+            "vhost": vhost,
+            "name": self.name,
+            "kind": kind(self.operator),
+            "pattern": self.pattern,
+            "scope": self.scope.word(),
+            "priority": self.priority,
+            "rules": rules,
+        }))
+    }
+}
+
+fn show(policies: &Value) -> String {
+    let all = policies.as_array().into_iter().flatten();
+    let rows = all.map(|policy| {
+        let names = ["name", "kind", "pattern", "scope", "priority"];
+        let mut row: Vec<String> = names.iter().map(|name| leaf(name, &policy[name])).collect();
+        row.push(policy["rules"].to_string());
+        row
+    });
+    let headings = ["NAME", "KIND", "PATTERN", "SCOPE", "PRIORITY", "RULES"];
+    table(&headings, &rows.collect::<Vec<_>>())
+}
