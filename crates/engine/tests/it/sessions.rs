@@ -201,6 +201,9 @@ async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
         // Nobody knows any more that c was lent, but that it may have been.
         assert!(b.redelivered && c.redelivered, "{end:?}");
         peer.nothing().await;
+        stage.fill("q", &["d"]).await;
+        let d = peer.take().await;
+        assert_eq!((text(&d), d.redelivered), ("d".into(), false), "{end:?}");
     }
 }
 

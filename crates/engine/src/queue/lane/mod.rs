@@ -658,7 +658,8 @@ impl Lane {
 
     /// Everything was read.
     pub(crate) fn stop_restoring(&mut self) {
-        self.doubtful = self.reached;
+        // It was noted ahead of time, and what comes from now on has certainly not been lent.
+        self.doubtful = self.reached.min(self.end);
         self.lines.stop_restoring();
     }
 

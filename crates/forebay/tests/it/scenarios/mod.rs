@@ -10,7 +10,9 @@
 //! Messages and handles are named in the order in which they are first seen. A command that begins with `eventually` is
 //! repeated until it is answered as written, for what happens in the background. `UPDATE=1` rewrites the answers.
 
+mod amqp;
 mod kafka;
+mod peer;
 mod sqs;
 mod stage;
 
@@ -87,6 +89,17 @@ async fn play(exchange: &mut Exchange, stage: &mut Stage) {
             .unwrap()
             .unwrap_err();
     }
+    // What follows would only be about what did not come.
+    assert!(
+        is_update(),
+        "`{command}` is never answered with\n{expected}\nbut with\n{}",
+        exchange.answer
+    );
+}
+
+/// Whether answers are to be rewritten.
+fn is_update() -> bool {
+    std::env::var_os("UPDATE").is_some()
 }
 
 fn check(path: &Path) {
@@ -105,7 +118,7 @@ fn check(path: &Path) {
         drop(held);
     });
     let played = render(&exchanges);
-    if std::env::var_os("UPDATE").is_some() {
+    if is_update() {
         fs::write(path, &played).unwrap();
     }
     assert!(

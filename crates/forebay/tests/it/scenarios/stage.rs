@@ -7,15 +7,23 @@ use axum::Router;
 use net::Shutdown;
 use testkit::TestBroker;
 
+use super::peer::Peer;
+
 /// The whole broker in memory.
 pub(super) struct Stage {
     pub(super) broker: TestBroker,
     pub(super) router: Router,
     pub(super) kafka: Arc<kafka::Context>,
+    pub(super) amqp: Arc<amqp::Context>,
+    /// The AMQP client, once there is one.
+    pub(super) peer: Option<Peer>,
+    /// Connections it made.
+    pub(super) connections: u64,
     pub(super) shutdown: Shutdown,
     pub(super) messages: Names,
     pub(super) handles: Names,
     pub(super) tasks: Names,
+    pub(super) deliveries: Names,
 }
 
 /// Short names for long identities, in the order in which these are first seen.
@@ -95,6 +103,10 @@ impl Words {
         Some(&found.1)
     }
 
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.plain.iter().any(|plain| plain == word)
+    }
+
     pub(super) fn word(&self, place: usize) -> &str {
         self.plain.get(place).map_or("", String::as_str)
     }
@@ -108,14 +120,24 @@ impl Stage {
     fn over(broker: TestBroker) -> Self {
         let sqs = sqs::Context::new(broker.broker().clone(), sqs::Settings::default());
         let kafka = kafka::Context::new(broker.broker().clone(), kafka::Settings::default());
+        let never_low: amqp::DiskAlarm = Box::new(|| false);
+        let amqp = amqp::Context::new(
+            broker.broker().clone(),
+            amqp::Settings::default(),
+            never_low,
+        );
         Self {
             router: sqs::router(Arc::new(sqs)),
             kafka: Arc::new(kafka),
+            amqp: Arc::new(amqp),
+            peer: None,
+            connections: 0,
             broker,
             shutdown: Shutdown::new(),
             messages: Names::new('m'),
             handles: Names::new('h'),
             tasks: Names::new('t'),
+            deliveries: Names::new('d'),
         }
     }
 
@@ -125,9 +147,15 @@ impl Stage {
         match words.word(0) {
             "sqs" => self.sqs(&words).await,
             "kafka" => self.kafka(&words).await,
+            "amqp" => self.amqp(&words).await,
             "clock" => {
-                let by = words.word(1).trim_start_matches('+').trim_end_matches('s');
-                tokio::time::advance(Duration::from_secs(by.parse().unwrap())).await;
+                let by = words.word(1).trim_start_matches('+');
+                let by = match by.strip_suffix("ms") {
+                    Some(millis) => Duration::from_millis(millis.parse().unwrap()),
+                    None => Duration::from_secs(by.trim_end_matches('s').parse().unwrap()),
+                };
+                // Timers go off with the next whole millisecond, which held time would never come to.
+                tokio::time::advance(by + Duration::from_millis(1)).await;
                 "ok".to_owned()
             }
             "restart" => {
@@ -145,14 +173,19 @@ impl Stage {
             broker,
             router,
             kafka,
+            amqp,
+            peer,
+            connections,
             shutdown,
             messages,
             handles,
             tasks,
+            deliveries,
         } = std::mem::replace(self, fresh);
         shutdown.begin();
-        drop((router, kafka));
+        drop((router, kafka, amqp, peer));
         *self = Self::over(broker.restart().await);
         (self.messages, self.handles, self.tasks) = (messages, handles, tasks);
+        (self.deliveries, self.connections) = (deliveries, connections);
     }
 }
