@@ -53,6 +53,11 @@ impl Place {
         matches!(self, Self::FanC | Self::Ranked)
     }
 
+    /// Whether messages leave it only when they are acknowledged.
+    pub(crate) fn keeps_all(self) -> bool {
+        matches!(self, Self::FanA | Self::FanB | Self::FanC | Self::Ranked)
+    }
+
     /// Where its dead letters end up, if they stay there.
     pub(crate) fn grave(self) -> Option<Self> {
         match self {
@@ -133,6 +138,8 @@ pub(crate) type Turn = i64;
 pub(crate) struct Copy {
     /// Deliveries per turn.
     pub(crate) seen: BTreeMap<Turn, u32>,
+    /// Somebody may have settled it for good.
+    pub(crate) doubtful: bool,
     /// Surely gone, up to this turn.
     pub(crate) gone: Option<Turn>,
     /// The connection that has it, and since which turn.
@@ -181,10 +188,12 @@ pub(crate) struct Held {
 /// Something the broker did that it must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// Confirmed messages, exchanges, bindings or queues are missing.
+    /// Confirmed messages are missing.
     Lost(String),
     /// What was surely gone is back.
     Back(String),
+    /// Exchanges, bindings or queues are missing, or back.
+    Topology(String),
     /// Anything else.
     Wrong(String),
 }
@@ -235,6 +244,10 @@ impl Ledger {
         self.violations.push(Violation::Back(what));
     }
 
+    pub(crate) fn topology(&mut self, what: String) {
+        self.violations.push(Violation::Topology(what));
+    }
+
     pub(crate) fn wrong(&mut self, what: String) {
         self.violations.push(Violation::Wrong(what));
     }
@@ -281,6 +294,7 @@ impl Ledger {
             Fate::Ack => {}
         }
         if matches!(fate, Fate::Ack | Fate::Reject) {
+            self.copy(held).doubtful = true;
             self.backlog = self.backlog.saturating_sub(1);
             let settled = self.settled.entry(connection).or_default();
             settled.push((held, fate));
@@ -318,6 +332,23 @@ impl Ledger {
         self.copy(held).holder = Some((connection, held.turn));
         let all = self.held.entry(connection).or_default();
         all.insert((held.number, held.place));
+    }
+
+    /// Messages of a queue that nothing leaves on its own: how many must be there at least, and can be at most.
+    pub(crate) fn extent(&self, place: Place) -> (usize, usize) {
+        let (mut least, mut most) = (0, 0);
+        let of_place = |m: &&Message| m.route.places().contains(&place);
+        for message in self.messages.iter().filter(of_place) {
+            let copy = message.copies.get(&place);
+            let is_gone = copy.is_some_and(|copy| copy.gone.is_some());
+            let is_doubtful = copy.is_some_and(|copy| copy.doubtful);
+            let may_be = matches!(message.told, Told::Asked | Told::Confirmed);
+            most += usize::from(may_be && !is_gone);
+            // What came once is there, whatever its publisher heard.
+            let is_sure = message.told == Told::Confirmed || copy.is_some();
+            least += usize::from(is_sure && !is_gone && !is_doubtful);
+        }
+        (least, most)
     }
 
     /// What a connection has may be had by others: it is about to end.

@@ -208,9 +208,14 @@ pub(crate) async fn check(
     for place in Place::ALL {
         // As it was declared: the arguments must have stayed too.
         let channel = connection.create_channel().await?;
-        if let Err(error) = declare(&channel, place.name(), arguments_of(place)).await {
-            let what = format!("queue {} is not as it was: {error}", place.name());
-            book.lock().lost(what);
+        let name = place.name();
+        let declared = channel.queue_declare(name.into(), queue_options(true), arguments_of(place));
+        match declared.await {
+            Ok(queue) => depth(book, place, queue.message_count()),
+            Err(error) => {
+                let what = format!("queue {name} is not as it was: {error}");
+                book.lock().topology(what);
+            }
         }
     }
     for (name, life) in names.iter_mut() {
@@ -220,11 +225,11 @@ pub(crate) async fn check(
             (Life::There, true, true) | (Life::Gone, false, false) => {}
             (Life::There, ..) => {
                 let what = format!("queue {name}: there {is_there}, bound {is_bound}");
-                book.lock().lost(what);
+                book.lock().topology(what);
             }
             (Life::Gone, ..) => {
                 let what = format!("queue {name} is back: {is_there}, bound {is_bound}");
-                book.lock().back(what);
+                book.lock().topology(what);
             }
             (Life::Coming | Life::Going, false, true) => {
                 let what = format!("queue {name} is bound and not there");
@@ -247,23 +252,39 @@ pub(crate) async fn check(
     for name in ["passing", "mine"] {
         if is_there(connection, name).await? {
             let what = format!("queue {name} is still there");
-            book.lock().back(what);
+            book.lock().topology(what);
         }
     }
     if is_bound(connection, "news", "passing").await? {
         book.lock()
-            .back("the binding of a transient queue is still there".to_owned());
+            .topology("the binding of a transient queue is still there".to_owned());
     }
     if exchange_is_there(connection, "passing").await? {
         book.lock()
-            .back("a transient exchange is still there".to_owned());
+            .topology("a transient exchange is still there".to_owned());
     }
     for name in ["jobs", "graves", "all", "news"] {
         if !exchange_is_there(connection, name).await? {
-            book.lock().lost(format!("exchange {name}"));
+            book.lock().topology(format!("exchange {name}"));
         }
     }
     Ok(())
+}
+
+/// How much a queue holds while nobody consumes is what the ledger knows.
+fn depth(book: &Book, place: Place, count: u32) {
+    if !place.keeps_all() {
+        return;
+    }
+    let mut ledger = book.lock();
+    let (least, most) = ledger.extent(place);
+    let what = format!("{} holds {count}, not {least} to {most}", place.name());
+    let count = usize::try_from(count).unwrap();
+    if count < least {
+        ledger.lost(what);
+    } else if count > most {
+        ledger.back(what);
+    }
 }
 
 /// Whether the answer is that there is none of that name.
