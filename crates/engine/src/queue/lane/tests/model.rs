@@ -41,6 +41,17 @@ pub(super) struct Known {
     durable: Is,
     /// On loan without a deadline: what the log knows instead.
     logged: Option<Box<Self>>,
+    /// A restart forgets whose it is: it was one of many in a replay while it was on loan.
+    loses_key: bool,
+}
+
+impl Known {
+    /// The log knows what became of it; whose it is only as far as it did before.
+    fn log(&mut self) {
+        if let Some(logged) = self.logged.take() {
+            self.loses_key |= logged.key != self.key;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +109,7 @@ impl Model {
             plain: true,
             durable: is,
             logged: None,
+            loses_key: false,
         });
     }
 
@@ -114,7 +126,7 @@ impl Model {
     pub(super) fn snapshot(&mut self) {
         self.loans_logged = self.loans;
         for known in &mut self.all {
-            known.plain = false;
+            (known.plain, known.loses_key) = (false, false);
             if known.is == Is::Ready {
                 known.durable = Is::Ready;
             }
@@ -142,6 +154,9 @@ impl Model {
         for known in &mut self.all {
             if let Some(logged) = known.logged.take() {
                 *known = *logged;
+            }
+            if std::mem::take(&mut known.loses_key) {
+                known.key = None;
             }
             let unseen = known.plain && known.durable != Is::Gone;
             if in_order && unseen {
@@ -274,7 +289,7 @@ impl Model {
             let known = self.find(*offset);
             known.is = Is::Lent;
             known.durable = Is::Lent;
-            known.logged = None;
+            known.log();
             (known.loan, known.at, known.due) = (loan, now, until);
             known.lent += 1;
             if known.lent == 1 {
@@ -338,7 +353,7 @@ impl Model {
             };
         let delay = backoff.map_or(0, grown).max(hot);
         known.failed = total;
-        known.logged = None;
+        known.log();
         known.plain = false;
         // After a restart no loan is known, but that there was one.
         known.loan = u64::MAX;
