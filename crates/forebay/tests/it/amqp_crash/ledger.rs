@@ -294,8 +294,8 @@ impl Ledger {
             Fate::Ack => {}
         }
         if matches!(fate, Fate::Ack | Fate::Reject) {
-            self.copy(held).doubtful = true;
-            self.backlog = self.backlog.saturating_sub(1);
+            let was_doubtful = std::mem::replace(&mut self.copy(held).doubtful, true);
+            self.backlog = self.backlog.saturating_sub(usize::from(!was_doubtful));
             let settled = self.settled.entry(connection).or_default();
             settled.push((held, fate));
         }
@@ -372,5 +372,15 @@ impl Ledger {
         for connection in connections {
             self.release(connection);
         }
+        // What was lost or withdrawn never gets settled.
+        let places = self.messages.iter().flat_map(|message| {
+            let may_be = matches!(message.told, Told::Asked | Told::Confirmed);
+            let copies = message.route.places().iter();
+            copies.filter(move |place| {
+                let copy = message.copies.get(place);
+                may_be && copy.is_none_or(|copy| !copy.doubtful && copy.gone.is_none())
+            })
+        });
+        self.backlog = places.count();
     }
 }

@@ -17,7 +17,7 @@ use crate::amqp::connect_as;
 use crate::dice::Dice;
 
 /// Nothing more is published while so much waits.
-const BACKLOG_MAX: usize = 3000;
+const BACKLOG_MAX: usize = 2000;
 /// A key that leads nowhere.
 const HOMELESS: &str = "nobody";
 const PERSISTENT: u8 = 2;
