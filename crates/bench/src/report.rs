@@ -240,6 +240,19 @@ impl Tabular for Row {
     }
 }
 
+/// A number without decimals, digits in groups of three.
+pub(crate) fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -305,5 +318,18 @@ mod tests {
             chars.filter(|(_, c)| *c == '|').map(|(at, _)| at).collect()
         };
         assert_eq!(bars(Row::HEAD), bars(&row().line()));
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        let cases = [
+            (0.0, "0"),
+            (999.6, "1,000"),
+            (123_456.0, "123,456"),
+            (1e7, "10,000,000"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
     }
 }

@@ -20,6 +20,7 @@ mod publisher;
 mod row;
 mod site;
 mod spike;
+mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;

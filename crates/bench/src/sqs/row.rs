@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::load::Action;
 use super::options::Kind;
-use crate::report::{Latency, Tabular};
+use crate::report::{Latency, Tabular, grouped};
 use crate::usage::Spent;
 
 /// One measurement.
@@ -139,19 +139,6 @@ fn yes(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-/// A number without decimals, digits in groups of three.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,18 +202,5 @@ mod tests {
             .map(|l| l.matches('|').count())
             .collect();
         assert_eq!(columns, [11, 11, 11]);
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        let cases = [
-            (0.0, "0"),
-            (999.6, "1,000"),
-            (123_456.0, "123,456"),
-            (1e7, "10,000,000"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
-        }
     }
 }
