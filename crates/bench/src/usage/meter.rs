@@ -51,19 +51,20 @@ fn spent(before: Usage, after: Usage) -> Spent {
     }
 }
 
-/// Waits until the broker has done what it put off, so that every row pays for its own work and for no other.
+/// Waits until the broker has done what it put off, so that every row pays for its own work and for no other. One that
+/// does not tell cannot be waited for.
 pub(crate) async fn settle(source: Source) -> Result<()> {
     let mut before = source.read()?;
     for _ in 0..QUIET_LOOKS_MAX {
+        let Some(earlier) = before else {
+            return Ok(());
+        };
         tokio::time::sleep(QUIET).await;
-        let after = source.read()?;
-        let spent = before
-            .zip(after)
-            .map(|(b, a)| a.cpu_seconds - b.cpu_seconds);
+        before = source.read()?;
+        let spent = before.map(|now| now.cpu_seconds - earlier.cpu_seconds);
         if spent.is_none_or(|spent| spent < QUIET.as_secs_f64() / 10.0) {
             return Ok(());
         }
-        before = after;
     }
     Ok(())
 }
