@@ -69,6 +69,7 @@ pub(super) async fn measure(options: &Options, peers: &[Peer]) -> Result<()> {
             queues: QUEUES,
             backlog: options.memory_backlog,
         },
+        calm: CALM,
     };
     for peer in peers {
         memory.peer(peer).await?;
@@ -80,6 +81,7 @@ struct Memory {
     report: Report<MemoryRow>,
     names: Names,
     sizes: Sizes,
+    calm: Duration,
 }
 
 /// How many of each.
@@ -93,7 +95,7 @@ impl Memory {
     async fn peer(&mut self, peer: &Peer) -> Result<()> {
         self.row(peer, ("idle", 0), Stopwatch::start(), None)
             .await?;
-        let before = resident(peer).await?;
+        let before = self.resident(peer).await?;
         let clock = Stopwatch::start();
         let mut links = Vec::new();
         for _ in 0..self.sizes.connections {
@@ -104,7 +106,7 @@ impl Memory {
         for link in links {
             link.close().await?;
         }
-        let before = resident(peer).await?;
+        let before = self.resident(peer).await?;
         let clock = Stopwatch::start();
         let site = Site::make(peer, &self.names.next(), self.sizes.queues).await?;
         let what = ("empty queue", self.sizes.queues.into());
@@ -133,7 +135,7 @@ impl Memory {
             refusals: Refusals::Fail,
             messages_max: self.sizes.backlog,
         };
-        let before = resident(peer).await?;
+        let before = self.resident(peer).await?;
         let clock = Stopwatch::start();
         let load = Load::default().publish(peer, site, &work, manner).await?;
         load.run(&Run::start(NO_END_SECONDS, None)).await?;
@@ -149,7 +151,7 @@ impl Memory {
         before: Option<u64>,
     ) -> Result<()> {
         let seconds = clock.elapsed().as_secs_f64();
-        let after = resident(peer).await?;
+        let after = self.resident(peer).await?;
         let kib = |bytes: f64| bytes / 1024.0;
         let each = |(before, after): (u64, u64)| kib(after as f64 - before as f64) / count as f64;
         let row = MemoryRow {
@@ -162,17 +164,19 @@ impl Memory {
         };
         Ok(self.report.add(row)?)
     }
-}
 
-/// A broker's memory once it has calmed down.
-async fn resident(peer: &Peer) -> Result<Option<u64>> {
-    tokio::time::sleep(CALM).await;
-    settle(peer.source).await?;
-    Ok(peer.source.read()?.map(|usage| usage.resident_bytes))
+    /// A broker's memory once it has calmed down.
+    async fn resident(&self, peer: &Peer) -> Result<Option<u64>> {
+        tokio::time::sleep(self.calm).await;
+        settle(peer.source).await?;
+        Ok(peer.source.read()?.map(|usage| usage.resident_bytes))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::Pid;
+
     use super::super::fake::{self, Flaw};
     use super::super::options::tests::parse;
     use super::*;
@@ -183,7 +187,8 @@ mod tests {
     async fn everything_is_made_measured_and_deleted() {
         let login = parse("").unwrap().brokers.login;
         let address = fake::start(Flaw::None).await;
-        let source = Source::Process(rustix::process::getpid());
+        // Some process that has little to do.
+        let source = Source::Process(Pid::INIT);
         let peer = Peer::meet(address, &login, source, None).await.unwrap();
         let mut memory = Memory {
             report: Report::start(Output::Json).unwrap(),
@@ -193,6 +198,7 @@ mod tests {
                 queues: 2,
                 backlog: 5000,
             },
+            calm: Duration::ZERO,
         };
         memory.peer(&peer).await.unwrap();
         let rows = memory.report.rows();
