@@ -166,9 +166,14 @@ impl Wanted {
                     )));
                 }
             },
+            Some(Value::Int(number)) => {
+                return Err(Error::InvalidConfig(format!(
+                    "Invalid {MATCH} field type signedint (value {number}); expected longstr"
+                )));
+            }
             Some(_) => {
                 return Err(Error::InvalidConfig(format!(
-                    "Invalid {MATCH} field type; expected a string"
+                    "Invalid {MATCH} field type; expected longstr"
                 )));
             }
         };
