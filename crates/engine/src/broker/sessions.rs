@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
+use storage::batch::Record;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -350,8 +351,18 @@ impl Drop for Subscription {
 impl Inner {
     /// The message a claim is about; none when it is gone or too old, and then it is done.
     async fn read_claim(&self, claim: Claim, loan: &Loan) -> Result<Option<Box<Delivery>>> {
+        let record = self.record_at(claim.consumer.at, loan.offset).await?;
+        self.deliver_claim(claim, loan, record).await
+    }
+
+    /// The same for a record that was read.
+    async fn deliver_claim(
+        &self,
+        claim: Claim,
+        loan: &Loan,
+        record: Option<Record>,
+    ) -> Result<Option<Box<Delivery>>> {
         let at = claim.consumer.at;
-        let record = self.record_at(at, loan.offset).await?;
         let retention = self
             .queues
             .with_id(at.queue)
@@ -407,8 +418,7 @@ impl Deliveries {
             handed.consumer.outbox.give(1);
             let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
             match seen {
-                // Known now, so this does not wait for the disk.
-                Ok(_) => match inner.read_claim(claim, &loan).await {
+                Ok(record) => match inner.deliver_claim(claim, &loan, record).await {
                     Ok(Some(delivery)) => return Some(delivery),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "a message cannot be handed over"),

@@ -512,7 +512,8 @@ impl Lane {
         }
     }
 
-    fn undo(&mut self, offset: u64, loan: u64) {
+    /// Takes a loan back that never reached its borrower.
+    pub(crate) fn undo(&mut self, offset: u64, loan: u64) {
         let is_that = |e: &Entry| e.loan == loan && e.state == State::Lent;
         if !self.entries.get(&offset).is_some_and(is_that) {
             return;

@@ -116,11 +116,6 @@ impl Lane {
         })
     }
 
-    /// Takes a loan back that never reached its borrower.
-    pub(crate) fn undo_untimed(&mut self, offset: u64, loan: u64) {
-        self.undo(offset, loan);
-    }
-
     /// A message came back, from a loan the log may not know of.
     pub(super) fn returned(&mut self, event: &LaneEvent) {
         let LaneEvent::Returned {

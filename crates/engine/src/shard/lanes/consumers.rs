@@ -313,7 +313,7 @@ fn settle(
                 owned.change(event, None);
             }
             Came::Undone => {
-                owned.lane.undo_untimed(*offset, *loan);
+                owned.lane.undo(*offset, *loan);
                 queue.numbers.not_received(1);
             }
             Came::Dies(reason) => dying.push((*offset, reason)),

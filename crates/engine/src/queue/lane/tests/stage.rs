@@ -157,7 +157,7 @@ impl Stage {
         let offsets = vec![at.0];
         match &came {
             Came::Stale => {}
-            Came::Undone => self.lane.undo_untimed(at.0, at.1),
+            Came::Undone => self.lane.undo(at.0, at.1),
             Came::Back(event) => self.apply(event, None),
             Came::Done | Came::Dies(_) => self.apply(&LaneEvent::Acked { offsets }, None),
         }
