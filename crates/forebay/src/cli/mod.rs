@@ -122,6 +122,15 @@ const HTTP: &str = "127.0.0.1:8080";
 /// Where commands that talk to a broker find one, when no flag says it.
 const HTTP_VARIABLE: &str = "FOREBAY_HTTP";
 
+/// The API of the broker a flag names, else the environment, else the usual one.
+fn broker_api(http: Option<String>) -> anyhow::Result<api::Api> {
+    let http = match http {
+        Some(http) => Some(http),
+        None => environment_http()?,
+    };
+    api::Api::new(http.as_deref().unwrap_or(HTTP))
+}
+
 /// The address in the environment, for commands that talk to a broker. It is no setting of a broker's, and therefore
 /// has a name of another form.
 fn environment_http() -> anyhow::Result<Option<String>> {

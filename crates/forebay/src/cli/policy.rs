@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::api::{Api, escape};
+use super::api::escape;
+use super::broker_api;
 use super::output::{Output, leaf, table};
-use super::{HTTP, environment_http};
 
 #[derive(Args, Debug)]
 pub(super) struct Policy {
@@ -86,11 +86,7 @@ fn kind(operator: bool) -> &'static str {
 
 impl Policy {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let http = match self.http {
-            Some(http) => Some(http),
-            None => environment_http()?,
-        };
-        let api = Api::new(http.as_deref().unwrap_or(HTTP))?;
+        let api = broker_api(self.http)?;
         match self.verb {
             Verb::List => {
                 let path = format!("/policies?vhost={}", escape(&self.vhost));

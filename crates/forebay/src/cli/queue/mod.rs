@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, escape};
+use super::broker_api;
 use super::output::Output;
-use super::{HTTP, environment_http};
 
 /// Queues asked for at once.
 const PAGE: usize = 1000;
@@ -75,12 +75,8 @@ struct Context {
 
 impl Queue {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let http = match self.http {
-            Some(http) => Some(http),
-            None => environment_http()?,
-        };
         let context = Context {
-            api: Api::new(http.as_deref().unwrap_or(HTTP))?,
+            api: broker_api(self.http)?,
             output: self.output,
         };
         match self.verb {
