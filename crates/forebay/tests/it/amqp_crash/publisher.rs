@@ -184,18 +184,31 @@ pub(crate) async fn transact(at: SocketAddr, book: &Book, mut dice: Dice) -> lap
             }
         } else {
             book.lock().tell(&numbers, Told::Asked);
-            channel.tx_commit().await?;
+            commit(&channel, (book, producer), taken).await?;
             let mut ledger = book.lock();
             ledger.totals.committed += 1;
             for number in numbers {
                 ledger.confirmed(number);
             }
-            if let Some(held) = taken {
-                ledger.settle(producer, held, Fate::Ack);
-                ledger.sure(held, Fate::Ack);
-            }
         }
         pause(book, &mut dice).await;
+    }
+    Ok(())
+}
+
+/// Commits, with what was acknowledged in the transaction. A commit nobody hears of may be one all the same: until it is
+/// confirmed, the message may be there or not.
+async fn commit(
+    channel: &Channel,
+    (book, connection): (&Book, u64),
+    acknowledged: Option<Held>,
+) -> lapin::Result<()> {
+    if let Some(held) = acknowledged {
+        book.lock().settle(connection, held, Fate::Ack);
+    }
+    channel.tx_commit().await?;
+    if let Some(held) = acknowledged {
+        book.lock().sure(held, Fate::Ack);
     }
     Ok(())
 }
@@ -229,11 +242,7 @@ async fn give_back(
         channel
             .basic_ack(held.tag, BasicAckOptions::default())
             .await?;
-        channel.tx_commit().await?;
-        let mut ledger = book.lock();
-        ledger.settle(connection, held, Fate::Ack);
-        ledger.sure(held, Fate::Ack);
-        return Ok(());
+        return commit(channel, (book, connection), Some(held)).await;
     }
     let options = BasicNackOptions {
         requeue: true,
