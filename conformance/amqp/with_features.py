@@ -5,6 +5,7 @@ import features_dead_letters  # noqa: F401
 import features_delays  # noqa: F401
 import features_limits  # noqa: F401
 import features_routing  # noqa: F401
+import features_streams  # noqa: F401
 from harness.cases import main
 from peer import peer_at
 

@@ -50,9 +50,16 @@ impl Session {
             self.settles.push((claim, Fate::Unsent));
             return Ok(());
         };
+        if consumer
+            .reads
+            .as_ref()
+            .is_some_and(|filter| !filter.takes(&message))
+        {
+            // Nothing becomes of what is read: its room is free again.
+            return Ok(());
+        }
         let (exchange, routing_key) = message::route_of(&message, &consumer.queue);
-        let counts_returns = redelivered && consumer.counts_returns;
-        let properties = message::properties(&message, counts_returns);
+        let properties = message::properties(&message, consumer.tells(redelivered));
         channel.last_tag += 1;
         let deliver = basic::Deliver {
             consumer_tag: &consumer.tag,

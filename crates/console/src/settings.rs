@@ -42,6 +42,8 @@ pub(crate) struct Changes {
     backoff: Removable<BackoffForm>,
     priorities: Option<u16>,
     replay_ms: Option<u64>,
+    stream: Option<bool>,
+    retention_bytes: Removable<u64>,
     tags: Option<BTreeMap<String, String>>,
 }
 
@@ -147,6 +149,12 @@ impl Changes {
             Removable::Removed => settings.backoff = None,
             Removable::Set(form) => settings.backoff = Some(form.check()?),
         }
+        match self.retention_bytes {
+            Removable::Left => {}
+            Removable::Removed => settings.retention_bytes = None,
+            Removable::Set(bytes) => settings.retention_bytes = Some(bytes),
+        }
+        settings.stream = self.stream.unwrap_or(settings.stream);
         settings.ordering = self.ordering.unwrap_or(settings.ordering);
         settings.message_bytes_max = self.message_bytes_max.unwrap_or(settings.message_bytes_max);
         settings.dedup_scope = self.dedup_scope.unwrap_or(settings.dedup_scope);
@@ -225,6 +233,8 @@ pub(crate) fn show(settings: &QueueSettings) -> Value {
         })),
         "priorities": settings.priorities,
         "replay_ms": settings.replay_ms,
+        "stream": settings.stream,
+        "retention_bytes": settings.retention_bytes,
         "tags": settings.tags,
     })
 }
@@ -255,6 +265,8 @@ mod tests {
             "backoff": { "base_ms": 8, "max_ms": 9, "jitter": true },
             "priorities": 0,
             "replay_ms": 10,
+            "stream": true,
+            "retention_bytes": 11,
             "tags": { "team": "billing" },
         });
         assert_eq!(show(&read(all.clone()).into_new().unwrap()), all);

@@ -54,9 +54,12 @@ pub struct Rules {
     /// Messages that may be ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_max: Option<u64>,
-    /// Bytes of bodies that may be ready.
+    /// Bytes of bodies that may be ready; in a stream, bytes of its log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
+    /// Messages older than this are gone, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
     /// What happens beyond that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Overflow>,
@@ -118,6 +121,12 @@ impl Rules {
 
     /// Of two numbers the lower one holds.
     fn narrow(&self, settings: &mut QueueSettings) {
+        let age = [settings.retention_ms].into_iter();
+        settings.retention_ms = age.chain(self.retention_ms).min().unwrap_or(u64::MAX);
+        if settings.stream {
+            self.narrow_stream(settings);
+            return;
+        }
         let limits = &mut settings.limits;
         for (has, rule) in [
             (&mut limits.message_ttl_ms, self.message_ttl_ms),
@@ -132,6 +141,21 @@ impl Rules {
         }
         let limit = settings.delivery_limit.into_iter();
         settings.delivery_limit = limit.chain(self.delivery_limit).min();
+    }
+
+    /// Of a stream nothing is taken that could be limited or die but by its age and bytes.
+    fn narrow_stream(&self, settings: &mut QueueSettings) {
+        let QueueSettings {
+            limits,
+            retention_bytes,
+            ..
+        } = settings;
+        for (has, rule) in [
+            (&mut limits.expires_ms, self.expires_ms),
+            (retention_bytes, self.bytes_max),
+        ] {
+            *has = has.iter().copied().chain(rule).min();
+        }
     }
 
     fn check(&self, kind: Kind) -> Result<()> {
@@ -276,6 +300,39 @@ mod tests {
         };
         let settings = policies.settings(queue, &declared.shared());
         settings.limits.messages_max
+    }
+
+    #[test]
+    fn of_a_stream_age_and_bytes_are_limited() {
+        let mut policies = Policies::default();
+        let rules = Rules {
+            messages_max: Some(1),
+            message_ttl_ms: Some(2),
+            bytes_max: Some(300),
+            retention_ms: Some(400),
+            expires_ms: Some(500),
+            delivery_limit: Some(6),
+            ..Rules::default()
+        };
+        policies
+            .insert(policy("p", Kind::Operator, "", 0, rules))
+            .unwrap();
+        let stream = QueueSettings {
+            stream: true,
+            retention_bytes: Some(1000),
+            ..QueueSettings::default()
+        };
+        let settings = policies.settings("q", &stream.clone().shared());
+        let expected = QueueSettings {
+            retention_bytes: Some(300),
+            retention_ms: 400,
+            limits: Limits {
+                expires_ms: Some(500),
+                ..Limits::default()
+            },
+            ..stream
+        };
+        assert_eq!(*settings, expected);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What each argument may be. Reasons are printed the way clients' tests have them, which is that of another language.
 
+use super::{QUEUE_TYPE, STREAM, age};
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};
 
@@ -16,7 +17,20 @@ const LOCATORS: &[&[u8]] = &[
 ];
 /// Names where dead letters go.
 const DEAD_LETTER_EXCHANGE: &[u8] = b"x-dead-letter-exchange";
-const TYPES: &[&[u8]] = &[b"classic", b"quorum"];
+const TYPES: &[&[u8]] = &[b"classic", b"quorum", STREAM];
+/// Of the arguments there are, those a queue can have that is read by position. All others are about messages that leave.
+const OF_STREAMS: &[&[u8]] = &[
+    QUEUE_TYPE,
+    b"x-max-age",
+    b"x-max-length-bytes",
+    b"x-stream-max-segment-size-bytes",
+    b"x-stream-filter-size-bytes",
+    b"x-expires",
+    b"x-initial-cluster-size",
+    b"x-queue-leader-locator",
+];
+/// Sizes of a filter, bytes.
+const FILTER_SIZES: std::ops::RangeInclusive<i64> = 16..=255;
 const RETRIES: &[&[u8]] = &[b"disabled", b"all", b"failed", b"returned"];
 const MODES: &[&[u8]] = &[b"default", b"lazy"];
 
@@ -35,6 +49,9 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-dead-letter-strategy", strategy),
     (b"x-max-length", not_negative),
     (b"x-max-length-bytes", not_negative),
+    (b"x-max-age", max_age),
+    (b"x-stream-max-segment-size-bytes", not_negative),
+    (b"x-stream-filter-size-bytes", filter_size),
     (b"x-max-in-memory-length", not_negative),
     (b"x-max-in-memory-bytes", not_negative),
     (b"x-max-priority", priority),
@@ -42,7 +59,7 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-queue-mode", mode),
     (b"x-queue-version", not_negative),
     (b"x-single-active-consumer", flag),
-    (b"x-queue-type", queue_type),
+    (QUEUE_TYPE, queue_type),
     (b"x-quorum-initial-group-size", positive),
     (b"x-initial-cluster-size", positive),
     (b"x-queue-leader-locator", locator),
@@ -69,17 +86,20 @@ pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<
         let name = String::from_utf8_lossy(DEAD_LETTER_EXCHANGE);
         return Err(wrong_type(&value, &name, &queue_text(vhost, queue)));
     }
+    let is_stream = arguments.find(QUEUE_TYPE) == Some(Value::Long(STREAM));
+    let thing = queue_text(vhost, queue);
+    let refuse = |name: &[u8], why: &str| {
+        let name = String::from_utf8_lossy(name);
+        Fault::precondition(format!("invalid arg '{name}' for {thing}{why}"))
+    };
     for (name, judge) in KNOWN {
         let Some(value) = arguments.find(name) else {
             continue;
         };
-        judge(&value, arguments).map_err(|reason| {
-            Fault::precondition(format!(
-                "invalid arg '{}' for {}: {reason}",
-                String::from_utf8_lossy(name),
-                queue_text(vhost, queue)
-            ))
-        })?;
+        if is_stream && !OF_STREAMS.contains(name) {
+            return Err(refuse(name, " of queue type rabbit_stream_queue"));
+        }
+        judge(&value, arguments).map_err(|reason| refuse(name, &format!(": {reason}")))?;
     }
     Ok(())
 }
@@ -126,6 +146,20 @@ fn positive(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
 /// Zero is worse than negative here.
 fn expiry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
     positive(value, arguments)
+}
+
+fn max_age(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    match age::ms(string(value)?) {
+        Some(_) => Ok(()),
+        None => Err("invalid_max_age".to_owned()),
+    }
+}
+
+fn filter_size(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
+    match whole(value)? {
+        n if FILTER_SIZES.contains(&n) => Ok(()),
+        n => Err(format!("{{out_of_range,{n}}}")),
+    }
 }
 
 fn priority(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
@@ -247,6 +281,31 @@ mod tests {
             Value::Long(b"true"),
             "{unacceptable_type,longstr}",
         );
+    }
+
+    #[test]
+    fn a_stream_has_arguments_of_its_own() {
+        let mut table = TableBuilder::new();
+        for (name, value) in [
+            (QUEUE_TYPE, Value::Long(STREAM)),
+            (b"x-max-age", Value::Long(b"7D")),
+            (b"x-max-length-bytes", Value::I64(1)),
+            (b"x-stream-max-segment-size-bytes", Value::I32(500_000_000)),
+            (b"x-stream-filter-size-bytes", Value::I32(32)),
+            (b"x-anything", Value::Void),
+        ] {
+            table.push(name, value).unwrap();
+        }
+        check("/", "q", &table.as_table()).unwrap();
+        table.push(b"x-message-ttl", Value::I32(1)).unwrap();
+        assert_eq!(
+            check("/", "q", &table.as_table()).unwrap_err().explanation,
+            "invalid arg 'x-message-ttl' for queue 'q' in vhost '/' of queue type rabbit_stream_queue"
+        );
+        refused("x-max-age", Value::Long(b"7"), "invalid_max_age");
+        refused("x-max-age", Value::I32(7), "{unacceptable_type,signedint}");
+        let size = "x-stream-filter-size-bytes";
+        refused(size, Value::I32(15), "{out_of_range,15}");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! Every argument is taken whatever the type of the queue says, and one that is not known is kept and not looked at.
 //! Refusals are worded as clients' tests expect them.
 
+mod age;
 mod check;
+mod reading;
 mod settings;
 
 pub(crate) use check::{check, wrong_type};
+pub(crate) use reading::{Filter, Reading};
 pub(crate) use settings::{apply, declared, is_quorum, priority_of};
 
 use crate::error::{Fault, Outcome, queue_text};
@@ -14,6 +17,8 @@ use crate::wire::{Table, Value};
 
 /// The type of queues that survive the loss of a machine; durable and shared.
 pub(crate) const QUORUM: &[u8] = b"quorum";
+/// The type of queues that are read by position.
+pub(crate) const STREAM: &[u8] = b"stream";
 /// The type of queues whose declaration names none.
 const CLASSIC: &[u8] = b"classic";
 pub(crate) const QUEUE_TYPE: &[u8] = b"x-queue-type";

@@ -7,7 +7,7 @@ use engine::queue::{
     After, Backoff, DeadLetterExchange, Growth, Limits, Overflow, Queue, QueueSettings,
 };
 
-use super::{QUEUE_TYPE, QUORUM};
+use super::{QUEUE_TYPE, QUORUM, STREAM, age};
 use crate::wire::{Table, Value};
 
 /// Where a queue's arguments are kept, as they came.
@@ -67,16 +67,21 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         let value = arguments.find(name)?.integer()?;
         u64::try_from(value).ok()
     };
-    let is_quorum = arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
+    let kind = arguments.find(QUEUE_TYPE);
+    let is_quorum = kind == Some(Value::Long(QUORUM));
+    let stream = kind == Some(Value::Long(STREAM));
+    let bytes_max = number(b"x-max-length-bytes");
     let mut settings = QueueSettings {
-        retention_ms: RETENTION_MS,
+        stream,
+        retention_bytes: bytes_max.filter(|_| stream),
+        retention_ms: max_age(arguments).unwrap_or(RETENTION_MS),
         message_bytes_max: MESSAGE_BYTES_MAX,
         in_flight_max: IN_FLIGHT_MAX,
         limits: Limits {
             message_ttl_ms: number(b"x-message-ttl"),
             expires_ms: number(b"x-expires"),
             messages_max: number(b"x-max-length"),
-            bytes_max: number(b"x-max-length-bytes"),
+            bytes_max: bytes_max.filter(|_| !stream),
             overflow: overflow(arguments),
         },
         delivery_limit: delivery_limit(arguments, is_quorum),
@@ -98,6 +103,10 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         annotations.insert(DURABLE.to_owned(), "true".to_owned());
     }
     settings
+}
+
+fn max_age(arguments: &Table<'_>) -> Option<u64> {
+    age::ms(arguments.find(b"x-max-age")?.string()?)
 }
 
 fn overflow(arguments: &Table<'_>) -> Overflow {
@@ -210,6 +219,20 @@ mod tests {
         let backoff = settings.backoff.unwrap();
         assert_eq!((backoff.base_ms, backoff.after), (20, After::Failed));
         assert_eq!(backoff.growth, Growth::Linear);
+    }
+
+    #[test]
+    fn a_stream_is_limited_by_age_and_bytes() {
+        let mut table = TableBuilder::new();
+        table.push(QUEUE_TYPE, Value::Long(STREAM)).unwrap();
+        table.push(b"x-max-length-bytes", Value::I32(700)).unwrap();
+        table.push(b"x-max-age", Value::Long(b"1h")).unwrap();
+        let settings = apply(&table.as_table(), false);
+        settings.check().unwrap();
+        assert!(settings.stream);
+        assert_eq!(settings.limits, Limits::default());
+        assert_eq!(settings.retention_bytes, Some(700));
+        assert_eq!(settings.retention_ms, 3_600_000);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use engine::Subscription;
 use engine::queue::{Claim, Window};
 
+use crate::arguments::Filter;
+use crate::message::Tells;
+
 /// A number that names a channel.
 #[derive(Debug)]
 pub(crate) enum Slot {
@@ -34,8 +37,23 @@ pub(crate) struct Consumer {
     pub(crate) no_ack: bool,
     /// Messages tell how often they were given back.
     pub(crate) counts_returns: bool,
+    /// It reads the queue's log, and this is what it leaves out.
+    pub(crate) reads: Option<Filter>,
     /// Ends the consumer when it is dropped.
     pub(crate) subscription: Subscription,
+}
+
+impl Consumer {
+    /// What a delivery to it says of itself.
+    pub(crate) fn tells(&self, redelivered: bool) -> Tells {
+        if self.reads.is_some() {
+            Tells::Offset
+        } else if redelivered && self.counts_returns {
+            Tells::Returns
+        } else {
+            Tells::Nothing
+        }
+    }
 }
 
 /// Waits for answers to direct requests.

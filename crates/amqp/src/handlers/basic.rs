@@ -6,11 +6,11 @@ use engine::queue::{Outcome as Fate, Window};
 use engine::{Error, NewConsumer};
 
 use super::unimplemented;
-use crate::arguments::is_quorum;
+use crate::arguments::{Reading, is_quorum};
 use crate::channel::{Consumer, Content, Envelope, ReplyConsumer};
 use crate::deliveries::consumer_number;
 use crate::error::{Access, Fault, Outcome, queue_text};
-use crate::message;
+use crate::message::{self, Tells};
 use crate::metrics::Metrics;
 use crate::replies::REPLY_QUEUE;
 use crate::session::Session;
@@ -115,6 +115,7 @@ impl Session {
     ) -> Outcome<()> {
         let name = self.queue_name(number, consume.queue)?;
         let priority = priority(consume.arguments, &self.peer.vhost, &name)?;
+        let reading = self.reading(number, &name, consume)?;
         // What was given back before may be what is consumed next.
         self.settle().await;
         let at = consumer_number(number, self.next_count());
@@ -130,7 +131,11 @@ impl Session {
             priority,
             exclusive: consume.exclusive,
         };
-        let subscribed = self.engine.subscribe(&self.qualified(&name), new).await;
+        let queue = self.qualified(&name);
+        let subscribed = match &reading {
+            Some(reading) => self.engine.read(&queue, reading.from, new).await,
+            None => self.engine.subscribe(&queue, new).await,
+        };
         let subscription = subscribed.map_err(|error| match error {
             Error::InUse => Fault::refused(format!(
                 "{} in exclusive use",
@@ -144,10 +149,39 @@ impl Session {
             queue: Arc::from(name),
             no_ack: consume.no_ack,
             counts_returns: is_quorum(subscription.queue()),
+            reads: reading.map(|reading| reading.filter),
             subscription,
         };
         self.channel(number).consumers.insert(at, consumer);
         Ok(())
+    }
+
+    /// How a consumer to be reads, if it does. What is read is not taken away: only what a consumer acknowledges, and how
+    /// much it may hold, says how fast it is.
+    fn reading(
+        &mut self,
+        number: u16,
+        name: &str,
+        consume: &Consume<'_>,
+    ) -> Outcome<Option<Reading>> {
+        let is_stream = self.queue(name, Access::Read)?.settings().stream;
+        let thing = format!("stream {}", queue_text(&self.peer.vhost, name));
+        let reading = Reading::of(&consume.arguments, is_stream, self.context.broker.now_ms());
+        let reading = reading
+            .map_err(|why| Fault::precondition(format!("failed consuming from {thing}: {why}")))?;
+        let channel = self.channel(number);
+        let is_bounded = channel.prefetch.is_some() || channel.window.max().is_some();
+        if is_stream && !is_bounded {
+            return Err(Fault::precondition(format!(
+                "consumer prefetch count is not set for {thing}"
+            )));
+        }
+        if is_stream && consume.no_ack {
+            return Err(Fault::not_implemented(format!(
+                "automatic acknowledgement not supported by {thing}"
+            )));
+        }
+        Ok(reading)
     }
 
     /// Waits for answers to direct requests.
@@ -196,6 +230,11 @@ impl Session {
     async fn fetch(&mut self, number: u16, get: Get<'_>) -> Outcome<()> {
         let name = self.queue_name(number, get.queue)?;
         let queue = self.queue(&name, Access::Read)?;
+        if queue.settings().stream {
+            let thing = queue_text(&self.peer.vhost, &name);
+            let text = format!("basic.get not supported by stream queues {thing}");
+            return Err(Fault::not_implemented(text));
+        }
         let is_quorum = is_quorum(&queue);
         if is_quorum && queue.settings().single_consumer {
             return Err(Fault::new(
@@ -215,8 +254,12 @@ impl Session {
             return self.say(number, &GetEmpty {});
         };
         let (exchange, routing_key) = message::route_of(&delivery.message, &name);
-        let counts_returns = delivery.redelivered && is_quorum;
-        let properties = message::properties(&delivery.message, counts_returns);
+        let tells = if delivery.redelivered && is_quorum {
+            Tells::Returns
+        } else {
+            Tells::Nothing
+        };
+        let properties = message::properties(&delivery.message, tells);
         let ok = GetOk {
             delivery_tag: self.channel(number).next_tag(),
             redelivered: delivery.redelivered,

@@ -8,7 +8,7 @@ use engine::{Error, Removal};
 
 use super::names::{check_not_default, check_reserved, text};
 use super::unimplemented;
-use crate::arguments::{self, QUEUE_TYPE, QUORUM, inequivalent};
+use crate::arguments::{self, QUEUE_TYPE, QUORUM, STREAM, inequivalent};
 use crate::error::{Access, Fault, Outcome, queue_text};
 use crate::replies::{REPLY_QUEUE, is_reply_name};
 use crate::session::Session;
@@ -276,6 +276,11 @@ impl Session {
         self.settle().await;
         let name = self.queue_name(number, purge.queue)?;
         let queue = self.queue(&name, Access::Read)?;
+        if queue.settings().stream {
+            let thing = queue_text(&self.peer.vhost, &name);
+            let text = format!("queue.purge not supported by stream queues {thing}");
+            return Err(Fault::not_implemented(text));
+        }
         let broker = &self.context.broker;
         let cleared = broker.clear_queue(&self.peer.principal, &queue.name).await;
         let count =
@@ -325,17 +330,23 @@ impl Session {
 
 /// What a type of queue cannot be.
 fn check_type(vhost: &str, name: &str, declare: &Declare<'_>) -> Outcome<()> {
-    let is_quorum = declare.arguments.find(QUEUE_TYPE) == Some(Value::Long(QUORUM));
+    let kind = declare.arguments.find(QUEUE_TYPE);
+    let is_quorum = kind == Some(Value::Long(QUORUM));
+    let is_stream = kind == Some(Value::Long(STREAM));
     let refuse = |property: &str| {
         let thing = queue_text(vhost, name);
         Err(Fault::precondition(format!(
             "invalid property '{property}' for {thing}"
         )))
     };
-    if is_quorum && !declare.durable {
+    if is_stream && declare.auto_delete {
+        return refuse("auto-delete");
+    }
+    let is_kept = is_quorum || is_stream;
+    if is_kept && !declare.durable {
         return refuse("non-durable");
     }
-    if is_quorum && declare.exclusive {
+    if is_kept && declare.exclusive {
         return refuse("exclusive-owner");
     }
     Ok(())

@@ -10,7 +10,7 @@ mod outgoing;
 mod tests;
 
 pub(crate) use incoming::{Keys, Routing, check, plain_headers, with_reply_to, without_blind};
-pub(crate) use outgoing::{properties, route_of};
+pub(crate) use outgoing::{Tells, header, properties, route_of};
 
 use bytes::Bytes;
 

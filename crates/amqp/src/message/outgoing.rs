@@ -22,6 +22,17 @@ const HISTORY: &[&[u8]] = &[
 ];
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
+const OFFSET: &[u8] = b"x-stream-offset";
+
+/// What a delivery says of itself beside how often its message failed and died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    Nothing,
+    /// How often the message was given back, also unharmed.
+    Returns,
+    /// Where it lies in the log.
+    Offset,
+}
 
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
@@ -30,26 +41,31 @@ pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8],
     (exchange, key.unwrap_or(queue.as_bytes()))
 }
 
-/// The properties a consumer gets. What was given back unharmed says so only where `counts_returns`.
-pub(crate) fn properties(message: &Delivered, counts_returns: bool) -> Bytes {
+/// The properties a consumer gets.
+pub(crate) fn properties(message: &Delivered, tells: Tells) -> Bytes {
     let raw = header(message, RAW);
     // Whoever can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
-    let is_told = message.failed > 0 || counts_returns;
     match (raw, decoded) {
-        (Some(raw), Some(_)) if message.deaths.is_empty() && !is_told => raw.clone(),
-        (_, Some(properties)) => with_history(message, properties, is_told),
-        (_, None) => foreign(message, is_told),
+        (Some(raw), Some(_)) if !has_news(message, tells) => raw.clone(),
+        (_, Some(properties)) => with_news(message, properties, tells),
+        (_, None) => foreign(message, tells),
     }
 }
 
-fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
+/// Whether there is something to tell that was not published.
+fn has_news(message: &Delivered, tells: Tells) -> bool {
+    !message.deaths.is_empty() || message.failed > 0 || tells != Tells::Nothing
+}
+
+/// A plain header of a message, whoever published it.
+pub(crate) fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
     let found = message.headers.iter().find(|(found, _)| found == name)?;
     found.1.as_ref()
 }
 
 /// Properties of a message that another protocol wrote.
-fn foreign(message: &Delivered, is_told: bool) -> Bytes {
+fn foreign(message: &Delivered, tells: Tells) -> Bytes {
     let short = |name: &[u8]| {
         let value = header(message, name).filter(|value| value.len() <= SHORT_STRING_BYTES_MAX);
         value.map(AsRef::as_ref)
@@ -65,7 +81,7 @@ fn foreign(message: &Delivered, is_told: bool) -> Bytes {
     }
     let id = message.id.to_string();
     let table = table.as_table();
-    with_history(
+    with_news(
         message,
         Properties {
             content_type: short(b"content-type"),
@@ -78,19 +94,20 @@ fn foreign(message: &Delivered, is_told: bool) -> Bytes {
             timestamp: Some(message.sent_ms / 1000),
             ..Properties::default()
         },
-        is_told,
+        tells,
     )
 }
 
-/// Properties with what happened to the message since they were written, its returns if they are told.
-fn with_history(message: &Delivered, properties: Properties<'_>, is_told: bool) -> Bytes {
-    if message.deaths.is_empty() && !is_told {
+/// Properties with what happened to the message since they were written.
+fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> Bytes {
+    if !has_news(message, tells) {
         return encoded(&properties);
     }
     let rewritten = |name: &[u8]| {
         HISTORY.contains(&name) && !message.deaths.is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
+            || name == OFFSET && tells == Tells::Offset
     };
     let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
         !rewritten(name)
@@ -102,9 +119,13 @@ fn with_history(message: &Delivered, properties: Properties<'_>, is_told: bool) 
             Value::I64(message.failed.into()),
         );
     }
-    if is_told {
+    if message.failed > 0 || tells == Tells::Returns {
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
+    }
+    if tells == Tells::Offset {
+        let offset = i64::try_from(message.sequence).unwrap_or(i64::MAX);
+        push(&mut table, OFFSET, Value::I64(offset));
     }
     push_deaths(&mut table, &message.deaths);
     let expiration = properties.expiration.filter(|_| message.deaths.is_empty());

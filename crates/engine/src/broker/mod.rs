@@ -15,6 +15,7 @@ mod publish;
 mod queue_table;
 mod queues;
 mod read_ahead;
+mod readers;
 mod reaper;
 mod sessions;
 mod start;

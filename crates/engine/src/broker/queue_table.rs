@@ -16,7 +16,7 @@ use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument};
+use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -165,10 +165,10 @@ pub(super) async fn configure(
     }
     new.check()?;
     check_text(&new.annotations, &new.tags)?;
-    if (new.ordering, new.priorities, new.lifetime) != (old.ordering, old.priorities, old.lifetime)
-    {
+    let fixed = |of: &QueueSettings| (of.ordering, of.priorities, of.lifetime, of.stream);
+    if fixed(&new) != fixed(old) {
         return Err(Error::InvalidConfig(
-            "order, priorities and lifetime of a queue cannot be changed".into(),
+            "order, priorities, lifetime and kind of a queue cannot be changed".into(),
         ));
     }
     let (was, retention) = (old.retention_ms, new.retention_ms);
@@ -267,6 +267,10 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     let owner = queue.settings().lifetime.owner;
     inner.rosters.forget(queue.id(), owner);
     lanes::close_lanes(inner, queue).await?;
+    if let Some(topic) = inner.topics.load().with_id(queue.document.topic) {
+        // Whoever waits for more looks, and sees that there will be none.
+        topic.partitions.iter().for_each(|p| p.waiters.wake());
+    }
     inner.catalog.put_if(&note, Expected::Any, None).await?;
     Ok(())
 }

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
 use storage::batch::Record;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::queues::deliver;
+use super::readers::Readers;
 use super::reaper::Reap;
 use super::{Broker, Inner, lanes, partition_hash};
 use crate::queue::lane::Loan;
 use crate::queue::{
-    Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Window,
+    Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Source, Window,
 };
 use crate::shard::{ConsumerCommand, Outcomes};
 use crate::{Error, Result};
@@ -26,11 +27,13 @@ const OUTBOX_MAX: u32 = 2048;
 /// A connected borrower. When it is dropped, its exclusive queues go; consumers and claims go with their own guards.
 #[derive(Debug)]
 pub struct Session {
-    broker: Broker,
+    pub(super) broker: Broker,
     principal: Principal,
     id: Uuid,
     outbox: Arc<Window>,
-    said: mpsc::UnboundedSender<Said>,
+    pub(super) said: mpsc::UnboundedSender<Said>,
+    /// Told when there is something to do for those of its consumers that read.
+    pub(super) reading: Arc<Notify>,
     /// Lanes whose messages it settled, and may not have on disk.
     settled: Mutex<BTreeSet<LaneAt>>,
 }
@@ -41,6 +44,7 @@ pub struct Deliveries {
     broker: Broker,
     heard: mpsc::UnboundedReceiver<Said>,
     current: Option<Handed>,
+    readers: Readers,
 }
 
 /// Something that happened to a session's consumers.
@@ -88,8 +92,11 @@ pub struct NewConsumer {
 pub struct Subscription {
     broker: Broker,
     queue: Arc<Queue>,
-    id: u64,
+    pub(super) id: u64,
+    /// Where it is served.
     lanes: Vec<LaneAt>,
+    /// What those of its readers look at.
+    pub(super) life: Arc<()>,
 }
 
 /// Names consumers.
@@ -99,18 +106,21 @@ impl Broker {
     /// Opens a session.
     pub fn open_session(&self, principal: &Principal) -> (Session, Deliveries) {
         let (said, heard) = mpsc::unbounded_channel();
+        let reading = Arc::new(Notify::new());
         let session = Session {
             broker: self.clone(),
             principal: principal.clone(),
             id: self.fresh_id(),
             outbox: Window::new(Some(OUTBOX_MAX)),
             said,
+            reading: Arc::clone(&reading),
             settled: Mutex::default(),
         };
         let deliveries = Deliveries {
             broker: self.clone(),
             heard,
             current: None,
+            readers: Readers::new(reading),
         };
         (session, deliveries)
     }
@@ -176,7 +186,7 @@ impl Session {
     }
 
     /// A queue this session may use. Errors: `Denied`, `UnknownQueue`, `Locked`.
-    fn find(&self, queue: &str) -> Result<Arc<Queue>> {
+    pub(super) fn find(&self, queue: &str) -> Result<Arc<Queue>> {
         let queue = self
             .broker
             .find_queue(&self.principal, queue, Verb::Consume)?;
@@ -191,17 +201,10 @@ impl Session {
     pub async fn subscribe(&self, queue: &str, new: NewConsumer) -> Result<Subscription> {
         let queue = self.find(queue)?;
         let inner = &self.broker.inner;
-        let id = CONSUMERS.fetch_add(1, Relaxed);
-        inner.rosters.join(queue.id(), id, new.exclusive)?;
-        // From here on its going undoes what was done.
-        let mut subscription = Subscription {
-            broker: self.broker.clone(),
-            queue: Arc::clone(&queue),
-            id,
-            lanes: Vec::new(),
-        };
+        let mut subscription = self.enter(&queue, &new)?;
         for at in lanes::lanes(&queue) {
-            let consumer = Arc::new(self.consumer(at, id, &new));
+            let lent = Source::Lane(inner.listener(at).clone());
+            let consumer = Arc::new(self.consumer((at, subscription.id), &new, lent));
             subscription.lanes.push(at);
             inner
                 .ask_consumer(at, |done| ConsumerCommand::Join { consumer, done })
@@ -210,7 +213,26 @@ impl Session {
         Ok(subscription)
     }
 
-    fn consumer(&self, at: LaneAt, id: u64, new: &NewConsumer) -> Consumer {
+    /// Counts a consumer in; its going undoes that. Errors: `InUse`.
+    pub(super) fn enter(&self, queue: &Arc<Queue>, new: &NewConsumer) -> Result<Subscription> {
+        let id = CONSUMERS.fetch_add(1, Relaxed);
+        let rosters = &self.broker.inner.rosters;
+        rosters.join(queue.id(), id, new.exclusive)?;
+        Ok(Subscription {
+            broker: self.broker.clone(),
+            queue: Arc::clone(queue),
+            id,
+            lanes: Vec::new(),
+            life: Arc::default(),
+        })
+    }
+
+    pub(super) fn consumer(
+        &self,
+        (at, id): (LaneAt, u64),
+        new: &NewConsumer,
+        source: Source,
+    ) -> Consumer {
         Consumer {
             id,
             number: new.number,
@@ -219,7 +241,7 @@ impl Session {
             outbox: Arc::clone(&self.outbox),
             priority: new.priority,
             session: self.said.clone(),
-            shard: self.broker.inner.listener(at).clone(),
+            source,
         }
     }
 
@@ -229,7 +251,8 @@ impl Session {
         let inner = &self.broker.inner;
         inner.touch(&queue);
         for at in lanes::lanes(&queue) {
-            let consumer = Arc::new(self.consumer(at, 0, &NewConsumer::default()));
+            let lent = Source::Lane(inner.listener(at).clone());
+            let consumer = Arc::new(self.consumer((at, 0), &NewConsumer::default(), lent));
             loop {
                 let consumer = Arc::clone(&consumer);
                 let got = inner
@@ -255,7 +278,11 @@ impl Session {
         for (claim, outcome) in outcomes {
             let at = claim.consumer.at;
             let told = (claim.offset, claim.loan, outcome);
+            let is_read = claim.is_read();
             claim.settled();
+            if is_read {
+                continue;
+            }
             // Few lanes at a time: neighbours mostly are of the same.
             match shares.iter_mut().rev().find(|(other, _)| *other == at) {
                 Some((_, share)) => share.push(told),
@@ -395,13 +422,34 @@ impl Deliveries {
             if let Some(delivery) = self.next_of_current().await {
                 return Some(Event::Delivery(delivery));
             }
-            match self.heard.recv().await? {
+            let said = if let Some(said) = self.heard_behind_a_read() {
+                said
+            } else {
+                if let Some(event) = self.readers.next(&self.broker.inner).await {
+                    return Some(event);
+                }
+                tokio::select! {
+                    said = self.heard.recv() => said?,
+                    () = self.readers.told() => continue,
+                }
+            };
+            match said {
                 Said::Handed(handed) => self.current = Some(handed),
+                Said::Reading(reader) => self.readers.join(*reader),
                 Said::Cancelled { number } => {
                     return Some(Event::Cancelled { consumer: number });
                 }
             }
         }
+    }
+
+    /// What was said meanwhile, behind a message that was read: neither those who read nor those who are lent messages
+    /// keep the others waiting.
+    fn heard_behind_a_read(&mut self) -> Option<Said> {
+        if self.readers.take_turn() {
+            return self.heard.try_recv().ok();
+        }
+        None
     }
 
     async fn next_of_current(&mut self) -> Option<Box<Delivery>> {

@@ -9,7 +9,7 @@ use super::controller::Command;
 use super::{Inner, group_hash, partition_hash};
 use crate::group::State;
 use crate::partition::Partition;
-use crate::topic::Config;
+use crate::topic::Topic;
 use crate::{Result, shard};
 
 /// Looks at every partition once per interval, until the broker is gone.
@@ -38,7 +38,7 @@ async fn look_after(inner: &Inner) {
     remove_dead_groups(inner).await;
     for topic in inner.topics.load_full().iter() {
         for partition in &topic.partitions {
-            if let Err(error) = retain(inner, partition, &topic.config, now).await {
+            if let Err(error) = retain(inner, partition, topic, now).await {
                 tracing::warn!(topic = %topic.name, partition = partition.index, %error, "retention failed");
             }
         }
@@ -73,13 +73,22 @@ async fn remove_dead_groups(inner: &Inner) {
     }
 }
 
-/// Trims a partition to what its settings let it keep.
-async fn retain(
-    inner: &Inner,
-    partition: &Arc<Partition>,
-    config: &Config,
-    now: u64,
-) -> Result<()> {
+/// What a topic may keep: age in ms, and bytes of a partition. One that was made for a queue keeps what the queue keeps,
+/// as its policies want it.
+fn allowance(inner: &Inner, topic: &Topic) -> (Option<u64>, Option<u64>) {
+    let (age, bytes) = (topic.config.retention_ms, topic.config.retention_bytes);
+    let queues = inner.queues.of_topic(topic.id());
+    let Some(queue) = queues.iter().find(|queue| queue.document.owns_topic) else {
+        return (age, bytes);
+    };
+    let settings = queue.settings();
+    let oldest = age.into_iter().chain([settings.retention_ms]).min();
+    let most = bytes.into_iter().chain(settings.retention_bytes).min();
+    (oldest, most)
+}
+
+/// Trims a partition to what its topic may keep.
+async fn retain(inner: &Inner, partition: &Arc<Partition>, topic: &Topic, now: u64) -> Result<()> {
     let Some(bounds) = inner.log.bounds(partition.records()) else {
         return Ok(());
     };
@@ -87,7 +96,8 @@ async fn retain(
         return Ok(());
     }
     let mut keep_from = bounds.start;
-    if let Some(age) = config.retention_ms {
+    let (age, most) = allowance(inner, topic);
+    if let Some(age) = age {
         let oldest = now.saturating_sub(age).cast_signed();
         let found = inner
             .log
@@ -97,7 +107,7 @@ async fn retain(
         keep_from =
             keep_from.max(found.map_or_else(|| partition.high_watermark(), |f| f.base_offset));
     }
-    if let Some(most) = config.retention_bytes.filter(|most| bounds.bytes > *most) {
+    if let Some(most) = most.filter(|most| bounds.bytes > *most) {
         let found = inner
             .log
             .seek(partition.records(), Seek::TailBytes(most))

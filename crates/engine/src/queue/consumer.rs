@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::LaneAt;
 use super::lane::{Loan, Outcome};
+use super::reader::Reader;
 
 /// How many messages may be held at once.
 #[derive(Debug)]
@@ -23,8 +24,36 @@ pub struct Window {
 
 #[derive(Debug)]
 struct Starved {
+    consumer: u64,
     at: LaneAt,
-    shard: mpsc::UnboundedSender<Aside>,
+    source: Source,
+}
+
+/// Where a consumer's messages come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The owner of the lane lends them.
+    Lane(mpsc::UnboundedSender<Aside>),
+    /// Its session reads them from the log, and is told here that there is something to do.
+    Log(Arc<Notify>),
+}
+
+impl Source {
+    /// There is room again.
+    fn serve(&self, at: LaneAt) {
+        match self {
+            Self::Lane(shard) => drop(shard.send(Aside::Serve(at))),
+            Self::Log(session) => session.notify_one(),
+        }
+    }
+
+    /// A message comes back from somebody who did not settle it. What was read was never away.
+    fn give_back(&self, back: Aside) {
+        if let Self::Lane(shard) = self {
+            // A shard that has ended needs nothing back.
+            let _ = shard.send(back);
+        }
+    }
 }
 
 impl Window {
@@ -76,8 +105,8 @@ impl Window {
 
     fn tell_starved(&self) {
         let starved = std::mem::take(&mut *self.lock());
-        for Starved { at, shard } in starved {
-            let _ = shard.send(Aside::Serve(at));
+        for Starved { at, source, .. } in starved {
+            source.serve(at);
         }
     }
 
@@ -101,8 +130,7 @@ pub(crate) struct Consumer {
     /// Greater first.
     pub(crate) priority: i32,
     pub(crate) session: mpsc::UnboundedSender<Said>,
-    /// The owner of the lane.
-    pub(crate) shard: mpsc::UnboundedSender<Aside>,
+    pub(crate) source: Source,
 }
 
 impl Consumer {
@@ -114,9 +142,17 @@ impl Consumer {
         }
         for window in self.all_windows() {
             let mut starved = window.lock();
-            if !starved.iter().any(|known| known.at == self.at) {
-                let (at, shard) = (self.at, self.shard.clone());
-                starved.push(Starved { at, shard });
+            // A lane looks at all its consumers when it is told; a reader reads for itself alone.
+            let is_known = |known: &Starved| match self.source {
+                Source::Lane(_) => known.at == self.at && matches!(known.source, Source::Lane(_)),
+                Source::Log(_) => known.consumer == self.id && known.at == self.at,
+            };
+            if !starved.iter().any(is_known) {
+                starved.push(Starved {
+                    consumer: self.id,
+                    at: self.at,
+                    source: self.source.clone(),
+                });
             }
         }
         // Room may have been given between the look and the word left.
@@ -159,11 +195,13 @@ impl Consumer {
     }
 }
 
-/// What a lane says to a session.
+/// What is said to a session.
 #[derive(Debug)]
 pub(crate) enum Said {
     /// Messages for a consumer.
     Handed(Handed),
+    /// A consumer that reads.
+    Reading(Box<Reader>),
     /// The consumer's queue is gone.
     Cancelled {
         /// What the session calls the consumer.
@@ -244,6 +282,11 @@ impl Claim {
         drop(self.with(Outcome::Fail));
     }
 
+    /// Whether the message was read, not lent: nobody has to know what becomes of it.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.consumer.source, Source::Log(_))
+    }
+
     /// It is settled in another way. Its room is free.
     pub(crate) fn settled(mut self) {
         self.outcome = None;
@@ -262,8 +305,7 @@ impl Drop for Claim {
             loan: self.loan,
             outcome,
         };
-        // A shard that has ended needs nothing back.
-        let _ = self.consumer.shard.send(back);
+        self.consumer.source.give_back(back);
         self.consumer.give(1);
     }
 }
@@ -283,7 +325,7 @@ mod tests {
             outbox: Window::new(Some(100)),
             priority: 0,
             session,
-            shard,
+            source: Source::Lane(shard),
         };
         (consumer, heard)
     }

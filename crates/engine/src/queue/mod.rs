@@ -9,12 +9,13 @@ pub(crate) mod lane;
 mod message;
 mod numbers;
 mod poll;
+pub(crate) mod reader;
 mod receipt;
 mod settings;
 mod table;
 pub(crate) mod via;
 
-pub(crate) use consumer::{Aside, Consumer, Handed, Said};
+pub(crate) use consumer::{Aside, Consumer, Handed, Said, Source};
 pub use consumer::{Claim, Window};
 pub use deaths::{Death, Key};
 pub use lane::Outcome;
@@ -25,6 +26,7 @@ pub use message::{
 };
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
+pub use reader::Position;
 pub use receipt::Receipt;
 pub use settings::{
     After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,

@@ -173,6 +173,13 @@ pub struct QueueSettings {
     pub priorities: u16,
     /// How long messages stay readable by offset after they were acknowledged, ms.
     pub replay_ms: u64,
+    /// It is there to be read by position: messages stay until they are too old or too many, whoever acknowledged them,
+    /// and of its limits only those hold. Cannot be changed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stream: bool,
+    /// Bytes its log may have; the oldest messages of a larger one go. Only in a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
     /// Failures after which a message dies: it may fail as often as this, and not once more.
     pub delivery_limit: Option<u32>,
     /// Where dead letters go by way of an exchange; a policy that names a queue comes first.
@@ -204,6 +211,8 @@ impl Default for QueueSettings {
             backoff: None,
             priorities: 0,
             replay_ms: 0,
+            stream: false,
+            retention_bytes: None,
             delivery_limit: None,
             dead_letter_exchange: None,
             single_consumer: false,
@@ -268,6 +277,16 @@ impl QueueSettings {
         }
         if self.ordering == Ordering::Key && self.priorities > 1 {
             return refuse("a queue ordered by key has no priorities");
+        }
+        let is_limited = self.limits
+            != Limits {
+                expires_ms: self.limits.expires_ms,
+                ..Limits::default()
+            };
+        if self.stream
+            && (is_limited || self.priorities > 1 || self.lifetime != Lifetime::default())
+        {
+            return refuse("a stream outlives its users, and is limited by age and bytes alone");
         }
         if self.message_bytes_max == 0 || self.message_bytes_max > MESSAGE_BYTES_MAX {
             return refuse("the largest message is between 1 byte and 64 MiB");

@@ -17,4 +17,5 @@ mod restarts;
 mod retention;
 mod sessions;
 mod stage;
+mod streams;
 mod troubles;

@@ -16,13 +16,13 @@ use engine::{
 use crate::stage::{ENDS, End, Stage, anyone, eventually};
 
 /// A session and what it is handed.
-struct Peer {
-    session: Session,
-    deliveries: Deliveries,
+pub(crate) struct Peer {
+    pub(crate) session: Session,
+    pub(crate) deliveries: Deliveries,
 }
 
 impl Stage {
-    fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         let (session, deliveries) = self.broker.open_session(anyone());
         Peer {
             session,
@@ -30,7 +30,7 @@ impl Stage {
         }
     }
 
-    async fn declare(&self, name: &str, settings: QueueSettings) -> Result<()> {
+    pub(crate) async fn declare(&self, name: &str, settings: QueueSettings) -> Result<()> {
         let queue = NewQueue {
             name: name.to_owned(),
             settings,
@@ -39,7 +39,7 @@ impl Stage {
         self.broker.create_queue(anyone(), queue).await.map(|_| ())
     }
 
-    async fn fill(&self, queue: &str, texts: &[&str]) {
+    pub(crate) async fn fill(&self, queue: &str, texts: &[&str]) {
         let message = |text: &&str| NewMessage {
             body: Bytes::copy_from_slice(text.as_bytes()),
             ..NewMessage::default()
@@ -50,7 +50,7 @@ impl Stage {
         }
     }
 
-    async fn depth(&self, queue: &str) -> (u64, u64, u64) {
+    pub(crate) async fn depth(&self, queue: &str) -> (u64, u64, u64) {
         let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
         (depth.ready, depth.in_flight, depth.delayed)
     }
@@ -61,7 +61,7 @@ impl Stage {
 }
 
 impl Peer {
-    async fn consume(&self, queue: &str, prefetch: u32) -> Subscription {
+    pub(crate) async fn consume(&self, queue: &str, prefetch: u32) -> Subscription {
         self.join(queue, numbered(1, prefetch)).await.unwrap()
     }
 
@@ -69,34 +69,34 @@ impl Peer {
         self.session.subscribe(queue, consumer).await
     }
 
-    async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         let next = tokio::time::timeout(Duration::from_secs(20), self.deliveries.next());
         next.await.expect("nothing came").unwrap()
     }
 
-    async fn take(&mut self) -> Delivery {
+    pub(crate) async fn take(&mut self) -> Delivery {
         match self.next().await {
             Event::Delivery(delivery) => *delivery,
             other @ Event::Cancelled { .. } => panic!("not a delivery: {other:?}"),
         }
     }
 
-    async fn take_text(&mut self) -> (String, Delivery) {
+    pub(crate) async fn take_text(&mut self) -> (String, Delivery) {
         let delivery = self.take().await;
         (text(&delivery), delivery)
     }
 
-    async fn nothing(&mut self) {
+    pub(crate) async fn nothing(&mut self) {
         let next = tokio::time::timeout(Duration::from_millis(50), self.deliveries.next());
         assert!(next.await.is_err(), "something came");
     }
 
-    async fn settle(&self, delivery: Delivery, outcome: Outcome) {
+    pub(crate) async fn settle(&self, delivery: Delivery, outcome: Outcome) {
         self.session.settle(vec![(delivery.claim, outcome)]).await;
     }
 }
 
-fn numbered(number: u64, prefetch: u32) -> NewConsumer {
+pub(crate) fn numbered(number: u64, prefetch: u32) -> NewConsumer {
     NewConsumer {
         number,
         windows: vec![Window::new(Some(prefetch))],
@@ -104,7 +104,7 @@ fn numbered(number: u64, prefetch: u32) -> NewConsumer {
     }
 }
 
-fn text(delivery: &Delivery) -> String {
+pub(crate) fn text(delivery: &Delivery) -> String {
     String::from_utf8(delivery.message.body.to_vec()).unwrap()
 }
 

@@ -244,10 +244,10 @@ pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u6
 /// Lets the log forget what every lane of a partition is done with, where the partition is there for its queue alone
 /// and nobody wants to read it again.
 pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64) {
-    let for_queue = owned
-        .lanes
-        .queues()
-        .any(|queue| queue.document.owns_topic && queue.settings().replay_ms == 0);
+    let for_queue = owned.lanes.queues().any(|queue| {
+        let settings = queue.settings();
+        queue.document.owns_topic && settings.replay_ms == 0 && !settings.stream
+    });
     if !for_queue {
         return;
     }

@@ -31,6 +31,12 @@ pub(super) struct Create {
     /// How long messages are kept.
     #[arg(long, value_name = "TIME", value_parser = span)]
     retention: Option<Span>,
+    /// Make it a stream: read by position, and nothing is taken out.
+    #[arg(long)]
+    stream: bool,
+    /// How much of a stream is kept.
+    #[arg(long, value_name = "BYTES", value_parser = size, requires = "stream")]
+    retention_bytes: Option<ByteSize>,
     /// Queue that takes messages which failed too often.
     #[arg(long, value_name = "QUEUE", requires = "attempts")]
     dead_letter: Option<String>,
@@ -72,6 +78,11 @@ impl Create {
             (
                 "retention_ms",
                 self.retention.map(|span| json!(millis(span))),
+            ),
+            ("stream", self.stream.then_some(json!(true))),
+            (
+                "retention_bytes",
+                self.retention_bytes.map(|size| json!(size.0)),
             ),
             ("dead_letter", dead_letter),
             ("backoff", self.backoff),

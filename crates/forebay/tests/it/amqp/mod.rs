@@ -6,6 +6,7 @@ mod flows;
 mod handshake;
 mod messages;
 mod raw;
+mod streams;
 mod texts;
 
 use std::future::poll_fn;

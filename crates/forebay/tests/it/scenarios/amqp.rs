@@ -297,7 +297,7 @@ async fn publish(peer: &mut Peer, words: &Words) -> Result<String, Refusal> {
     })
 }
 
-/// Consumers are called like their queues.
+/// Consumers are called like their queues; options but the prefetch count are arguments.
 async fn consume(peer: &mut Peer, words: &Words) -> Result<String, Refusal> {
     let name = words.word(2).as_bytes();
     if words.word(1) == "cancel" {
@@ -314,9 +314,11 @@ async fn consume(peer: &mut Peer, words: &Words) -> Result<String, Refusal> {
         global: false,
     };
     peer.ask(&qos).await?;
+    let arguments = table(words.options.iter().filter(|(name, _)| name != "prefetch"));
     let consume = basic::Consume {
         queue: name,
         consumer_tag: name,
+        arguments: arguments.as_table(),
         ..basic::Consume::default()
     };
     peer.ask(&consume).await?;

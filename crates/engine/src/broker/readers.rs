@@ -1,0 +1,203 @@
+//! Consumers that read, through the door: a queue's log by position, for sessions that hold no more than their windows
+//! allow.
+//!
+//! Nothing runs for a reader but its session: it reads when it is asked for its next event.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use storage::Seek;
+use storage::batch::Record;
+use tokio::sync::Notify;
+
+use super::queues::deliver;
+use super::sessions::{Delivery, Event, NewConsumer, Session, Subscription};
+use super::{Inner, lanes};
+use crate::partition::Partition;
+use crate::queue::lane::Loan;
+use crate::queue::reader::Reader;
+use crate::queue::{Claim, Consumer, LaneAt, Position, Said, Source};
+use crate::{Error, Result};
+
+impl Session {
+    /// Has a consumer read a queue's messages from a position on: all that are in the log, whether they were
+    /// acknowledged or not. Nothing becomes of them, however they are settled; that only makes room in the consumer's
+    /// windows. Each partition of the queue's topic is read from that position. Errors: `Denied`, `UnknownQueue`,
+    /// `Locked`; `InUse` when it, or another one, wants to be the only one.
+    pub async fn read(
+        &self,
+        queue: &str,
+        from: Position,
+        new: NewConsumer,
+    ) -> Result<Subscription> {
+        let queue = self.find(queue)?;
+        let inner = &self.broker.inner;
+        let subscription = self.enter(&queue, &new)?;
+        for at in lanes::lanes(&queue) {
+            let partition = inner.partition_of(at).ok_or(Error::UnknownQueue)?;
+            let (next, not_before) = inner.place(&partition, from).await?;
+            let read = Source::Log(Arc::clone(&self.reading));
+            let consumer = Arc::new(self.consumer((at, subscription.id), &new, read));
+            let life = Arc::downgrade(&subscription.life);
+            let reader = Reader::new((consumer, partition), next, not_before, life);
+            // A session that is over reads nothing.
+            let _ = self.said.send(Said::Reading(Box::new(reader)));
+        }
+        Ok(subscription)
+    }
+}
+
+impl Inner {
+    fn partition_of(&self, at: LaneAt) -> Option<Arc<Partition>> {
+        let topics = self.topics.load();
+        let topic = topics.with_id(at.topic)?;
+        topic.partitions.get(at.index as usize).cloned()
+    }
+
+    /// The offset a position means now, and the age of what is wanted from there on.
+    async fn place(&self, partition: &Partition, from: Position) -> Result<(u64, Option<u64>)> {
+        let end = partition.high_watermark();
+        let next = match from {
+            Position::First => partition.start(),
+            Position::Last => end.saturating_sub(1),
+            Position::Next => end,
+            Position::Offset(offset) => offset,
+            Position::Time(time) => {
+                let oldest = i64::try_from(time).unwrap_or(i64::MAX);
+                let sought = self.log.seek(partition.records(), Seek::Time(oldest));
+                let found = sought.await?.map_or(end, |found| found.base_offset);
+                return Ok((found, Some(time)));
+            }
+        };
+        Ok((next, None))
+    }
+
+    fn is_gone(&self, at: LaneAt) -> bool {
+        self.queues.with_id(at.queue).is_none() || self.topics.load().with_id(at.topic).is_none()
+    }
+}
+
+/// A session's consumers that read.
+#[derive(Debug)]
+pub(super) struct Readers {
+    /// Whose turn it is first.
+    all: VecDeque<Reader>,
+    told: Arc<Notify>,
+    /// One of them had its turn.
+    had_turn: bool,
+}
+
+/// What comes of looking at a reader.
+enum Step {
+    Event(Event),
+    /// There is nothing for it.
+    Nothing,
+    Left,
+}
+
+impl Readers {
+    pub(super) fn new(told: Arc<Notify>) -> Self {
+        Self {
+            all: VecDeque::new(),
+            told,
+            had_turn: false,
+        }
+    }
+
+    pub(super) fn join(&mut self, reader: Reader) {
+        self.all.push_back(reader);
+    }
+
+    /// Whether one of them had its turn since this was asked last.
+    pub(super) fn take_turn(&mut self) -> bool {
+        std::mem::take(&mut self.had_turn)
+    }
+
+    /// Returns when there may be something for one of them, or room.
+    pub(super) async fn told(&self) {
+        self.told.notified().await;
+    }
+
+    /// The next thing there is for one of them, if there is something. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self, inner: &Inner) -> Option<Event> {
+        for _ in 0..self.all.len() {
+            let reader = self.all.front_mut()?;
+            let step = next_of(reader, inner, &self.told).await;
+            let is_over = matches!(step, Step::Left | Step::Event(Event::Cancelled { .. }));
+            let reader = self.all.pop_front()?;
+            if !is_over {
+                self.all.push_back(reader);
+            }
+            if let Step::Event(event) = step {
+                self.had_turn = true;
+                return Some(event);
+            }
+        }
+        None
+    }
+}
+
+async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step {
+    if reader.has_left() {
+        return Step::Left;
+    }
+    let consumer = Arc::clone(&reader.consumer);
+    let mut room = None;
+    loop {
+        let Some(offset) = reader.readable() else {
+            if reader.arm(told) {
+                continue;
+            }
+            return idle(&consumer, inner);
+        };
+        let Some(claim) = room.take().or_else(|| room_of(&consumer)) else {
+            return Step::Nothing;
+        };
+        match inner.record_at(consumer.at, offset).await {
+            Ok(record) => match reader.take(offset, record) {
+                Some(record) => return hand(claim, record),
+                None => room = Some(claim),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a message cannot be read");
+                reader.arm(told);
+                return Step::Nothing;
+            }
+        }
+    }
+}
+
+/// Room for one message; given back when the claim is dropped.
+fn room_of(consumer: &Arc<Consumer>) -> Option<Claim> {
+    if consumer.take(1) == 0 {
+        return None;
+    }
+    // It is looked at at once.
+    consumer.outbox.give(1);
+    Some(Claim::new(consumer, 0, 0))
+}
+
+fn hand(mut claim: Claim, record: Record) -> Step {
+    claim.offset = record.offset;
+    let consumer = &claim.consumer;
+    let loan = Loan {
+        offset: record.offset,
+        ..Loan::default()
+    };
+    Step::Event(Event::Delivery(Box::new(Delivery {
+        consumer: consumer.number,
+        redelivered: false,
+        ready: 0,
+        message: deliver(consumer.at, &loan, record),
+        claim,
+    })))
+}
+
+fn idle(consumer: &Consumer, inner: &Inner) -> Step {
+    if inner.is_gone(consumer.at) {
+        return Step::Event(Event::Cancelled {
+            consumer: consumer.number,
+        });
+    }
+    Step::Nothing
+}
