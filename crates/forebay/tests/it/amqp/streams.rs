@@ -210,7 +210,7 @@ fn what_cannot_be_done_with_a_stream() {
     };
     fail(
         &mut raw,
-        consume.clone(),
+        consume,
         "PRECONDITION_FAILED - consumer prefetch count is not set for stream queue 'log' in vhost '/'",
     );
     let bad = table(&[("x-stream-offset", Value::Long(b"yesterday"))]);
@@ -219,7 +219,7 @@ fn what_cannot_be_done_with_a_stream() {
         &mut raw,
         basic::Consume {
             arguments,
-            ..consume.clone()
+            ..consume
         },
         "PRECONDITION_FAILED - failed consuming from stream queue 'log' in vhost '/': invalid_max_age",
     );
