@@ -147,6 +147,8 @@ struct Inner {
     borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     /// Where each shard hears what sessions say.
     listening: Vec<mpsc::UnboundedSender<crate::queue::Aside>>,
+    /// Where it is said that messages have to leave.
+    burials: mpsc::Sender<shard::Burial>,
     /// Where it is said that queues may have to go.
     reaper: mpsc::UnboundedSender<reaper::Reap>,
     rosters: reaper::Rosters,

@@ -18,7 +18,7 @@ use crate::queue::lane::Loan;
 use crate::queue::{
     Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Source, Window,
 };
-use crate::shard::{ConsumerCommand, Outcomes};
+use crate::shard::{Burial, ConsumerCommand, Outcomes};
 use crate::{Error, Result};
 
 /// Messages handed to a session that it has not looked at yet, at most.
@@ -34,8 +34,17 @@ pub struct Session {
     pub(super) said: mpsc::UnboundedSender<Said>,
     /// Told when there is something to do for those of its consumers that read.
     pub(super) reading: Arc<Notify>,
-    /// Lanes whose messages it settled, and may not have on disk.
-    settled: Mutex<BTreeSet<LaneAt>>,
+    /// What it settled, and may not have on disk.
+    settled: Mutex<Settled>,
+}
+
+/// What was settled since somebody waited for it last.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Lanes of the messages.
+    lanes: BTreeSet<LaneAt>,
+    /// Some may have died of it.
+    may_bury: bool,
 }
 
 /// What a session is handed.
@@ -43,7 +52,7 @@ pub struct Session {
 pub struct Deliveries {
     broker: Broker,
     heard: mpsc::UnboundedReceiver<Said>,
-    current: Option<Handed>,
+    current: Option<Box<Handed>>,
     readers: Readers,
 }
 
@@ -275,6 +284,7 @@ impl Session {
     pub async fn settle(&self, outcomes: Vec<(Claim, Outcome)>) {
         let chance = self.broker.chance();
         let mut shares: Vec<(LaneAt, Outcomes)> = Vec::with_capacity(1);
+        let mut may_bury = false;
         for (claim, outcome) in outcomes {
             let at = claim.consumer.at;
             let told = (claim.offset, claim.loan, outcome);
@@ -283,30 +293,39 @@ impl Session {
             if is_read {
                 continue;
             }
+            may_bury |= matches!(outcome, Outcome::Reject | Outcome::Fail);
             // Few lanes at a time: neighbours mostly are of the same.
             match shares.iter_mut().rev().find(|(other, _)| *other == at) {
                 Some((_, share)) => share.push(told),
                 None => shares.push((at, vec![told])),
             }
         }
+        self.settled().may_bury |= may_bury;
         for (at, outcomes) in shares {
             let settle = ConsumerCommand::Settle { outcomes, chance };
-            self.settled().insert(at);
+            self.settled().lanes.insert(at);
             // A broker that stops needs not be told: what is not settled comes back.
             let _ = lanes::tell(&self.broker.inner, at, settle.to(at)).await;
         }
     }
 
-    fn settled(&self) -> MutexGuard<'_, BTreeSet<LaneAt>> {
+    fn settled(&self) -> MutexGuard<'_, Settled> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until everything it settled is on disk.
+    /// Waits until everything it settled is on disk, and what died of it where it belongs.
     pub async fn sync(&self) {
-        let settled = std::mem::take(&mut *self.settled());
-        for at in settled {
+        let Settled { lanes, may_bury } = std::mem::take(&mut *self.settled());
+        let inner = &self.broker.inner;
+        for at in lanes {
             // What was seen is durable, and so is what was said before; a lane that is gone has nothing to keep.
-            let _ = lanes::inspect(&self.broker.inner, at, |_| ()).await;
+            let _ = lanes::inspect(inner, at, |_| ()).await;
+        }
+        if may_bury {
+            let (done, buried) = oneshot::channel();
+            // A broker that has ended moves nothing.
+            let _ = inner.burials.send(Burial::Mark(done)).await;
+            let _ = buried.await;
         }
     }
 

@@ -58,6 +58,7 @@ impl Broker {
             shards: owners.shards,
             borrowing: owners.borrowing,
             listening: owners.listening,
+            burials: owners.burials,
             reaper,
             rosters: reaper::Rosters::default(),
             policies: ArcSwap::default(),
@@ -97,11 +98,11 @@ impl Broker {
 }
 
 /// The shards, as the broker reaches them.
-#[derive(Default)]
 struct Owners {
     shards: Vec<mpsc::Sender<shard::Command>>,
     borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
     listening: Vec<mpsc::UnboundedSender<Aside>>,
+    burials: mpsc::Sender<shard::Burial>,
 }
 
 impl Owners {
@@ -112,7 +113,12 @@ impl Owners {
         metrics: &Arc<Metrics>,
     ) -> (Self, mpsc::Receiver<shard::Burial>) {
         let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
-        let mut owners = Self::default();
+        let mut owners = Self {
+            shards: Vec::new(),
+            borrowing: Vec::new(),
+            listening: Vec::new(),
+            burials,
+        };
         for _ in 0..count.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
             // Never holds more than a few words per borrower, of which there are few.
@@ -121,7 +127,7 @@ impl Owners {
             let (listening, told) = mpsc::unbounded_channel();
             let wires = shard::Wires {
                 mailbox: mailbox.downgrade(),
-                burials: burials.clone(),
+                burials: owners.burials.clone(),
                 borrowers: heard,
                 sessions: told,
             };

@@ -35,11 +35,17 @@ const STEP: Duration = Duration::from_millis(100);
 /// Moves messages that were lent too often, until the broker is gone.
 pub(super) async fn bury(inner: Weak<Inner>, mut burials: mpsc::Receiver<Burial>) {
     while let Some(burial) = burials.recv().await {
-        let Burial {
-            at,
-            offsets,
-            reason,
-        } = burial;
+        let (at, offsets, reason) = match burial {
+            Burial::Messages {
+                at,
+                offsets,
+                reason,
+            } => (at, offsets, reason),
+            Burial::Mark(done) => {
+                let _ = done.send(());
+                continue;
+            }
+        };
         let Some(inner) = inner.upgrade() else { return };
         let Some(source) = inner.queues.with_id(at.queue) else {
             continue;

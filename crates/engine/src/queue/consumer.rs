@@ -199,7 +199,7 @@ impl Consumer {
 #[derive(Debug)]
 pub(crate) enum Said {
     /// Messages for a consumer.
-    Handed(Handed),
+    Handed(Box<Handed>),
     /// A consumer that reads.
     Reading(Box<Reader>),
     /// The consumer's queue is gone.

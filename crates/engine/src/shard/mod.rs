@@ -180,11 +180,16 @@ impl Command {
     }
 }
 
-/// Messages of a lane that have to leave.
-pub(crate) struct Burial {
-    pub(crate) at: LaneAt,
-    pub(crate) offsets: Vec<u64>,
-    pub(crate) reason: DeathReason,
+/// What is said to whoever moves messages that have to leave.
+pub(crate) enum Burial {
+    /// Messages of a lane, and why.
+    Messages {
+        at: LaneAt,
+        offsets: Vec<u64>,
+        reason: DeathReason,
+    },
+    /// Somebody wants to know when all that was said before is done.
+    Mark(oneshot::Sender<()>),
 }
 
 /// What a shard is connected to.

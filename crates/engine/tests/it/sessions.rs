@@ -745,3 +745,33 @@ async fn a_full_queue_does_not_stand_in_the_way_of_others() {
     assert_eq!(drain(&peer, "dooms").await, ["a"]);
     assert_eq!(drain(&peer, "dead").await, ["b maxlen of dooms"]);
 }
+
+#[tokio::test]
+async fn what_was_refused_is_where_it_belongs_when_its_session_has_ended() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        for name in ["dead", "q"] {
+            let dead_letter = (name == "q").then(|| DeadLetterPolicy {
+                queue: "dead".to_owned(),
+                attempts_max: 100,
+            });
+            let settings = QueueSettings {
+                dead_letter,
+                ..QueueSettings::default()
+            };
+            stage.declare(name, settings).await.unwrap();
+        }
+        stage.fill("q", &["a", "b"]).await;
+        let mut peer = stage.peer();
+        let consumer = peer.consume("q", 10).await;
+        for outcome in [Outcome::Reject, Outcome::Ack] {
+            let delivery = peer.take().await;
+            peer.settle(delivery, outcome).await;
+        }
+        drop(consumer);
+        peer.session.close().await;
+        let stage = stage.again(end).await;
+        assert_eq!(stage.depth("q").await, (0, 0, 0), "{end:?}");
+        assert_eq!(stage.depth("dead").await, (1, 0, 0), "{end:?}");
+    }
+}

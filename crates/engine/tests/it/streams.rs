@@ -144,8 +144,8 @@ async fn readers_and_borrowers_of_a_session_all_get_their_share() {
     stage.stream("log", &many).await;
     stage.fill("q", &many).await;
     let mut peer = stage.peer();
-    let _reader = peer.session.read("log", Position::First, numbered(1, 100));
-    let _reader = _reader.await.unwrap();
+    let read = peer.session.read("log", Position::First, numbered(1, 100));
+    let _reader = read.await.unwrap();
     // Each message is asked for by itself.
     let _borrower = peer.session.subscribe("q", numbered(2, 1)).await.unwrap();
     let mut counts = [0, 0];

@@ -145,10 +145,8 @@ impl Shard {
             consumer.untake(unused);
             let nothing = lent.is_empty() && picked.dying.is_empty();
             if !lent.is_empty() {
-                let handed = Handed {
-                    consumer,
-                    loans: lent.into(),
-                };
+                let loans = lent.into();
+                let handed = Box::new(Handed { consumer, loans });
                 self.lanes.answers.push(hand(handed));
             }
             if !picked.dying.is_empty() {
@@ -281,7 +279,7 @@ fn get(owned: &mut OwnedLane, consumer: &Arc<Consumer>, now: u64) -> (Got, Vec<u
 }
 
 /// Hands messages over once the log has what they are made of; else they go back.
-fn hand(handed: Handed) -> Answer {
+fn hand(handed: Box<Handed>) -> Answer {
     Box::new(move |failed| {
         if failed.is_none() {
             let session = handed.consumer.session.clone();

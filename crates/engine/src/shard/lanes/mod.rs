@@ -256,16 +256,14 @@ impl Shard {
             return;
         };
         owned.lane.set_aside(&dying);
-        let burial = Burial {
-            at,
-            offsets: dying,
-            reason,
-        };
-        if let Err(error) = self.burials.try_send(burial) {
+        match self.burials.try_reserve() {
+            Ok(room) => room.send(Burial::Messages {
+                at,
+                offsets: dying,
+                reason,
+            }),
             // They are found again with the next receive.
-            let (mpsc::error::TrySendError::Full(burial)
-            | mpsc::error::TrySendError::Closed(burial)) = error;
-            owned.lane.take_back(&burial.offsets);
+            Err(_) => owned.lane.take_back(&dying),
         }
     }
 

@@ -121,7 +121,7 @@ fn may_come(ledger: &mut Ledger, held: Held, delivery: &Delivery) {
         ledger.back(what);
     }
     let at_home = ledger.messages[held.number].copies.get(&home);
-    let was_done = at_home.is_some_and(|copy| copy.gone.is_some());
+    let was_done = at_home.is_some_and(|copy| copy.gone.is_some() && !copy.must_die);
     if home != held.place && copy.seen.is_empty() && was_done {
         let name = held.place.name();
         let what = format!("{name}: message {} was acknowledged", held.number);

@@ -147,8 +147,7 @@ pub(crate) struct Copy {
     /// Rejections that were asked for: those that send it away, and those that give it back.
     pub(crate) rejects: u32,
     pub(crate) failures: u32,
-    /// A rejection is sure: it has to come as a dead letter, or for another turn. It leaves in a step of its own: if the
-    /// broker is killed before that, it comes once more to whoever consumes.
+    /// A rejection is sure: it has to come as a dead letter, or for another turn.
     pub(crate) must_die: bool,
     pub(crate) must_turn: Turn,
 }
@@ -312,11 +311,10 @@ impl Ledger {
     /// A message was surely settled.
     pub(crate) fn sure(&mut self, held: Held, fate: Fate) {
         let copy = self.copy(held);
+        copy.gone = copy.gone.max(Some(held.turn));
         if fate == Fate::Reject {
             copy.must_die = true;
             copy.must_turn = copy.must_turn.max(held.turn + 1);
-        } else {
-            copy.gone = copy.gone.max(Some(held.turn));
         }
     }
 
