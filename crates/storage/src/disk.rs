@@ -3,12 +3,23 @@
 use std::io;
 use std::sync::Arc;
 
+/// Zeroes written at once.
+pub(crate) const FILL_BYTES: usize = 1 << 20;
+
 /// A directory of files, by name; `/` separates folders, which are made as needed.
 pub trait Disk: Send + Sync + 'static {
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Creates a new, empty file; fails when it exists.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Creates a file of so many zeroes, all of them written and durable: to overwrite them later is cheap to sync. Fails
+    /// when the file exists; one that could not be filled is left behind.
+    fn create_filled(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.create(name)?;
+        write_zeroes(&*file, 0, bytes)?;
+        file.sync()?;
+        Ok(file)
+    }
     /// Renames atomically, replacing the target. Durable after [`Disk::sync_names`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Durable after [`Disk::sync_names`].
@@ -19,6 +30,20 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_names(&self, folder: &str) -> io::Result<()>;
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// Writes zeroes from one position up to another.
+pub(crate) fn write_zeroes(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let most = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+    let zeroes = vec![0; FILL_BYTES.min(most)];
+    let mut position = from;
+    while position < to {
+        let left = usize::try_from(to - position).unwrap_or(usize::MAX);
+        let count = zeroes.len().min(left);
+        file.write_at(&[io::IoSlice::new(&zeroes[..count])], position)?;
+        position += count as u64;
+    }
+    Ok(())
 }
 
 /// One open file. Reads and writes name their position; there is no cursor.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::FlockOperation;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, FILL_BYTES, write_zeroes};
 
 const LOCK_NAME: &str = "lock";
 /// Most pieces one `pwritev` takes (`IOV_MAX` on Linux and macOS).
@@ -71,6 +71,14 @@ impl Disk for OsDisk {
         Ok(Arc::new(OsFile(file)))
     }
 
+    fn create_filled(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.create(name)?;
+        let filled = fill_directly(&self.path(name), bytes)?;
+        write_zeroes(&*file, filled, bytes)?;
+        file.sync()?;
+        Ok(file)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
     }
@@ -105,6 +113,45 @@ impl Disk for OsDisk {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Fills a file with zeroes past the system's cache, which would copy each of them and keep them in memory; returns how
+/// far that went. Where a file system does not allow it, or at what is left of a page, it ends early and all is well.
+#[cfg(target_os = "linux")]
+fn fill_directly(path: &Path, bytes: u64) -> io::Result<u64> {
+    use std::os::unix::fs::OpenOptionsExt;
+    /// What is written has to begin and end at multiples of this, bytes: no disk has larger sectors.
+    const ALIGN: usize = 4096;
+    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    let opened = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(0),
+        opened => opened?,
+    };
+    // Where what is written begins must be aligned in memory too.
+    let memory = vec![0; FILL_BYTES + ALIGN];
+    let zeroes = &memory[memory.as_ptr().align_offset(ALIGN)..][..FILL_BYTES];
+    let whole = bytes - bytes % ALIGN as u64;
+    let mut position = 0;
+    while position < whole {
+        let left = usize::try_from(whole - position).unwrap_or(usize::MAX);
+        let piece = &zeroes[..FILL_BYTES.min(left)];
+        match file.write_all_at(piece, position) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+            written => written?,
+        }
+        position += piece.len() as u64;
+    }
+    Ok(position)
+}
+
+/// Elsewhere there is no such way.
+#[cfg(not(target_os = "linux"))]
+fn fill_directly(_: &Path, _: u64) -> io::Result<u64> {
+    Ok(0)
 }
 
 struct OsFile(File);
@@ -182,4 +229,30 @@ fn write_rest(file: &File, pieces: &[IoSlice<'_>], written: usize, at: u64) -> i
         from += piece.len() as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filled_file_has_its_length_and_nothing_but_zeroes() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        for bytes in [0, 1, 4096, 4097, 1 << 20, (3 << 20) + 4096 + 5] {
+            let name = format!("files/{bytes}");
+            let file = disk.create_filled(&name, bytes).unwrap();
+            assert_eq!(file.len().unwrap(), bytes);
+            let length = usize::try_from(bytes).unwrap();
+            let read = file.read(length, 0).unwrap();
+            assert!(read.iter().all(|byte| *byte == 0));
+            // What is written through the cache is what is read.
+            if bytes > 0 {
+                file.write_at(&[IoSlice::new(b"x")], bytes - 1).unwrap();
+                assert_eq!(file.read(1, bytes - 1).unwrap(), b"x");
+            }
+            let again = disk.create_filled(&name, bytes).map(drop);
+            assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
+    }
 }

@@ -6,12 +6,10 @@
 //! free space, the other two things nobody should wait for.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::codec::size;
 use super::super::lock::lock;
 use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
@@ -19,8 +17,6 @@ use crate::{Error, Result};
 
 /// Files kept ready besides the one in use; more are given back to the file system.
 const SPARES_KEPT: usize = 2;
-/// Zeroes written per call when a file is filled.
-const FILL_BYTES: usize = 1024 * 1024;
 /// How often a failed file is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -239,15 +235,7 @@ impl FilePool {
     }
 
     fn create(&self, generation: u64, bytes: u64) -> std::io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.create(&name(generation))?;
-        let zeroes = vec![0; FILL_BYTES.min(size(bytes))];
-        let mut position = 0;
-        while position < bytes {
-            let count = zeroes.len().min(size(bytes - position));
-            file.write_at(&[IoSlice::new(&zeroes[..count])], position)?;
-            position += count as u64;
-        }
-        file.sync()?;
+        let file = self.disk.create_filled(&name(generation), bytes)?;
         self.disk.sync_names(FOLDER)?;
         Ok(file)
     }
