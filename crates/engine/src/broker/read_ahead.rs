@@ -4,7 +4,7 @@
 //! What lies at an offset never changes, so nothing here is ever wrong; a record that is gone from its log is asked for
 //! by nobody, because its lane knows that it is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,10 +17,15 @@ use crate::queue::LaneAt;
 use crate::queue::lane::plain_records;
 use crate::{Error, Result};
 
-/// Bytes read at once.
+/// Bytes read at once by whoever comes from elsewhere.
 const STRETCH_BYTES: usize = 128 << 10;
+/// Bytes read at once by whoever goes on where a stretch ended, when few lanes share the room, and when many do.
+const LONG_STRETCH_BYTES: usize = 1 << 20;
+const SHORT_STRETCH_BYTES: usize = 32 << 10;
 /// Bytes kept at most, over all lanes.
 const ROOM_BYTES: usize = 16 << 20;
+/// Stretches of a lane there should be room for: consumers of one lane are not all at the same place.
+const STRETCHES_OF_LANE: usize = 4;
 /// What a record takes beyond its bytes.
 const RECORD_BYTES: usize = size_of::<Record>();
 /// Readers of different lanes do not wait for one another, mostly.
@@ -43,7 +48,46 @@ struct Kept {
     stretches: BTreeMap<Key, Stretch>,
     /// Oldest first.
     order: VecDeque<Key>,
+    /// Stretches of each lane.
+    lanes: HashMap<(Uuid, u32), usize>,
     bytes: usize,
+}
+
+impl Kept {
+    /// The stretch that begins at or before an offset.
+    fn before(&self, at: LaneAt, offset: u64) -> Option<&Stretch> {
+        let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
+        let found = self.stretches.range(first..=last).next_back();
+        found.map(|(_, stretch)| stretch)
+    }
+
+    fn insert(&mut self, key: Key, stretch: Stretch) {
+        self.bytes += stretch.bytes;
+        if let Some(replaced) = self.stretches.insert(key, stretch) {
+            self.bytes -= replaced.bytes;
+            return;
+        }
+        self.order.push_back(key);
+        *self.lanes.entry((key.0, key.1)).or_default() += 1;
+    }
+
+    /// Returns whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.order.pop_front() else {
+            return false;
+        };
+        let lane = (oldest.0, oldest.1);
+        if let Some(count) = self.lanes.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.lanes.remove(&lane);
+            }
+        }
+        if let Some(gone) = self.stretches.remove(&oldest) {
+            self.bytes -= gone.bytes;
+        }
+        true
+    }
 }
 
 /// What was read last.
@@ -66,13 +110,25 @@ impl ReadAhead {
     /// What is at an offset, if that is known.
     fn find(&self, at: LaneAt, offset: u64) -> Known {
         let kept = self.lock();
-        let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
-        let before = kept.stretches.range(first..=last).next_back();
-        let Some((_, stretch)) = before.filter(|(_, stretch)| offset < stretch.next) else {
+        let before = kept.before(at, offset);
+        let Some(stretch) = before.filter(|stretch| offset < stretch.next) else {
             return Known::Unread;
         };
         let place = stretch.records.binary_search_by_key(&offset, |r| r.offset);
         Known::Read(place.ok().map(|place| stretch.records[place].clone()))
+    }
+
+    /// How many bytes to read from an offset on: many where somebody reads on, as far as there is room for all who do.
+    fn stretch_bytes(&self, at: LaneAt, offset: u64) -> usize {
+        let kept = self.lock();
+        let goes_on = kept
+            .before(at, offset)
+            .is_some_and(|stretch| stretch.next == offset);
+        if !goes_on {
+            return STRETCH_BYTES;
+        }
+        let share = ROOM_BYTES / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
+        share.clamp(SHORT_STRETCH_BYTES, LONG_STRETCH_BYTES)
     }
 
     /// Held while a lane's records are read from the disk: whoever waited for it finds them here.
@@ -95,17 +151,8 @@ impl ReadAhead {
             bytes,
             records,
         };
-        kept.bytes += bytes;
-        match kept.stretches.insert(key, stretch) {
-            Some(before) => kept.bytes -= before.bytes,
-            None => kept.order.push_back(key),
-        }
-        while kept.bytes > ROOM_BYTES
-            && let Some(oldest) = kept.order.pop_front()
-            && let Some(gone) = kept.stretches.remove(&oldest)
-        {
-            kept.bytes -= gone.bytes;
-        }
+        kept.insert(key, stretch);
+        while kept.bytes > ROOM_BYTES && kept.drop_oldest() {}
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -129,7 +176,8 @@ impl Inner {
             return Ok(found);
         }
         let log = &self.log;
-        let read = log.read(lanes::records(at), offset, u64::MAX, STRETCH_BYTES);
+        let bytes = known.stretch_bytes(at, offset);
+        let read = log.read(lanes::records(at), offset, u64::MAX, bytes);
         let read = match read {
             Read::Ready(read) => read,
             Read::Disk(read) => {
@@ -239,6 +287,30 @@ mod tests {
         assert_eq!(inner.order.len(), inner.stretches.len());
         let sum: usize = inner.stretches.values().map(|s| s.bytes).sum();
         assert_eq!(sum, inner.bytes);
+    }
+
+    #[test]
+    fn who_reads_on_reads_more_as_far_as_there_is_room_for_all() {
+        let known = ReadAhead::default();
+        assert_eq!(known.stretch_bytes(lane(0), 0), STRETCH_BYTES);
+        known.keep(lane(0), 0, 10, vec![record(0, 1)]);
+        assert_eq!(known.stretch_bytes(lane(0), 10), LONG_STRETCH_BYTES);
+        assert_eq!(known.stretch_bytes(lane(0), 12), STRETCH_BYTES, "elsewhere");
+        assert_eq!(known.stretch_bytes(lane(1), 10), STRETCH_BYTES);
+        for index in 1..16 {
+            known.keep(lane(index), 0, 10, vec![record(0, 1)]);
+        }
+        assert_eq!(known.stretch_bytes(lane(0), 10), ROOM_BYTES / 64);
+        for index in 16..1000 {
+            known.keep(lane(index), 0, 10, vec![record(0, 1)]);
+        }
+        assert_eq!(known.stretch_bytes(lane(0), 10), SHORT_STRETCH_BYTES);
+        // When others have gone there is room again.
+        for offset in 0..20 {
+            known.keep(lane(0), offset, offset + 1, vec![record(offset, 1 << 20)]);
+        }
+        assert_eq!(known.lock().lanes.len(), 1);
+        assert_eq!(known.stretch_bytes(lane(0), 20), LONG_STRETCH_BYTES);
     }
 
     #[test]
