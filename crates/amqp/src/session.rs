@@ -46,18 +46,29 @@ pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) 
     }
 }
 
+/// How it begins and how it ends are futures of their own, or every idle connection would keep room for both.
 async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -> io::Result<()> {
+    let Some(mut session) = Box::pin(begin(connection, context)).await? else {
+        return Ok(());
+    };
+    let ending = session.run(&drain).await;
+    Box::pin(session.end(ending)).await
+}
+
+/// Greets the peer; none if the two do not come together.
+async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
     let (reader, writer) = connection.split();
     let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
     let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
-    let shaken = Box::pin(Handshake::new(&context, &mut inlet, &mut outlet).shake()).await?;
+    let shaken = Handshake::new(&context, &mut inlet, &mut outlet)
+        .shake()
+        .await?;
     let Some((peer, held)) = shaken else {
-        return Ok(());
+        return Ok(None);
     };
     let mut session = Session::new(context, peer, (inlet, outlet));
     session.held = held;
-    let ending = session.run(&drain).await;
-    session.end(ending).await
+    Ok(Some(Box::new(session)))
 }
 
 /// Why a connection ends.
@@ -294,7 +305,7 @@ impl Session {
     }
 
     /// Gives everything back and says goodbye.
-    async fn end(mut self, ending: Ending) -> io::Result<()> {
+    async fn end(mut self: Box<Self>, ending: Ending) -> io::Result<()> {
         if !matches!(ending, Ending::Gone | Ending::Io(_)) {
             self.finish_publishing().await;
         }
@@ -310,7 +321,7 @@ impl Session {
             mut outlet,
             context,
             ..
-        } = self;
+        } = *self;
         engine.close().await;
         match ending {
             Ending::Gone => Ok(()),
