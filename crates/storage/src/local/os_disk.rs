@@ -122,13 +122,19 @@ fn fill_directly(path: &Path, bytes: u64) -> io::Result<u64> {
     use std::os::unix::fs::OpenOptionsExt;
     /// What is written has to begin and end at multiples of this, bytes: no disk has larger sectors.
     const ALIGN: usize = 4096;
+    let is_refusal = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+        )
+    };
     let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
     let opened = OpenOptions::new()
         .write(true)
         .custom_flags(flags)
         .open(path);
     let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(0),
+        Err(error) if is_refusal(&error) => return Ok(0),
         opened => opened?,
     };
     // Where what is written begins must be aligned in memory too.
@@ -140,7 +146,7 @@ fn fill_directly(path: &Path, bytes: u64) -> io::Result<u64> {
         let left = usize::try_from(whole - position).unwrap_or(usize::MAX);
         let piece = &zeroes[..FILL_BYTES.min(left)];
         match file.write_all_at(piece, position) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+            Err(error) if is_refusal(&error) => break,
             written => written?,
         }
         position += piece.len() as u64;
