@@ -368,6 +368,33 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_says_more_than_what_is_only_implied() {
+        let mut policies = Policies::default();
+        let limit = |most| Rules {
+            delivery_limit: Some(most),
+            ..Rules::default()
+        };
+        let policy = policy("p", Kind::User, "", 0, limit(50));
+        policies.insert(policy).unwrap();
+        for (declared, implied, expected) in [
+            (None, Some(20), Some(50)),
+            (None, None, Some(50)),
+            (Some(5), None, Some(5)),
+            (Some(60), None, Some(50)),
+        ] {
+            let declared = QueueSettings {
+                delivery_limit: declared,
+                implied_delivery_limit: implied,
+                ..QueueSettings::default()
+            };
+            let plain = Policies::default().settings("q", &declared.clone().shared());
+            assert_eq!(plain.failures_max(), declared.failures_max());
+            let settings = policies.settings("q", &declared.shared());
+            assert_eq!(settings.failures_max(), expected);
+        }
+    }
+
+    #[test]
     fn what_is_declared_comes_first() {
         let letters = |exchange: &str| DeadLetterExchange {
             exchange: exchange.into(),

@@ -71,6 +71,10 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
     let is_quorum = kind == Some(Value::Long(QUORUM));
     let stream = kind == Some(Value::Long(STREAM));
     let bytes_max = number(b"x-max-length-bytes");
+    // Negative is none.
+    let delivery_limit = arguments
+        .find(b"x-delivery-limit")
+        .and_then(|limit| limit.integer());
     let mut settings = QueueSettings {
         stream,
         retention_bytes: bytes_max.filter(|_| stream),
@@ -84,7 +88,8 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
             bytes_max: bytes_max.filter(|_| !stream),
             overflow: overflow(arguments),
         },
-        delivery_limit: delivery_limit(arguments, is_quorum),
+        delivery_limit: delivery_limit.and_then(|limit| u32::try_from(limit).ok()),
+        implied_delivery_limit: (is_quorum && delivery_limit.is_none()).then_some(DELIVERY_LIMIT),
         dead_letter_exchange: dead_letter_exchange(arguments),
         single_consumer: arguments.find(b"x-single-active-consumer") == Some(Value::Bool(true)),
         priorities: priorities(number(b"x-max-priority"), is_quorum),
@@ -136,14 +141,6 @@ pub(crate) fn is_quorum(queue: &Queue) -> bool {
 /// The priority of a message that names none.
 pub(crate) fn priority_of(queue: &Queue) -> u8 {
     if is_quorum(queue) { PRIORITY } else { 0 }
-}
-
-fn delivery_limit(arguments: &Table<'_>, is_quorum: bool) -> Option<u32> {
-    if let Some(limit) = arguments.find(b"x-delivery-limit") {
-        // Negative is none.
-        return u32::try_from(limit.integer()?).ok();
-    }
-    is_quorum.then_some(DELIVERY_LIMIT)
 }
 
 fn dead_letter_exchange(arguments: &Table<'_>) -> Option<DeadLetterExchange> {
@@ -211,7 +208,8 @@ mod tests {
                 overflow: Overflow::Refuse,
             }
         );
-        assert_eq!(settings.delivery_limit, Some(20));
+        assert_eq!(settings.delivery_limit, None);
+        assert_eq!(settings.implied_delivery_limit, Some(20));
         assert_eq!(settings.priorities, 256);
         assert!(settings.single_consumer);
         let dead = settings.dead_letter_exchange.unwrap();
@@ -245,6 +243,8 @@ mod tests {
         let mut unlimited = TableBuilder::new();
         unlimited.push(QUEUE_TYPE, Value::Long(QUORUM)).unwrap();
         unlimited.push(b"x-delivery-limit", Value::I32(-1)).unwrap();
-        assert_eq!(apply(&unlimited.as_table(), false).delivery_limit, None);
+        let settings = apply(&unlimited.as_table(), false);
+        assert_eq!(settings.delivery_limit, None);
+        assert_eq!(settings.implied_delivery_limit, None);
     }
 }

@@ -182,6 +182,9 @@ pub struct QueueSettings {
     pub retention_bytes: Option<u64>,
     /// Failures after which a message dies: it may fail as often as this, and not once more.
     pub delivery_limit: Option<u32>,
+    /// The same, where neither this nor a policy says something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub implied_delivery_limit: Option<u32>,
     /// Where dead letters go by way of an exchange; a policy that names a queue comes first.
     pub dead_letter_exchange: Option<DeadLetterExchange>,
     /// Only one consumer at a time gets messages: the one that came first of those that are there.
@@ -214,6 +217,7 @@ impl Default for QueueSettings {
             stream: false,
             retention_bytes: None,
             delivery_limit: None,
+            implied_delivery_limit: None,
             dead_letter_exchange: None,
             single_consumer: false,
             limits: Limits::default(),
@@ -262,6 +266,11 @@ impl QueueSettings {
             return Arc::clone(&DEFAULT);
         }
         Arc::new(self)
+    }
+
+    /// Failures a message survives.
+    pub(crate) fn failures_max(&self) -> Option<u32> {
+        self.delivery_limit.or(self.implied_delivery_limit)
     }
 
     /// Whether there is a place for dead letters.

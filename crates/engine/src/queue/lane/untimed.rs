@@ -97,7 +97,7 @@ impl Lane {
             Outcome::Requeue | Outcome::Lost { charged: false } => 0,
         };
         let total = entry.failed.saturating_add(failed);
-        if failed > 0 && settings.delivery_limit.is_some_and(|most| total > most) {
+        if failed > 0 && settings.failures_max().is_some_and(|most| total > most) {
             return Came::Dies(DeathReason::DeliveryLimit);
         }
         let why = if failed > 0 {
