@@ -85,6 +85,8 @@ pub(super) struct Readers {
     told: Arc<Notify>,
     /// One of them had its turn.
     had_turn: bool,
+    /// Something has happened to one of them. Only then, and when one comes to the end, can a queue have gone unnoticed.
+    was_told: bool,
 }
 
 /// What comes of looking at a reader.
@@ -101,11 +103,14 @@ impl Readers {
             all: VecDeque::new(),
             told,
             had_turn: false,
+            was_told: false,
         }
     }
 
     pub(super) fn join(&mut self, reader: Reader) {
         self.all.push_back(reader);
+        // Its queue may have gone before there was anybody to tell.
+        self.was_told = true;
     }
 
     /// Whether one of them had its turn since this was asked last.
@@ -114,15 +119,24 @@ impl Readers {
     }
 
     /// Returns when there may be something for one of them, or room.
-    pub(super) async fn told(&self) {
+    pub(super) async fn told(&mut self) {
         self.told.notified().await;
+        self.was_told = true;
     }
 
     /// The next thing there is for one of them, if there is something. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self, inner: &Inner) -> Option<Event> {
         for _ in 0..self.all.len() {
             let reader = self.all.front_mut()?;
-            let step = next_of(reader, inner, &self.told).await;
+            let mut step = next_of(reader, inner, &self.told).await;
+            if matches!(step, Step::Nothing)
+                && (reader.take_moved() || self.was_told)
+                && inner.is_gone(reader.consumer.at)
+            {
+                step = Step::Event(Event::Cancelled {
+                    consumer: reader.consumer.number,
+                });
+            }
             let is_over = matches!(step, Step::Left | Step::Event(Event::Cancelled { .. }));
             let reader = self.all.pop_front()?;
             if !is_over {
@@ -133,6 +147,7 @@ impl Readers {
                 return Some(event);
             }
         }
+        self.was_told = false;
         None
     }
 }
@@ -148,7 +163,7 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step
             if reader.arm(told) {
                 continue;
             }
-            return idle(&consumer, inner);
+            return Step::Nothing;
         };
         let Some(claim) = room.take().or_else(|| room_of(&consumer)) else {
             return Step::Nothing;
@@ -191,13 +206,4 @@ fn hand(mut claim: Claim, record: Record) -> Step {
         message: deliver(consumer.at, &loan, record),
         claim,
     })))
-}
-
-fn idle(consumer: &Consumer, inner: &Inner) -> Step {
-    if inner.is_gone(consumer.at) {
-        return Step::Event(Event::Cancelled {
-            consumer: consumer.number,
-        });
-    }
-    Step::Nothing
 }

@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     not_before: Option<u64>,
     /// It will be told when the partition grows beyond this.
     armed: Option<u64>,
+    /// It has moved on since that was asked last.
+    has_moved: bool,
     /// Gone when the consumer has left.
     life: Weak<()>,
 }
@@ -54,8 +56,14 @@ impl Reader {
             next,
             not_before,
             armed: None,
+            has_moved: false,
             life,
         }
+    }
+
+    /// Whether it has moved on since it was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
     }
 
     /// Whether the consumer has left.
@@ -84,6 +92,7 @@ impl Reader {
     /// Takes what is at an offset, unless it is nothing or too old.
     pub(crate) fn take(&mut self, offset: u64, record: Option<Record>) -> Option<Record> {
         self.next = offset + 1;
+        self.has_moved = true;
         let oldest = self.not_before.unwrap_or(0);
         let is_wanted = |r: &Record| u64::try_from(r.timestamp).unwrap_or(0) >= oldest;
         let record = record.filter(is_wanted)?;

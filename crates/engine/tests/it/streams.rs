@@ -260,6 +260,24 @@ async fn its_readers_hear_when_it_goes() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_while_it_is_read_is_missed_too() {
+    let stage = Stage::new().await;
+    stage.stream("log", &["a", "b", "c"]).await;
+    let mut peer = stage.peer();
+    let _reader = peer.read("log", Position::First).await;
+    let (first, held) = peer.take_text().await;
+    assert_eq!(first, "a");
+    stage.broker.delete_queue(anyone(), "log").await.unwrap();
+    peer.settle(held, Outcome::Ack).await;
+    // What was read ahead may still come.
+    let mut event = peer.next().await;
+    while matches!(event, Event::Delivery(_)) {
+        event = peer.next().await;
+    }
+    assert!(matches!(event, Event::Cancelled { consumer: 0 }));
+}
+
+#[tokio::test]
 async fn a_queue_that_is_no_stream_is_read_without_being_changed() {
     let stage = Stage::new().await;
     stage.declare("q", QueueSettings::default()).await.unwrap();
