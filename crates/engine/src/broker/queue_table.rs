@@ -133,14 +133,17 @@ fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
 
 /// The topic that is made for a queue.
 fn own_topic(new: &NewQueue) -> NewTopic {
+    let age = new.settings.retention_ms.to_string();
+    let mut overrides = BTreeMap::from([("retention.ms".to_owned(), age)]);
+    if new.settings.lifetime.transient {
+        // Nobody waits for a sync of what a restart throws away.
+        overrides.insert("durability".to_owned(), "flush".to_owned());
+    }
     NewTopic {
         name: new.name.clone(),
         partitions: Some(1),
         replication: None,
-        overrides: BTreeMap::from([(
-            "retention.ms".to_owned(),
-            new.settings.retention_ms.to_string(),
-        )]),
+        overrides,
     }
 }
 

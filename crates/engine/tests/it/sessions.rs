@@ -414,6 +414,13 @@ async fn queues_go_with_whom_they_belong_to() {
         .declare("durable", QueueSettings::default())
         .await
         .unwrap();
+    // What a restart throws away waits for no sync.
+    let durability = |name: &str| {
+        let topics = stage.broker.topics();
+        topics.named(name).unwrap().config.durability
+    };
+    assert_eq!(durability("transient"), storage::Durability::Flush);
+    assert_eq!(durability("durable"), storage::Durability::Sync);
     stage.fill("transient", &["a"]).await;
     let stage = stage.again(End::Kill).await;
     assert!(!stage.exists("transient"));
