@@ -13,6 +13,8 @@ use engine::{
     Subscription,
 };
 
+use storage::{Log, StreamId};
+
 use crate::stage::{ENDS, End, Stage, anyone, eventually};
 
 /// A session and what it is handed.
@@ -421,7 +423,19 @@ async fn queues_go_with_whom_they_belong_to() {
     };
     assert_eq!(durability("transient"), storage::Durability::Flush);
     assert_eq!(durability("durable"), storage::Durability::Sync);
-    stage.fill("transient", &["a"]).await;
+    for (name, is_logged) in [("transient", false), ("durable", true)] {
+        stage.fill(name, &["a", "b"]).await;
+        let mut peer = stage.peer();
+        let consumer = peer.consume(name, 10).await;
+        let first = peer.take().await;
+        peer.settle(first, Outcome::Ack).await;
+        peer.session.sync().await;
+        let stream = StreamId {
+            owner: consumer.queue().id(),
+            part: 0,
+        };
+        assert_eq!(stage.store.bounds(stream).is_some(), is_logged, "{name}");
+    }
     let stage = stage.again(End::Kill).await;
     assert!(!stage.exists("transient"));
     assert!(stage.exists("durable"));

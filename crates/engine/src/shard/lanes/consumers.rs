@@ -108,7 +108,7 @@ impl Shard {
                 answer = Some(answering(done, gone));
             }
         }
-        self.lanes.answers.extend(answer);
+        self.answers_of(at, true).extend(answer);
         self.die(at, dying);
         self.gather(at);
     }
@@ -147,7 +147,7 @@ impl Shard {
             if !lent.is_empty() {
                 let loans = lent.into();
                 let handed = Box::new(Handed { consumer, loans });
-                self.lanes.answers.push(hand(handed));
+                self.answers_of(at, false).push(hand(handed));
             }
             if !picked.dying.is_empty() {
                 self.bury(at, picked.dying, DeathReason::Attempts);

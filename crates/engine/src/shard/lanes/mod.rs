@@ -49,6 +49,8 @@ pub(super) struct LaneTable {
     /// Lanes with something to append, to lend or to schedule.
     gathered: Vec<LaneAt>,
     answers: Vec<Answer>,
+    /// Answers that wait for no sync.
+    quick: Vec<Answer>,
 }
 
 impl LaneTable {
@@ -192,8 +194,20 @@ impl Shard {
                 unreachable!("handled above")
             }
         }
-        self.lanes.answers.extend(answer);
+        self.answers_of(at, true).extend(answer);
         self.gather(at);
+    }
+
+    /// Where answers about a lane wait: those that rest on its events, and those that rest on its records alone.
+    fn answers_of(&mut self, at: LaneAt, on_events: bool) -> &mut Vec<Answer> {
+        let (_, durability) = self.partitions.newest(at.topic, at.index);
+        let lane = self.partitions.lane(at);
+        let is_kept = on_events && lane.is_some_and(|lane| !lane.is_transient());
+        if durability == Durability::Flush && !is_kept {
+            &mut self.lanes.quick
+        } else {
+            &mut self.lanes.answers
+        }
     }
 
     /// Remembers that a lane has something to append, to lend or to schedule.
@@ -319,29 +333,46 @@ impl Shard {
             Ok(lsn) => (lsn, None),
             Err(error) => (Lsn(0), Some(error)),
         };
+        let mut flushed = Lsn(0);
         for at in &gathered {
             // What was decided without a change, or lent without an event, may rest on what is not durable yet.
-            lsn = lsn.max(self.partitions.newest(at.topic, at.index).0);
+            let (newest, durability) = self.partitions.newest(at.topic, at.index);
+            lsn = lsn.max(newest);
+            if durability == Durability::Flush {
+                flushed = flushed.max(newest);
+            }
             if let Some(owned) = self.partitions.lane(*at) {
                 lsn = lsn.max(owned.last_lsn);
             }
             self.settle_down(*at, now);
         }
+        let quick = std::mem::take(&mut self.lanes.quick);
+        self.answer_lanes((flushed, Durability::Flush), quick, failed.clone());
         let answers = std::mem::take(&mut self.lanes.answers);
-        if !answers.is_empty() {
-            let send = move || {
-                for answer in answers {
-                    answer(failed.clone());
-                }
-            };
-            let waiting = Waiting {
-                grown: Vec::new(),
-                answer: Reply::Call(Box::new(send)),
-            };
-            self.answer_at((lsn, Durability::Sync), waiting);
-        }
+        self.answer_lanes((lsn, Durability::Sync), answers, failed);
         self.lanes.gathered = gathered;
         self.lanes.gathered.clear();
+    }
+
+    fn answer_lanes(
+        &mut self,
+        wait_for: (Lsn, Durability),
+        answers: Vec<Answer>,
+        failed: Option<Error>,
+    ) {
+        if answers.is_empty() {
+            return;
+        }
+        let send = move || {
+            for answer in answers {
+                answer(failed.clone());
+            }
+        };
+        let waiting = Waiting {
+            grown: Vec::new(),
+            answer: Reply::Call(Box::new(send)),
+        };
+        self.answer_at(wait_for, waiting);
     }
 
     /// Appends the events of all lanes that have some, as one.
@@ -388,7 +419,7 @@ impl Shard {
                 owned.polls.push_front(poll);
             } else {
                 let loans = lent.hand_out(at, Box::new(ThroughMailbox(mailbox)));
-                self.lanes.answers.extend(hand_over(&poll, loans));
+                self.answers_of(at, true).extend(hand_over(&poll, loans));
             }
             if !dying.is_empty() {
                 self.bury(at, dying, DeathReason::Attempts);

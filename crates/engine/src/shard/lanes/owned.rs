@@ -87,6 +87,11 @@ impl OwnedLane {
         self
     }
 
+    /// Whether a restart throws it away: nothing of it is kept.
+    pub(super) fn is_transient(&self) -> bool {
+        self.queue.settings().lifetime.transient
+    }
+
     /// The lane's own stream.
     pub(crate) fn stream(&self, index: u32) -> StreamId {
         StreamId {
@@ -123,6 +128,9 @@ impl OwnedLane {
 
     /// The events of this round as a batch of the lane's stream.
     pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
+        if self.is_transient() {
+            self.events.clear();
+        }
         let mut events = std::mem::take(&mut self.events);
         if events.is_empty() {
             return None;
@@ -179,12 +187,13 @@ impl OwnedLane {
     }
 
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.events_bytes > SNAPSHOT_EVENTS_BYTES.max(self.snapshot_bytes)
-            || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4)
+        !self.is_transient()
+            && (self.events_bytes > SNAPSHOT_EVENTS_BYTES.max(self.snapshot_bytes)
+                || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4))
     }
 
     fn changed_since_snapshot(&self) -> bool {
-        self.events_bytes > 0 || self.records_bytes > 0
+        !self.is_transient() && (self.events_bytes > 0 || self.records_bytes > 0)
     }
 
     /// Writes the state as a whole and gives up what came before. Failing is harmless: a restart reads more.
@@ -214,7 +223,7 @@ impl OwnedLane {
     fn forgettable(&self) -> u64 {
         let oldest = self.lane.oldest();
         // What was sent with an id has to be remembered, and only a snapshot does that without the record.
-        if self.lane.dedup_ids() > 0 {
+        if self.lane.dedup_ids() > 0 && !self.is_transient() {
             return oldest.min(self.snapshot_end);
         }
         oldest
@@ -225,7 +234,7 @@ impl OwnedLane {
 pub(in crate::shard) fn keep_ids(owned: &mut Owned, log: &dyn Log, before: u64, now: u64) {
     let index = owned.partition.index;
     for lane in owned.lanes.used_mut() {
-        if lane.lane.dedup_ids() > 0 && lane.snapshot_end < before {
+        if lane.lane.dedup_ids() > 0 && lane.snapshot_end < before && !lane.is_transient() {
             lane.snapshot(log, index, now);
         }
     }

@@ -151,12 +151,6 @@ impl FilePool {
         self.starved.load(Ordering::Relaxed)
     }
 
-    /// Lets the file thread look for work, for example because something needs an interval sync.
-    pub(crate) fn nudge(&self) {
-        drop(lock(&self.state));
-        self.changed.notify_all();
-    }
-
     /// Ends waits; the file thread stops at its next look.
     pub(crate) fn stop(&self) {
         lock(&self.state).stopped = true;

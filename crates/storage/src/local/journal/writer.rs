@@ -153,10 +153,8 @@ impl Writer {
             notify
         });
         if !std::mem::replace(&mut self.unsynced, true) {
+            // What nobody waits to be synced is, within the interval.
             shared.unsynced.store(true, Ordering::Release);
-            if notify {
-                shared.pool.nudge();
-            }
         }
     }
 
