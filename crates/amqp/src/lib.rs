@@ -4,6 +4,7 @@
 //! here survives a disconnect: what must, lives in the engine.
 
 mod arguments;
+mod brake;
 mod channel;
 mod context;
 #[cfg(test)]

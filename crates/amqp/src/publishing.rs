@@ -67,7 +67,7 @@ impl Publishing {
     }
 
     /// Whether nothing is on its way.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.batches.is_empty() && self.notes.is_empty()
     }
 
@@ -337,8 +337,10 @@ impl Session {
     pub(crate) fn confirm(&mut self, settled: Settled) {
         let mut outcomes = settled.outcomes.into_iter();
         let mut touched: Vec<u16> = Vec::new();
+        let (mut refused, mut taken) = (0, 0);
         for note in settled.notes {
             let is_safe = !note.is_sent || outcomes.next().as_ref().is_some_and(is_safe);
+            *if is_safe { &mut taken } else { &mut refused } += 1;
             if note.number == 0 {
                 continue;
             }
@@ -360,6 +362,7 @@ impl Session {
                 self.say_run(note.channel, run);
             }
         }
+        self.brake.note(refused, taken);
         for number in touched {
             let run = match self.channels.get_mut(&number) {
                 Some(Slot::Open(channel)) => channel.confirms.as_mut().and_then(Confirms::take_run),

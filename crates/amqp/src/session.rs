@@ -16,6 +16,7 @@ use engine::{Deliveries, Event};
 use net::{Connection, Drain};
 use tokio::time::sleep;
 
+use crate::brake::Brake;
 use crate::channel::{Channel, Slot};
 use crate::context::Context;
 use crate::error::{About, Access, Fault, Outcome};
@@ -116,6 +117,7 @@ pub(crate) struct Session {
     pub(crate) engine: engine::Session,
     deliveries: Deliveries,
     pub(crate) publishing: Publishing,
+    pub(crate) brake: Brake,
     /// What became of messages and the engine does not know yet.
     pub(crate) settles: Vec<(Claim, Fate)>,
     /// Answers to direct requests.
@@ -152,6 +154,7 @@ impl Session {
             engine,
             deliveries,
             publishing: Publishing::default(),
+            brake: Brake::default(),
             settles: Vec::new(),
             inbox: Inbox::default(),
             count: 0,
@@ -175,7 +178,9 @@ impl Session {
     async fn turn(&mut self, draining: Pin<&mut impl Future<Output = ()>>) -> Result<(), Ending> {
         let unsent = self.outlet.len();
         let may_deliver = unsent < DELIVER_BYTES_MAX;
-        let may_read = !self.is_blocked && self.publishing.has_room() && unsent < ANSWER_BYTES_MAX;
+        let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
+        let is_held = self.is_blocked || is_braked || !self.publishing.has_room();
+        let may_read = !is_held && unsent < ANSWER_BYTES_MAX;
         let next = tokio::select! {
             settled = self.publishing.next() => Next::Settled(settled),
             event = self.deliveries.next(), if may_deliver => Next::Event(event),
@@ -184,6 +189,7 @@ impl Session {
             sent = self.outlet.send(), if unsent > 0 => Next::Sent(sent),
             () = self.pulse.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
+            () = self.brake.released(), if self.brake.is_on() => Next::Look,
             () = draining => Next::Drain,
         };
         let is_tick = matches!(next, Next::Tick);
