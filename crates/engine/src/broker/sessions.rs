@@ -2,7 +2,7 @@
 //! everything back.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
@@ -251,6 +251,7 @@ impl Session {
             priority: new.priority,
             session: self.said.clone(),
             source,
+            behind: AtomicU32::new(0),
         }
     }
 

@@ -131,6 +131,8 @@ pub(crate) struct Consumer {
     pub(crate) priority: i32,
     pub(crate) session: mpsc::UnboundedSender<Said>,
     pub(crate) source: Source,
+    /// Times messages were handed over that still wait for the log: those that follow may not overtake them.
+    pub(crate) behind: AtomicU32,
 }
 
 impl Consumer {
@@ -326,6 +328,7 @@ mod tests {
             priority: 0,
             session,
             source: Source::Lane(shard),
+            behind: AtomicU32::new(0),
         };
         (consumer, heard)
     }

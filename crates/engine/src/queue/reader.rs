@@ -103,6 +103,7 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -135,6 +136,7 @@ mod tests {
             priority: 0,
             session,
             source: Source::Log(Arc::clone(&told)),
+            behind: AtomicU32::new(0),
         };
         let life = Arc::new(());
         let partition = Partition::new(Uuid::nil(), 0, 5, 10);

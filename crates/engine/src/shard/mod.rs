@@ -15,7 +15,7 @@ mod sends;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::{Log, Progress};
+use storage::{Log, Lsn, Progress};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -217,6 +217,8 @@ pub(crate) struct Shard {
     partitions: PartitionTable,
     groups: GroupTable,
     pending: Pending,
+    /// How far the log is durable, and answers were released.
+    durable: Lsn,
 }
 
 impl Shard {
@@ -238,6 +240,7 @@ impl Shard {
             partitions: PartitionTable::default(),
             groups: GroupTable::default(),
             pending: Pending::default(),
+            durable: Lsn(0),
         }
     }
 
@@ -373,6 +376,7 @@ impl Shard {
 
     /// Sends every answer the log has caught up with.
     fn release(&mut self, reached: Progress) {
+        self.durable = reached.durable;
         while let Some(ready) = self.pending.pop(reached) {
             ready.send();
         }

@@ -1,6 +1,7 @@
 //! What connected consumers do with a lane: come and go, are handed messages, settle them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::oneshot;
 
@@ -134,6 +135,20 @@ impl Shard {
         }
     }
 
+    /// Hands messages to a consumer: at once, if all they rest on is durable.
+    fn hand_to_consumer(&mut self, at: LaneAt, handed: Box<Handed>) {
+        let durable = self.durable;
+        let partition = self.partitions.here(at.topic, at.index);
+        let readable = partition.map_or(0, |owned| owned.partition.high_watermark());
+        let lane = self.partitions.lane(at);
+        let is_settled = lane.is_some_and(|lane| lane.is_settled(durable));
+        let is_readable = handed.loans.iter().all(|loan| loan.offset < readable);
+        if is_settled && is_readable && handed.consumer.behind.load(Relaxed) == 0 {
+            return send(handed);
+        }
+        self.answers_of(at, false).push(hand(handed));
+    }
+
     /// Hands messages to consumers, as long as there are messages and room.
     pub(super) fn serve_consumers(&mut self, at: LaneAt, now: u64) {
         while let Some(owned) = self.partitions.lane(at)
@@ -146,8 +161,7 @@ impl Shard {
             let nothing = lent.is_empty() && picked.dying.is_empty();
             if !lent.is_empty() {
                 let loans = lent.into();
-                let handed = Box::new(Handed { consumer, loans });
-                self.answers_of(at, false).push(hand(handed));
+                self.hand_to_consumer(at, Box::new(Handed { consumer, loans }));
             }
             if !picked.dying.is_empty() {
                 self.bury(at, picked.dying, DeathReason::Attempts);
@@ -280,12 +294,18 @@ fn get(owned: &mut OwnedLane, consumer: &Arc<Consumer>, now: u64) -> (Got, Vec<u
 
 /// Hands messages over once the log has what they are made of; else they go back.
 fn hand(handed: Box<Handed>) -> Answer {
+    handed.consumer.behind.fetch_add(1, Relaxed);
     Box::new(move |failed| {
+        handed.consumer.behind.fetch_sub(1, Relaxed);
         if failed.is_none() {
-            let session = handed.consumer.session.clone();
-            let _ = session.send(Said::Handed(handed));
+            send(handed);
         }
     })
+}
+
+fn send(handed: Box<Handed>) {
+    let session = handed.consumer.session.clone();
+    let _ = session.send(Said::Handed(handed));
 }
 
 /// Settles messages; returns those that have to leave.

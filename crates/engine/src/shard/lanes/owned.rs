@@ -25,6 +25,10 @@ pub(crate) struct OwnedLane {
     /// Next offset of the lane's own stream.
     pub(crate) events_end: u64,
     pub(super) last_lsn: Lsn,
+    /// Its last append that said more than that messages are done: what is handed over later rests on it.
+    told_lsn: Lsn,
+    /// Such events are gathered, or could not be appended.
+    is_telling: bool,
     events_bytes: u64,
     records_bytes: u64,
     snapshot_bytes: u64,
@@ -54,6 +58,8 @@ impl OwnedLane {
             shown: Counts::default(),
             events_end,
             last_lsn: Lsn(0),
+            told_lsn: Lsn(0),
+            is_telling: false,
             events_bytes: 0,
             records_bytes: 0,
             snapshot_bytes: 0,
@@ -123,6 +129,7 @@ impl OwnedLane {
     /// Applies an event and keeps it for the log.
     pub(crate) fn change(&mut self, event: LaneEvent, lines: Option<&[LineId]>) {
         self.lane.apply(&event, lines);
+        self.is_telling |= !matches!(event, LaneEvent::Acked { .. });
         self.events.push(event);
     }
 
@@ -130,6 +137,7 @@ impl OwnedLane {
     pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
         if self.is_transient() {
             self.events.clear();
+            self.is_telling = false;
         }
         let mut events = std::mem::take(&mut self.events);
         if events.is_empty() {
@@ -165,6 +173,7 @@ impl OwnedLane {
     /// The log has taken a staged event.
     pub(crate) fn apply_staged(&mut self, event: &LaneEvent, end: u64, lsn: Lsn) {
         self.lane.apply(event, None);
+        self.is_telling = true;
         self.appended(end, lsn);
     }
 
@@ -172,6 +181,15 @@ impl OwnedLane {
     pub(crate) fn appended(&mut self, end: u64, lsn: Lsn) {
         self.events_end = end;
         self.last_lsn = lsn;
+        if std::mem::take(&mut self.is_telling) {
+            self.told_lsn = lsn;
+        }
+    }
+
+    /// Whether a message whose record is durable may be handed over at once: nothing it rests on is still on its way to the
+    /// disk. That others are done is nothing it rests on.
+    pub(super) fn is_settled(&self, durable: Lsn) -> bool {
+        !self.is_telling && self.told_lsn <= durable
     }
 
     /// When something happens by itself next, ms.
