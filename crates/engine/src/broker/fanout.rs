@@ -425,10 +425,11 @@ impl Placing {
             filled.push((*at, batch, (full.records, full.bytes)));
         }
         let mut reached = (Lsn(0), Durability::Flush);
+        let durable = inner.log.progress().borrow().durable;
         for owned in self.hand.all() {
             // A repeat is not confirmed before its original is durable.
             reached.0 = reached.0.max(owned.last_lsn);
-            if owned.config.durability != Durability::Flush {
+            if owned.durability(durable) != Durability::Flush {
                 reached.1 = Durability::Sync;
             }
         }
@@ -441,7 +442,7 @@ impl Placing {
             let Some(owned) = self.hand.partition(partition) else {
                 continue;
             };
-            let upto = owned.accept(Some(&batch), reached.0, self.now);
+            let upto = owned.accept(Some(&batch), reached, self.now);
             inner.metrics.published(records, batch.bytes() as u64);
             if let Some(lane) = self.hand.lane(at) {
                 lane.queue.numbers.sent(records, bytes);

@@ -178,7 +178,7 @@ async fn step(
     let reached = (lsn, Durability::Sync);
     for (into, append) in placed {
         let owned = hand.partition(into);
-        let upto = owned.map(|owned| owned.accept(Some(&append.batch), lsn, now));
+        let upto = owned.map(|owned| owned.accept(Some(&append.batch), reached, now));
         let answer = None;
         hand.then(
             into,

@@ -28,6 +28,8 @@ pub(crate) struct Owned {
     pub(crate) config: Config,
     /// Position of the last append: what an answer about existing records has to wait for.
     pub(crate) last_lsn: Lsn,
+    /// Position of the last append that can be read only when it is synced, and nothing behind it before.
+    sync_lsn: Lsn,
     bytes_since_snapshot: u64,
     /// Up to where the stored snapshot accounts for producers.
     snapshot_upto: u64,
@@ -39,14 +41,35 @@ pub(crate) struct Owned {
 
 impl Owned {
     /// The log has taken a batch that was decided outside the shard; returns how far readers may then read.
-    pub(crate) fn accept(&mut self, batch: Option<&storage::Batch>, lsn: Lsn, now: u64) -> u64 {
-        self.last_lsn = lsn;
+    pub(crate) fn accept(
+        &mut self,
+        batch: Option<&storage::Batch>,
+        reached: (Lsn, Durability),
+        now: u64,
+    ) -> u64 {
+        self.appended(reached);
         if let Some(batch) = batch {
             self.ledger.apply(&batch.header, now);
             self.bytes_since_snapshot += batch.bytes() as u64;
             index(self, batch);
         }
         self.ledger.end
+    }
+
+    fn appended(&mut self, (lsn, durability): (Lsn, Durability)) {
+        self.last_lsn = lsn;
+        if durability != Durability::Flush {
+            self.sync_lsn = lsn;
+        }
+    }
+
+    /// When what comes next, and an answer about what is there, counts as done, if the log is durable up to here: what
+    /// stands behind something that is not synced yet cannot be read before it.
+    pub(crate) fn durability(&self, durable: Lsn) -> Durability {
+        if self.sync_lsn > durable {
+            return Durability::Sync;
+        }
+        self.config.durability
     }
 }
 
@@ -69,6 +92,7 @@ impl PartitionTable {
             ledger: opening.ledger,
             config,
             last_lsn: Lsn(0),
+            sync_lsn: Lsn(0),
             bytes_since_snapshot: opening.bytes_since_snapshot,
             snapshot_upto: opening.snapshot_upto,
             state_end: 0,
@@ -116,11 +140,15 @@ impl PartitionTable {
             .map_or(0, |owned| owned.ledger.end)
     }
 
-    /// What an answer about a partition's newest record has to wait for.
-    pub(super) fn newest(&mut self, topic_id: Uuid, index: u32) -> (Lsn, Durability) {
+    /// What an answer about a partition's newest record has to wait for, if the log is durable up to here.
+    pub(super) fn newest(
+        &mut self,
+        (topic_id, index): (Uuid, u32),
+        durable: Lsn,
+    ) -> (Lsn, Durability) {
         self.here(topic_id, index)
             .map_or((Lsn(0), Durability::Flush), |owned| {
-                (owned.last_lsn, owned.config.durability)
+                (owned.last_lsn, owned.durability(durable))
             })
     }
 
@@ -220,7 +248,7 @@ impl Shard {
     pub(super) fn place(&mut self, entry: Entry) -> Result<Placed> {
         let now = self.clock.now_ms();
         let owned = self.partitions.find(entry.topic_id, entry.index)?;
-        let durability = owned.config.durability;
+        let durability = owned.durability(self.durable);
         let start = owned.ledger.start;
         match owned.ledger.decide(entry.batch, &owned.config, now)? {
             // The original may not be durable yet: its repeat is not confirmed before it either.
@@ -247,7 +275,7 @@ impl Shard {
                     durability,
                 )?;
                 owned.ledger.apply(&header, now);
-                owned.last_lsn = lsn;
+                owned.appended((lsn, durability));
                 owned.bytes_since_snapshot += bytes;
                 self.metrics
                     .published(u64::from(header.record_count.unsigned_abs()), bytes);

@@ -86,7 +86,7 @@ impl Shard {
             admission: Admission::new(at, queue, next, now),
             outcomes: Vec::with_capacity(sends.len()),
             // A repeat is not confirmed before its original is durable.
-            wait_for: self.partitions.newest(at.topic, at.index),
+            wait_for: self.partitions.newest((at.topic, at.index), self.durable),
             grown: Vec::new(),
         };
         for send in &sends {

@@ -796,3 +796,47 @@ async fn what_was_refused_is_where_it_belongs_when_its_session_has_ended() {
         assert_eq!(stage.depth("dead").await, (1, 0, 0), "{end:?}");
     }
 }
+
+#[tokio::test]
+async fn a_queue_that_waits_for_no_sync_gets_what_does() {
+    let stage = Stage::new().await;
+    let transient = |dead: Option<&str>| QueueSettings {
+        lifetime: Lifetime {
+            transient: true,
+            ..Lifetime::default()
+        },
+        dead_letter: dead.map(|queue| DeadLetterPolicy {
+            queue: queue.to_owned(),
+            attempts_max: 100,
+        }),
+        ..QueueSettings::default()
+    };
+    stage.declare("dead", transient(None)).await.unwrap();
+    stage.declare("q", transient(Some("dead"))).await.unwrap();
+    let mut peer = stage.peer();
+    let _source = peer.session.subscribe("q", numbered(1, 1)).await.unwrap();
+    let _dead = peer
+        .session
+        .subscribe("dead", numbered(2, 1))
+        .await
+        .unwrap();
+    for round in 0..50 {
+        let text = format!("m{round}");
+        stage.fill("q", &[&text]).await;
+        let (came, delivery) = peer.take_text().await;
+        assert_eq!((&came, delivery.consumer), (&text, 1));
+        peer.settle(delivery, Outcome::Reject).await;
+        // Moved in an append that is synced, and others come at once behind it.
+        stage.fill("dead", &["direct"]).await;
+        for _ in 0..2 {
+            let (_, delivery) = peer.take_text().await;
+            assert_eq!((delivery.consumer, delivery.redelivered), (2, false));
+            assert_eq!(delivery.message.failed, 0);
+            peer.settle(delivery, Outcome::Ack).await;
+        }
+        stage.fill("q", &["fetched"]).await;
+        let (_, fetched) = peer.take_text().await;
+        peer.settle(fetched, Outcome::Ack).await;
+    }
+    assert_eq!(stage.depth("dead").await, (0, 0, 0));
+}

@@ -200,7 +200,7 @@ impl Shard {
 
     /// Where answers about a lane wait: those that rest on its events, and those that rest on its records alone.
     fn answers_of(&mut self, at: LaneAt, on_events: bool) -> &mut Vec<Answer> {
-        let (_, durability) = self.partitions.newest(at.topic, at.index);
+        let (_, durability) = self.partitions.newest((at.topic, at.index), self.durable);
         let lane = self.partitions.lane(at);
         let is_kept = on_events && lane.is_some_and(|lane| !lane.is_transient());
         if durability == Durability::Flush && !is_kept {
@@ -336,7 +336,8 @@ impl Shard {
         let mut flushed = Lsn(0);
         for at in &gathered {
             // What was decided without a change, or lent without an event, may rest on what is not durable yet.
-            let (newest, durability) = self.partitions.newest(at.topic, at.index);
+            let of = (at.topic, at.index);
+            let (newest, durability) = self.partitions.newest(of, self.durable);
             lsn = lsn.max(newest);
             if durability == Durability::Flush {
                 flushed = flushed.max(newest);
