@@ -523,12 +523,8 @@ impl Broker {
         let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
         let wanted = look.await?;
         // What is not durable yet nobody may see.
-        let topics = self.inner.topics.load();
-        let partition = topics
-            .with_id(at.topic)
-            .and_then(|topic| topic.partitions.get(at.index as usize));
+        let partition = self.inner.partition_of(at);
         let readable = partition.map_or(0, |partition| partition.high_watermark());
-        drop(topics);
         for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
             if seen.len() >= max {
                 return Ok(());

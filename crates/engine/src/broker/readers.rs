@@ -48,7 +48,8 @@ impl Session {
 }
 
 impl Inner {
-    fn partition_of(&self, at: LaneAt) -> Option<Arc<Partition>> {
+    /// The shared face of the partition a lane lends from.
+    pub(super) fn partition_of(&self, at: LaneAt) -> Option<Arc<Partition>> {
         let topics = self.topics.load();
         let topic = topics.with_id(at.topic)?;
         topic.partitions.get(at.index as usize).cloned()

@@ -34,7 +34,7 @@ pub(crate) struct Reader {
     next: u64,
     /// It has not found its first message: older ones, ms since 1970, are passed over.
     not_before: Option<u64>,
-    /// It will be told when the partition grows beyond this.
+    /// How often the partition's waiters had been woken when it registered: until they are again, it will be told.
     armed: Option<u64>,
     /// It has moved on since that was asked last.
     has_moved: bool,
@@ -81,11 +81,11 @@ impl Reader {
     /// Has the session told when the partition grows; returns whether it has grown meanwhile.
     pub(crate) fn arm(&mut self, session: &Arc<Notify>) -> bool {
         let seen = self.partition.high_watermark();
-        if self.armed == Some(seen) {
+        let waiters = &self.partition.waiters;
+        if self.armed == Some(waiters.wakes()) {
             return false;
         }
-        self.armed = Some(seen);
-        self.partition.waiters.register(session);
+        self.armed = Some(waiters.register(session));
         self.partition.high_watermark() > seen
     }
 

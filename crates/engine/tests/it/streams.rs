@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::policy::{Kind, Policy, PolicyDocument, Rules, Scope};
-use engine::queue::{Limits, Outcome, Position, QueueSettings, Receive, Settle};
+use engine::queue::{Limits, NewQueue, Outcome, Position, QueueSettings, Receive, Settle};
 use engine::{Error, Event, NewConsumer, Subscription};
 
 use crate::sessions::{Peer, numbered};
@@ -257,6 +257,31 @@ async fn its_readers_hear_when_it_goes() {
     );
     let gone = peer.session.read("log", Position::Next, numbered(8, 1));
     assert_eq!(gone.await.unwrap_err(), Error::UnknownQueue);
+}
+
+#[tokio::test]
+async fn another_queue_of_its_topic_may_go() {
+    let stage = Stage::new().await;
+    stage
+        .declare("log", QueueSettings::default())
+        .await
+        .unwrap();
+    let attached = NewQueue {
+        name: "other".to_owned(),
+        topic: Some("log".to_owned()),
+        settings: QueueSettings::default(),
+    };
+    stage.broker.create_queue(anyone(), attached).await.unwrap();
+    let mut peer = stage.peer();
+    let _reader = peer.read("log", Position::First).await;
+    peer.nothing().await;
+    // It is woken by that, although nothing came for it.
+    stage.broker.delete_queue(anyone(), "other").await.unwrap();
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stage.fill("log", &["a"]).await;
+    };
+    tokio::join!(peer.takes(&["a"]), later);
 }
 
 #[tokio::test]
