@@ -8,49 +8,22 @@ import tempfile
 import time
 import uuid
 
-from harness.sources import cache_folder
+from harness import maven
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-VERSION = "4.4.0"
-ARTIFACTS = (
-    ("org.apache.kafka", "kafka_2.13", VERSION),
-    ("org.apache.kafka", "kafka-tools", VERSION),
-    ("org.slf4j", "slf4j-nop", "2.0.17"),
-)
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
-FETCH_SECONDS, START_SECONDS, RECORD_SECONDS = 600, 60, 900
+# The broker itself, and its command-line tools.
+ARTIFACTS = ("org.apache.kafka:kafka_2.13:4.4.0", "org.apache.kafka:kafka-tools:4.4.0", "org.slf4j:slf4j-nop:2.0.17")
+START_SECONDS, RECORD_SECONDS = 60, 900
 
 
 def missing():
     """Why this cannot run here; nothing when it can."""
-    absent = [tool for tool in ("java", "javac", "mvn") if not shutil.which(tool)]
-    return f"not installed: {', '.join(absent)}" if absent else None
+    return maven.missing()
 
 
 def jars():
     """The folder with the broker, its command-line tools and all they need."""
-    folder = os.path.join(os.path.dirname(cache_folder()), "differ", f"kafka-{VERSION}")
-    if not os.path.isdir(folder):
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(folder)) as making:
-            with open(os.path.join(making, "pom.xml"), "w", encoding="utf-8") as pom:
-                pom.write(_pom())
-            subprocess.run(["mvn", "-q", "-B", COPY, "-DoutputDirectory=jars"], cwd=making, check=True,
-                           stdout=subprocess.DEVNULL, timeout=FETCH_SECONDS)
-            os.rename(os.path.join(making, "jars"), folder)
-    return folder
-
-
-def _pom():
-    dependencies = "".join(
-        f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>"
-        for group, name, version in ARTIFACTS
-    )
-    return (
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-        "<groupId>differ</groupId><artifactId>kafka</artifactId><version>1</version>"
-        f"<dependencies>{dependencies}</dependencies></project>"
-    )
+    return maven.jars("kafka", *ARTIFACTS)
 
 
 def free_ports(count):
