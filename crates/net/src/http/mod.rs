@@ -1,6 +1,7 @@
 //! The HTTP/1.1 server: an `axum::Router` on a [`Listener`], with every limit a hostile client would look for.
 
 mod body;
+mod collect;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
+
+pub use collect::{Uncollected, collect};
 
 use crate::{Connection, Drain, Listener, Served};
 use body::Bounded;
@@ -46,7 +49,8 @@ impl Default for HttpLimits {
 
 /// Serves `router` until `drain` begins; requests in flight are answered, kept-alive connections then close.
 ///
-/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`.
+/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`, and the connection's [`crate::Account`] among the
+/// extensions.
 pub async fn serve_http(
     listener: Listener,
     router: Router,
@@ -69,9 +73,11 @@ async fn serve_connection(
     drain: Drain,
 ) {
     let peer = connection.peer();
+    let account = connection.account().clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(|body| Bounded::body(body, limits));
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(account.clone());
         router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()
