@@ -14,5 +14,7 @@ pub use budget::{Account, Budget, BudgetNumbers, HeldBytes, Owed, Permit, Shared
 pub use capacity::Capacity;
 pub use connection::{Connection, Reader, Writer};
 pub use drain::{Drain, Shutdown, Tasks};
-pub use http::{HttpLimits, Uncollected, collect, serve_http};
+pub use http::{
+    HttpLimits, MEMBER_BYTES, Uncollected, account_of, collect, json_members, serve_http,
+};
 pub use listener::{ConnectionNumbers, Limits, Listener, Observer, Served};

@@ -1,9 +1,11 @@
 //! Fetch: the log's own bytes, uncopied.
 
 use std::io;
+use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use engine::{Chunk, FetchResult, FetchSpec, TopicKey};
+use engine::{Chunk, FetchResult, FetchSpec, Room, TopicKey};
+use net::SharedPermit;
 use security::Principal;
 
 use super::Call;
@@ -37,9 +39,10 @@ pub(super) async fn fetch(
         };
         return call.answer(&response);
     }
+    let room = AnswerRoom(call.room.clone());
     let results = context
         .broker
-        .fetch(principal, spec(&request, call.version))
+        .fetch(principal, spec(&request, call.version, &room))
         .await;
     let mut results = results.into_iter();
     let responses = request
@@ -64,7 +67,30 @@ pub(super) async fn fetch(
 
 const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 
-fn spec<'a>(request: &'a FetchRequest<'_>, version: i16) -> FetchSpec<'a> {
+/// Room for answers out of the connection's account.
+#[derive(Debug)]
+struct AnswerRoom(Option<SharedPermit>);
+
+impl Room for AnswerRoom {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.as_ref().is_none_or(|room| room.try_take(bytes))
+    }
+
+    fn poll_take(&self, cx: &mut Cx<'_>, bytes: usize) -> Poll<()> {
+        match &self.0 {
+            Some(room) => room.poll_take(cx, bytes),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(room) = &self.0 {
+            room.give_back(bytes);
+        }
+    }
+}
+
+fn spec<'a>(request: &'a FetchRequest<'_>, version: i16, room: &'a AnswerRoom) -> FetchSpec<'a> {
     let size = |n: i32| usize::try_from(n).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let key = |topic: &'a FetchTopic<'_>| match version {
@@ -94,6 +120,7 @@ fn spec<'a>(request: &'a FetchRequest<'_>, version: i16) -> FetchSpec<'a> {
         bytes_max: size(request.max_bytes).min(ANSWER_BYTES_MAX),
         bytes_min: size(request.min_bytes),
         wait_max: wait.min(WAIT_MAX),
+        room,
     }
 }
 

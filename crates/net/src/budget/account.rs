@@ -34,6 +34,8 @@ pub(super) struct Inner {
     /// Things the peer has begun and not finished, and things it has not read.
     unfinished: AtomicUsize,
     unsent: AtomicUsize,
+    /// Permits that wait for room.
+    waits: AtomicUsize,
     evicted: Notify,
 }
 
@@ -71,6 +73,7 @@ impl Account {
             sent: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
+            waits: AtomicUsize::new(0),
             evicted: Notify::new(),
         }))
     }
@@ -242,6 +245,9 @@ impl Inner {
         if surplus > 0 {
             shared.give_back(surplus);
         }
+        if self.waits.load(Relaxed) > 0 {
+            shared.moved_up(self.name, balance.has());
+        }
     }
 
     /// Lines up for what so many more bytes need. None when it was there after all.
@@ -262,7 +268,7 @@ impl Inner {
             return None;
         }
         let place = Arc::new(Place::default());
-        let key = state.waiters.add(self.name, have, need, &place);
+        let age = state.waiters.add(self.name, have, need, &place);
         shared.waiting.store(state.waiters.len(), super::SeqCst);
         // Something may have been given back since it was looked for.
         shared.serve(&mut state);
@@ -272,10 +278,11 @@ impl Inner {
             return None;
         }
         shared.waits.fetch_add(1, Relaxed);
+        self.waits.fetch_add(1, Relaxed);
         shared.warn(&mut state);
         Some(Box::new(Wait {
             place,
-            key,
+            age,
             look: Box::pin(sleep(LOOK)),
         }))
     }
@@ -283,8 +290,9 @@ impl Inner {
     /// Leaves the line; what was given meanwhile goes back.
     fn leave(self: &Arc<Self>, wait: &Wait) {
         let shared = &self.budget.0;
+        self.waits.fetch_sub(1, Relaxed);
         let mut state = shared.state();
-        state.waiters.remove(wait.key);
+        state.waiters.remove(wait.age);
         shared.waiting.store(state.waiters.len(), super::SeqCst);
         drop(state);
         if let Some(grant) = wait.place.take() {
@@ -298,7 +306,7 @@ impl Inner {
 #[derive(Debug)]
 struct Wait {
     place: Arc<Place>,
-    key: (usize, u64),
+    age: u64,
     /// Whoever waits looks now and then for those who make it wait.
     look: Pin<Box<Sleep>>,
 }
@@ -343,6 +351,7 @@ impl Permit {
                 }
                 let grant = ready!(wait.place.poll(cx));
                 self.wait = None;
+                self.account.0.waits.fetch_sub(1, Relaxed);
                 self.account.0.credit(grant);
             }
             if self.try_grow_to(bytes) {
@@ -410,16 +419,17 @@ impl Drop for Owed {
 
 /// Bytes for a peer with the room they take, which is given back when the last of them was sent.
 #[derive(Debug)]
-pub struct HeldBytes {
-    bytes: Vec<u8>,
+pub struct HeldBytes<B> {
+    bytes: B,
     _permit: Permit,
     _unsent: Owed,
 }
 
-impl HeldBytes {
-    /// Has `bytes` hold their room until nobody has any of them; what the permit is for besides is given back.
-    pub fn of(bytes: Vec<u8>, mut permit: Permit) -> Bytes {
-        permit.set(bytes.capacity());
+impl<B: AsRef<[u8]> + Send + 'static> HeldBytes<B> {
+    /// Has `bytes`, which take so much memory, hold room for it until nobody has any of them; what the permit is for
+    /// besides is given back.
+    pub fn of(bytes: B, takes: usize, mut permit: Permit) -> Bytes {
+        permit.set(takes);
         let unsent = permit.account().unsent();
         Bytes::from_owner(Self {
             bytes,
@@ -429,9 +439,9 @@ impl HeldBytes {
     }
 }
 
-impl AsRef<[u8]> for HeldBytes {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for HeldBytes<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 
@@ -471,6 +481,13 @@ impl SharedPermit {
     /// See [`Permit::set`].
     pub fn set(&self, bytes: usize) {
         self.permit().set(bytes);
+    }
+
+    /// Shrinks by so many bytes.
+    pub fn give_back(&self, bytes: usize) {
+        let mut permit = self.permit();
+        let left = permit.bytes().saturating_sub(bytes);
+        permit.set(left);
     }
 
     /// See [`Permit::take`].

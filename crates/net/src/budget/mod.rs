@@ -195,9 +195,24 @@ impl Shared {
             *taken = taken.saturating_sub(bytes);
             if *taken == 0 {
                 state.excess = None;
-                self.serve(&mut state);
             }
+            self.serve(&mut state);
         }
+    }
+
+    /// An account that waits itself has less than it had when it lined up: its turn comes earlier.
+    fn moved_up(&self, name: u64, have: usize) {
+        let mut state = self.state();
+        state.waiters.move_up(name, have);
+        if let Some((holder, taken)) = state.excess
+            && holder == name
+            && let Some(need) = state.waiters.need_of(name)
+            && taken + need <= self.spare
+        {
+            state.excess = Some((name, taken + need));
+            state.waiters.grant_to(name, Grant::Excess(need));
+        }
+        self.serve(&mut state);
     }
 
     /// Serves those who wait, as far as there is something.

@@ -124,6 +124,23 @@ async fn who_leaves_the_line_takes_nothing_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gives_back_while_it_waits_is_served_from_that() {
+    let budget = Budget::new(3 * MIB);
+    let mut other = account(&budget, 1).permit();
+    other.set(MIB);
+    let own = account(&budget, 2);
+    let mut done = own.permit();
+    done.grow_to(700_000).await;
+    let mut next = own.permit();
+    next.grow_to(500_000).await;
+    assert!(waits(&mut next, 900_000).await);
+    drop((done, other));
+    next.grow_to(900_000).await;
+    drop(next);
+    assert_eq!(budget.numbers().used_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_holders_without_progress_are_closed() {
     let budget = Budget::new(3 * MIB);
     let names = ["stalls", "works", "moves", "reads nothing"];
@@ -164,7 +181,7 @@ fn sent_bytes_give_back_their_room() {
     let account = account(&budget, 1);
     let mut permit = account.permit();
     permit.set(MIB);
-    let mut bytes = HeldBytes::of(vec![7; 100_000], permit);
+    let mut bytes = HeldBytes::of(vec![7; 100_000], 100_000, permit);
     let first = bytes.split_to(10);
     assert!(account.has_unsent());
     drop(bytes);

@@ -75,8 +75,8 @@ impl Waiters {
         self.by_held.len()
     }
 
-    /// Somebody who holds `have` waits for `need` more. Returns its key.
-    pub(super) fn add(&mut self, name: u64, have: usize, need: usize, place: &Arc<Place>) -> Key {
+    /// Somebody who holds `have` waits for `need` more. Returns its age.
+    pub(super) fn add(&mut self, name: u64, have: usize, need: usize, place: &Arc<Place>) -> u64 {
         self.count += 1;
         let key = (have, self.count);
         let waiter = Waiter {
@@ -86,12 +86,14 @@ impl Waiters {
         };
         self.by_held.insert(key, waiter);
         self.by_age.insert(key.1, have);
-        key
+        key.1
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
-        self.by_held.remove(&key);
-        self.by_age.remove(&key.1);
+    /// The one of this age does not wait any more.
+    pub(super) fn remove(&mut self, age: u64) {
+        if let Some(have) = self.by_age.remove(&age) {
+            self.by_held.remove(&(have, age));
+        }
     }
 
     /// What the one who holds least has and needs.
@@ -122,7 +124,35 @@ impl Waiters {
         }
     }
 
-    /// Whether an account waits.
+    /// An account has so much now, which is less than it had.
+    pub(super) fn move_up(&mut self, name: u64, have: usize) {
+        let of_account = self.by_held.extract_if(.., |_, waiter| waiter.name == name);
+        let moved: Vec<_> = of_account.collect();
+        for ((_, age), waiter) in moved {
+            self.by_age.insert(age, have);
+            self.by_held.insert((have, age), waiter);
+        }
+    }
+
+    /// What an account that waits needs.
+    pub(super) fn need_of(&self, name: u64) -> Option<usize> {
+        let mut waiters = self.by_held.values();
+        waiters.find(|w| w.name == name).map(|w| w.need)
+    }
+
+    /// Grants the first that waits for an account.
+    pub(super) fn grant_to(&mut self, name: u64, grant: Grant) {
+        let found = self.by_held.iter().find(|(_, w)| w.name == name);
+        let Some(key) = found.map(|(key, _)| *key) else {
+            return;
+        };
+        if let Some(waiter) = self.by_held.remove(&key) {
+            self.by_age.remove(&key.1);
+            waiter.place.grant(grant);
+        }
+    }
+
+    /// The accounts that wait.
     pub(super) fn names(&self) -> impl Iterator<Item = u64> + '_ {
         self.by_held.values().map(|waiter| waiter.name)
     }

@@ -2,9 +2,11 @@
 
 mod body;
 mod collect;
+mod members;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,8 +18,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
 pub use collect::{Uncollected, collect};
+pub use members::{MEMBER_BYTES, json_members};
 
-use crate::{Connection, Drain, Listener, Served};
+use crate::{Account, Budget, Connection, Drain, Listener, Served};
 use body::Bounded;
 
 /// What the HTTP server allows a client.
@@ -45,6 +48,15 @@ impl Default for HttpLimits {
             body_bytes_max: 4 << 20,
         }
     }
+}
+
+/// The account of the connection a request came by, as its extensions have it.
+pub fn account_of(extensions: &hyper::http::Extensions) -> Account {
+    let found = extensions.get::<Account>().cloned();
+    found.unwrap_or_else(|| {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Budget::unlimited().account("http", nowhere)
+    })
 }
 
 /// Serves `router` until `drain` begins; requests in flight are answered, kept-alive connections then close.
