@@ -15,6 +15,7 @@ use engine::Broker;
 use net::{Account, Connection, Drain, SharedPermit, Writer};
 use security::Principal;
 
+use crate::fetch_sessions::FetchSessions;
 use crate::frames::{Frame, FrameLimits, Frames};
 use crate::handlers;
 use crate::metrics::Metrics;
@@ -39,6 +40,10 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// How long a connection may be silent.
     pub idle: Duration,
+    /// The number clients know this broker by.
+    pub node_id: i32,
+    /// Fetch sessions that are remembered; 0: none.
+    pub fetch_sessions_max: usize,
 }
 
 impl Default for Settings {
@@ -48,6 +53,8 @@ impl Default for Settings {
             auto_create_topics: true,
             request_bytes_max: 100 << 20,
             idle: Duration::from_mins(10),
+            node_id: 1,
+            fetch_sessions_max: 1000,
         }
     }
 }
@@ -57,6 +64,7 @@ pub struct Context {
     pub(crate) broker: Broker,
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) fetch_sessions: FetchSessions,
     limits: FrameLimits,
 }
 
@@ -67,12 +75,19 @@ impl Context {
             frame_bytes_max: settings.request_bytes_max,
             idle: settings.idle,
         };
+        let fetch_sessions = FetchSessions::new(settings.fetch_sessions_max);
         Self {
             broker,
             settings,
             metrics: Arc::default(),
+            fetch_sessions,
             limits,
         }
+    }
+
+    /// The number clients know this broker by.
+    pub(crate) fn node_id(&self) -> i32 {
+        self.settings.node_id
     }
 
     /// The frontend's numbers.
