@@ -48,6 +48,7 @@ impl Broker {
         let topic_defaults = ArcSwap::from_pointee(settings.topic_defaults.clone());
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
+            read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
             settings,
             log: parts.log,
@@ -71,7 +72,6 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
-            read_ahead: ReadAhead::default(),
             lookups: Lookups::default(),
             kept: ArcSwap::default(),
             topic_defaults,
