@@ -258,15 +258,15 @@ async fn a_checkpoint_that_is_gone_or_an_old_one_is_refused() {
         tampered(&disk, &["checkpoint", "it is missing"], |disk| {
             disk.remove("checkpoint").unwrap();
         });
-        tampered(
-            &disk,
-            &["checkpoint", "an old one that replays from group 2"],
-            |disk| {
-                disk.remove("checkpoint").unwrap();
-                disk.create("checkpoint").unwrap();
-                overwrite(disk, "checkpoint", 0, &old);
-            },
-        );
+        let says = match end {
+            End::Closed => "not the one that the store was closed with",
+            _ => "an old one that replays from group 2",
+        };
+        tampered(&disk, &["checkpoint", says], |disk| {
+            disk.remove("checkpoint").unwrap();
+            disk.create("checkpoint").unwrap();
+            overwrite(disk, "checkpoint", 0, &old);
+        });
     }
 }
 
@@ -479,7 +479,15 @@ async fn groups_of_another_use_of_a_file_do_nothing() {
 
 /// Makes a closed folder look as the version before identities left it.
 fn made_old(disk: &SimDisk) {
-    overwrite(disk, "checkpoint", 4, &1_u32.to_le_bytes());
+    let checkpoint = disk.content("checkpoint").unwrap();
+    let body = &checkpoint[28..];
+    let mut old = checkpoint[..20].to_vec();
+    old[4..8].copy_from_slice(&1_u32.to_le_bytes());
+    old[16..20].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    old.extend_from_slice(body);
+    set_len(disk, "checkpoint", 0);
+    overwrite(disk, "checkpoint", 0, &old);
+    set_len(disk, "clean", 0);
     disk.remove(MARK).unwrap();
     for name in journal(disk) {
         let content = disk.content(&name).unwrap();
@@ -543,4 +551,45 @@ async fn a_folder_of_the_version_before_that_was_not_closed_is_refused() {
         disk.remove(name).unwrap();
     }
     refused(&disk, &several_files(), &[MARK, "stop it in order"]);
+}
+
+/// FOREBAY_FUZZ_SECONDS=n goes on for so long, from a seed of its own; SEED=n repeats one case.
+#[test]
+fn no_damage_is_passed_over_in_silence() {
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    if let Some(seed) = number("SEED") {
+        testkit::fuzz_journal(&seed.to_le_bytes());
+        return;
+    }
+    let from = std::time::SystemTime::UNIX_EPOCH;
+    let seconds = number("FOREBAY_FUZZ_SECONDS");
+    let (mut seed, start) = match seconds {
+        Some(_) => (
+            from.elapsed().unwrap().as_secs() << 20,
+            from.elapsed().unwrap(),
+        ),
+        None => (0, Duration::ZERO),
+    };
+    let mut done = 0;
+    let mut seen = testkit::Damaged::default();
+    let is_over = |done| match seconds {
+        Some(seconds) => from.elapsed().unwrap() >= start + Duration::from_secs(seconds),
+        None => done >= 200,
+    };
+    while !is_over(done) {
+        let case = || testkit::fuzz_journal(&u64::to_le_bytes(seed));
+        let outcome = std::panic::catch_unwind(case);
+        let outcome = outcome.unwrap_or_else(|_| panic!("SEED={seed} fails"));
+        seen.whole += outcome.whole;
+        seen.cut += outcome.cut;
+        seen.refused += outcome.refused;
+        seed += 1;
+        done += 1;
+    }
+    // Without enough of each it would prove little.
+    let least = done / 20;
+    assert!(
+        seen.whole > least && seen.cut > least && seen.refused > done,
+        "{done} cases: {seen:?}"
+    );
 }
