@@ -341,6 +341,15 @@ fn forged_group(generation: u64, identity: [u8; 16], sequence: u64, durable: u64
     group
 }
 
+fn newest_generation(disk: &SimDisk) -> u64 {
+    let names = journal(disk);
+    names
+        .iter()
+        .map(|name| generation_of(name))
+        .max()
+        .unwrap_or(0)
+}
+
 fn generation_of(name: &str) -> u64 {
     u64::from_str_radix(name.strip_prefix("journal/").unwrap(), 16).unwrap()
 }
@@ -384,7 +393,7 @@ async fn a_forged_group_does_nothing() {
 }
 
 /// A batch whose value has `pages` where they start at page boundaries of the journal file, if its group does.
-fn carrying(base: u64, page: &[u8], count: usize) -> Batch {
+fn carrying(base: u64, pages: &[Vec<u8>]) -> Batch {
     let headers = 64 + 32;
     let plain = filled(base, PAGE);
     let value_at = {
@@ -395,10 +404,10 @@ fn carrying(base: u64, page: &[u8], count: usize) -> Batch {
     for skew in 0..8 {
         let lead = PAGE - headers - value_at - skew;
         let mut value = vec![0; lead];
-        (0..count).for_each(|_| value.extend_from_slice(page));
+        pages.iter().for_each(|page| value.extend_from_slice(page));
         let batch = crate::fixture::batch(base, 0, &[&value]);
         let bytes = batch.to_bytes();
-        if bytes.get(PAGE - headers..PAGE - headers + 4) == Some(&page[..4]) {
+        if bytes.get(PAGE - headers..PAGE - headers + 4) == Some(&pages[0][..4]) {
             return batch;
         }
     }
@@ -414,14 +423,15 @@ async fn bodies_that_look_like_groups_do_nothing() {
     let disk = SimDisk::new();
     let store = open(&disk, options.clone()).unwrap();
     put(&store, stream(1), &filled(0, 10)).await;
-    // Each file is used several times, full of groups for each of its uses.
+    // Each file is used several times, full of groups that say of its coming uses what stops the next start.
     for base in 0..60 {
-        let forged = forged_group(base, [7; 16], base * 3, u64::MAX);
-        put(&store, stream(2), &carrying(base, &forged, 9)).await;
+        let next = newest_generation(&disk) + 1;
+        let forged = |generation| forged_group(generation, [7; 16], 1 << 40, u64::MAX);
+        let pages: Vec<_> = (next..next + 9).map(forged).collect();
+        put(&store, stream(2), &carrying(base, &pages)).await;
     }
     store.flush().unwrap();
-    let generations: Vec<_> = journal(&disk).iter().map(|n| generation_of(n)).collect();
-    assert!(generations.iter().max() > Some(&10), "files are recycled");
+    assert!(newest_generation(&disk) > 10, "files are recycled");
     put(&store, stream(1), &filled(1, 10)).await;
     put(&store, stream(1), &filled(2, 10)).await;
     disk.kill();
@@ -437,7 +447,7 @@ async fn bodies_that_look_like_groups_do_nothing() {
             .count()
     };
     let found: usize = journal(&disk).iter().map(forged).sum();
-    assert!(found > 20, "only {found} forged groups are on the disk");
+    assert!(found > 5, "only {found} forged groups are on the disk");
     let store = open(&disk, options).unwrap();
     let own: Vec<_> = (0..3).map(|i| filled(i, 10)).collect();
     assert!(read_all(&store, stream(1), 0).await == concat(&own));
