@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition, Producer};
+use crate::partition::{Ledger, Partition};
 use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
@@ -30,7 +30,7 @@ use crate::{Result, Verdicts};
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
 pub(crate) use groups::{Answer, GroupTable};
-pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
+pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
 
@@ -94,11 +94,15 @@ pub(crate) enum Command {
         before: u64,
         done: oneshot::Sender<Result<u64>>,
     },
-    /// Answers with the producers a partition knows.
-    Producers {
+    /// Says what can be read of a partition from an offset on.
+    Readable {
         topic_id: Uuid,
         index: u32,
-        done: oneshot::Sender<Result<Vec<(i64, Producer)>>>,
+        /// From where on, and how far at least.
+        range: (u64, u64),
+        /// Offsets looked at.
+        span: u64,
+        done: oneshot::Sender<(Readable, u64)>,
     },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
@@ -175,7 +179,7 @@ impl Command {
             Self::Trim {
                 topic_id, index, ..
             }
-            | Self::Producers {
+            | Self::Readable {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -348,11 +352,17 @@ impl Shard {
                 before,
                 done,
             } => self.trim(topic_id, index, before, done),
-            Command::Producers {
+            Command::Readable {
                 topic_id,
                 index,
+                range,
+                span,
                 done,
-            } => drop(done.send(self.partitions.producers(topic_id, index))),
+            } => {
+                if let Some(owned) = self.partitions.here(topic_id, index) {
+                    let _ = done.send(lanes::readable(owned, range, span));
+                }
+            }
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,
