@@ -7,7 +7,6 @@
 )]
 
 mod client;
-mod cluster;
 mod commits;
 mod configs;
 mod coverage;
@@ -19,7 +18,6 @@ mod kit;
 mod metadata;
 mod offsets;
 mod produce;
-mod queues;
 mod sockets;
 mod topics;
 mod versions;
