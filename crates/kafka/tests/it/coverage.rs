@@ -31,6 +31,9 @@ const TAIL: &str = "
   that sends nothing for 10 minutes, a request that takes more than 30 seconds and is slower than 64 KiB per second, and a
   peer that does not read for 30 seconds end with their connection.
 - Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch.
+- A topic that was made for a queue is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
+  keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
+  before the first record, goes on behind it instead of `OFFSET_OUT_OF_RANGE`.
 ";
 
 /// What a user should know about a request beyond its versions.
