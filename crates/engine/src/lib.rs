@@ -23,7 +23,7 @@ pub use broker::{
     SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
-pub use error::{Error, Result};
+pub use error::{Error, RecordErrors, Result};
 // Records travel through the door as the batches they are stored in.
 pub use storage::{Batch, Chunk};
 

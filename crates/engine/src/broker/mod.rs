@@ -1,6 +1,7 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
 mod borrow;
+mod checks;
 mod controller;
 mod exchange_table;
 mod exchanges;
@@ -27,6 +28,7 @@ pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
+pub(crate) use read_ahead::fuzz_reading;
 pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 
@@ -164,6 +166,7 @@ struct Inner {
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
+    workers: checks::Workers,
     cluster_id: String,
 }
 

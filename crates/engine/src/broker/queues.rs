@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
+use super::read_ahead::Seen;
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
@@ -36,6 +37,8 @@ pub struct Removal {
 
 /// Messages looked at in one step when they are counted.
 const LOOK_MAX: usize = 64;
+/// Stretches of unreadable messages that one look passes over.
+const UNREADABLE_MAX: usize = 64;
 
 /// What one lane gets of a request, and the places of its outcomes.
 type Share<T> = (Vec<usize>, Vec<T>);
@@ -250,12 +253,18 @@ impl Broker {
     }
 
     async fn oldest_of_lane(&self, at: LaneAt) -> Result<Option<u64>> {
-        let look = |lane: &lane::Lane| Some(lane.oldest()).filter(|oldest| *oldest < lane.end());
+        let look = |lane: &lane::Lane| {
+            Some((lane.oldest(), lane.came(lane.oldest())))
+                .filter(|(oldest, _)| *oldest < lane.end())
+        };
         let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
             return Ok(None);
         };
-        let record = self.inner.record_at(at, offset).await?;
-        Ok(record.and_then(|record| u64::try_from(record.timestamp).ok()))
+        let (offset, came) = offset;
+        Ok(match self.inner.record_at(at, offset).await? {
+            Seen::Record(record) => Some(lane::sent_ms(record.timestamp, came)),
+            Seen::Gone | Seen::Unreadable { .. } => None,
+        })
     }
 
     /// Looks at up to `max` messages from sequence `from` on without borrowing them; acknowledged ones are left out.
@@ -500,10 +509,15 @@ impl Broker {
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         for loan in &loans.each {
-            let record = self.inner.record_at(loans.at, loan.offset).await?;
-            match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
-                Some(record) => delivered.push(deliver(loans.at, loan, record)),
-                None => gone.push(loan.offset),
+            match self.inner.record_at(loans.at, loan.offset).await? {
+                Seen::Record(record) if sent(&record, loan) >= oldest => {
+                    delivered.push(deliver(loans.at, loan, record));
+                }
+                Seen::Record(_) | Seen::Gone => gone.push(loan.offset),
+                // Neither delivered nor done with.
+                Seen::Unreadable { upto } => {
+                    self.inner.set_unreadable(loans.at, loan.offset, upto).await;
+                }
             }
         }
         Ok((delivered, gone))
@@ -519,18 +533,32 @@ impl Broker {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
             return Ok(());
         };
-        let from = from.max(bounds.start);
-        let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
-        let wanted = look.await?;
         // What is not durable yet nobody may see.
         let partition = self.inner.partition_of(at);
         let readable = partition.map_or(0, |partition| partition.high_watermark());
-        for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
-            if seen.len() >= max {
-                return Ok(());
+        let mut from = from.max(bounds.start);
+        for _ in 0..UNREADABLE_MAX {
+            let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
+            let wanted = look.await?;
+            let before = from;
+            for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
+                if seen.len() >= max {
+                    return Ok(());
+                }
+                match self.inner.record_at(at, loan.offset).await? {
+                    Seen::Record(record) => seen.push(deliver(at, &loan, record)),
+                    Seen::Gone => {}
+                    Seen::Unreadable { upto } => {
+                        // It is not looked at again, and what is behind it takes its place.
+                        self.inner.set_unreadable(at, loan.offset, upto).await;
+                        from = upto;
+                        break;
+                    }
+                }
             }
-            let record = self.inner.record_at(at, loan.offset).await?;
-            seen.extend(record.map(|record| deliver(at, &loan, record)));
+            if from == before {
+                break;
+            }
         }
         Ok(())
     }
@@ -564,7 +592,15 @@ pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
     serde_json::from_slice(header(record, lane::DEAD)?).ok()
 }
 
+/// When a message was sent, ms: as its record says, within the time in which it can have come. One that was dead-lettered
+/// keeps the time it had.
+pub(super) fn sent(record: &Record, loan: &Loan) -> u64 {
+    let came = loan.came.filter(|_| header(record, lane::DEAD).is_none());
+    lane::sent_ms(record.timestamp, came)
+}
+
 pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
+    let sent = sent(&record, loan);
     let before = header(&record, lane::ATTEMPTS)
         .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
         .unwrap_or(0);
@@ -593,7 +629,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         body: record.value.unwrap_or_default(),
         key: record.key,
         headers,
-        sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+        sent_ms: sent,
         first_received_ms: loan.first_ms,
         acquired: before.saturating_add(loan.lent),
         failed: loan.failed,

@@ -170,7 +170,8 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step
             return Step::Nothing;
         };
         match inner.record_at(consumer.at, offset).await {
-            Ok(record) => match reader.take(offset, record) {
+            // A reader passes over what is gone or cannot be read.
+            Ok(seen) => match reader.take(offset, seen.record()) {
                 Some(record) => return hand(claim, record),
                 None => room = Some(claim),
             },

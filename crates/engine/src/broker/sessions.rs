@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
-use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::queues::deliver;
+use super::queues::{deliver, sent};
+use super::read_ahead::Seen;
 use super::readers::Readers;
 use super::reaper::Reap;
 use super::{Broker, Inner, lanes, partition_hash};
@@ -398,8 +398,8 @@ impl Drop for Subscription {
 impl Inner {
     /// The message a claim is about; none when it is gone or too old, and then it is done.
     async fn read_claim(&self, claim: Claim, loan: &Loan) -> Result<Option<Box<Delivery>>> {
-        let record = self.record_at(claim.consumer.at, loan.offset).await?;
-        self.deliver_claim(claim, loan, record).await
+        let seen = self.record_at(claim.consumer.at, loan.offset).await?;
+        self.deliver_claim(claim, loan, seen).await
     }
 
     /// The same for a record that was read.
@@ -407,15 +407,24 @@ impl Inner {
         &self,
         claim: Claim,
         loan: &Loan,
-        record: Option<Record>,
+        seen: Seen,
     ) -> Result<Option<Box<Delivery>>> {
         let at = claim.consumer.at;
+        let record = match seen {
+            Seen::Record(record) => Some(record),
+            Seen::Gone => None,
+            Seen::Unreadable { upto } => {
+                claim.settled();
+                self.set_unreadable(at, loan.offset, upto).await;
+                return Ok(None);
+            }
+        };
         let retention = self
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
         let oldest = self.clock.now_ms().saturating_sub(retention);
-        let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+        let fresh = record.filter(|record| sent(record, loan) >= oldest);
         let Some(record) = fresh else {
             let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
             claim.settled();
@@ -486,7 +495,7 @@ impl Deliveries {
             handed.consumer.outbox.give(1);
             let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
             match seen {
-                Ok(record) => match inner.deliver_claim(claim, &loan, record).await {
+                Ok(seen) => match inner.deliver_claim(claim, &loan, seen).await {
                     Ok(Some(delivery)) => return Some(delivery),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "a message cannot be handed over"),

@@ -69,6 +69,7 @@ impl Broker {
             controller,
             draining: watch::Sender::new(false),
             read_ahead: ReadAhead::default(),
+            workers: super::checks::Workers::default(),
             cluster_id,
         });
         recover(&inner).await?;
@@ -306,7 +307,7 @@ async fn last_snapshot(log: &dyn Log, stream: StreamId) -> Result<Option<Snapsho
             break;
         }
         for batch in chunk.batches()? {
-            for record in batch.records()?.flatten() {
+            for record in batch.records().flatten() {
                 snapshot = record
                     .value
                     .as_deref()
@@ -353,7 +354,7 @@ async fn recover_group(inner: &Inner, id: Uuid) -> Result<(Group, u64)> {
             )));
         }
         for batch in chunk.batches()? {
-            for record in batch.records()? {
+            for record in batch.records() {
                 let value = record?.value.unwrap_or_default();
                 let event = GroupEvent::decode(&value)
                     .map_err(|error| Error::Storage(format!("an event of group {id}: {error}")))?;

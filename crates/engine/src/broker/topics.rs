@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use security::{Principal, Resource, Verb};
-use storage::{Chunk, Read, Seek};
+use storage::{Read, Seek};
 use tokio::sync::oneshot;
 
 use super::controller::Command;
@@ -219,18 +219,19 @@ impl Broker {
                 Read::Ready(read) => read?,
                 Read::Disk(read) => read.await?,
             };
-        let record = record_at(&chunk, at.unwrap_or(found.max_timestamp));
+        let time = at.unwrap_or(found.max_timestamp);
+        let batch = chunk.batches()?.into_iter().next();
+        let record = match batch {
+            Some(batch) if batch.header.codec() == 0 => batch.find_time(time),
+            Some(batch) => {
+                let bytes = batch.opening_bytes();
+                let work = move || batch.find_time(time);
+                self.inner.workers.run(bytes, work).await.flatten()
+            }
+            None => None,
+        };
         Ok(Some(
             record.unwrap_or((found.base_offset, found.max_timestamp)),
         ))
     }
-}
-
-/// First record of the first batch at or after `time`. `None` when the records are compressed: the broker
-/// does not open them, and the batch as a whole is the answer.
-fn record_at(chunk: &Chunk, time: i64) -> Option<(u64, i64)> {
-    let batch = chunk.batches().ok()?.into_iter().next()?;
-    let mut records = batch.records().ok()?;
-    let found = records.find_map(|r| r.ok().filter(|r| r.timestamp >= time))?;
-    Some((found.offset, found.timestamp))
 }

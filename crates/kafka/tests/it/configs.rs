@@ -337,9 +337,10 @@ async fn impossible_changes_get_the_right_code_and_change_nothing() {
 #[tokio::test]
 async fn a_change_takes_effect_at_once() {
     let (_server, mut client) = ready().await;
+    let keyed = testkit::forge::sound(0, NOW, &[(Some(b"key"), &[7; 5000])]);
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         10
@@ -350,7 +351,7 @@ async fn a_change_takes_effect_at_once() {
     );
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         0

@@ -18,6 +18,7 @@ mod kit;
 mod metadata;
 mod offsets;
 mod produce;
+mod records;
 mod sockets;
 mod topics;
 mod versions;

@@ -102,20 +102,15 @@ async fn a_time_finds_the_first_record_at_or_after_it() {
 }
 
 #[tokio::test]
-async fn compressed_batches_are_found_as_a_whole() {
+async fn records_are_found_in_compressed_batches() {
     let (_server, mut client) = ready().await;
     client
-        .put(
-            "orders",
-            0,
-            &Batch::opaque(4, 5, b"opaque".as_slice().into()),
-        )
+        .put("orders", 0, &Batch::packed(4, &["a", "b", "c", "d", "e"]))
         .await;
     let found = list(&mut client, 7, (0, -1), NOW + 2).await;
     assert_eq!(
-        (found.error_code, found.offset),
-        (0, 0),
-        "the broker does not open them"
+        (found.error_code, found.offset, found.timestamp),
+        (0, 2, NOW + 2)
     );
 }
 

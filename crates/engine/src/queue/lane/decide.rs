@@ -142,6 +142,7 @@ impl Lane {
             again: entry.lent > 1 || offset < self.doubtful,
             first_ms: entry.first_ms,
             last_ms: entry.at_ms,
+            came: self.came(offset),
         })
     }
 
@@ -159,6 +160,7 @@ impl Lane {
         }
         let never = |offset| Loan {
             offset,
+            came: self.came(offset),
             ..Loan::default()
         };
         let loan = |offset| self.loan(offset).unwrap_or_else(|| never(offset));

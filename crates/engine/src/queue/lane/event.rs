@@ -129,6 +129,24 @@ pub(crate) enum LaneEvent {
         /// The first that has not.
         before: u64,
     },
+    /// Messages of a range cannot be read: they stay, and are not lent.
+    Unreadable {
+        /// First offset.
+        from: u64,
+        /// The first behind it.
+        upto: u64,
+    },
+    /// Messages from an offset on came at a time their records do not tell.
+    Arrived {
+        /// First offset.
+        offset: u64,
+        /// When, ms.
+        at: u64,
+        /// Those that came no more than this later may have the same mark for how long they live, ms.
+        ttl_span: Option<u64>,
+        /// Likewise for how long they are kept.
+        kept_span: Option<u64>,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -201,6 +219,17 @@ impl LaneEvent {
                 put_all(&mut out, 13, &values);
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
+            Self::Unreadable { from, upto } => put_all(&mut out, 16, &[*from, *upto]),
+            Self::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => {
+                let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
+                let values = [*offset, *at, span(ttl_span), span(kept_span)];
+                put_all(&mut out, 17, &values);
+            }
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -306,6 +335,16 @@ impl LaneEvent {
             },
             15 => Self::Reached {
                 before: bytes.number()?,
+            },
+            16 => Self::Unreadable {
+                from: bytes.number()?,
+                upto: bytes.number()?,
+            },
+            17 => Self::Arrived {
+                offset: bytes.number()?,
+                at: bytes.number()?,
+                ttl_span: bytes.number()?.checked_sub(1),
+                kept_span: bytes.number()?.checked_sub(1),
             },
             14 => Self::Cleared {
                 before: bytes.number()?,
