@@ -10,7 +10,7 @@ use kafka::wire::{
 };
 
 use crate::client::{Client, Server};
-use crate::kit::Batch;
+use crate::kit::NOW;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
