@@ -201,6 +201,11 @@ const QUEUE_GAUGES: &[OfQueue] = &[
         "Keys with messages on loan",
         |d| d.keys_in_flight,
     ),
+    (
+        "forebay_queue_unreadable",
+        "Messages whose records cannot be read",
+        |d| d.unreadable,
+    ),
 ];
 const QUEUE_COUNTERS: &[OfQueue] = &[
     ("forebay_queue_sent", "Messages sent", |d| d.sent),

@@ -175,6 +175,26 @@ pub fn framed(plain: &[u8], block: usize) -> Vec<u8> {
     out
 }
 
+/// One record of so many MiB of nothing, compressed to next to nothing by the fourth codec.
+pub fn bomb(mib: u32) -> Vec<u8> {
+    let length = i64::from(mib) << 20;
+    let mut head = Vec::new();
+    put_varint(&mut head, length + 10);
+    head.extend([0, 0, 0, 1]);
+    put_varint(&mut head, length);
+    let pack = || {
+        let mut out = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+        out.write_all(&head)?;
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..mib {
+            out.write_all(&zeros)?;
+        }
+        out.write_all(&[0])?;
+        out.finish()
+    };
+    pack().unwrap_or_default()
+}
+
 /// Decisions drawn from bytes, and from a generator seeded by them when they are used up.
 #[derive(Debug)]
 pub struct Choices<'a> {

@@ -210,17 +210,13 @@ impl Inner {
                 .map(|(place, batch)| (place, batch.check()));
             checked.collect()
         };
-        match self.workers.run(bytes.unwrap_or(0), check).await {
-            Some(checked) => checked,
-            // Whatever it was, it was not a sound batch.
-            None => {
-                let refused = |place| {
-                    let why = "the records cannot be read".to_owned();
-                    (place, Err(Error::InvalidRecord(why)))
-                };
-                places.into_iter().map(refused).collect()
-            }
-        }
+        let checked = self.workers.run(bytes.unwrap_or(0), check).await;
+        // Whatever a worker did not come back from was not a sound batch.
+        let refused = |place| {
+            let why = "the records cannot be read".to_owned();
+            (place, Err(Error::InvalidRecord(why)))
+        };
+        checked.unwrap_or_else(|| places.into_iter().map(refused).collect())
     }
 }
 

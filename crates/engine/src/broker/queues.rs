@@ -228,6 +228,7 @@ impl Broker {
             in_flight: 0,
             delayed: 0,
             keys_in_flight: 0,
+            unreadable: 0,
             ..queue.numbers()
         };
         for at in lanes::lanes(&queue) {
@@ -236,6 +237,7 @@ impl Broker {
             depth.in_flight += counts.lent;
             depth.delayed += counts.waiting;
             depth.keys_in_flight += counts.keys_lent;
+            depth.unreadable += counts.unreadable;
         }
         Ok(depth)
     }

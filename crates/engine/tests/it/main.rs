@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod damage;
 mod dead_letters;
 mod exchanges;
 mod fanout;

@@ -16,6 +16,7 @@ mod dice;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;
+mod records;
 mod rounds;
 mod scenarios;
 mod serve;

@@ -219,10 +219,10 @@ pub fn fuzz(data: &[u8]) {
         let outlines = batch.outlines(true);
         if let Ok(checked) = batch.check(&Rules::default()) {
             assert!(batch.is_whole(), "it was checked");
-            assert_eq!(outlines.len(), batch.header.record_count as usize);
+            assert_eq!(i32::try_from(outlines.len()), Ok(batch.header.record_count));
             assert!(checked.outlines.is_none());
         }
-        assert!(batch.records().filter(Result::is_ok).count() <= outlines.len());
+        assert!(batch.records().flatten().count() <= outlines.len());
         for append_time in [None, Some(1)] {
             let placed = batch.clone().placed(7, 0, append_time);
             let again = Batch::split_first(&mut placed.to_bytes()).expect("it was sound");

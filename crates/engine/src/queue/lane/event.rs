@@ -219,17 +219,7 @@ impl LaneEvent {
                 put_all(&mut out, 13, &values);
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
-            Self::Unreadable { from, upto } => put_all(&mut out, 16, &[*from, *upto]),
-            Self::Arrived {
-                offset,
-                at,
-                ttl_span,
-                kept_span,
-            } => {
-                let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
-                let values = [*offset, *at, span(ttl_span), span(kept_span)];
-                put_all(&mut out, 17, &values);
-            }
+            Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -273,6 +263,38 @@ impl LaneEvent {
             }
             _ => unreachable!("only called for move tasks"),
         }
+    }
+
+    fn encode_range(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unreadable { from, upto } => put_all(out, 16, &[*from, *upto]),
+            Self::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => {
+                let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
+                let values = [*offset, *at, span(ttl_span), span(kept_span)];
+                put_all(out, 17, &values);
+            }
+            _ => unreachable!("only called for ranges"),
+        }
+    }
+
+    fn decode_range(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(match kind {
+            16 => Self::Unreadable {
+                from: bytes.number()?,
+                upto: bytes.number()?,
+            },
+            _ => Self::Arrived {
+                offset: bytes.number()?,
+                at: bytes.number()?,
+                ttl_span: bytes.number()?.checked_sub(1),
+                kept_span: bytes.number()?.checked_sub(1),
+            },
+        })
     }
 
     /// Reads an event.
@@ -336,16 +358,7 @@ impl LaneEvent {
             15 => Self::Reached {
                 before: bytes.number()?,
             },
-            16 => Self::Unreadable {
-                from: bytes.number()?,
-                upto: bytes.number()?,
-            },
-            17 => Self::Arrived {
-                offset: bytes.number()?,
-                at: bytes.number()?,
-                ttl_span: bytes.number()?.checked_sub(1),
-                kept_span: bytes.number()?.checked_sub(1),
-            },
+            kind @ 16..=17 => Self::decode_range(kind, &mut bytes)?,
             14 => Self::Cleared {
                 before: bytes.number()?,
                 kept: bytes.offsets()?,

@@ -24,7 +24,7 @@ pub(super) struct Mark {
 pub(super) struct Marks(VecDeque<Mark>);
 
 /// Marks at most, whatever becomes of their messages.
-const MARKS_MAX: usize = 4 * MARKS as usize;
+const MARKS_MAX: usize = 1024;
 
 /// Messages that come no further apart than this may share a mark.
 pub(super) fn span(age: u64) -> u64 {

@@ -311,14 +311,8 @@ impl Lane {
                 note(self, &record);
             }
         } else if looked_into {
-            let read;
-            let outlines = match outlines {
-                Some(outlines) => outlines,
-                None => {
-                    read = batch.outlines(true);
-                    &read
-                }
-            };
+            let read = outlines.is_none().then(|| batch.outlines(true));
+            let outlines = outlines.or(read.as_deref()).unwrap_or_default();
             for (offset, outline) in (header.base_offset..next).zip(outlines) {
                 let at = arrival.of_record(header, outline.timestamp);
                 let record = meta::of_outline((offset, at), outline, settings);
