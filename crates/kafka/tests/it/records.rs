@@ -20,7 +20,9 @@ async fn ready() -> (Server, Client) {
 
 fn body(each: &[Wire<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
-    each.iter().for_each(|record| record.put(&mut body));
+    for record in each {
+        record.put(&mut body);
+    }
     body
 }
 
