@@ -29,10 +29,8 @@ const ROOM_BYTES: usize = 16 << 20;
 const STRETCHES_OF_LANE: usize = 4;
 /// Bytes of records that are made out of a batch at once; one record may exceed it.
 const DECODED_BYTES: usize = 2 << 20;
-/// Batches that are open at once, each somewhere in its middle.
-const OPEN_MAX: usize = 16;
-/// What it may take to keep one open, bytes.
-const OPEN_BYTES_MAX: usize = 16 << 20;
+/// What batches may take that are kept open, each somewhere in its middle, bytes.
+const OPEN_BYTES_MAX: usize = 32 << 20;
 /// Compressed batches up to this size are opened where they are needed; larger ones by a worker.
 const SMALL_BYTES: usize = 4 << 10;
 /// Faults that are remembered, so that each is logged once.
@@ -266,13 +264,14 @@ impl ReadAhead {
 
     /// Keeps a batch open.
     fn keep_open(&self, at: LaneAt, open: Open) {
-        if open.records.opening_bytes() > OPEN_BYTES_MAX {
-            return;
-        }
         let mut kept = self.lock();
         kept.open.push_back(((at.topic, at.index), open));
-        if kept.open.len() > OPEN_MAX {
-            kept.open.pop_front();
+        let bytes = kept.open.iter().map(|(_, open)| open.records.held_bytes());
+        let mut bytes: usize = bytes.sum();
+        while bytes > OPEN_BYTES_MAX
+            && let Some((_, oldest)) = kept.open.pop_front()
+        {
+            bytes -= oldest.records.held_bytes();
         }
     }
 

@@ -11,6 +11,7 @@ use storage::batch::Record;
 use tokio::sync::Notify;
 
 use super::queues::deliver;
+use super::read_ahead::Seen;
 use super::sessions::{Delivery, Event, NewConsumer, Session, Subscription};
 use super::{Inner, lanes};
 use crate::partition::Partition;
@@ -170,7 +171,10 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step
             return Step::Nothing;
         };
         match inner.record_at(consumer.at, offset).await {
-            // A reader passes over what is gone or cannot be read.
+            Ok(Seen::Unreadable { upto }) => {
+                reader.skip_to(upto);
+                room = Some(claim);
+            }
             Ok(seen) => match reader.take(offset, seen.record()) {
                 Some(record) => return hand(claim, record),
                 None => room = Some(claim),

@@ -413,7 +413,10 @@ async fn move_set_aside(
     for offset in offsets {
         let target = match &moving.destination {
             Some(name) => name.clone(),
-            None => origin(inner, at, *offset).await?,
+            None => match origin(inner, at, *offset).await? {
+                Some(name) => name,
+                None => continue,
+            },
         };
         by_target.entry(target).or_default().push(*offset);
     }
@@ -427,12 +430,19 @@ async fn move_set_aside(
     Ok(())
 }
 
-/// The queue a dead letter comes from.
-async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<String> {
-    let record = inner.record_at(at, offset).await?.record();
+/// The queue a dead letter comes from; none when it cannot be read, and stays.
+async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<String>> {
+    let record = match inner.record_at(at, offset).await? {
+        Seen::Record(record) => Some(record),
+        Seen::Gone => None,
+        Seen::Unreadable { upto } => {
+            inner.set_unreadable(at, offset, upto).await;
+            return Ok(None);
+        }
+    };
     let dead = record
         .as_ref()
         .and_then(super::queues::dead_letter)
         .ok_or_else(|| Error::InvalidRequest("a message has no source to go back to".into()))?;
-    Ok(dead.queue)
+    Ok(Some(dead.queue))
 }

@@ -25,8 +25,9 @@ const BLOCK_OPERATION_BYTES: usize = 3;
 const WINDOW_LOG_MAX: u32 = 27;
 /// Memory a decoder takes that has no window of note.
 const SMALL_DECODER_BYTES: usize = 1 << 20;
-/// Memory the decoder of the third codec takes at most: two blocks, and as much again for one that is read.
-const BLOCKS_BYTES: usize = 12 << 20;
+/// Memory the decoder of the third codec takes: two blocks and a window, and as much as one block for what is read.
+const BLOCKS: usize = 3;
+const BLOCKS_WINDOW_BYTES: usize = 64 << 10;
 
 const CUT_SHORT: BatchError = BatchError::Inconsistent("the compressed records are cut short");
 const UNREADABLE: BatchError = BatchError::Inconsistent("the records cannot be decompressed");
@@ -125,10 +126,20 @@ pub(super) fn opening_bytes(codec: i16, body: &[u8]) -> usize {
             let claimed = snap::raw::decompress_len(block).unwrap_or(0);
             claimed.clamp(SMALL_DECODER_BYTES, OPENED_BYTES_MAX)
         }
-        3 => BLOCKS_BYTES,
+        3 => BLOCKS * lz4_block(body) + BLOCKS_WINDOW_BYTES,
         4 => zstd_window(body).clamp(SMALL_DECODER_BYTES, OPENED_BYTES_MAX),
         0 => 0,
         _ => SMALL_DECODER_BYTES,
+    }
+}
+
+/// How large the blocks of the third codec may be, as the frame says it behind its name and its flags.
+fn lz4_block(body: &[u8]) -> usize {
+    match body.get(5).map(|descriptor| descriptor >> 4 & 7) {
+        Some(4) => 64 << 10,
+        Some(5) => 256 << 10,
+        Some(6) => 1 << 20,
+        _ => 4 << 20,
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Records {
     count: u64,
     left: i32,
     opening_bytes: usize,
+    body_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -67,12 +68,18 @@ impl Records {
             count: 0,
             left: header.record_count,
             opening_bytes: opening_bytes(header.codec(), body),
+            body_bytes: body.len(),
         }
     }
 
     /// Memory that is taken to go on with it, besides the batch: an estimate.
     pub fn opening_bytes(&self) -> usize {
         self.opening_bytes
+    }
+
+    /// Memory it holds, the batch included: an estimate.
+    pub fn held_bytes(&self) -> usize {
+        self.opening_bytes.saturating_add(self.body_bytes)
     }
 
     /// Offset of the record that comes next.
