@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::read_ahead::Seen;
+use super::read_ahead::{Seen, weight};
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
@@ -18,6 +18,7 @@ use crate::queue::{
     NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths,
     via,
 };
+use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
 
@@ -151,18 +152,43 @@ impl Broker {
         queue: &str,
         receive: Receive,
     ) -> Result<Vec<Delivered>> {
+        self.receive_within(principal, queue, receive, &Boundless)
+            .await
+    }
+
+    /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits with
+    /// none on loan where there is none. Room is taken for what is returned.
+    pub async fn receive_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        receive: Receive,
+        room: &dyn Room,
+    ) -> Result<Vec<Delivered>> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let deadline = self.now_ms().saturating_add(receive.wait_ms);
+        let mut ahead = Ahead { room, bytes: 0 };
         loop {
             let wait = self.now_ms() < deadline;
-            let loans = self
+            let mut loans = self
                 .borrow_messages(&queue, &receive, deadline, wait)
                 .await?;
             if loans.each.is_empty() {
                 queue.numbers.received_nothing();
                 return Ok(Vec::new());
             }
-            let (delivered, gone) = self.read_loans(&queue, &loans).await?;
+            let (delivered, gone) = match self.read_loans(&queue, &loans, &mut ahead).await? {
+                ReadLoans::All(delivered, gone) => (delivered, gone),
+                ReadLoans::First(delivered, gone, count) => {
+                    loans.cut(count);
+                    (delivered, gone)
+                }
+                ReadLoans::None(bytes) => {
+                    drop(loans);
+                    ahead.wait(bytes).await;
+                    continue;
+                }
+            };
             if !gone.is_empty() {
                 // Not a settlement: a loan for no time has ended already, and the message must go all the same.
                 let event = LaneEvent::Acked { offsets: gone };
@@ -281,9 +307,29 @@ impl Broker {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
         for at in lanes::lanes(&queue) {
-            self.peek_lane(at, from, max, &mut seen).await?;
+            self.peek_lane(at, (from, max), &mut seen, &Boundless)
+                .await?;
         }
         Ok(seen)
+    }
+
+    /// The same for whoever has so much room in memory: fewer messages where there is little; also returns whether some
+    /// were left out. Room is taken for what is returned.
+    pub async fn peek_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        (from, max): (u64, usize),
+        room: &dyn Room,
+    ) -> Result<(Vec<Delivered>, bool)> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        for at in lanes::lanes(&queue) {
+            if self.peek_lane(at, (from, max), &mut seen, room).await? {
+                return Ok((seen, true));
+            }
+        }
+        Ok((seen, false))
     }
 
     /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
@@ -303,7 +349,8 @@ impl Broker {
                 let mut seen = Vec::new();
                 // One more than wanted tells whether there are more.
                 let page = LOOK_MAX.min(left + 1);
-                self.peek_lane(at, from, page, &mut seen).await?;
+                self.peek_lane(at, (from, page), &mut seen, &Boundless)
+                    .await?;
                 let Some(last) = seen.last() else { break };
                 from = last.sequence + 1;
                 letters.more = seen.len() > left;
@@ -505,35 +552,59 @@ impl Broker {
         lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
     }
 
-    /// Reads what was lent. Also returns what is too old or not there any more.
-    async fn read_loans(&self, queue: &Queue, loans: &Loans) -> Result<(Vec<Delivered>, Vec<u64>)> {
+    /// Reads what was lent, as far as there is room. Also returns what is too old or not there any more.
+    async fn read_loans(
+        &self,
+        queue: &Queue,
+        loans: &Loans,
+        ahead: &mut Ahead<'_>,
+    ) -> Result<ReadLoans> {
         let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
-        for loan in &loans.each {
-            match self.inner.record_at(loans.at, loan.offset).await? {
-                Seen::Record(record) if sent(&record, loan) >= oldest => {
+        for (count, loan) in loans.each.iter().enumerate() {
+            loop {
+                let record = match self.inner.record_at(loans.at, loan.offset).await? {
+                    Seen::Record(record) if sent(&record, loan) >= oldest => record,
+                    Seen::Record(_) | Seen::Gone => {
+                        gone.push(loan.offset);
+                        break;
+                    }
+                    // Neither delivered nor done with.
+                    Seen::Unreadable { upto } => {
+                        self.inner.set_unreadable(loans.at, loan.offset, upto).await;
+                        break;
+                    }
+                };
+                let bytes = weight(&record);
+                if ahead.try_take(bytes) {
                     delivered.push(deliver(loans.at, loan, record));
+                    break;
                 }
-                Seen::Record(_) | Seen::Gone => gone.push(loan.offset),
-                // Neither delivered nor done with.
-                Seen::Unreadable { upto } => {
-                    self.inner.set_unreadable(loans.at, loan.offset, upto).await;
+                // Whoever waits for room holds no message meanwhile.
+                drop(record);
+                if !loans.is_new() {
+                    ahead.wait(bytes).await;
+                } else if delivered.is_empty() {
+                    return Ok(ReadLoans::None(bytes));
+                } else {
+                    return Ok(ReadLoans::First(delivered, gone, count));
                 }
             }
         }
-        Ok((delivered, gone))
+        Ok(ReadLoans::All(delivered, gone))
     }
 
+    /// Whether messages were left out for want of room.
     async fn peek_lane(
         &self,
         at: LaneAt,
-        from: u64,
-        max: usize,
+        (from, max): (u64, usize),
         seen: &mut Vec<Delivered>,
-    ) -> Result<()> {
+        room: &dyn Room,
+    ) -> Result<bool> {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
-            return Ok(());
+            return Ok(false);
         };
         // What is not durable yet nobody may see.
         let partition = self.inner.partition_of(at);
@@ -545,24 +616,67 @@ impl Broker {
             let before = from;
             for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
                 if seen.len() >= max {
-                    return Ok(());
+                    return Ok(false);
                 }
-                match self.inner.record_at(at, loan.offset).await? {
-                    Seen::Record(record) => seen.push(deliver(at, &loan, record)),
-                    Seen::Gone => {}
+                let record = match self.inner.record_at(at, loan.offset).await? {
+                    Seen::Record(record) => record,
+                    Seen::Gone => continue,
                     Seen::Unreadable { upto } => {
                         // It is not looked at again, and what is behind it takes its place.
                         self.inner.set_unreadable(at, loan.offset, upto).await;
                         from = upto;
                         break;
                     }
+                };
+                let bytes = weight(&record);
+                if !room.try_take(bytes) {
+                    if !seen.is_empty() {
+                        return Ok(true);
+                    }
+                    room::take(room, bytes).await;
                 }
+                seen.push(deliver(at, &loan, record));
             }
             if from == before {
                 break;
             }
         }
-        Ok(())
+        Ok(false)
+    }
+}
+
+/// What came of reading what was lent: messages, and offsets of those that are not there any more.
+enum ReadLoans {
+    All(Vec<Delivered>, Vec<u64>),
+    /// There was room for the first so many only.
+    First(Vec<Delivered>, Vec<u64>, usize),
+    /// There was no room for a first one of so many bytes.
+    None(usize),
+}
+
+/// Room that was waited for, of which what is not used is given back.
+struct Ahead<'r> {
+    room: &'r dyn Room,
+    bytes: usize,
+}
+
+impl Ahead<'_> {
+    fn try_take(&mut self, bytes: usize) -> bool {
+        room::try_take(self.room, &mut self.bytes, bytes)
+    }
+
+    async fn wait(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        room::take(self.room, more).await;
+        self.bytes += more;
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.give_back(self.bytes);
+        }
     }
 }
 

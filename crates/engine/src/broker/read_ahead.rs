@@ -23,8 +23,6 @@ const STRETCH_BYTES: usize = 128 << 10;
 /// Bytes read at once by whoever goes on where a stretch ended, when few lanes share the room, and when many do.
 const LONG_STRETCH_BYTES: usize = 1 << 20;
 const SHORT_STRETCH_BYTES: usize = 32 << 10;
-/// Bytes kept at most, over all lanes.
-const ROOM_BYTES: usize = 16 << 20;
 /// Stretches of a lane there should be room for: consumers of one lane are not all at the same place.
 const STRETCHES_OF_LANE: usize = 4;
 /// Bytes of records that are made out of a batch at once; one record may exceed it.
@@ -112,8 +110,10 @@ impl Kept {
 }
 
 /// What was read last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReadAhead {
+    /// Bytes kept at most, over all lanes.
+    room_bytes: usize,
     kept: Mutex<Kept>,
     gates: [tokio::sync::Mutex<()>; GATES],
 }
@@ -141,6 +141,14 @@ pub(super) enum Seen {
 }
 
 impl Seen {
+    /// The record, if there is one.
+    pub(super) fn as_record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Gone | Self::Unreadable { .. } => None,
+        }
+    }
+
     /// The record, if there is one.
     pub(super) fn record(self) -> Option<Record> {
         match self {
@@ -215,6 +223,15 @@ impl Decoded {
 }
 
 impl ReadAhead {
+    /// Nothing yet; so many bytes are kept at most.
+    pub(super) fn new(room_bytes: usize) -> Self {
+        Self {
+            room_bytes,
+            kept: Mutex::default(),
+            gates: Default::default(),
+        }
+    }
+
     /// What is at an offset, if that is known.
     fn find(&self, at: LaneAt, offset: u64) -> Known {
         let kept = self.lock();
@@ -234,7 +251,7 @@ impl ReadAhead {
         if !goes_on {
             return STRETCH_BYTES;
         }
-        let share = ROOM_BYTES / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
+        let share = self.room_bytes / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
         share.clamp(SHORT_STRETCH_BYTES, LONG_STRETCH_BYTES)
     }
 
@@ -248,7 +265,7 @@ impl ReadAhead {
     /// Keeps what was found from `from` on, up to and excluding `next`.
     fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
         let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
-        if next <= from || bytes > ROOM_BYTES {
+        if next <= from || bytes > self.room_bytes {
             return;
         }
         let mut kept = self.lock();
@@ -259,7 +276,7 @@ impl ReadAhead {
             records,
         };
         kept.insert(key, stretch);
-        while kept.bytes > ROOM_BYTES && kept.drop_oldest() {}
+        while kept.bytes > self.room_bytes && kept.drop_oldest() {}
     }
 
     /// Keeps a batch open.
@@ -314,7 +331,8 @@ fn seen(records: &[Record], next: u64, offset: u64) -> Seen {
     }
 }
 
-fn weight(record: &Record) -> usize {
+/// The memory a record takes.
+pub(super) fn weight(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     let headers = record.headers.iter();
     let headers = headers.map(|header| size_of_val(header) + header.0.len() + length(&header.1));
@@ -495,6 +513,8 @@ mod tests {
 
     use super::*;
 
+    const ROOM_BYTES: usize = 16 << 20;
+
     fn record(offset: u64, bytes: usize) -> Record {
         Record {
             offset,
@@ -514,7 +534,7 @@ mod tests {
 
     #[test]
     fn what_is_covered_is_known_even_where_nothing_can_be_read() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
         for (offset, expected) in [
             (9, Known::Unread),
@@ -531,7 +551,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         let each = 1 << 20;
         let count = (ROOM_BYTES / each) as u64 + 4;
         for offset in 0..count {
@@ -548,7 +568,7 @@ mod tests {
 
     #[test]
     fn who_reads_on_reads_more_as_far_as_there_is_room_for_all() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         assert_eq!(known.stretch_bytes(lane(0), 0), STRETCH_BYTES);
         known.keep(lane(0), 0, 10, vec![record(0, 1)]);
         assert_eq!(known.stretch_bytes(lane(0), 10), LONG_STRETCH_BYTES);
@@ -572,7 +592,7 @@ mod tests {
 
     #[test]
     fn what_is_read_twice_counts_once() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         for _ in 0..3 {
             known.keep(lane(0), 5, 6, vec![record(5, 100)]);
         }
@@ -583,7 +603,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_kept() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         known.keep(lane(0), 0, 1, vec![record(0, ROOM_BYTES)]);
         assert_eq!(known.find(lane(0), 0), Known::Unread);
     }

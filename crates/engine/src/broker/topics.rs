@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use security::{Principal, Resource, Verb};
-use storage::{Read, Seek};
 use tokio::sync::oneshot;
 
 use super::controller::Command;
 use super::{Broker, TopicKey, partition_hash};
-use crate::partition::Partition;
 use crate::topic::{Topic, Topics};
 use crate::{Error, Result, shard};
 
@@ -190,48 +188,8 @@ impl Broker {
         match lookup {
             TimeLookup::Earliest => Ok(Some((partition.start(), -1))),
             TimeLookup::Latest => Ok(Some((partition.high_watermark(), -1))),
-            TimeLookup::MaxTimestamp => self.seek(partition, Seek::MaxTime, None).await,
-            TimeLookup::At(time) => self.seek(partition, Seek::Time(time), Some(time)).await,
+            TimeLookup::MaxTimestamp => self.newest(partition).await,
+            TimeLookup::At(time) => self.first_at(partition, time).await,
         }
-    }
-
-    async fn seek(
-        &self,
-        partition: &Partition,
-        seek: Seek,
-        at: Option<i64>,
-    ) -> Result<Option<(u64, i64)>> {
-        let found = match self.inner.log.seek(partition.records(), seek).await {
-            Err(storage::Error::Missing) => None,
-            other => other?,
-        };
-        let Some(found) = found else { return Ok(None) };
-        let high_watermark = partition.high_watermark();
-        if found.base_offset >= high_watermark {
-            return Ok(None);
-        }
-        let chunk =
-            match self
-                .inner
-                .log
-                .read(partition.records(), found.base_offset, high_watermark, 1)
-            {
-                Read::Ready(read) => read?,
-                Read::Disk(read) => read.await?,
-            };
-        let time = at.unwrap_or(found.max_timestamp);
-        let batch = chunk.batches()?.into_iter().next();
-        let record = match batch {
-            Some(batch) if batch.header.codec() == 0 => batch.find_time(time),
-            Some(batch) => {
-                let bytes = batch.opening_bytes();
-                let work = move || batch.find_time(time);
-                self.inner.workers.run(bytes, work).await.flatten()
-            }
-            None => None,
-        };
-        Ok(Some(
-            record.unwrap_or((found.base_offset, found.max_timestamp)),
-        ))
     }
 }

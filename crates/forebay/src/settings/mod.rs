@@ -47,6 +47,10 @@ settings! {
     kafka: Kafka {
         /// `host:port` that clients are told to connect to; empty means the address they connected to.
         advertised_address: Option<HostPort> = "";
+        /// Number clients know this broker by.
+        node_id: Count<0, 2_147_483_647> = "1";
+        /// Fetch sessions that are remembered at once; 0: none.
+        fetch_sessions_max: Count<0, 100_000> = "1000";
         /// Create a topic when a client first names it.
         auto_create_topics: bool = "true";
         /// Partitions of a topic created without a number.
@@ -60,8 +64,9 @@ settings! {
         /// Largest replication factor that is accepted and reported back, for clients that insist on one;
         /// how often data is stored does not depend on it.
         reported_replication_factor_max: Count<1, 3> = "1";
-        /// How long a new group waits for more members before its first assignment.
-        group_initial_rebalance_delay: Span = "3s";
+        /// How long a new group waits for more members before its first assignment; empty means `0s` in the profile
+        /// `dev`, and `3s` in others.
+        group_initial_rebalance_delay: Option<Span> = "";
         /// Shortest session timeout a group's member may ask for.
         group_min_session_timeout: Span = "6s";
         /// How long the committed offsets of an empty group are kept.
@@ -111,12 +116,19 @@ settings! {
     storage: Storage {
         /// Size of one journal file; files are made ahead and reused.
         journal_file_bytes: ByteSize = "256MiB";
-        /// Records in memory that are in the journal but in no segment yet; reaching it flushes.
-        unflushed_bytes: ByteSize = "32MiB";
+        /// Records in memory that are in the journal but in no segment yet; reaching it flushes. Empty means a sixteenth
+        /// of the memory budget, at most 32MiB.
+        unflushed_bytes: Option<ByteSize> = "";
         /// Longest time until what was acknowledged before it was on disk (topics with `durability=flush`) is synced.
         flush_interval: Span = "100ms";
         /// Free space below which publishes are refused; acks and deletes go on.
         min_free_bytes: ByteSize = "512MiB";
+    }
+
+    memory: Memory {
+        /// Memory for records and for what clients make the broker hold: requests, messages on their way to the disk,
+        /// answers nobody has read yet. Empty means half of the machine's memory, or of the control group's limit.
+        budget_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

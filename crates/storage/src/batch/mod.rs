@@ -172,10 +172,10 @@ impl Batch {
         records::outlines(&self.header, &self.rest, keys)
     }
 
-    /// Offset and time of the first record at or after `time` (ms), as far as the records can be read. Takes time in
-    /// proportion to the opened bytes.
-    pub fn find_time(&self, time: i64) -> Option<(u64, i64)> {
-        records::find_time(&self.header, &self.rest, time)
+    /// Offset and time of every record, in order; ends behind the first that cannot be read. Takes time in proportion to
+    /// the opened bytes.
+    pub fn times(&self) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
+        records::times(&self.header, &self.rest)
     }
 
     /// Reads all records and makes sure that there is nothing else.

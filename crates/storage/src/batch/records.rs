@@ -181,16 +181,17 @@ pub(super) fn outlines(header: &BatchHeader, body: &Bytes, keys: bool) -> Vec<Ou
     outlines
 }
 
-/// Offset and time of the first record at or after `time`.
-pub(super) fn find_time(header: &BatchHeader, body: &Bytes, time: i64) -> Option<(u64, i64)> {
+/// Offset and time of every record.
+pub(super) fn times(
+    header: &BatchHeader,
+    body: &Bytes,
+) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
     let mut records = Records::new(header, body);
-    while records.left > 0 {
+    std::iter::from_fn(move || {
         let offset = records.next_offset();
-        let fields = records.step(Want::Outline).ok()?;
-        let timestamp = header.timestamp(fields.timestamp_delta);
-        if timestamp >= time {
-            return Some((offset, timestamp));
-        }
-    }
-    None
+        (records.left > 0).then(|| {
+            let fields = records.step(Want::Outline)?;
+            Ok((offset, records.header.timestamp(fields.timestamp_delta)))
+        })
+    })
 }

@@ -101,7 +101,8 @@ fn meta(record: &Record, settings: &QueueSettings) -> Meta {
     let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
-        meta.due = u64::from_be_bytes(due);
+        // The greatest number stands for no time at all.
+        meta.due = u64::from_be_bytes(due).min(u64::MAX - 1);
     }
     meta.expires = find(EXPIRES)
         .and_then(|value| value.as_ref().try_into().ok())

@@ -109,7 +109,7 @@ impl Lane {
         let mut last = 0;
         for (offset, entry) in entries {
             // A loan without a deadline does not survive a restart.
-            let untimed = entry.due == UNTIMED;
+            let untimed = entry.due == UNTIMED && entry.state == State::Lent;
             let due = if untimed { 0 } else { entry.due };
             let state = match entry.state {
                 State::Ready | State::Dying => 0,
