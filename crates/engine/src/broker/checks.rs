@@ -97,7 +97,7 @@ impl Unchecked {
             keyed: config.keyed,
             timestamps: (!config.append_time).then(allowed),
             outlines: inner.wanted_of(&topic),
-            ..Rules::default()
+            opened_bytes_max: config.opened_bytes_max.min(OPENED_BYTES_MAX),
         };
         Ok(Self {
             index: partition.index,
@@ -117,7 +117,7 @@ impl Unchecked {
             return Err(Box::new(self));
         }
         let rules = Rules {
-            opened_bytes_max: SMALL_OPENED_BYTES,
+            opened_bytes_max: SMALL_OPENED_BYTES.min(self.rules.opened_bytes_max),
             ..self.rules
         };
         match self.batch.check(&rules) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
+use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 

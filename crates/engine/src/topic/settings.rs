@@ -410,8 +410,6 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// Timestamps are the time of the append.
     pub append_time: bool,
-    /// Every record needs a key.
-    pub keyed: bool,
     /// How far before now a timestamp may lie, ms.
     pub timestamp_before_max_ms: i64,
     /// How far after now a timestamp may lie, ms.
@@ -455,9 +453,6 @@ impl Config {
         let deletes = has_policy("delete");
         Ok(Self {
             batch_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(0),
-            keyed: value("cleanup.policy")
-                .split(',')
-                .any(|p| p.trim() == "compact"),
             append_time: value("message.timestamp.type") == "LogAppendTime",
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
