@@ -176,6 +176,7 @@ impl Decoded {
         let mut fault = skipped.err();
         while fault.is_none() && self.bytes < DECODED_BYTES {
             match open.records.next() {
+                Some(Ok(record)) if record.offset < offset => {}
                 Some(Ok(mut record)) => {
                     if !open.made_here {
                         strip_reserved(&mut record);

@@ -194,6 +194,15 @@ impl BatchHeader {
         self.attributes |= MADE_HERE;
     }
 
+    pub(super) fn set_plain(&mut self) {
+        self.attributes &= !CODEC_MASK;
+    }
+
+    /// Whether there are fewer records than offsets: some were taken out.
+    pub(super) fn is_sparse(&self) -> bool {
+        i64::from(self.record_count) <= i64::from(self.last_offset_delta)
+    }
+
     pub(super) fn set_append_time(&mut self, now: i64) {
         self.attributes |= APPEND_TIME;
         self.max_timestamp = now;

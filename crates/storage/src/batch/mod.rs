@@ -24,6 +24,7 @@ mod build;
 mod check;
 mod codec;
 mod header;
+mod only;
 mod records;
 mod source;
 mod walk;

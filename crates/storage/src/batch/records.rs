@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use super::codec::{OPENED_BYTES_MAX, Stream, opening_bytes};
 use super::source::{Opening, Plain, Source as _};
-use super::walk::{Fields, Want, step};
+use super::walk::{Fields, Want, step, step_raw};
 use super::{BatchError, BatchHeader};
+
+const FALLING: BatchError = BatchError::Inconsistent("the offsets of records do not rise");
 
 /// Name and value of a record header.
 pub type RecordHeader = (Bytes, Option<Bytes>);
@@ -89,7 +91,8 @@ impl Records {
 
     /// Passes over records before `offset`, as cheaply as it can be done; whether they could all be read.
     pub fn skip_to(&mut self, offset: u64) -> Result<(), BatchError> {
-        while self.left > 0 && self.next_offset() < offset {
+        // Where some were taken out, only a record itself tells where it is.
+        while !self.header.is_sparse() && self.left > 0 && self.next_offset() < offset {
             self.step(Want::Outline)?;
         }
         Ok(())
@@ -107,18 +110,50 @@ impl Records {
             From::Compressed(opening) => step(&mut **opening, want),
             From::Broken(error) => Err(*error),
         };
-        match fields {
-            Ok(_) => self.count += 1,
-            Err(_) => self.left = 0,
+        let passed = fields.as_ref().map_err(|error| *error);
+        let passed = passed.and_then(|fields| self.pass(fields.offset_delta));
+        if let Err(error) = passed {
+            self.left = 0;
+            return Err(error);
         }
         fields
     }
 
+    /// Takes note of a record that was read. Its place decides about its offset; where some were taken out, what it says
+    /// does, as long as that rises.
+    fn pass(&mut self, said: i32) -> Result<(), BatchError> {
+        if !self.header.is_sparse() {
+            self.count += 1;
+            return Ok(());
+        }
+        let last = u64::from(self.header.last_offset_delta.unsigned_abs());
+        let said = u64::try_from(said).ok();
+        let said = said.filter(|said| (self.count..=last).contains(said));
+        self.count = said.ok_or(FALLING)? + 1;
+        Ok(())
+    }
+
+    /// The next record as it stands, with its offset.
+    pub(super) fn next_raw(&mut self) -> Result<(u64, Bytes), BatchError> {
+        self.left -= 1;
+        let (said, whole) = match &mut self.from {
+            From::Plain { body, position } => {
+                let mut plain = Plain::new(body, *position);
+                let raw = step_raw(&mut plain);
+                *position = plain.position();
+                raw
+            }
+            From::Compressed(opening) => step_raw(&mut **opening),
+            From::Broken(error) => Err(*error),
+        }?;
+        self.pass(said)?;
+        Ok((self.next_offset().wrapping_sub(1), whole))
+    }
+
     fn parse(&mut self) -> Result<Record, BatchError> {
-        let offset = self.next_offset();
         let fields = self.step(Want::All)?;
         Ok(Record {
-            offset,
+            offset: self.next_offset().wrapping_sub(1),
             timestamp: self.header.timestamp(fields.timestamp_delta),
             key: fields.key,
             value: fields.value,
@@ -188,9 +223,9 @@ pub(super) fn times(
 ) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
     let mut records = Records::new(header, body);
     std::iter::from_fn(move || {
-        let offset = records.next_offset();
         (records.left > 0).then(|| {
             let fields = records.step(Want::Outline)?;
+            let offset = records.next_offset().wrapping_sub(1);
             Ok((offset, records.header.timestamp(fields.timestamp_delta)))
         })
     })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::source::Source;
+use super::source::{Plain, Source};
 use super::{BatchError, RecordHeader};
 
 const NEGATIVE: BatchError = BatchError::Inconsistent("a length is negative");
@@ -77,6 +77,18 @@ pub(super) fn step(from: &mut impl Source, want: Want) -> Result<Fields, BatchEr
     }
     from.leave()?;
     Ok(fields)
+}
+
+/// Reads one record as it stands, without its length; and what it says of its offset.
+pub(super) fn step_raw(from: &mut impl Source) -> Result<(i32, Bytes), BatchError> {
+    let bytes = usize::try_from(from.number()?).map_err(|_| NEGATIVE)?;
+    from.enter(bytes)?;
+    let whole = from.take(bytes)?;
+    from.leave()?;
+    let mut fields = Plain::new(&whole, 0);
+    let _attributes = fields.byte()?;
+    let _timestamp_delta = fields.long()?;
+    Ok((fields.number()?, whole))
 }
 
 /// A length as it stands on the wire: -1 is absent, anything below is malformed.

@@ -36,6 +36,8 @@ pub(crate) enum LaneEvent {
         offset: u64,
         /// When it is ready again, ms; 0: at once.
         due: u64,
+        /// If at once, behind all messages before this offset, and those that came back before it.
+        before: u64,
     },
     /// A loan lasts longer, or shorter.
     Extended {
@@ -147,6 +149,16 @@ pub(crate) enum LaneEvent {
         /// Likewise for how long they are kept.
         kept_span: Option<u64>,
     },
+    /// Acknowledged messages that were kept for replay are ready again, as if they had just come.
+    Revived {
+        /// Which: first offset and number of neighbours.
+        runs: Vec<(u64, u64)>,
+    },
+    /// What was acknowledged below an offset is not kept for replay any longer.
+    Unkept {
+        /// The first that is.
+        before: u64,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -187,7 +199,11 @@ impl LaneEvent {
                 out.put_u8(2);
                 put_offsets(&mut out, offsets);
             }
-            Self::Released { offset, due } => put_all(&mut out, 3, &[*offset, *due]),
+            Self::Released {
+                offset,
+                due,
+                before,
+            } => put_all(&mut out, 16, &[*offset, *due, *before]),
             Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
             Self::Undone { loan, offsets } => {
                 out.put_u8(5);
@@ -220,6 +236,14 @@ impl LaneEvent {
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
             Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
+            Self::Revived { runs } => {
+                put_all(&mut out, 17, &[runs.len() as u64]);
+                for (start, len) in runs {
+                    put(&mut out, *start);
+                    put(&mut out, *len);
+                }
+            }
+            Self::Unkept { before } => put_all(&mut out, 18, &[*before]),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -267,7 +291,7 @@ impl LaneEvent {
 
     fn encode_range(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Unreadable { from, upto } => put_all(out, 16, &[*from, *upto]),
+            Self::Unreadable { from, upto } => put_all(out, 20, &[*from, *upto]),
             Self::Arrived {
                 offset,
                 at,
@@ -276,7 +300,7 @@ impl LaneEvent {
             } => {
                 let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
                 let values = [*offset, *at, span(ttl_span), span(kept_span)];
-                put_all(out, 17, &values);
+                put_all(out, 21, &values);
             }
             _ => unreachable!("only called for ranges"),
         }
@@ -284,7 +308,7 @@ impl LaneEvent {
 
     fn decode_range(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(match kind {
-            16 => Self::Unreadable {
+            20 => Self::Unreadable {
                 from: bytes.number()?,
                 upto: bytes.number()?,
             },
@@ -314,9 +338,30 @@ impl LaneEvent {
             2 => Self::Acked {
                 offsets: bytes.offsets()?,
             },
-            3 => Self::Released {
+            3 => {
+                let (offset, due) = (bytes.number()?, bytes.number()?);
+                // As it was once: back to its old place.
+                let before = offset.saturating_add(1);
+                Self::Released {
+                    offset,
+                    due,
+                    before,
+                }
+            }
+            17 => {
+                let count = bytes.count()?;
+                let runs = (0..count).map(|_| Ok((bytes.number()?, bytes.number()?)));
+                Self::Revived {
+                    runs: runs.collect::<Result<_, _>>()?,
+                }
+            }
+            18 => Self::Unkept {
+                before: bytes.number()?,
+            },
+            16 => Self::Released {
                 offset: bytes.number()?,
                 due: bytes.number()?,
+                before: bytes.number()?,
             },
             4 => Self::Extended {
                 offset: bytes.number()?,
@@ -358,7 +403,7 @@ impl LaneEvent {
             15 => Self::Reached {
                 before: bytes.number()?,
             },
-            kind @ 16..=17 => Self::decode_range(kind, &mut bytes)?,
+            kind @ 20..=21 => Self::decode_range(kind, &mut bytes)?,
             14 => Self::Cleared {
                 before: bytes.number()?,
                 kept: bytes.offsets()?,

@@ -47,6 +47,21 @@ impl Ranges {
         self.0.first_key_value().map(|(from, _)| *from)
     }
 
+    /// The first from an offset on.
+    pub(super) fn from(&self, from: u64) -> Option<u64> {
+        let within = self.within(from, u64::MAX);
+        within.map(|(start, _)| start).next()
+    }
+
+    /// What lies in a range, as ranges.
+    pub(super) fn within(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> {
+        let before = self.0.range(..from).next_back();
+        let inside = self.0.range(from.min(upto)..upto);
+        let clipped = before.into_iter().chain(inside);
+        let clipped = clipped.map(move |(start, end)| ((*start).max(from), (*end).min(upto)));
+        clipped.filter(|(start, end)| start < end)
+    }
+
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (u64, u64)> {
         self.0.iter().map(|(from, upto)| (*from, *upto))
     }
