@@ -3,8 +3,8 @@
 //! Under the `dev` profile whoever reaches the listener may do everything, and the pages that a browser shows on the
 //! same machine reach it too. Two rules keep them out, beside the absence of any header that would let them in: a
 //! request that changes something says that it brings JSON, which a page of another origin cannot say without asking
-//! first; and the host it was sent to is an address or `localhost`, which a page that has made its own name point here
-//! cannot arrange.
+//! first; and the host it was sent to is an address or a name without a dot (`localhost`, a container's name), which a
+//! page that has made its own name point here cannot arrange: such names are not to be had in public.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -33,7 +33,8 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 fn check(request: &Request) -> Result<(), Problem> {
     let host = request.headers().get(HOST);
     if host.is_some_and(|host| !host.to_str().is_ok_and(is_here)) {
-        let detail = "the host of a request must be an IP address or `localhost`";
+        let detail =
+            "the host of a request must be an IP address, `localhost` or a name without a dot";
         return Err(Problem::new(&WRONG_HOST, detail));
     }
     // A form cannot delete.
@@ -51,7 +52,8 @@ fn is_here(host: &str) -> bool {
         Some(ipv6) => ipv6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    let is_local = !name.is_empty() && !name.contains('.');
+    is_local && !host.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_here() {
+    fn only_addresses_and_names_without_a_dot_are_here() {
         for host in [
             "localhost",
             "LOCALHOST:8080",
@@ -155,6 +157,7 @@ mod tests {
             "127.0.0.1:8080",
             "[::1]:8080",
             "10.0.0.1:1",
+            "forebay:8080",
         ] {
             assert!(is_here(host), "{host}");
         }
@@ -164,6 +167,8 @@ mod tests {
             "evil.example:8080",
             "127.0.0.1.evil.example",
             "localhost.evil.example:8080",
+            "evil.",
+            ":8080",
             "[evil.example]:8080",
         ] {
             assert!(!is_here(host), "{host}");

@@ -18,13 +18,15 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
-    Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
-    SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
+    Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
+    FetchResult, FetchSpec, Fetched, NewConsumer, NewRecord, NewTopic, Outgoing, Parts, Pending,
+    Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session, Settings,
+    Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};
 // Records travel through the door as the batches they are stored in.
+pub use storage::batch::Record;
 pub use storage::{Batch, Chunk};
 
 /// Where a published batch went.

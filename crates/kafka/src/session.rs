@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Broker;
-use net::{Connection, Drain, Writer};
+use net::{Connection, Drain, Entry, LogLimit, Writer};
 use security::Principal;
 
 use crate::frames::{Frame, FrameLimits, Frames};
@@ -62,6 +62,7 @@ pub struct Context {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
     limits: FrameLimits,
+    malformed: LogLimit,
 }
 
 impl Context {
@@ -75,6 +76,7 @@ impl Context {
             settings,
             metrics: Arc::default(),
             limits,
+            malformed: LogLimit::default(),
         }
     }
 
@@ -90,6 +92,7 @@ pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) 
     let mut session = Session::new(connection, context);
     match session.run(drain).await {
         Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => session.log_malformed(&error),
         Err(error) => tracing::debug!(%peer, %error, "connection ended"),
     }
 }
@@ -100,6 +103,9 @@ type Answer = Pin<Box<dyn Future<Output = io::Result<Option<Segments>>> + Send>>
 struct Session {
     context: Arc<Context>,
     principal: Principal,
+    entry: Arc<Entry>,
+    /// What the client calls itself is known.
+    is_named: bool,
     client_host: String,
     advertised: (String, u16),
     frames: Frames<net::Reader>,
@@ -126,11 +132,14 @@ impl Session {
             .clone()
             .unwrap_or_else(|| (local.ip().to_string(), local.port()));
         let client_host = format!("/{}", connection.peer().ip());
+        let entry = Arc::clone(connection.entry());
         let (reader, writer) = connection.split();
         let frames = Frames::new(reader, context.limits.clone());
         Self {
             context,
             principal: Principal::anonymous(),
+            entry,
+            is_named: false,
             client_host,
             advertised,
             frames,
@@ -141,6 +150,7 @@ impl Session {
     }
 
     async fn run(&mut self, drain: Drain) -> io::Result<()> {
+        let entry = Arc::clone(&self.entry);
         loop {
             let next = tokio::select! {
                 // Answers first: they free memory and keep the client going.
@@ -148,6 +158,7 @@ impl Session {
                 answer = front(&mut self.waiting) => Next::Answer(answer),
                 frame = self.frames.next(), if self.waiting.len() < PIPELINE_MAX => Next::Frame(frame),
                 () = drain.draining() => Next::Drain,
+                () = entry.closing() => Next::Drain,
             };
             match next {
                 Next::Answer(answer) => {
@@ -182,6 +193,12 @@ impl Session {
                 .fetch_add(1, Ordering::Relaxed);
         })?;
         self.context.metrics.request(call.key.into());
+        if !self.is_named
+            && let Some(client) = &call.client_id
+        {
+            self.entry.set_client(client);
+            self.is_named = true;
+        }
         if call.key == ApiKey::Produce {
             let frame_bytes = bytes.len();
             let pending =
@@ -214,6 +231,23 @@ impl Session {
         let answer = answer.inspect_err(|_| self.count_malformed())?;
         self.queue(Some(&answer));
         self.flush().await
+    }
+
+    /// The peer did not keep to the protocol: an operator may want to know who that is.
+    fn log_malformed(&self, error: &io::Error) {
+        let now = self.context.broker.now_ms();
+        let Some(suppressed) = self.context.malformed.admit(now) else {
+            return;
+        };
+        let facts = self.entry.facts();
+        tracing::info!(
+            peer = %self.entry.peer(),
+            user = %self.principal.name,
+            client = facts.client.as_deref().unwrap_or_default(),
+            reason = %error,
+            suppressed,
+            "connection closed: protocol error"
+        );
     }
 
     fn count_malformed(&self) {

@@ -5,12 +5,16 @@
 
 mod capacity;
 mod connection;
+mod connections;
 mod drain;
 mod http;
 mod listener;
+mod log_limit;
 
 pub use capacity::Capacity;
 pub use connection::{Connection, Reader, Writer};
+pub use connections::{Connections, Entry, Facts, Now};
 pub use drain::{Drain, Shutdown, Tasks};
 pub use http::{HttpLimits, serve_http};
 pub use listener::{ConnectionNumbers, Limits, Listener, Observer, Served};
+pub use log_limit::LogLimit;

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use engine::Broker;
-use net::HttpLimits;
+use net::{HttpLimits, LogLimit};
 use security::Principal;
 
 /// Whether requests have to be signed.
@@ -92,6 +92,8 @@ pub struct Context {
     pub(crate) settings: Settings,
     metrics: Arc<Metrics>,
     verifier: sigv4::Verifier,
+    /// Of lines about signatures that were refused.
+    refused_signatures: LogLimit,
     deleted: Recent,
     purged: Recent,
 }
@@ -104,6 +106,7 @@ impl Context {
             settings,
             metrics: Arc::default(),
             verifier: sigv4::Verifier::default(),
+            refused_signatures: LogLimit::default(),
             deleted: Recent::default(),
             purged: Recent::default(),
         }

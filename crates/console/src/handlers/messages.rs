@@ -77,7 +77,7 @@ fn answer_sent(sent: impl Iterator<Item = Outcome<Sent>>) -> Outcome<Response> {
     Ok((status, Json(json!({ "messages": shown }))).into_response())
 }
 
-fn check_batch(name: &str, count: usize) -> Outcome<()> {
+pub(super) fn check_batch(name: &str, count: usize) -> Outcome<()> {
     if (1..=BATCH_MAX).contains(&count) {
         return Ok(());
     }
@@ -118,12 +118,11 @@ pub(crate) async fn receive(
     Ok(Json(json!({ "messages": shown })))
 }
 
-fn check_most(name: &str, value: u64, most: u64) -> Outcome<()> {
+pub(super) fn check_most(name: &str, value: u64, most: u64) -> Outcome<()> {
     if value <= most {
         return Ok(());
     }
-    let why = format!("`{name}` is {value}: expected at most {most}");
-    Err(Problem::invalid(why))
+    Err(Problem::out_of_bounds(name, value, (0, most)))
 }
 
 /// Messages that fit into one answer, however large each of them is.

@@ -1,20 +1,21 @@
 //! Queues: list, make, describe, change, empty and remove them.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::LOCATION;
+use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
-use engine::Broker;
 use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
+use engine::{Broker, TopicKey};
 use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{principal, redrive};
-use crate::error::{Outcome, Problem};
+use crate::error::{IN_USE, NO_QUEUE, Outcome, Problem};
 use crate::request::{Asked, Params, Place};
 use crate::settings::{self, Changes};
 
@@ -90,8 +91,8 @@ pub(super) fn page_size(
     if (1..=most).contains(&size) {
         return Ok(size);
     }
-    let why = format!("`{name}` is {size}: expected 1 to {most}");
-    Err(Problem::invalid(why))
+    let (size, most) = (size as u64, most as u64);
+    Err(Problem::out_of_bounds(name, size, (1, most)))
 }
 
 /// The name of the topic a queue lends from.
@@ -135,17 +136,23 @@ pub(crate) async fn create(
     let Creation {
         name,
         topic,
-        settings,
+        mut settings,
     } = creation;
-    engine::topic::name::check(&name)?;
+    settings.check()?;
+    if !settings.order_by_name(&name) {
+        let why = format!("a queue whose name ends with `.fifo` is ordered by key: '{name}'");
+        return Err(Problem::invalid(why));
+    }
     check_dead_letters(&broker, &name, &settings)?;
     let queue = NewQueue {
         name,
         settings: settings.into_new()?,
         topic,
     };
-    let queue = broker.create_queue(&principal(), queue).await?;
-    let location = format!("/api/v1/queues/{}", queue.name);
+    let source = queue.topic.clone().unwrap_or_default();
+    let queue = broker.create_queue(&principal(), queue).await;
+    let queue = queue.map_err(|error| Problem::of_topic(&source, error))?;
+    let location = location("/api/v1/queues/", &queue.name);
     let body = Json(describe_queue(&broker, &queue).await?);
     Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
 }
@@ -176,10 +183,34 @@ pub(crate) async fn describe(
     Ok(Json(described.map_err(|e| Problem::of_queue(&name, e))?))
 }
 
-/// One queue, if it is there and may be seen.
+/// One queue, if it is there and may be seen. A topic that is no queue is told from nothing at all.
 pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
     let queue = broker.queue(&principal(), name);
-    queue.map_err(|error| Problem::of_queue(name, error))
+    queue.map_err(|error| {
+        let is_topic = broker.topic(&principal(), TopicKey::Name(name)).is_ok();
+        if matches!(error, engine::Error::UnknownQueue) && is_topic {
+            let why = format!(
+                "there is no queue '{name}', only a topic of that name: attach a queue to it with \
+                 `forebay queue create {name} --topic {name}`"
+            );
+            return Problem::new(&NO_QUEUE, why);
+        }
+        Problem::of_queue(name, error)
+    })
+}
+
+/// Where something new is found. A name may have any characters.
+pub(super) fn location(folder: &str, name: &str) -> HeaderValue {
+    let mut path = folder.to_owned();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // A string takes all that is written into it.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/api/v1"))
 }
 
 async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
@@ -215,6 +246,11 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     }))
 }
 
+/// Whether any queue's dead letters come here.
+pub(super) fn has_sources(broker: &Broker, name: &str) -> bool {
+    !sources(broker, name).is_empty()
+}
+
 /// Queues whose dead letters come here.
 fn sources(broker: &Broker, name: &str) -> Vec<String> {
     let mut sources = Vec::new();
@@ -247,6 +283,7 @@ pub(crate) async fn change(
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
     find(&broker, &name)?;
+    change.settings.check()?;
     check_dead_letters(&broker, &name, &change.settings)?;
     let changes = change.settings;
     let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
@@ -257,10 +294,29 @@ pub(crate) async fn change(
     Ok(Json(described.map_err(refused)?))
 }
 
+/// Whether something goes although others depend on it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removing {
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
 pub(crate) async fn delete(
     State(broker): State<Broker>,
     Place(name): Place<String>,
+    Params(removing): Params<Removing>,
 ) -> Outcome<StatusCode> {
+    find(&broker, &name)?;
+    let sources = sources(&broker, &name);
+    if !removing.force && !sources.is_empty() {
+        let sources = sources.join("', '");
+        let why = format!(
+            "queue '{name}' takes the dead letters of '{sources}', which would stay there: \
+             delete it nevertheless with `force`"
+        );
+        return Err(Problem::new(&IN_USE, why));
+    }
     let deleted = broker.delete_queue(&principal(), &name).await;
     deleted.map_err(|error| Problem::of_queue(&name, error))?;
     Ok(StatusCode::NO_CONTENT)

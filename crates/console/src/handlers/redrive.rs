@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::principal;
-use super::queues::find;
-use crate::error::{NO_TASK, Outcome, Problem};
+use super::queues::{find, has_sources};
+use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
 use crate::request::{Asked, Place};
 
 /// Greatest rate, messages per second.
@@ -39,11 +39,12 @@ pub(crate) async fn start(
     if let Some(rate) = start.rate_max
         && !(1..=RATE_MAX).contains(&rate)
     {
-        let why = format!("`rate_max` is {rate}: expected 1 to {RATE_MAX}");
-        return Err(Problem::invalid(why));
+        let bounds = (1, RATE_MAX.into());
+        return Err(Problem::out_of_bounds("rate_max", rate.into(), bounds));
     }
-    if let Some(destination) = &start.destination {
-        check_destination(&broker, &queue, destination)?;
+    match &start.destination {
+        Some(destination) => check_destination(&broker, &queue, destination)?,
+        None => check_dead(&broker, &queue).await?,
     }
     if start.dry_run {
         let preview = preview(&broker, &queue, start.destination.as_deref()).await;
@@ -54,6 +55,24 @@ pub(crate) async fn start(
     let task = broker.start_move(&principal(), &name, to, rate).await;
     let task = task.map_err(|error| Problem::of_queue(&name, error))?;
     Ok((StatusCode::ACCEPTED, Json(show(&task))).into_response())
+}
+
+/// Without a destination only dead letters can go anywhere: back to where they came from.
+async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
+    let name = &*queue.name;
+    if has_sources(broker, name) {
+        return Ok(());
+    }
+    let letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
+    let letters = letters.map_err(|error| Problem::of_queue(name, error))?;
+    if letters.sources.keys().any(Option::is_some) {
+        return Ok(());
+    }
+    let why = format!(
+        "queue '{name}' is no dead-letter queue: no queue names it as one, and no message in it is a dead letter; \
+         messages of any queue can be moved to a `destination`"
+    );
+    Err(Problem::new(&NOT_DEAD, why))
 }
 
 fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outcome<()> {

@@ -182,3 +182,48 @@ async fn a_queue_is_emptied_and_removed() {
         .await
         .refused(404, "no-such-queue", "'orders'");
 }
+
+#[tokio::test]
+async fn a_queue_that_others_depend_on_goes_only_by_force() {
+    let stage = Stage::start().await;
+    stage.queue("dead", json!({})).await;
+    let policy = json!({ "dead_letter": { "queue": "dead", "attempts_max": 1 } });
+    stage.queue("orders", policy).await;
+    stage
+        .delete("/queues/dead")
+        .await
+        .refused(409, "in-use", "takes the dead letters of 'orders'");
+    let forced = stage.delete("/queues/dead?force=true").await;
+    assert_eq!(forced.good(204), json!(null));
+}
+
+#[tokio::test]
+async fn a_queue_may_have_any_name_a_protocol_may_give() {
+    let stage = Stage::start().await;
+    let made = stage.post("/queues", json!({ "name": "a b/ü" })).await;
+    assert_eq!(made.headers["location"], "/api/v1/queues/a%20b%2F%C3%BC");
+    assert_eq!(made.good(201)["name"], "a b/ü");
+    let found = stage.get("/queues/a%20b%2F%C3%BC").await.good(200);
+    assert_eq!(found["name"], "a b/ü");
+    for (name, why) in [("", "empty"), ("a\nb", "control characters")] {
+        stage
+            .post("/queues", json!({ "name": name }))
+            .await
+            .refused(422, "invalid", why);
+    }
+}
+
+#[tokio::test]
+async fn an_ordered_name_makes_an_ordered_queue() {
+    let stage = Stage::start().await;
+    let made = stage
+        .post("/queues", json!({ "name": "q.fifo" }))
+        .await
+        .good(201);
+    assert_eq!(made["settings"]["ordering"], "key");
+    let unordered = json!({ "name": "r.fifo", "settings": { "ordering": "none" } });
+    stage
+        .post("/queues", unordered)
+        .await
+        .refused(422, "invalid", "`.fifo`");
+}

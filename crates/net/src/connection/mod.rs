@@ -11,6 +11,7 @@ mod write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use stall::Stall;
+
+use crate::Entry;
 
 /// How long a peer may refuse to read before we give up, unless a listener says otherwise.
 const WRITE_STALL_DEFAULT: Duration = Duration::from_secs(30);
@@ -30,6 +33,7 @@ pub struct Connection {
     writer: Writer,
     peer: SocketAddr,
     local: SocketAddr,
+    entry: Arc<Entry>,
 }
 
 /// The half that receives.
@@ -66,6 +70,7 @@ impl Connection {
             writer: Writer::new(WriteSide::Tcp(writer)),
             peer,
             local,
+            entry: Entry::alone(peer),
         })
     }
 
@@ -86,6 +91,7 @@ impl Connection {
             writer: Writer::new(WriteSide::Memory(writer)),
             peer,
             local,
+            entry: Entry::alone(peer),
         }
     }
 
@@ -94,6 +100,17 @@ impl Connection {
     pub fn with_write_stall(mut self, patience: Duration) -> Self {
         self.writer.stall = Stall::new(patience);
         self
+    }
+
+    #[must_use]
+    pub(crate) fn with_entry(mut self, entry: Arc<Entry>) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    /// Where it is entered among all connections.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// The other end's address.

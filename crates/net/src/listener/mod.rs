@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Capacity, Connection, Drain, Tasks};
+use crate::{Capacity, Connection, Connections, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -40,6 +40,7 @@ pub struct Listener {
     limits: Limits,
     total: Capacity,
     observer: Observer,
+    connections: Connections,
 }
 
 /// Reads a listener's numbers while it runs.
@@ -95,7 +96,15 @@ impl Listener {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
             },
+            connections: Connections::default(),
         })
+    }
+
+    /// Enters its connections in this table.
+    #[must_use]
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
     }
 
     /// What it was called at [`Listener::bind`].
@@ -158,9 +167,18 @@ impl Listener {
             .counts
             .accepted
             .fetch_add(1, Ordering::Relaxed);
+        let present = self.connections.enter(self.name, connection.peer());
+        let entry = Arc::clone(&present.entry);
+        let connection = connection.with_entry(Arc::clone(&entry));
         let served = handle(connection.with_write_stall(self.limits.write_stall));
         tasks.spawn(async move {
-            served.await;
+            tokio::select! {
+                () = served => {}
+                () = entry.overdue() => {
+                    tracing::debug!(peer = %entry.peer(), "connection cut: it was to end and did not");
+                }
+            }
+            drop(present);
             drop(slots);
         });
     }

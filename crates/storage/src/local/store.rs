@@ -279,6 +279,18 @@ fn spawn<T: Send + 'static>(
         .map_err(|error| Error::io(format!("start the {name} thread"), error))
 }
 
+fn log_space(free_bytes: u64, limit_bytes: u64, low: bool) {
+    if low {
+        tracing::warn!(free_bytes, limit_bytes, "low disk: publishes are refused");
+    } else {
+        tracing::info!(
+            free_bytes,
+            limit_bytes,
+            "enough disk again: publishes are accepted"
+        );
+    }
+}
+
 /// The file thread: files ahead, interval syncs, free space.
 fn tend_files(shared: &Shared) {
     let mut looks = 0;
@@ -288,7 +300,7 @@ fn tend_files(shared: &Shared) {
                 Ok(free) => {
                     let low = free < shared.options.min_free_bytes;
                     if shared.low_space.swap(low, Ordering::Relaxed) != low {
-                        tracing::warn!(free, low, "free space crossed the watermark");
+                        log_space(free, shared.options.min_free_bytes, low);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "free space is unknown"),
