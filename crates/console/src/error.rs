@@ -58,13 +58,9 @@ pub(crate) const NOT_ALLOWED: Kind = kind(
     "The resource does not have this method",
     StatusCode::METHOD_NOT_ALLOWED,
 );
-pub(crate) const EXISTS: Kind = kind("exists", "It exists already", StatusCode::CONFLICT);
-pub(crate) const CONFLICT: Kind = kind(
-    "conflict",
-    "Something else stands in the way",
-    StatusCode::CONFLICT,
-);
-pub(crate) const IN_USE: Kind = kind("in-use", "Others depend on it", StatusCode::CONFLICT);
+pub(crate) const EXISTS: Kind = kind("exists", "Already exists", StatusCode::CONFLICT);
+pub(crate) const CONFLICT: Kind = kind("conflict", "Conflict", StatusCode::CONFLICT);
+pub(crate) const IN_USE: Kind = kind("in-use", "In use", StatusCode::CONFLICT);
 pub(crate) const TOO_LARGE: Kind = kind(
     "request-too-large",
     "The request is too large",
@@ -82,12 +78,12 @@ pub(crate) const WRONG_HOST: Kind = kind(
 );
 pub(crate) const INVALID: Kind = kind(
     "invalid",
-    "The request makes no sense",
+    "Invalid request",
     StatusCode::UNPROCESSABLE_ENTITY,
 );
 pub(crate) const THROTTLED: Kind = kind(
     "throttled",
-    "Too much at once",
+    "Too many requests",
     StatusCode::TOO_MANY_REQUESTS,
 );
 pub(crate) const INTERNAL: Kind = kind(
@@ -100,11 +96,7 @@ pub(crate) const UNAVAILABLE: Kind = kind(
     "The broker is not available",
     StatusCode::SERVICE_UNAVAILABLE,
 );
-pub(crate) const DISK_FULL: Kind = kind(
-    "disk-full",
-    "The disk is nearly full",
-    StatusCode::INSUFFICIENT_STORAGE,
-);
+pub(crate) const DISK_FULL: Kind = kind("disk-full", "Low disk", StatusCode::INSUFFICIENT_STORAGE);
 
 /// A refusal on its way to the client.
 #[derive(Debug, PartialEq, Eq)]

@@ -106,7 +106,7 @@ mod tests {
         let text = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 13 14 15 16 17 18 99 20 55 22";
         let expected = Stat {
             cpu_ticks: 42,
-            threads: 18,
+            threads: 17,
             start_ticks: 99,
             virtual_bytes: 20,
             resident_pages: 55,

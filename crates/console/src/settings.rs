@@ -33,7 +33,7 @@ const PRIORITIES_MAX: u64 = 256;
 const ATTEMPTS_MAX: u64 = 1000;
 /// What the name of an ordered queue of SQS ends with, and of no other one.
 const ORDERED_SUFFIX: &str = ".fifo";
-/// Most messages a queue can be allowed to lend at once.
+/// Most messages a queue can be allowed to have in flight.
 const IN_FLIGHT_MAX: u32 = 1_000_000;
 
 /// Settings of a request; what it does not name stays.

@@ -1,6 +1,6 @@
 //! Everything between the listeners and the disk, as one thing that is started and closed.
 //!
-//! The data folder is locked by the caller. Storage and engine are built in [`start_broker`] and owned by
+//! The data directory is locked by the caller. Storage and engine are built in [`start_broker`] and owned by
 //! [`Broker`]; frontends get what they need from it.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::R
     let (disk, options) = (open_disk(&folder)?, storage_options(settings));
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
-    let store = opened.context("cannot open the data folder")?;
+    let store = opened.context("cannot open the data directory")?;
     log_recovery(store.recovery(), is_new);
     let parts = engine::Parts {
         log: Arc::new(store.clone()),

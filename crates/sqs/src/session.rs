@@ -52,6 +52,7 @@ pub(crate) async fn serve(
         Ok(request) => request,
         Err(fault) => {
             context.metrics.refused();
+            log_refusal(&context, &parts, "", &fault);
             return manner.refuse(fault);
         }
     };
@@ -120,7 +121,7 @@ fn log_refusal(context: &Context, parts: &Parts, action: &str, fault: &Fault) {
         action = %action.escape_debug(),
         reason = %fault.shape.code,
         suppressed,
-        "signature refused"
+        "request refused"
     );
 }
 

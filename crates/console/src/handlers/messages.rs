@@ -1,4 +1,4 @@
-//! Messages of one queue: send, receive, settle, look, and lend again what was acknowledged.
+//! Messages of one queue: send, receive, settle, browse, and replay what was acknowledged.
 
 use axum::Json;
 use axum::extract::State;
@@ -131,7 +131,7 @@ fn fitting(settings: &QueueSettings) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).max(1)
 }
 
-/// What to do with messages on loan.
+/// What to do with in-flight messages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settling {
@@ -232,7 +232,7 @@ pub(crate) async fn peek(
     Ok(Json(answer))
 }
 
-/// From where on acknowledged messages are lent again.
+/// From where on acknowledged messages are replayed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replaying {

@@ -95,7 +95,7 @@ pub(super) fn page_size(
     Err(Problem::out_of_bounds(name, size, (1, most)))
 }
 
-/// The name of the topic a queue lends from.
+/// The name of the topic a queue reads from.
 fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
     let topics = broker.topics();
     let topic = topics.with_id(queue.document.topic)?;

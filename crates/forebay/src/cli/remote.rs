@@ -122,14 +122,15 @@ impl fmt::Display for Refusal {
             let [value, min, max] = shown;
             return write!(f, "{flag} {value}: expected {min} to {max}");
         }
-        let detail = problem["detail"].as_str().unwrap_or_default();
-        let words = FLAGS
-            .iter()
-            .fold(detail.to_owned(), |detail, (name, flag)| {
-                detail.replace(&format!("`{name}`"), &format!("`{flag}`"))
-            });
-        f.write_str(&words)
+        f.write_str(&in_flags(problem["detail"].as_str().unwrap_or_default()))
     }
+}
+
+/// A text of the API with the names of flags in place of its own.
+pub(super) fn in_flags(text: &str) -> String {
+    FLAGS.iter().fold(text.to_owned(), |text, (name, flag)| {
+        text.replace(&format!("`{name}`"), &format!("`{flag}`"))
+    })
 }
 
 /// The API's names and the flags that set them; each flag means the same in every command.

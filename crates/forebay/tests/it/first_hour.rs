@@ -263,6 +263,6 @@ async fn what_is_refused_is_logged_with_peer_user_and_reason() {
     let request = "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AmazonSQS.ListQueues\r\n\
         content-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
     stream.write_all(request.as_bytes()).unwrap();
-    broker.await_log("signature refused peer=\"127.0.0.1:");
+    broker.await_log("request refused peer=\"127.0.0.1:");
     broker.await_log("action=ListQueues reason=MissingAuthenticationToken");
 }

@@ -16,6 +16,7 @@ mod crash;
 mod dice;
 mod first_hour;
 mod group_cli;
+mod guides;
 mod listing_cli;
 mod policy_cli;
 mod queue_cli;

@@ -619,7 +619,8 @@ fn only_dead_letters_go_back_and_a_task_is_waited_for() {
     let failed = run(&broker, &["redrive", "dead", "--wait"]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
     let said = String::from_utf8_lossy(&failed.stderr);
-    assert!(said.contains("forebay: the task failed: "), "{said}");
+    let why = "forebay: the task failed: not a dead letter: name a `--to`\n";
+    assert!(said.ends_with(why), "{said}");
 }
 
 #[test]
@@ -633,7 +634,7 @@ fn refusals_come_as_json_too() {
     let expected = json!({
         "error": {
             "type": "urn:forebay:problem:invalid",
-            "title": "The request makes no sense",
+            "title": "Invalid request",
             "status": 422,
             "detail": "--lease 13h: expected 0ms to 12h",
             "parameter": "lease_ms",

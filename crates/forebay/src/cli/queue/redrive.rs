@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{path, show};
 use crate::cli::api::escape;
-use crate::cli::remote::Context;
+use crate::cli::remote::{Context, in_flags};
 
 /// How long between two looks at a task that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -94,7 +94,7 @@ fn wait(context: &Context, path: &str, mut task: Value) -> anyhow::Result<()> {
     let failure = task["failure"].as_str().unwrap_or("no reason was given");
     match task["state"].as_str() {
         Some("completed") => Ok(()),
-        Some("failed") => bail!("the task failed: {failure}"),
+        Some("failed") => bail!("the task failed: {}", in_flags(failure)),
         _ => bail!("the task was cancelled"),
     }
 }
