@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use engine::Error;
+use engine::{Error, vhost};
 use serde_json::json;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -151,7 +151,13 @@ impl Problem {
     /// What the engine refused about the queue of this name.
     pub(crate) fn of_queue(name: &str, error: Error) -> Self {
         match error {
-            Error::UnknownQueue => Self::new(&NO_QUEUE, format!("there is no queue '{name}'")),
+            Error::UnknownQueue => {
+                let why = match vhost::split(name) {
+                    (vhost::DEFAULT, name) => format!("there is no queue '{name}'"),
+                    (vhost, name) => format!("there is no queue '{name}' in vhost '{vhost}'"),
+                };
+                Self::new(&NO_QUEUE, why)
+            }
             other => other.into(),
         }
     }

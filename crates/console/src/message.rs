@@ -200,14 +200,19 @@ pub(crate) fn show_each<'h>(headers: impl Iterator<Item = &'h (Bytes, Option<Byt
     shown.collect()
 }
 
+/// What a receipt as text begins with, so that it is never taken for a flag.
+const RECEIPT_PREFIX: &str = "r";
+
 /// A receipt as text.
 pub(crate) fn encode_receipt(receipt: Receipt) -> String {
-    URL_SAFE_NO_PAD.encode(receipt.to_bytes())
+    let coded = URL_SAFE_NO_PAD.encode(receipt.to_bytes());
+    format!("{RECEIPT_PREFIX}{coded}")
 }
 
 /// Reads what [`encode_receipt`] wrote.
 pub(crate) fn decode_receipt(text: &str) -> Outcome<Receipt> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let coded = text.strip_prefix(RECEIPT_PREFIX);
+    let bytes = coded.and_then(|coded| URL_SAFE_NO_PAD.decode(coded).ok());
     let receipt = bytes.and_then(|bytes| Receipt::from_bytes(&bytes));
     receipt.ok_or_else(|| Problem::invalid("a receipt is not one that `receive` gave"))
 }

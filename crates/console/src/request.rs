@@ -13,6 +13,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use engine::vhost;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -101,6 +103,54 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+        }
+    }
+}
+
+/// The queue a path names, in the vhost that stands behind the `?`: the name by which the broker knows it.
+#[derive(Debug)]
+pub(crate) struct QueueName(pub(crate) String);
+
+/// Which vhost, whatever else stands behind the `?`.
+#[derive(Debug, Deserialize)]
+struct InVhost {
+    vhost: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for QueueName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let malformed = |text: String| Problem::new(&MALFORMED, text);
+        let asked = Query::<InVhost>::try_from_uri(&parts.uri);
+        let Query(asked) = asked.map_err(|rejection| malformed(rejection.body_text()))?;
+        // A path may name more than the queue.
+        let named = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Path(named) = named.map_err(|rejection| malformed(rejection.body_text()))?;
+        let name = named.into_iter().find(|(key, _)| key == "name");
+        let (_, name) = name.ok_or_else(|| malformed("the path names no queue".to_owned()))?;
+        let vhost = asked.vhost.as_deref().unwrap_or(vhost::DEFAULT);
+        Ok(Self(vhost::qualify(vhost, &name)))
+    }
+}
+
+/// What stands behind the `?` of a queue's path, beside its vhost.
+#[derive(Debug)]
+pub(crate) struct QueueParams<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueueParams<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let others: Vec<&str> = pairs.filter(|pair| !pair.starts_with("vhost=")).collect();
+        // What was behind one `?` can stand behind another.
+        let uri = format!("/?{}", others.join("&"))
+            .parse()
+            .unwrap_or_default();
+        match Query::try_from_uri(&uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
         }

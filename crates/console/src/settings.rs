@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::queue::{
     After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, QueueSettings,
 };
-use engine::{Error, Result};
+use engine::{Error, Result, vhost};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -137,6 +137,13 @@ impl Changes {
             }
         }
         Ok(())
+    }
+
+    /// Queues that are named are in this vhost.
+    pub(crate) fn qualify(&mut self, vhost: &str) {
+        if let Removable::Set(form) = &mut self.dead_letter {
+            form.queue = vhost::qualify(vhost, &form.queue);
+        }
     }
 
     /// Makes a queue ordered whose name says that it is, as one face of it demands; `false` when it was asked not to be.
@@ -280,7 +287,7 @@ pub(crate) fn show(settings: &QueueSettings) -> Value {
         "message_bytes_max": settings.message_bytes_max,
         "in_flight_max": settings.in_flight_max,
         "dead_letter": dead_letter.map(|policy| json!({
-            "queue": policy.queue,
+            "queue": vhost::split(&policy.queue).1,
             "attempts_max": policy.attempts_max,
         })),
         "dedup_window_ms": settings.dedup_window_ms,

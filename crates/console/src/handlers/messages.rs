@@ -13,7 +13,7 @@ use super::principal;
 use super::queues::{find, page_size};
 use crate::error::{Outcome, Problem};
 use crate::message::{self, MessageForm, check_delay, decode_receipt};
-use crate::request::{Asked, Params, Place};
+use crate::request::{Asked, QueueName, QueueParams};
 use crate::settings::LEASE_MS_MAX;
 
 /// Messages sent or settled in one request.
@@ -36,7 +36,7 @@ pub(crate) struct Sending {
 
 pub(crate) async fn send(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(sending): Asked<Sending>,
 ) -> Outcome<Response> {
     let queue = find(&broker, &name)?;
@@ -97,7 +97,7 @@ pub(crate) struct Receiving {
 
 pub(crate) async fn receive(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(asked): Asked<Receiving>,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
@@ -178,7 +178,7 @@ impl SettleForm {
 
 pub(crate) async fn settle(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(settling): Asked<Settling>,
 ) -> Outcome<Json<Value>> {
     check_batch("settle", settling.settle.len())?;
@@ -212,8 +212,8 @@ pub(crate) struct Peeking {
 
 pub(crate) async fn peek(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(asked): Params<Peeking>,
+    QueueName(name): QueueName,
+    QueueParams(asked): QueueParams<Peeking>,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
     let max = page_size("max", asked.max, PEEK, ANSWER_MAX)?;
@@ -241,7 +241,7 @@ pub(crate) struct Replaying {
 
 pub(crate) async fn replay(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(asked): Asked<Replaying>,
 ) -> Outcome<Json<Value>> {
     let replayed = broker.replay(&principal(), &name, asked.from).await;

@@ -9,14 +9,14 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
-use engine::{Broker, TopicKey};
+use engine::{Broker, TopicKey, vhost};
 use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{principal, redrive};
-use crate::error::{IN_USE, NO_QUEUE, Outcome, Problem};
-use crate::request::{Asked, Params, Place};
+use crate::error::{IN_USE, NO_QUEUE, NO_ROUTE, Outcome, Problem};
+use crate::request::{Asked, Params, QueueName, QueueParams};
 use crate::settings::{self, Changes};
 
 /// Queues on one page at most …
@@ -30,10 +30,16 @@ const SOURCES_MAX: usize = 1000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listing {
+    #[serde(default = "default_vhost")]
+    vhost: String,
     #[serde(default)]
     prefix: String,
     after: Option<String>,
     max: Option<usize>,
+}
+
+fn default_vhost() -> String {
+    vhost::DEFAULT.to_owned()
 }
 
 pub(crate) async fn list(
@@ -41,6 +47,10 @@ pub(crate) async fn list(
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
+    if !broker.has_vhost(&listing.vhost) {
+        let why = format!("there is no vhost '{}'", listing.vhost);
+        return Err(Problem::new(&NO_ROUTE, why));
+    }
     let (names, next) = visible(&broker, &listing, max);
     let mut queues = Vec::with_capacity(names.len());
     for queue in names {
@@ -60,23 +70,24 @@ pub(crate) async fn list(
 
 /// A page of queues that may be seen, and where the next one begins.
 fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, Option<String>) {
-    let mut after = listing.after.clone();
+    let prefix = vhost::qualify(&listing.vhost, &listing.prefix);
+    let after = listing.after.as_deref();
+    let mut after = after.map(|after| vhost::qualify(&listing.vhost, after));
     let mut found: Vec<Arc<Queue>> = Vec::new();
     // One more than wanted tells whether there are more.
     while found.len() <= max {
-        let page = broker
-            .queues()
-            .page(&listing.prefix, after.as_deref(), max + 1);
+        let page = broker.queues().page(&prefix, after.as_deref(), max + 1);
         let Some(last) = page.last() else { break };
         after = Some(last.name.to_string());
         found.extend(page.into_iter().filter(|queue| {
-            broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
+            vhost::split(&queue.name).0 == listing.vhost
+                && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         }));
     }
     let more = found.len() > max;
     found.truncate(max);
     let next = found.last().filter(|_| more);
-    let next = next.map(|queue| queue.name.to_string());
+    let next = next.map(|queue| vhost::split(&queue.name).1.to_owned());
     (found, next)
 }
 
@@ -103,8 +114,10 @@ fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
 }
 
 fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
+    let (vhost, name) = vhost::split(&queue.name);
     json!({
-        "name": *queue.name,
+        "vhost": vhost,
+        "name": name,
         "ordering": settings::ordering(queue.settings()),
         "topic": topic_name(broker, queue),
         "depth": show_depth(depth),
@@ -123,6 +136,8 @@ fn show_depth(depth: &Depth) -> Value {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Creation {
+    #[serde(default = "default_vhost")]
+    vhost: String,
     name: String,
     topic: Option<String>,
     #[serde(default)]
@@ -134,6 +149,7 @@ pub(crate) async fn create(
     Asked(creation): Asked<Creation>,
 ) -> Outcome<Response> {
     let Creation {
+        vhost,
         name,
         topic,
         mut settings,
@@ -143,6 +159,8 @@ pub(crate) async fn create(
         let why = format!("a queue whose name ends with `.fifo` is ordered by key: '{name}'");
         return Err(Problem::invalid(why));
     }
+    let name = vhost::qualify(&vhost, &name);
+    settings.qualify(&vhost);
     check_dead_letters(&broker, &name, &settings)?;
     let queue = NewQueue {
         name,
@@ -168,7 +186,8 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
     }
     match broker.queue(&principal(), target) {
         Err(engine::Error::UnknownQueue) => Err(Problem::invalid(format!(
-            "there is no queue '{target}' to take the dead letters"
+            "there is no queue '{}' to take the dead letters",
+            vhost::split(target).1
         ))),
         other => Ok(other.map(drop)?),
     }
@@ -176,7 +195,7 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
 
 pub(crate) async fn describe(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
     let described = describe_queue(&broker, &queue).await;
@@ -218,8 +237,10 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     let depth = broker.queue_depth(&principal(), &queue.name).await?;
     let tasks = broker.moves(&principal(), &queue.name).await?;
     let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
+    let (vhost, name) = vhost::split(&queue.name);
     Ok(json!({
-        "name": *queue.name,
+        "vhost": vhost,
+        "name": name,
         "id": queue.id(),
         "topic": {
             "name": topic_name(broker, queue),
@@ -264,7 +285,7 @@ fn sources(broker: &Broker, name: &str) -> Vec<String> {
             policy.is_some_and(|policy| policy.queue == name)
                 && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         });
-        sources.extend(here.map(|queue| queue.name.to_string()));
+        sources.extend(here.map(|queue| vhost::split(&queue.name).1.to_owned()));
     }
     sources.truncate(SOURCES_MAX);
     sources
@@ -279,13 +300,15 @@ pub(crate) struct Change {
 
 pub(crate) async fn change(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
     find(&broker, &name)?;
     change.settings.check()?;
-    check_dead_letters(&broker, &name, &change.settings)?;
-    let changes = change.settings;
+    let mut settings = change.settings;
+    settings.qualify(vhost::split(&name).0);
+    check_dead_letters(&broker, &name, &settings)?;
+    let changes = settings;
     let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
     let refused = |error| Problem::of_queue(&name, error);
     let changed = broker.configure_queue(&principal(), &name, change).await;
@@ -304,8 +327,8 @@ pub(crate) struct Removing {
 
 pub(crate) async fn delete(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(removing): Params<Removing>,
+    QueueName(name): QueueName,
+    QueueParams(removing): QueueParams<Removing>,
 ) -> Outcome<StatusCode> {
     find(&broker, &name)?;
     let sources = sources(&broker, &name);
@@ -329,7 +352,7 @@ pub(crate) struct Nothing {}
 
 pub(crate) async fn purge(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Outcome<StatusCode> {
     let purged = broker.purge_queue(&principal(), &name).await;

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::Broker;
 use engine::queue::{MoveState, MoveTask, Queue};
+use engine::{Broker, vhost};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::principal;
 use super::queues::{find, has_sources};
 use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
-use crate::request::{Asked, Place};
+use crate::request::{Asked, Place, QueueName};
 
 /// Greatest rate, messages per second.
 const RATE_MAX: u32 = 100_000;
@@ -32,10 +32,14 @@ pub(crate) struct Start {
 
 pub(crate) async fn start(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Asked(start): Asked<Start>,
+    QueueName(name): QueueName,
+    Asked(mut start): Asked<Start>,
 ) -> Outcome<Response> {
     let queue = find(&broker, &name)?;
+    // Named as things are named in the queue's own vhost.
+    let vhost = vhost::split(&name).0;
+    let qualify = |destination: String| vhost::qualify(vhost, &destination);
+    start.destination = start.destination.map(qualify);
     if let Some(rate) = start.rate_max
         && !(1..=RATE_MAX).contains(&rate)
     {
@@ -78,7 +82,8 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
 fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outcome<()> {
     let target = match broker.queue(&principal(), destination) {
         Err(engine::Error::UnknownQueue) => {
-            let why = format!("there is no queue '{destination}' to move to");
+            let name = vhost::split(destination).1;
+            let why = format!("there is no queue '{name}' to move to");
             return Err(Problem::invalid(why));
         }
         other => other?,
@@ -100,7 +105,7 @@ async fn preview(
     let mut answer = json!({ "dry_run": true, "messages": depth.ready });
     if let Some(name) = destination {
         answer["destinations"] =
-            json!([{ "queue": name, "messages": depth.ready, "exists": true }]);
+            json!([{ "queue": vhost::split(name).1, "messages": depth.ready, "exists": true }]);
         return Ok(answer);
     }
     let letters = broker
@@ -110,6 +115,7 @@ async fn preview(
     let destinations = letters.sources.iter().filter_map(|(name, messages)| {
         let name = name.as_deref()?;
         let exists = broker.queue(&principal(), name).is_ok();
+        let name = vhost::split(name).1;
         Some(json!({ "queue": name, "messages": messages, "exists": exists }))
     });
     answer["destinations"] = destinations.collect();
@@ -120,7 +126,7 @@ async fn preview(
 
 pub(crate) async fn list(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let tasks = broker.moves(&principal(), &name).await;
     let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
@@ -130,7 +136,8 @@ pub(crate) async fn list(
 
 pub(crate) async fn cancel(
     State(broker): State<Broker>,
-    Place((name, task)): Place<(String, String)>,
+    QueueName(name): QueueName,
+    Place((_, task)): Place<(String, String)>,
 ) -> Outcome<Json<Value>> {
     let unknown = || Problem::new(&NO_TASK, format!("no task {task} runs on queue '{name}'"));
     let id = Uuid::parse_str(&task).map_err(|_| unknown())?;
@@ -158,8 +165,8 @@ pub(super) fn show(task: &MoveTask) -> Value {
     };
     json!({
         "id": task.id,
-        "source": task.source,
-        "destination": task.destination,
+        "source": vhost::split(&task.source).1,
+        "destination": task.destination.as_deref().map(|name| vhost::split(name).1),
         "rate_max": task.rate_max,
         "state": state,
         "moved": task.moved,

@@ -81,7 +81,8 @@ impl Api {
 
     /// Does nothing for a while.
     pub(super) fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 
     fn ask(

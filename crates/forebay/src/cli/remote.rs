@@ -28,6 +28,7 @@ impl Remote {
         Ok(Context {
             api: broker_api(self.http)?,
             output: self.output,
+            vhost: engine::vhost::DEFAULT.to_owned(),
         })
     }
 }
@@ -36,6 +37,8 @@ impl Remote {
 pub(super) struct Context {
     pub(super) api: Api,
     pub(super) output: Output,
+    /// Where the things it is about are, if they are in a vhost.
+    pub(super) vhost: String,
 }
 
 impl Context {

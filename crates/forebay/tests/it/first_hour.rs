@@ -186,10 +186,14 @@ fn a_variable_that_means_nothing_is_warned_about() {
 
 #[test]
 fn low_disk_is_a_reason_not_to_be_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("forebay.toml");
+    fs::write(&file, "").unwrap();
+    let mut broker = Options::new().arg("--config").arg(&file).start();
+    assert_eq!(broker.terminate().code(), Some(0));
     // More than any disk has: below its watermark from the start.
-    let broker = Options::new()
-        .env("FOREBAY__STORAGE__MIN_FREE_BYTES", "8000TiB")
-        .start();
+    fs::write(&file, "[storage]\nmin_free_bytes = \"8000TiB\"\n").unwrap();
+    let broker = broker.restart();
     broker.await_log("low disk: publishes are refused free_bytes=");
     let reason =
         "low disk: less than 8000TiB are free (storage.min_free_bytes): publishes are refused";

@@ -4,7 +4,7 @@ use lapin::options::{
     BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use serde_json::json;
 
 use crate::broker::{Broker, eventually_async};
@@ -18,8 +18,15 @@ async fn connect(broker: &Broker) -> Connection {
     Connection::connect(&url, properties).await.unwrap()
 }
 
+/// What a client has, for as long as it is kept.
+struct Connected {
+    connection: Connection,
+    _channel: Channel,
+    _consumer: Consumer,
+}
+
 /// An exchange, a queue bound to it, and a consumer of the queue.
-async fn stage() -> (Broker, Connection) {
+async fn stage() -> (Broker, Connected) {
     let broker = Broker::start();
     let connection = connect(&broker).await;
     let channel = connection.create_channel().await.unwrap();
@@ -52,16 +59,21 @@ async fn stage() -> (Broker, Connection) {
         .await
         .unwrap();
     let consume = BasicConsumeOptions::default();
-    channel
+    let consumer = channel
         .basic_consume("papers".into(), "reader-1".into(), consume, none())
         .await
         .unwrap();
-    (broker, connection)
+    let connected = Connected {
+        connection,
+        _channel: channel,
+        _consumer: consumer,
+    };
+    (broker, connected)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exchanges_and_bindings_are_listed() {
-    let (broker, _connection) = stage().await;
+    let (broker, _connected) = stage().await;
     let exchanges = lines(&broker, &["exchange", "list"]);
     assert_eq!(
         exchanges[0],
@@ -101,7 +113,7 @@ async fn exchanges_and_bindings_are_listed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_and_consumers_are_listed_and_closed() {
-    let (broker, connection) = stage().await;
+    let (broker, connected) = stage().await;
     let kafka = Client::connect(broker.address("kafka").unwrap())
         .await
         .unwrap();
@@ -148,7 +160,7 @@ async fn connections_and_consumers_are_listed_and_closed() {
         [format!("closed {id}")]
     );
     eventually_async("the connection is closed", async || {
-        !connection.status().connected()
+        !connected.connection.status().connected()
     })
     .await;
     eventually_async("it is not listed", async || list() == json!([])).await;

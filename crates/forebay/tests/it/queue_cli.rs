@@ -345,7 +345,7 @@ fn yaml_shows_the_same() {
     value(&broker, &["create", "orders"]);
     let yaml = text(&broker, &["list", "-o", "yaml"]);
     let expected = "- depth:\n    delayed: 0\n    in_flight: 0\n    ready: 0\n  name: orders\n  \
-        ordering: none\n  topic: orders\n";
+        ordering: none\n  topic: orders\n  vhost: \"/\"\n";
     assert_eq!(yaml, expected);
 }
 
@@ -647,7 +647,22 @@ fn refusals_come_as_json_too() {
     let yaml = run(&broker, &["describe", "nowhere", "-o", "yaml"]);
     let yaml = String::from_utf8_lossy(&yaml.stderr).into_owned();
     assert!(
-        yaml.starts_with("error:\n  detail: there is no queue 'nowhere'\n"),
+        yaml.starts_with("error:\n  detail: \"there is no queue 'nowhere'\"\n"),
         "{yaml}"
     );
+}
+
+#[test]
+fn a_queue_of_another_vhost_is_reached_like_any() {
+    let broker = Broker::start();
+    refused(
+        &run(&broker, &["list", "--vhost", "shop"]),
+        "there is no vhost 'shop'",
+    );
+    refused(
+        &run(&broker, &["describe", "orders", "--vhost", "shop"]),
+        "there is no queue 'orders' in vhost 'shop'",
+    );
+    value(&broker, &["create", "orders", "--vhost", "/"]);
+    assert_eq!(value(&broker, &["list", "--vhost", "/"])[0]["vhost"], "/");
 }

@@ -49,7 +49,7 @@ pub(in crate::cli) fn header(text: &str) -> Result<(String, String), String> {
 
 impl Send {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("{}/messages", path(&self.name));
+        let path = path(context, &self.name, "/messages");
         let request = json!({ "messages": [self.message()?] });
         let sent = context.api.post(&path, &request)?;
         context.output.print(&sent["messages"][0], show::sent)
@@ -119,8 +119,7 @@ impl Receive {
         if let Some(lease) = self.lease {
             request["lease_ms"] = json!(millis(lease));
         }
-        let path = path(&self.name);
-        let receive = format!("{path}/receive");
+        let receive = path(context, &self.name, "/receive");
         let received = context.api.post_and_wait(&receive, &request, wait.0)?;
         // Shown first: what could not be shown is not lost.
         context
@@ -151,7 +150,8 @@ pub(super) struct Peek {
 impl Peek {
     pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
         let (from, max) = (self.from, self.max);
-        let path = format!("{}/messages?from={from}&max={max}", path(&self.name));
+        let path = path(context, &self.name, "/messages");
+        let path = format!("{path}&from={from}&max={max}");
         let seen = context.api.get(&path)?;
         context.output.print(&seen["messages"], show::messages)
     }
@@ -168,7 +168,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("{}/replay", path(&self.name));
+        let path = path(context, &self.name, "/replay");
         let replayed = context.api.post(&path, &json!({ "from": self.from }))?;
         context.output.print(&replayed, show::replayed)
     }

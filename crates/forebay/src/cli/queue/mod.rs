@@ -19,6 +19,9 @@ pub(super) use settings::{millis, span};
 pub(super) struct Queue {
     #[command(flatten)]
     pub(super) remote: Remote,
+    /// The vhost.
+    #[arg(long, value_name = "NAME", default_value = "/", global = true)]
+    vhost: String,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -82,19 +85,21 @@ struct Delete {
 
 impl Queue {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let context = self.remote.open()?;
+        let context = Context {
+            vhost: self.vhost,
+            ..self.remote.open()?
+        };
         match self.verb {
             Verb::List(list) => list.run(&context),
             Verb::Create(create) => create.run(&context),
             Verb::Describe(named) => {
-                let described = context.api.get(&path(&named.name))?;
+                let described = context.api.get(&path(&context, &named.name, ""))?;
                 context.output.print(&described, show::queue)
             }
             Verb::Set(set) => set.run(&context),
             Verb::Delete(Delete { name, force }) => {
-                context
-                    .api
-                    .delete(&format!("{}?force={force}", path(&name)))?;
+                let path = path(&context, &name, "");
+                context.api.delete(&format!("{path}&force={force}"))?;
                 context.done("deleted", &name)
             }
             Verb::Send(send) => send.run(&context),
@@ -104,7 +109,7 @@ impl Queue {
             Verb::Extend(extend) => extend.run(&context),
             Verb::Peek(peek) => peek.run(&context),
             Verb::Purge(named) => {
-                let path = format!("{}/purge", path(&named.name));
+                let path = path(&context, &named.name, "/purge");
                 context.api.post(&path, &json!({}))?;
                 context.done("purged", &named.name)
             }
@@ -114,14 +119,16 @@ impl Queue {
     }
 }
 
-/// Where a queue is in the API.
-fn path(name: &str) -> String {
-    format!("/queues/{}", escape(name))
+/// Where a queue, or something of it, is in the API; more can be asked for behind it.
+fn path(context: &Context, name: &str, what: &str) -> String {
+    let (name, vhost) = (escape(name), escape(&context.vhost));
+    format!("/queues/{name}{what}?vhost={vhost}")
 }
 
 impl List {
     fn run(&self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("/queues?prefix={}", escape(&self.prefix));
+        let (prefix, vhost) = (escape(&self.prefix), escape(&context.vhost));
+        let path = format!("/queues?vhost={vhost}&prefix={prefix}");
         let queues = context.list(&path, "queues", self.max)?;
         context.output.print(&queues, show::queues)
     }

@@ -40,13 +40,15 @@ pub(super) struct Redrive {
 
 impl Redrive {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("{}/redrive", path(&self.name));
+        let name = self.name.clone();
+        let place = |what: &str| path(context, &name, &format!("/redrive{what}"));
+        let path = place("");
         if self.list {
             let tasks = context.api.get(&path)?;
             return context.output.print(&tasks["tasks"], show::tasks);
         }
         if let Some(task) = &self.cancel {
-            let path = format!("{path}/{}", escape(task));
+            let path = place(&format!("/{}", escape(task)));
             let ended = context.api.delete(&path)?;
             return context.output.print(&ended, show::task);
         }

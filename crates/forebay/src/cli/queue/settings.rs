@@ -92,7 +92,11 @@ impl Create {
             ("priorities", self.priorities.map(|levels| json!(levels))),
         ];
         settings.extend(named(given));
-        let mut request = json!({ "name": self.name, "settings": settings });
+        let mut request = json!({
+            "vhost": context.vhost,
+            "name": self.name,
+            "settings": settings,
+        });
         if let Some(topic) = &self.topic {
             request["topic"] = json!(topic);
         }
@@ -113,7 +117,9 @@ impl Set {
             bail!("nothing to set: name at least one setting, as `--lease 1m`");
         }
         let changes = json!({ "settings": settings });
-        let changed = context.api.patch(&path(&self.name), &changes)?;
+        let changed = context
+            .api
+            .patch(&path(context, &self.name, ""), &changes)?;
         context.output.print(&changed, show::queue)
     }
 }

@@ -17,7 +17,7 @@ struct Receipts {
     /// Name of the queue.
     name: String,
     /// Receipts, as `forebay queue receive` shows them.
-    #[arg(required = true, value_name = "RECEIPT", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "RECEIPT")]
     receipts: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl Receipts {
 
 /// Settles messages; returns how many. Fails when anything else became of one of them, and says what.
 pub(super) fn settle(context: &Context, name: &str, settles: &[Value]) -> anyhow::Result<usize> {
-    let path = format!("{}/settle", path(name));
+    let path = path(context, name, "/settle");
     let mut failures = Vec::new();
     for batch in settles.chunks(BATCH) {
         let settled = context.api.post(&path, &json!({ "settle": batch }))?;

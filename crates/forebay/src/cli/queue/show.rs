@@ -28,6 +28,9 @@ pub(super) fn queues(queues: &Value) -> String {
 /// Everything about one queue: names as in the API, without their units.
 pub(super) fn queue(queue: &Value) -> String {
     let mut lines = Vec::new();
+    if queue["vhost"] != "/" {
+        lines.push(("vhost".to_owned(), leaf("vhost", &queue["vhost"])));
+    }
     for name in [
         "name",
         "id",
