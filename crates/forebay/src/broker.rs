@@ -18,7 +18,7 @@ use storage::local::{LocalStore, Options, OsDisk, RecoveryReport};
 use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
 use crate::numbers;
-use crate::settings::{ByteSize, Setting as _, Settings, Signatures};
+use crate::settings::{ByteSize, Profile, Setting as _, Settings, Signatures};
 
 /// The running broker.
 pub(crate) struct Broker {
@@ -127,7 +127,7 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
             kafka.max_message_bytes.0.to_string(),
         )]),
         group: GroupSettings {
-            initial_rebalance_delay_ms: millis(kafka.group_initial_rebalance_delay.0),
+            initial_rebalance_delay_ms: millis(initial_rebalance_delay(settings)),
             session_timeout_min_ms: u32::try_from(millis(kafka.group_min_session_timeout.0))
                 .unwrap_or(u32::MAX),
             offsets_retention_ms: millis(kafka.offsets_retention.0),
@@ -139,6 +139,18 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
     }
 }
 
+/// Somebody who tries it out does not wait; where many members start together, one assignment is better than ten.
+fn initial_rebalance_delay(settings: &Settings) -> Duration {
+    match (
+        settings.kafka.group_initial_rebalance_delay,
+        settings.profile,
+    ) {
+        (Some(delay), _) => delay.0,
+        (None, Profile::Dev) => Duration::ZERO,
+        (None, Profile::Production) => Duration::from_secs(3),
+    }
+}
+
 fn kafka_settings(settings: &Settings) -> kafka::Settings {
     let kafka = &settings.kafka;
     kafka::Settings {
@@ -146,6 +158,8 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
             .advertised_address
             .as_ref()
             .map(|at| (at.host.clone(), at.port)),
+        node_id: i32::try_from(kafka.node_id.0).unwrap_or(1),
+        fetch_sessions_max: kafka.fetch_sessions_max.0 as usize,
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
         ..kafka::Settings::default()

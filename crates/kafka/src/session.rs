@@ -15,6 +15,7 @@ use engine::Broker;
 use net::{Connection, Drain, Entry, LogLimit, Writer};
 use security::Principal;
 
+use crate::fetch_sessions::FetchSessions;
 use crate::frames::{Frame, FrameLimits, Frames};
 use crate::handlers;
 use crate::metrics::Metrics;
@@ -42,6 +43,10 @@ pub struct Settings {
     pub receive_bytes_max: usize,
     /// How long a connection may be silent.
     pub idle: Duration,
+    /// The number clients know this broker by.
+    pub node_id: i32,
+    /// Fetch sessions that are remembered; 0: none.
+    pub fetch_sessions_max: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +57,8 @@ impl Default for Settings {
             request_bytes_max: 100 << 20,
             receive_bytes_max: 256 << 20,
             idle: Duration::from_mins(10),
+            node_id: 1,
+            fetch_sessions_max: 1000,
         }
     }
 }
@@ -61,6 +68,7 @@ pub struct Context {
     pub(crate) broker: Broker,
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) fetch_sessions: FetchSessions,
     limits: FrameLimits,
     malformed: LogLimit,
 }
@@ -71,13 +79,20 @@ impl Context {
         // A single frame must always find room, however small the budget was set.
         let budget = settings.receive_bytes_max.max(settings.request_bytes_max);
         let limits = FrameLimits::new(settings.request_bytes_max, budget, settings.idle);
+        let fetch_sessions = FetchSessions::new(settings.fetch_sessions_max);
         Self {
             broker,
             settings,
             metrics: Arc::default(),
+            fetch_sessions,
             limits,
             malformed: LogLimit::default(),
         }
+    }
+
+    /// The number clients know this broker by.
+    pub(crate) fn node_id(&self) -> i32 {
+        self.settings.node_id
     }
 
     /// The frontend's numbers.

@@ -9,6 +9,7 @@ mod fetch;
 mod groups;
 mod lanes;
 mod letters;
+mod lookup;
 mod policies;
 mod producers;
 mod publish;
@@ -166,6 +167,7 @@ struct Inner {
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
+    lookups: lookup::Lookups,
     cluster_id: String,
 }
 

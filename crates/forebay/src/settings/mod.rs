@@ -50,6 +50,10 @@ settings! {
     kafka: Kafka {
         /// `host:port` that clients are told to connect to; empty means the address they connected to.
         advertised_address: Option<HostPort> = "";
+        /// Number clients know this broker by.
+        node_id: Count<0, 2_147_483_647> = "1";
+        /// Fetch sessions that are remembered at once; 0: none.
+        fetch_sessions_max: Count<0, 100_000> = "1000";
         /// Create a topic when a client first names it.
         auto_create_topics: bool = "true";
         /// Partitions of a topic created without a number.
@@ -63,8 +67,9 @@ settings! {
         /// Largest replication factor that is accepted and reported back, for clients that insist on one;
         /// how often data is stored does not depend on it.
         reported_replication_factor_max: Count<1, 3> = "1";
-        /// How long a new group waits for more members before its first assignment.
-        group_initial_rebalance_delay: Span = "3s";
+        /// How long a new group waits for more members before its first assignment; empty means `0s` in the profile
+        /// `dev`, and `3s` in others.
+        group_initial_rebalance_delay: Option<Span> = "";
         /// Shortest session timeout a group's member may ask for.
         group_min_session_timeout: Span = "6s";
         /// How long the committed offsets of an empty group are kept.

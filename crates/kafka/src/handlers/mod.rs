@@ -1,12 +1,14 @@
 //! Requests to engine calls and back: one file per chapter of the protocol.
 
 mod admin;
+mod assignment;
 mod commits;
 mod configs;
 mod fetch;
 mod groups;
 mod metadata;
 mod offsets;
+mod partitions;
 pub(crate) mod produce;
 mod subscription;
 mod topics;
@@ -25,9 +27,6 @@ use crate::wire::{self, ApiKey, Message, Reader, Segments, frame};
 /// Largest request that carries no records, bytes. What it decodes to, and the answer to it, take several times
 /// as much; a hundred thousand partitions fit.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-
-/// The one node there is.
-pub(crate) const NODE_ID: i32 = 0;
 
 /// A request whose header was read.
 #[derive(Debug, Clone)]
@@ -129,11 +128,11 @@ pub(crate) async fn handle(
         ApiKey::DeleteRecords => offsets::delete_records(context, principal, &call).await,
         ApiKey::Metadata => metadata::metadata(context, principal, &call).await,
         ApiKey::DescribeCluster => metadata::describe_cluster(context, principal, &call),
-        ApiKey::DescribeTopicPartitions => metadata::describe_partitions(context, principal, &call),
+        ApiKey::DescribeTopicPartitions => partitions::describe(context, principal, &call),
         ApiKey::OffsetCommit => commits::commit(context, principal, &call).await,
         ApiKey::OffsetFetch => commits::fetch(context, principal, &call).await,
         ApiKey::OffsetDelete => commits::delete(context, principal, &call).await,
-        ApiKey::FindCoordinator => groups::find_coordinator(&call),
+        ApiKey::FindCoordinator => groups::find_coordinator(context, &call),
         ApiKey::JoinGroup => groups::join(context, principal, &call).await,
         ApiKey::SyncGroup => groups::sync(context, principal, &call).await,
         ApiKey::Heartbeat => groups::heartbeat(context, principal, &call).await,
