@@ -10,7 +10,7 @@ use crate::usage::Source;
 
 /// A broker to measure: one that runs, of any make, or one that is started for it.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct BrokerFlags {
     /// A running broker, of any make; default: one is started for the measurement, on data that is deleted afterwards.
     #[arg(long, value_name = "ADDR", visible_alias = "bootstrap")]
     pub(crate) target: Option<SocketAddr>,
@@ -33,7 +33,7 @@ pub(crate) struct Target {
     pub(crate) data: Option<PathBuf>,
 }
 
-impl Target {
+impl BrokerFlags {
     /// Where the numbers of a running broker are read.
     pub(crate) fn source(&self) -> Source {
         match self.http {
@@ -71,10 +71,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        target: Target,
+        target: BrokerFlags,
     }
 
-    fn parse(line: &str) -> Option<Target> {
+    fn parse(line: &str) -> Option<BrokerFlags> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         Line::try_parse_from(words).ok().map(|line| line.target)
     }

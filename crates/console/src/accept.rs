@@ -59,7 +59,8 @@ fn range(text: &str) -> Option<(String, u16)> {
 
 /// `0.75` is 750; what cannot be read counts as nothing.
 fn thousandths(text: &str) -> u16 {
-    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{fraction:0<3}");
     let fraction = digits
         .get(..3)

@@ -8,7 +8,7 @@ use rustix::process::Pid;
 use super::link::Login;
 use super::message::{BODY_BYTES_MAX, STAMP_BYTES};
 use crate::report::Output;
-use crate::target::{Target, pair, pid};
+use crate::target::{BrokerFlags, pair, pid};
 
 /// What to measure, against which brokers, for how long.
 #[derive(Args, Clone, Debug)]
@@ -43,7 +43,7 @@ pub struct Options {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Brokers {
     #[command(flatten)]
-    pub(super) first: Target,
+    pub(super) first: BrokerFlags,
     /// A second broker, measured in turn with the first.
     #[arg(long, value_name = "ADDR")]
     pub(super) compare: Option<SocketAddr>,

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use crate::report::Output;
-use crate::target::Target;
+use crate::target::BrokerFlags;
 
 /// What to measure, against which broker, for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) target: BrokerFlags,
     #[command(flatten)]
     pub(super) shape: Shape,
     /// Seconds per row.

@@ -3,13 +3,13 @@
 use clap::{Args, ValueEnum};
 
 use crate::report::Output;
-use crate::target::{Target, pair};
+use crate::target::{BrokerFlags, pair};
 
 /// What to measure, for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) target: BrokerFlags,
     /// Access key and secret that signed requests to a running broker are signed with.
     #[arg(long, value_name = "KEY:SECRET", requires = "target", value_parser = pair)]
     pub(super) login: Option<(String, String)>,

@@ -90,10 +90,10 @@ fn check(name: &str) {
     let path = format!("{}:{path}", program.parent().unwrap().display());
     // One shell, because what a command puts into a variable is there for the next one.
     let end = "--- end of a step ---";
-    let script: String = steps
-        .iter()
-        .map(|step| format!("{{ {}\n}} 2>&1\necho '{end}'\n", step.command))
-        .collect();
+    let mut script = String::new();
+    for Step { command, .. } in &steps {
+        script.extend(["{ ", command, "\n} 2>&1\necho '", end, "'\n"]);
+    }
     let output = Command::new("sh")
         .arg("-c")
         .arg(script)
