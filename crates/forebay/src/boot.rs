@@ -14,7 +14,7 @@ use crate::broker::{Broker, start_broker};
 use crate::clock::Machine;
 use crate::credentials::Known;
 use crate::descriptors;
-use crate::listeners::{Listeners, connection_source};
+use crate::listeners::{All, Listeners, connection_source};
 use crate::lock::DataLock;
 use crate::settings::{Profile, Setting as _, Settings};
 use crate::signals::Signals;
@@ -115,21 +115,13 @@ async fn run(settings: &Settings, known: Known) -> anyhow::Result<()> {
     failure.map_or(Ok(()), Err)
 }
 
-/// What all listeners share.
-struct All {
-    /// How many connections there may be.
-    total: Capacity,
-    /// Those there are.
-    connections: Connections,
-}
-
 /// Opens one listener per protocol that this build speaks.
 async fn open_protocols(
     settings: &Settings,
     broker: &Broker,
     all: &All,
 ) -> anyhow::Result<Listeners> {
-    let mut protocols = Listeners::new(&all.total, &all.connections, PROTOCOL_DRAIN);
+    let mut protocols = Listeners::new(all, broker.budget(), PROTOCOL_DRAIN);
     let context = broker.kafka();
     let serve = move |listener: net::Listener, drain: net::Drain| {
         let each = drain.clone();
@@ -179,7 +171,7 @@ async fn open_console(
     health: &Arc<Health>,
     (protocols, all): (&Listeners, &All),
 ) -> anyhow::Result<Listeners> {
-    let mut console = Listeners::new(&all.total, &all.connections, CONSOLE_DRAIN);
+    let mut console = Listeners::new(all, broker.budget(), CONSOLE_DRAIN);
     let serve = |listener: net::Listener, drain| {
         let mut observers = protocols.observers();
         observers.push((listener.name(), listener.observer()));

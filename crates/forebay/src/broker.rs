@@ -17,6 +17,7 @@ use storage::local::{LocalStore, Options, OsDisk, RecoveryReport};
 
 use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
+use crate::memory::Memory;
 use crate::numbers;
 use crate::settings::{ByteSize, Profile, Setting as _, Settings, Signatures};
 
@@ -28,14 +29,16 @@ pub(crate) struct Broker {
     amqp: Arc<amqp::Context>,
     sqs: Arc<sqs::Context>,
     groups: numbers::SeenGroups,
+    budget: net::Budget,
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
 pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
     let folder = settings.data.dir.join("store");
+    let memory = Memory::of(settings)?;
     let is_new = is_new(&folder);
-    let (disk, options) = (open_disk(&folder)?, storage_options(settings));
+    let (disk, options) = (open_disk(&folder)?, storage_options(settings, memory));
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data directory")?;
@@ -47,7 +50,7 @@ pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::R
         dice: Arc::new(Machine),
         authorizer: Arc::new(AllowAll),
     };
-    let started = engine::Broker::start(parts, engine_settings(settings)).await;
+    let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
     let kafka = Arc::new(kafka::Context::new(
         engine.clone(),
@@ -70,7 +73,12 @@ pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::R
         amqp,
         sqs,
         groups: numbers::SeenGroups::default(),
+        budget: net::Budget::new(bytes(memory.connections)),
     })
+}
+
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Whether nothing has been kept in a folder yet.
@@ -104,11 +112,12 @@ fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(disk)
 }
 
-fn storage_options(settings: &Settings) -> Options {
+fn storage_options(settings: &Settings, memory: Memory) -> Options {
     let storage = &settings.storage;
     Options {
         journal_file_bytes: storage.journal_file_bytes.0,
-        unflushed_bytes: storage.unflushed_bytes.0,
+        unflushed_bytes: memory.unflushed,
+        tail_bytes: memory.tail,
         flush_interval: storage.flush_interval.0,
         min_free_bytes: storage.min_free_bytes.0,
         stopwatch: Some(stopwatch()),
@@ -116,8 +125,9 @@ fn storage_options(settings: &Settings) -> Options {
     }
 }
 
-fn engine_settings(settings: &Settings) -> engine::Settings {
+fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
     let kafka = &settings.kafka;
+    let defaults = engine::Settings::default();
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     engine::Settings {
         default_partitions: kafka.default_partitions.0,
@@ -135,7 +145,9 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
             ..GroupSettings::default()
         },
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
-        ..engine::Settings::default()
+        publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
+        read_ahead_bytes: bytes(memory.cache),
+        ..defaults
     }
 }
 
@@ -238,7 +250,13 @@ impl Broker {
             numbers::kafka(Arc::clone(self.kafka.metrics())),
             numbers::amqp(Arc::clone(self.amqp.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
+            numbers::memory(self.budget.clone()),
         ]
+    }
+
+    /// What connections may hold.
+    pub(crate) fn budget(&self) -> &net::Budget {
+        &self.budget
     }
 
     /// What its numbers need before they are read.

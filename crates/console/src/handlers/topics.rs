@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use engine::topic::{Topic, settings::SETTINGS};
 use engine::{
@@ -23,7 +23,7 @@ use super::principal;
 use super::queues::{Removing, location, page_size};
 use crate::error::{IN_USE, Outcome, Problem};
 use crate::message::{HeaderForm, bytes_of, headers, put, show_each};
-use crate::request::{Asked, Params, Place};
+use crate::request::{AnswerRoom, Asked, Params, Place};
 
 /// Topics on one page at most …
 const PAGE_MAX: usize = 1000;
@@ -334,6 +334,7 @@ pub(crate) async fn read(
     State(broker): State<Broker>,
     Place(name): Place<String>,
     Params(reading): Params<Reading>,
+    Extension(room): Extension<AnswerRoom>,
 ) -> Outcome<Json<Value>> {
     let refused = |error| Problem::of_topic(&name, error);
     let records_max = page_size("max", reading.max, READ, READ_MAX)?;
@@ -362,7 +363,7 @@ pub(crate) async fn read(
         bytes_max: READ_BYTES_MAX,
         wait_max: Duration::from_millis(reading.wait_ms),
     };
-    let read = broker.read_records(&principal(), &name, spec).await;
+    let read = broker.read_records(&principal(), &name, spec, &room).await;
     let read = read.map_err(refused)?;
     let records = read.records.iter();
     Ok(Json(json!({

@@ -9,7 +9,7 @@ use storage::{Batch, Chunk};
 
 use super::{Broker, FetchPartition, FetchSpec, Publish, TopicKey};
 use crate::topic::Topic;
-use crate::{Error, Result};
+use crate::{Error, Result, Room};
 
 /// Bytes a record may take in a batch beside what it consists of.
 const OVERHEAD_BYTES: usize = 128;
@@ -120,7 +120,8 @@ impl Broker {
         Ok(outcomes)
     }
 
-    /// Reads records of a partition by offset, waiting for the first one if asked to. Errors: `Denied`,
+    /// Reads records of a partition by offset, waiting for the first one if asked to; the answer takes its room from
+    /// `room`. Errors: `Denied`,
     /// `UnknownTopic`, `UnknownPartition`, `OffsetOutOfRange`; `CorruptBatch` or `InvalidRecord` for what cannot be
     /// read, with the offset of the batch.
     pub async fn read_records(
@@ -128,6 +129,7 @@ impl Broker {
         principal: &Principal,
         topic: &str,
         read: ReadRecords,
+        room: &dyn Room,
     ) -> Result<RecordsRead> {
         let spec = FetchSpec {
             partitions: vec![FetchPartition {
@@ -140,6 +142,7 @@ impl Broker {
             bytes_max: read.bytes_max,
             bytes_min: 1,
             wait_max: read.wait_max,
+            room,
         };
         let result = self.fetch(principal, spec).await.into_iter().next();
         let fetched = result.ok_or(Error::UnknownTopic)?.outcome?;

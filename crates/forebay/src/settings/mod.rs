@@ -120,11 +120,18 @@ settings! {
         /// Size of one journal file; files are preallocated and recycled.
         journal_file_bytes: ByteSize = "256MiB";
         /// Write buffer: records that are in the journal and in no segment yet are flushed to segments at this size.
-        unflushed_bytes: ByteSize = "32MiB";
+        /// Empty means a sixteenth of the memory budget, at most 32MiB.
+        unflushed_bytes: Option<ByteSize> = "";
         /// fsync interval of topics with `durability=flush`.
         flush_interval: Span = "100ms";
         /// Free space below which publishes are refused; acks and deletes go on.
         min_free_bytes: ByteSize = "512MiB";
+    }
+
+    memory: Memory {
+        /// Memory for records and for what clients make the broker hold: requests, messages on their way to the disk,
+        /// answers nobody has read yet. Empty means half of the machine's memory, or of the control group's limit.
+        budget_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

@@ -1,9 +1,12 @@
 //! The HTTP/1.1 server: an `axum::Router` on a [`Listener`], with every limit a hostile client would look for.
 
 mod body;
+mod collect;
+mod members;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +20,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
-use crate::{Connection, Drain, Listener, Served};
+pub use collect::{Uncollected, collect};
+pub use members::{MEMBER_BYTES, json_members};
+
+use crate::{Account, Budget, Connection, Drain, Listener, Served};
 use body::Bounded;
 
 /// What the HTTP server allows a client.
@@ -47,9 +53,19 @@ impl Default for HttpLimits {
     }
 }
 
+/// The account of the connection a request came by, as its extensions have it.
+pub fn account_of(extensions: &hyper::http::Extensions) -> Account {
+    let found = extensions.get::<Account>().cloned();
+    found.unwrap_or_else(|| {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Budget::unlimited().account("http", nowhere)
+    })
+}
+
 /// Serves `router` until `drain` begins; requests in flight are answered, kept-alive connections then close.
 ///
-/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`.
+/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`, and the connection's [`crate::Account`] among the
+/// extensions.
 pub async fn serve_http(
     listener: Listener,
     router: Router,
@@ -75,6 +91,7 @@ async fn serve_connection(
     let entry = Arc::clone(connection.entry());
     let named = AtomicBool::new(false);
     let known = Arc::clone(&entry);
+    let account = connection.account().clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         if !named.swap(true, Ordering::Relaxed)
             && let Some(agent) = request.headers().get(USER_AGENT)
@@ -83,6 +100,7 @@ async fn serve_connection(
         }
         let mut request = request.map(|body| Bounded::body(body, limits));
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(account.clone());
         router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Capacity, Connection, Connections, Drain, Tasks};
+use crate::{Budget, Capacity, Connection, Connections, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -39,6 +39,7 @@ pub struct Listener {
     address: SocketAddr,
     limits: Limits,
     total: Capacity,
+    budget: Budget,
     observer: Observer,
     connections: Connections,
 }
@@ -92,6 +93,7 @@ impl Listener {
             socket,
             limits,
             total: total.clone(),
+            budget: Budget::unlimited(),
             observer: Observer {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
@@ -104,6 +106,13 @@ impl Listener {
     #[must_use]
     pub fn with_connections(mut self, connections: &Connections) -> Self {
         self.connections = connections.clone();
+        self
+    }
+
+    /// What its connections hold counts against this budget.
+    #[must_use]
+    pub fn with_budget(mut self, budget: &Budget) -> Self {
+        self.budget = budget.clone();
         self
     }
 
@@ -167,13 +176,18 @@ impl Listener {
             .counts
             .accepted
             .fetch_add(1, Ordering::Relaxed);
+        let account = self.budget.account(self.name, connection.peer());
         let present = self.connections.enter(self.name, connection.peer());
         let entry = Arc::clone(&present.entry);
-        let connection = connection.with_entry(Arc::clone(&entry));
-        let served = handle(connection.with_write_stall(self.limits.write_stall));
+        let connection = connection
+            .with_write_stall(self.limits.write_stall)
+            .with_account(account.clone())
+            .with_entry(Arc::clone(&entry));
+        let served = handle(connection);
         tasks.spawn(async move {
             tokio::select! {
                 () = served => {}
+                () = account.evicted() => {}
                 () = entry.overdue() => {
                     tracing::debug!(peer = %entry.peer(), "connection cut: it was to end and did not");
                 }
