@@ -20,9 +20,9 @@ pub mod vhost;
 
 pub use broker::{
     Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
-    FetchResult, FetchSpec, Fetched, NewConsumer, NewRecord, NewTopic, Outgoing, Parts, Pending,
-    Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session, Settings,
-    Subscription, TimeLookup, TopicKey,
+    FetchResult, FetchSpec, Fetched, Keep, NewConsumer, NewRecord, NewTopic, Outgoing, Parts,
+    Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session,
+    Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
 pub use error::{Error, Result};

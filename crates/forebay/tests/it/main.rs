@@ -17,6 +17,7 @@ mod dice;
 mod first_hour;
 mod group_cli;
 mod guides;
+mod journal;
 mod listing_cli;
 mod policy_cli;
 mod queue_cli;
