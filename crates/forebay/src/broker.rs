@@ -19,7 +19,7 @@ use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
 use crate::memory::Memory;
 use crate::numbers;
-use crate::settings::{ByteSize, Profile, Setting as _, Settings, Signatures};
+use crate::settings::{ByteSize, EndpointStrategy, Profile, Setting as _, Settings, Signatures};
 
 /// The running broker.
 pub(crate) struct Broker {
@@ -214,6 +214,13 @@ fn sqs_settings(settings: &Settings, credentials: Vec<sqs::Credential>) -> sqs::
         account: sqs.account.0.clone(),
         region: sqs.region.0.clone(),
         public_url: sqs.public_url.as_ref().map(|url| url.0.clone()),
+        url_style: match sqs.endpoint_strategy {
+            EndpointStrategy::Off => sqs::UrlStyle::Host,
+            EndpointStrategy::Standard => sqs::UrlStyle::Standard,
+            EndpointStrategy::Domain => sqs::UrlStyle::Domain,
+            EndpointStrategy::Path => sqs::UrlStyle::Path,
+            EndpointStrategy::Dynamic => sqs::UrlStyle::Dynamic,
+        },
         signatures: match sqs.signatures {
             Signatures::Off => sqs::Signatures::Off,
             Signatures::Verify => sqs::Signatures::Verify,

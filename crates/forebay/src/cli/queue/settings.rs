@@ -60,6 +60,9 @@ struct Changeable {
     /// How long messages are kept.
     #[arg(long, value_name = "TIME", value_parser = span)]
     retention: Option<Span>,
+    /// How long acknowledged messages can be read by offset and replayed: `7d`.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    replay: Option<Span>,
     /// How much of a stream is kept.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     retention_bytes: Option<ByteSize>,
@@ -137,6 +140,7 @@ impl Changeable {
             ("lease_ms", time(self.lease)),
             ("delay_ms", time(self.delay)),
             ("retention_ms", time(self.retention)),
+            ("replay_ms", time(self.replay)),
             ("retention_bytes", bytes(self.retention_bytes)),
             ("dead_letter", dead_letter),
             ("backoff", self.backoff),
