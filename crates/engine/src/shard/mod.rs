@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition};
+use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
@@ -93,6 +93,12 @@ pub(crate) enum Command {
         index: u32,
         before: u64,
         done: oneshot::Sender<Result<u64>>,
+    },
+    /// Answers with the producers a partition knows.
+    Producers {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Result<Vec<(i64, Producer)>>>,
     },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
@@ -167,6 +173,9 @@ impl Command {
                 entries.iter().map(key).collect()
             }
             Self::Trim {
+                topic_id, index, ..
+            }
+            | Self::Producers {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -339,6 +348,11 @@ impl Shard {
                 before,
                 done,
             } => self.trim(topic_id, index, before, done),
+            Command::Producers {
+                topic_id,
+                index,
+                done,
+            } => drop(done.send(self.partitions.producers(topic_id, index))),
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,
