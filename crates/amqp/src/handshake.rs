@@ -1,9 +1,11 @@
 //! How a connection begins: the protocol header, the login, the limits both sides keep to, and the vhost.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::vhost::Vhost;
 use security::Principal;
 use tokio::time::{sleep, timeout};
 
@@ -53,6 +55,8 @@ pub(crate) struct Capabilities {
 pub(crate) struct Peer {
     pub(crate) principal: Principal,
     pub(crate) vhost: String,
+    /// The vhost itself: one made again under its name is another one.
+    pub(crate) space: Arc<Vhost>,
     pub(crate) capabilities: Capabilities,
     pub(crate) channel_max: u16,
     /// Seconds; 0 is none.
@@ -122,10 +126,11 @@ impl<'a> Handshake<'a> {
         self.greet().await?;
         let principal = self.log_in().await?;
         let tune = self.tune().await?;
-        let vhost = self.open(&principal).await?;
+        let space = self.open(&principal).await?;
         Ok(Peer {
             principal,
-            vhost,
+            vhost: space.name().to_owned(),
+            space,
             capabilities: self.capabilities,
             channel_max: tune.channel_max,
             heartbeat: tune.heartbeat,
@@ -235,14 +240,14 @@ impl<'a> Handshake<'a> {
         Ok(agreed)
     }
 
-    async fn open(&mut self, principal: &Principal) -> Result<String, Stop> {
+    async fn open(&mut self, principal: &Principal) -> Result<Arc<Vhost>, Stop> {
         let payload = self.method().await?;
         let Ok(Method::Connection(connection::Method::Open(open))) = Method::decode(&payload)
         else {
             return Err(out_of_turn(&payload, "opening"));
         };
-        let vhost = String::from_utf8_lossy(open.virtual_host).into_owned();
-        check_vhost(self.context, principal, &vhost)
+        let name = String::from_utf8_lossy(open.virtual_host);
+        let vhost = check_vhost(self.context, principal, &name)
             .map_err(|fault| Stop::Fault(fault, numbers::<connection::Open<'_>>()))?;
         self.say(&connection::OpenOk {}).await?;
         Ok(vhost)
@@ -401,20 +406,22 @@ fn check_limits(settings: &Settings, agreed: connection::TuneOk) -> Outcome<()> 
     Ok(())
 }
 
-/// Whether the vhost exists and the principal may use it.
-pub(crate) fn check_vhost(context: &Context, principal: &Principal, vhost: &str) -> Outcome<()> {
-    use security::{Resource, Verb};
-    let broker = &context.broker;
-    if !broker.has_vhost(vhost) {
-        return Err(Fault::not_allowed(format!("vhost {vhost} not found")));
-    }
-    if !broker.allows(principal, Verb::Describe, Resource::Vhost(vhost)) {
-        return Err(Fault::not_allowed(format!(
-            "access to vhost '{vhost}' refused for user '{}'",
-            principal.name
-        )));
-    }
-    Ok(())
+/// The vhost, if it exists and the principal may use it.
+pub(crate) fn check_vhost(
+    context: &Context,
+    principal: &Principal,
+    vhost: &str,
+) -> Outcome<Arc<Vhost>> {
+    context
+        .broker
+        .vhost(principal, vhost)
+        .map_err(|error| match error {
+            engine::Error::Denied => Fault::not_allowed(format!(
+                "access to vhost '{vhost}' refused for user '{}'",
+                principal.name
+            )),
+            _ => Fault::not_allowed(format!("vhost {vhost} not found")),
+        })
 }
 
 #[cfg(test)]

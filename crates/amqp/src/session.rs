@@ -136,7 +136,7 @@ enum Next {
     Sent(io::Result<()>),
     Tick,
     Look,
-    Drain,
+    Forced(Ending),
 }
 
 impl Session {
@@ -163,19 +163,25 @@ impl Session {
     }
 
     async fn run(&mut self, drain: &Drain) -> Ending {
-        let mut draining = pin!(drain.draining());
+        let (vhost, name) = (Arc::clone(&self.peer.space), self.peer.vhost.clone());
+        let mut forced = pin!(async {
+            tokio::select! {
+                () = drain.draining() => shutdown(),
+                () = vhost.removed() => forced(&format!("vhost '{name}' is deleted")),
+            }
+        });
         // Frames may have come along with the end of the handshake.
         let mut outcome = self.serve_frames().await;
         loop {
             if let Err(ending) = outcome {
                 return ending;
             }
-            outcome = self.turn(draining.as_mut()).await;
+            outcome = self.turn(forced.as_mut()).await;
         }
     }
 
     /// Waits for something, serves it and what else is there, and writes what came of it.
-    async fn turn(&mut self, draining: Pin<&mut impl Future<Output = ()>>) -> Result<(), Ending> {
+    async fn turn(&mut self, forced: Pin<&mut impl Future<Output = Ending>>) -> Result<(), Ending> {
         let unsent = self.outlet.len();
         let may_deliver = unsent < DELIVER_BYTES_MAX;
         let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
@@ -190,7 +196,7 @@ impl Session {
             () = self.pulse.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
             () = self.brake.released(), if self.brake.is_on() => Next::Look,
-            () = draining => Next::Drain,
+            ending = forced => Next::Forced(ending),
         };
         let is_tick = matches!(next, Next::Tick);
         match next {
@@ -204,7 +210,8 @@ impl Session {
             Next::Sent(sent) => sent?,
             Next::Tick => self.tick(may_read)?,
             Next::Look => {}
-            Next::Event(None) | Next::Drain => return Err(shutdown()),
+            Next::Forced(ending) => return Err(ending),
+            Next::Event(None) => return Err(shutdown()),
         }
         if self.is_blocked && !self.context.is_disk_low() {
             self.unblock();
@@ -441,6 +448,10 @@ fn is_publish(kind: FrameKind, payload: &[u8]) -> bool {
 
 /// The broker stops.
 fn shutdown() -> Ending {
-    let text = "broker forced connection closure with reason 'shutdown'";
-    Fault::new(ReplyCode::ConnectionForced, text).into()
+    forced("broker forced connection closure with reason 'shutdown'")
+}
+
+/// The broker ends the connection, for this reason.
+fn forced(reason: &str) -> Ending {
+    Fault::new(ReplyCode::ConnectionForced, reason).into()
 }

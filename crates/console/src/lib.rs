@@ -46,7 +46,7 @@ pub fn limits() -> HttpLimits {
 
 /// The JSON API over a broker, to be merged with [`router`].
 pub fn api(broker: Broker) -> Router {
-    use handlers::{messages, policies, queues, redrive};
+    use handlers::{messages, policies, queues, redrive, vhosts};
     let queue = get(queues::describe)
         .patch(queues::change)
         .delete(queues::delete);
@@ -66,6 +66,11 @@ pub fn api(broker: Broker) -> Router {
             get(redrive::list).post(redrive::start),
         )
         .route("/queues/{name}/redrive/{task}", delete(redrive::cancel))
+        .route("/vhosts", get(vhosts::list).post(vhosts::create))
+        .route(
+            "/vhosts/{name}",
+            get(vhosts::describe).delete(vhosts::delete),
+        )
         .route("/policies", get(policies::list).post(policies::put))
         .route("/policies/{name}", delete(policies::remove))
         .fallback(handlers::no_route)

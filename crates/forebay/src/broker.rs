@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::Context;
 use console::{Prepare, Source};
 use engine::group::GroupSettings;
-use security::AllowAll;
+use security::{AllowAll, Principal};
 use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk};
 
 use crate::clock::{Machine, stopwatch};
-use crate::settings::{Settings, Signatures};
+use crate::settings::{Settings, Signatures, Vhosts};
 use crate::{credentials, numbers};
 
 /// The running broker.
@@ -46,6 +46,7 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
     };
     let started = engine::Broker::start(parts, engine_settings(settings)).await;
     let engine = started.context("cannot recover the broker's state")?;
+    create_vhosts(&engine, &settings.amqp.vhosts).await?;
     let kafka = Arc::new(kafka::Context::new(
         engine.clone(),
         kafka_settings(settings),
@@ -64,6 +65,18 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
         amqp,
         sqs,
     })
+}
+
+/// Creates the vhosts the settings name.
+async fn create_vhosts(engine: &engine::Broker, vhosts: &Vhosts) -> anyhow::Result<()> {
+    for name in &vhosts.0 {
+        let made = engine.create_vhost(&Principal::anonymous(), name).await;
+        let made = made.with_context(|| format!("cannot create the vhost '{name}'"))?;
+        if made {
+            tracing::info!(vhost = %name, "vhost created");
+        }
+    }
+    Ok(())
 }
 
 fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {

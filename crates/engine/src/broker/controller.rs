@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
-use super::{Inner, exchange_table, group_hash, partition_hash, policies, queue_table, transfer};
+use super::{
+    Inner, exchange_table, group_hash, partition_hash, policies, queue_table, transfer, vhosts,
+};
 use crate::group::Group;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
@@ -69,6 +71,7 @@ pub(super) enum Command {
     },
     Policy(policies::Command),
     Exchange(exchange_table::Command),
+    Vhost(vhosts::Command),
     CreateGroup {
         name: Arc<str>,
         done: oneshot::Sender<Result<()>>,
@@ -129,6 +132,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
             Command::Exchange(command) => exchange_table::handle(&inner, command).await,
+            Command::Vhost(command) => vhosts::handle(&inner, command).await,
             Command::Policy(command) => policies::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {
                 drop(done.send(create_group(&inner, name).await));

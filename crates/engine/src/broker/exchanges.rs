@@ -1,4 +1,4 @@
-//! Vhosts, exchanges and bindings through the door: make, find, connect and remove them; ask where a message goes.
+//! Exchanges and bindings through the door: make, find, connect and remove them; ask where a message goes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,33 +15,6 @@ use crate::exchange::{
 use crate::{Error, Result, vhost};
 
 impl Broker {
-    /// All vhosts in name order. Frontends filter by [`Broker::allows`].
-    pub fn vhosts(&self) -> Vec<Arc<str>> {
-        self.inner.spaces.names()
-    }
-
-    /// Whether there is a vhost of that name.
-    pub fn has_vhost(&self, name: &str) -> bool {
-        self.inner.spaces.has(name)
-    }
-
-    /// Makes a vhost, unless it is there. Errors: `InvalidName`.
-    pub async fn create_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Create, Resource::Vhost(name))?;
-        let name = name.to_owned();
-        self.exchange_command(|done| Command::CreateVhost { name, done })
-            .await
-    }
-
-    /// Removes a vhost with all queues, exchanges and bindings in it. Errors: `UnknownVhost`, `InvalidRequest` for the
-    /// default one.
-    pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Delete, Resource::Vhost(name))?;
-        let name = name.to_owned();
-        self.exchange_command(|done| Command::DeleteVhost { name, done })
-            .await
-    }
-
     /// Makes an exchange. Errors: `ExchangeExists`, `InvalidName`, `InvalidConfig`, `UnknownVhost`.
     pub async fn declare_exchange(
         &self,

@@ -22,6 +22,7 @@ mod start;
 mod topics;
 mod transfer;
 mod upkeep;
+mod vhosts;
 
 pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
@@ -29,6 +30,7 @@ pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
 pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
+pub use vhosts::VhostSizes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicUsize;

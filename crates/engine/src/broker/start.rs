@@ -14,7 +14,8 @@ use super::controller::{self, config_of, open_group, open_partition};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, policies, queue_table, reaper, transfer, upkeep,
+    Broker, Inner, Parts, Settings, exchange_table, policies, queue_table, reaper, transfer,
+    upkeep, vhosts,
 };
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
@@ -147,11 +148,13 @@ async fn recover(inner: &Arc<Inner>) -> Result<()> {
     queue_table::finish_removals(inner).await?;
     finish_removals(inner).await?;
     recover_topics(inner).await?;
+    vhosts::recover(inner).await?;
     policies::recover(inner).await?;
     queue_table::recover(inner).await?;
     queue_table::remove_transient(inner).await?;
     exchange_table::recover(inner).await?;
     policies::recovered(inner)?;
+    vhosts::finish_removals(inner).await?;
     recover_groups(inner).await?;
     for queue in inner.queues.page("", None, usize::MAX) {
         inner.touch(&queue);

@@ -136,12 +136,10 @@ impl Space {
         self.bindings.contains_key(&id)
     }
 
-    pub(crate) fn exchanges_count(&self) -> usize {
-        self.nodes.len()
-    }
-
-    pub(crate) fn bindings_count(&self) -> usize {
-        self.bindings.len()
+    /// How many exchanges and bindings there are, those that every vhost has left out.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let standard = STANDARD.len() + 1;
+        (self.nodes.len() - standard, self.bindings.len())
     }
 
     /// Whether no binding leads from an exchange.

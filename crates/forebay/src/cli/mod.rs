@@ -5,6 +5,7 @@ mod config;
 mod output;
 mod policy;
 mod queue;
+mod vhost;
 mod yaml;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ enum Command {
     Queue(queue::Queue),
     /// Work with the policies of a running broker.
     Policy(policy::Policy),
+    /// Work with the vhosts of a running broker.
+    Vhost(vhost::Vhost),
     /// Put a broker under load and measure it.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -113,6 +116,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Config(command) => config::run(command),
         Command::Queue(queue) => queue.run(),
         Command::Policy(policy) => policy.run(),
+        Command::Vhost(vhost) => vhost.run(),
         Command::Bench(command) => bench::run(&command),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
-    Setting, Signatures, Span, Url,
+    Setting, Signatures, Span, Url, Vhosts,
 };
 
 use table::settings;
@@ -74,6 +74,8 @@ settings! {
         /// File of the users that may log in: sections `[user]` with a `password`. Empty means that everyone may, as
         /// whoever they say they are.
         credentials_file: Option<PathBuf> = "";
+        /// Vhosts to create at start, unless they exist; `/` always does.
+        vhosts: Vhosts = "";
         /// Largest body of a message accepted from a client.
         message_bytes_max: ByteSize = "16MiB";
         /// Largest frame; clients may ask for less.

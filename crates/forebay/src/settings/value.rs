@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::vhost;
 use tracing_subscriber::EnvFilter;
 
 /// A type a setting may have.
 pub(crate) trait Setting: Sized {
+    /// A list: in a settings file it may also be an array.
+    const LIST: bool = false;
     /// What may be written, with its unit.
     fn kind() -> String;
     /// Reads what an operator wrote; the error says what was expected.
@@ -275,6 +278,31 @@ impl Setting for ClusterId {
 
     fn show(&self) -> String {
         self.0.clone()
+    }
+}
+
+/// Names of vhosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vhosts(pub(crate) Vec<String>);
+
+impl Setting for Vhosts {
+    const LIST: bool = true;
+
+    fn kind() -> String {
+        "names, separated by commas, or empty".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim);
+        let names: Vec<String> = names.filter(|n| !n.is_empty()).map(str::to_owned).collect();
+        match names.iter().find_map(|name| vhost::check_name(name).err()) {
+            None => Ok(Self(names)),
+            Some(error) => Err(format!("expected names of vhosts, but {error}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.join(",")
     }
 }
 

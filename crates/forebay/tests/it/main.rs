@@ -20,3 +20,4 @@ mod rounds;
 mod scenarios;
 mod serve;
 mod sqs;
+mod vhost_cli;

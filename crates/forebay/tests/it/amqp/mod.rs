@@ -8,6 +8,7 @@ mod messages;
 mod raw;
 mod streams;
 mod texts;
+mod vhosts;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
