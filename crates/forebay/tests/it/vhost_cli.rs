@@ -42,7 +42,7 @@ fn vhosts_are_created_listed_and_deleted() {
     assert_eq!(made, shown);
     // Another time it is there already.
     text(&broker, &["create", "a/b"]);
-    broker.restart();
+    broker = broker.restart();
     assert_eq!(listed(&broker), ["/", "a/b"]);
     assert_eq!(text(&broker, &["delete", "a/b"]), "deleted a/b\n");
     for (args, why) in [
@@ -64,6 +64,6 @@ fn the_settings_name_vhosts_to_create() {
     let options = Options::new().env("FOREBAY__AMQP__VHOSTS", "shop, stage");
     let mut broker = options.start();
     assert_eq!(listed(&broker), ["/", "shop", "stage"]);
-    broker.restart();
+    broker = broker.restart();
     assert_eq!(listed(&broker), ["/", "shop", "stage"]);
 }
