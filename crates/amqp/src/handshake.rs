@@ -12,7 +12,6 @@ use tokio::time::{sleep, timeout};
 use crate::context::{Context, Settings};
 use crate::error::{Fault, Outcome};
 use crate::link::{Inlet, Outlet};
-use crate::parting;
 use crate::wire::{
     Arguments, Error, Frame, FrameKind, Frames, Greeting, Method, ReplyCode, Table, TableBuilder,
     Value, connection,
@@ -70,6 +69,16 @@ pub(crate) struct Held {
     pub(crate) served: usize,
 }
 
+/// What came of a handshake.
+pub(crate) enum Shaken {
+    /// The connection is open; some frames may have arrived already.
+    Open(Box<Peer>, Held),
+    /// The peer is to be told why not, with the numbers of the method that failed.
+    Refused(Fault, (u16, u16)),
+    /// The peer knows as much as it can understand.
+    Over,
+}
+
 /// Why there is no connection.
 enum Stop {
     /// The peer is gone, or need not be told anything.
@@ -105,20 +114,16 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Agrees with the peer; `None` when it did not come to that, and the peer knows as much as it can understand.
-    pub(crate) async fn shake(mut self) -> io::Result<Option<(Peer, Held)>> {
+    /// Agrees with the peer, or not.
+    pub(crate) async fn shake(mut self) -> io::Result<Shaken> {
         let Ok(outcome) = timeout(HANDSHAKE_TIME, self.steps()).await else {
             return Err(io::ErrorKind::TimedOut.into());
         };
         match outcome {
-            Ok(peer) => Ok(Some((peer, self.held))),
-            Err(Stop::Gone) => Ok(None),
+            Ok(peer) => Ok(Shaken::Open(Box::new(peer), self.held)),
+            Err(Stop::Gone) => Ok(Shaken::Over),
             Err(Stop::Io(error)) => Err(error),
-            Err(Stop::Fault(fault, numbers)) => {
-                tracing::debug!(text = fault.text(), "connection refused");
-                parting::close(self.inlet, self.outlet, &fault, numbers).await?;
-                Ok(None)
-            }
+            Err(Stop::Fault(fault, numbers)) => Ok(Shaken::Refused(fault, numbers)),
         }
     }
 

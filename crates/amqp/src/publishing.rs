@@ -36,6 +36,8 @@ struct Note {
     number: u64,
     /// It reached a queue.
     is_sent: bool,
+    /// The broker made it of another one; its publisher answers for nothing.
+    is_copy: bool,
 }
 
 struct Batch {
@@ -73,6 +75,18 @@ impl Publishing {
 
     fn note(&mut self, note: Note) {
         self.notes.push(note);
+    }
+
+    /// Takes along what the broker made of another message.
+    pub(crate) fn add_copy(&mut self, outgoing: Outgoing) {
+        self.note(Note {
+            channel: 0,
+            life: 0,
+            number: 0,
+            is_sent: true,
+            is_copy: true,
+        });
+        self.add(outgoing);
     }
 
     fn add(&mut self, outgoing: Outgoing) {
@@ -157,6 +171,9 @@ impl Session {
             };
         }
         let route = self.route(&message, &keys, &properties)?;
+        if self.is_traced() {
+            self.trace_publish(number, &message, (&keys.open[..], &raw[..]), &route);
+        }
         if route.queues.is_empty() {
             return self.unroutable(number, message);
         }
@@ -168,6 +185,11 @@ impl Session {
                 priority: priority(&properties, &route.queues),
                 exchange: Some(message.envelope.exchange.clone()),
                 keys: kept_keys(&message, &keys),
+                hidden_keys: keys
+                    .blind
+                    .iter()
+                    .map(|key| Bytes::copy_from_slice(key))
+                    .collect(),
                 ttl_ms,
                 ..Default::default()
             },
@@ -257,6 +279,7 @@ impl Session {
             life: channel.life,
             number: channel.confirms.as_mut().map_or(0, Confirms::number),
             is_sent: outgoing.is_some(),
+            is_copy: false,
         };
         if note.is_sent || note.number > 0 {
             self.publishing.note(note);
@@ -340,6 +363,9 @@ impl Session {
         let (mut refused, mut taken) = (0, 0);
         for note in settled.notes {
             let is_safe = !note.is_sent || outcomes.next().as_ref().is_some_and(is_safe);
+            if note.is_copy {
+                continue;
+            }
             *if is_safe { &mut taken } else { &mut refused } += 1;
             if note.number == 0 {
                 continue;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::brake::Brake;
 use crate::channel::{Channel, Slot};
 use crate::context::Context;
 use crate::error::{About, Access, Fault, Outcome};
-use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer};
+use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer, Shaken};
 use crate::link::{Inlet, Outlet};
 use crate::metrics::Metrics;
 use crate::parting;
@@ -30,7 +31,7 @@ use crate::replies::{Inbox, Reply};
 use crate::wire::{Arguments, FrameKind, Frames, ReplyCode, basic, connection};
 
 /// Bytes written and not sent above which no more is delivered.
-const DELIVER_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DELIVER_BYTES_MAX: usize = 1 << 20;
 /// Bytes written and not sent above which the socket is not read: answers must not pile up without a limit.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Things served in one go before the socket is looked at again.
@@ -58,16 +59,28 @@ async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -
 
 /// Greets the peer; none if the two do not come together.
 async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
+    let addresses = (connection.peer(), connection.local());
     let (reader, writer) = connection.split();
     let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
     let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
     let shaken = Handshake::new(&context, &mut inlet, &mut outlet)
         .shake()
         .await?;
-    let Some((peer, held)) = shaken else {
-        return Ok(None);
+    let (peer, held) = match shaken {
+        Shaken::Open(peer, held) => (*peer, held),
+        Shaken::Refused(fault, numbers) => {
+            tracing::debug!(text = fault.text(), "connection refused");
+            parting::close(&mut inlet, outlet, &fault, numbers).await?;
+            return Ok(None);
+        }
+        Shaken::Over => {
+            parting::leave(&mut inlet, outlet).await?;
+            return Ok(None);
+        }
     };
-    let mut session = Session::new(context, peer, (inlet, outlet));
+    // What was said during the handshake is no sign of life: the first one comes after half an interval.
+    outlet.take_said();
+    let mut session = Session::new(context, (peer, addresses), (inlet, outlet));
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -107,6 +120,8 @@ impl From<Fault> for Ending {
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) peer: Peer,
+    /// The peer's address, and ours.
+    addresses: (SocketAddr, SocketAddr),
     inlet: Inlet,
     pub(crate) outlet: Outlet,
     /// Frames that arrived and wait: for their turn, or for space on the disk.
@@ -122,6 +137,8 @@ pub(crate) struct Session {
     pub(crate) settles: Vec<(Claim, Fate)>,
     /// Answers to direct requests.
     pub(crate) inbox: Inbox,
+    /// Consumers were dropped whose queues may go with them.
+    has_unused: bool,
     /// Names channels and consumers.
     count: u64,
     pulse: Pulse,
@@ -140,12 +157,17 @@ enum Next {
 }
 
 impl Session {
-    fn new(context: Arc<Context>, peer: Peer, (inlet, outlet): (Inlet, Outlet)) -> Self {
+    fn new(
+        context: Arc<Context>,
+        (peer, addresses): (Peer, (SocketAddr, SocketAddr)),
+        (inlet, outlet): (Inlet, Outlet),
+    ) -> Self {
         let (engine, deliveries) = context.broker.open_session(&peer.principal);
         let pulse = Pulse::new(peer.heartbeat);
         Self {
             context,
             peer,
+            addresses,
             inlet,
             outlet,
             held: Held::default(),
@@ -157,6 +179,7 @@ impl Session {
             brake: Brake::default(),
             settles: Vec::new(),
             inbox: Inbox::default(),
+            has_unused: false,
             count: 0,
             pulse,
         }
@@ -235,12 +258,9 @@ impl Session {
             if self.outlet.len() >= DELIVER_BYTES_MAX {
                 break;
             }
-            let event = tokio::select! {
-                biased;
-                event = self.deliveries.next() => event,
-                () = std::future::ready(()) => None,
+            let Some(event) = self.ready_event().await else {
+                break;
             };
-            let Some(event) = event else { break };
             self.event(event)?;
         }
         for _ in 0..SWEEP_MAX {
@@ -250,6 +270,15 @@ impl Session {
             self.reply(&reply)?;
         }
         Ok(())
+    }
+
+    /// Something that happened already.
+    pub(crate) async fn ready_event(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            event = self.deliveries.next() => event,
+            () = std::future::ready(()) => None,
+        }
     }
 
     fn tick(&mut self, was_read: bool) -> Result<(), Ending> {
@@ -341,14 +370,14 @@ impl Session {
             Ending::Io(error) => Err(error),
             Ending::Asked => {
                 let _ = outlet.frames.method(0, &connection::CloseOk {});
-                outlet.send().await
+                parting::leave(&mut inlet, outlet).await
             }
             Ending::Fault(fault, numbers) => {
                 if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
                 }
                 tracing::debug!(text = fault.text(), "connection is closed");
-                parting::close(&mut inlet, &mut outlet, &fault, numbers).await
+                parting::close(&mut inlet, outlet, &fault, numbers).await
             }
         }
     }
@@ -368,6 +397,8 @@ impl Session {
         let metrics = &self.context.metrics;
         Metrics::less(&metrics.channels_open, 1);
         Metrics::less(&metrics.consumers, channel.consumers.len());
+        let mut consumers = channel.consumers.values();
+        self.has_unused |= consumers.any(|consumer| consumer.subscription.may_take_queue());
         // First, or what is given back would be handed to them again.
         channel.consumers.clear();
         if let Some(replies) = channel.replies.take() {
@@ -386,10 +417,31 @@ impl Session {
         });
     }
 
+    /// Has what was given back be there, and queues gone whose last consumer was dropped, before an answer says so.
+    pub(crate) async fn finish_release(&mut self) {
+        self.settle().await;
+        if std::mem::take(&mut self.has_unused) {
+            self.engine.sync_unused().await;
+        }
+    }
+
+    /// Has everything that was published, given back or rejected before be where it belongs.
+    pub(crate) async fn catch_up(&mut self) {
+        self.finish_publishing().await;
+        self.settle().await;
+        self.engine.sync_dead().await;
+    }
+
     /// Names something of this connection.
     pub(crate) fn next_count(&mut self) -> u64 {
         self.count += 1;
         self.count
+    }
+
+    /// What this connection is called.
+    pub(crate) fn name(&self) -> String {
+        let (peer, local) = self.addresses;
+        format!("{peer} -> {local}")
     }
 
     /// A channel that is open.

@@ -69,7 +69,9 @@ pub fn api(broker: Broker) -> Router {
         .route("/vhosts", get(vhosts::list).post(vhosts::create))
         .route(
             "/vhosts/{name}",
-            get(vhosts::describe).delete(vhosts::delete),
+            get(vhosts::describe)
+                .patch(vhosts::change)
+                .delete(vhosts::delete),
         )
         .route("/policies", get(policies::list).post(policies::put))
         .route("/policies/{name}", delete(policies::remove))

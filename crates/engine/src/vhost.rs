@@ -4,6 +4,7 @@
 //! by a qualified name, which no plain name can be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub struct Vhost {
     name: Arc<str>,
     document: VhostDocument,
+    traced: AtomicBool,
     removed: watch::Sender<bool>,
 }
 
@@ -49,6 +51,7 @@ impl Vhost {
         Self {
             name: Arc::from(name),
             document,
+            traced: AtomicBool::new(false),
             removed: watch::Sender::new(false),
         }
     }
@@ -61,6 +64,15 @@ impl Vhost {
     /// What is stored of it.
     pub fn document(&self) -> &VhostDocument {
         &self.document
+    }
+
+    /// Whether copies of what is published and delivered in it are wanted. Not kept over a restart.
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Relaxed)
+    }
+
+    pub(crate) fn set_traced(&self, traced: bool) {
+        self.traced.store(traced, Relaxed);
     }
 
     /// Resolves when it has been removed.

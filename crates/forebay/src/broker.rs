@@ -118,6 +118,7 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
             ..GroupSettings::default()
         },
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
+        internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         ..engine::Settings::default()
     }
 }

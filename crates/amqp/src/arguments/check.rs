@@ -70,7 +70,17 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-consumer-disconnected-timeout", not_negative),
     (b"x-delayed-retry-type", retry),
     (b"x-delayed-retry-min", not_negative),
-    (b"x-delayed-retry-max", not_negative),
+    (b"x-delayed-retry-max", longest_retry),
+];
+
+/// Arguments of other brokers and their extensions that promise what is not done here; their values say so unless they
+/// switch it off.
+const UNKEPT: &[&[u8]] = &[
+    b"x-message-deduplication",
+    b"x-deduplication-header",
+    b"x-cache-size",
+    b"x-cache-ttl",
+    b"x-cache-persistence",
 ];
 
 /// Names of the arguments there are, in the order they are compared.
@@ -92,6 +102,12 @@ pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<
         let name = String::from_utf8_lossy(name);
         Fault::precondition(format!("invalid arg '{name}' for {thing}{why}"))
     };
+    for name in UNKEPT {
+        let value = arguments.find(name);
+        if value.is_some_and(|value| value != Value::Bool(false)) {
+            return Err(refuse(name, ": unsupported"));
+        }
+    }
     for (name, judge) in KNOWN {
         let Some(value) = arguments.find(name) else {
             continue;
@@ -217,6 +233,18 @@ fn retry(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
     one_of(value, RETRIES, "invalid_delayed_retry_type")
 }
 
+fn longest_retry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    let longest = whole(value)?;
+    let shortest = arguments.find(b"x-delayed-retry-min");
+    match shortest.and_then(|value| value.integer()) {
+        Some(shortest) if longest < shortest => Err(format!(
+            "\"delayed-retry-max ({longest}) must not be smaller than delayed-retry-min ({shortest})\""
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn queue_type(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
     let name = string(value)?;
     let reason = format!(
@@ -281,6 +309,29 @@ mod tests {
             Value::Long(b"true"),
             "{unacceptable_type,longstr}",
         );
+    }
+
+    #[test]
+    fn what_is_promised_and_not_kept_is_refused() {
+        refused("x-message-deduplication", Value::Bool(true), "unsupported");
+        refused("x-cache-size", Value::I32(10), "unsupported");
+        let mut table = TableBuilder::new();
+        let off = ("x-message-deduplication", Value::Bool(false));
+        table.push(off.0.as_bytes(), off.1).unwrap();
+        check("/", "q", &table.as_table()).unwrap();
+    }
+
+    #[test]
+    fn a_minimum_is_not_above_its_maximum() {
+        let mut table = TableBuilder::new();
+        for (name, value) in [("x-delayed-retry-min", 20), ("x-delayed-retry-max", 10)] {
+            table.push(name.as_bytes(), Value::I32(value)).unwrap();
+        }
+        assert_eq!(
+            check("/", "q", &table.as_table()).unwrap_err().explanation,
+            "invalid arg 'x-delayed-retry-max' for queue 'q' in vhost '/': \"delayed-retry-max (10) must not be smaller than delayed-retry-min (20)\""
+        );
+        refused("x-delayed-retry-max", Value::I32(-1), "{value_negative,-1}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Session {
         if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
             self.release(&mut channel, true);
         }
-        self.settle().await;
+        self.finish_release().await;
         self.say(number, &CloseOk {})
     }
 }

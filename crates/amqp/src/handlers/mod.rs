@@ -54,7 +54,7 @@ impl Session {
         };
         match outcome {
             Ok(()) => Ok(()),
-            Err(fault) => self.fail(number, fault, numbers),
+            Err(fault) => Box::pin(self.fail(number, fault, numbers)).await,
         }
     }
 
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// A method was refused: its channel ends, or the connection does.
-    fn fail(&mut self, number: u16, fault: Fault, numbers: (u16, u16)) -> Result<(), Ending> {
+    async fn fail(&mut self, number: u16, fault: Fault, numbers: (u16, u16)) -> Result<(), Ending> {
         if fault.is_hard() {
             return Err(Ending::Fault(fault, numbers));
         }
@@ -133,6 +133,7 @@ impl Session {
         if let Some(Slot::Open(mut channel)) = self.channels.insert(number, Slot::Closing) {
             self.release(&mut channel, true);
         }
+        self.finish_release().await;
         let close = wire::channel::Close {
             reply_code: fault.code.number(),
             reply_text: text.as_bytes(),

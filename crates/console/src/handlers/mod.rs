@@ -6,6 +6,7 @@ pub(crate) mod metrics;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod redrive;
+mod rules;
 pub(crate) mod vhosts;
 
 use axum::http::Uri;

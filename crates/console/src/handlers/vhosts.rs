@@ -56,6 +56,26 @@ pub(crate) async fn describe(
     Ok(Json(show(&broker, &vhost)))
 }
 
+/// What can be changed of a vhost.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    traced: bool,
+}
+
+pub(crate) async fn change(
+    State(broker): State<Broker>,
+    Place(name): Place<String>,
+    Asked(change): Asked<Change>,
+) -> Outcome<Json<Value>> {
+    of_vhost(
+        &name,
+        broker.trace_vhost(&principal(), &name, change.traced),
+    )?;
+    let vhost = of_vhost(&name, broker.vhost(&principal(), &name))?;
+    Ok(Json(show(&broker, &vhost)))
+}
+
 pub(crate) async fn delete(
     State(broker): State<Broker>,
     Place(name): Place<String>,
@@ -77,6 +97,7 @@ fn show(broker: &Broker, vhost: &Vhost) -> Value {
     json!({
         "name": name,
         "default": name == vhost::DEFAULT,
+        "traced": vhost.is_traced(),
         "created_ms": Some(vhost.document().created_ms).filter(|created| *created > 0),
         "queues": sizes.queues,
         "exchanges": sizes.exchanges,

@@ -140,13 +140,13 @@ async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
 }
 
 async fn delete(inner: &Inner, vhost: &str, name: &str, if_unused: bool) -> Result<()> {
-    if exchange::is_standard(name) {
-        return Err(Error::InvalidRequest(format!(
-            "the exchange '{name}' cannot be removed"
-        )));
-    }
     let removed = inner.spaces.write(vhost, |space| {
-        space.exchange(name).ok_or(Error::UnknownExchange)?;
+        let known = space.exchange(name).ok_or(Error::UnknownExchange)?;
+        if known.is_standard() {
+            return Err(Error::InvalidRequest(format!(
+                "the exchange '{name}' cannot be removed"
+            )));
+        }
         if if_unused && !space.is_unused(name) {
             return Err(Error::InUse);
         }

@@ -10,7 +10,7 @@ use super::controller;
 use super::exchange_table::Command;
 use super::{Broker, Inner};
 use crate::exchange::{
-    Binding, DEFAULT, Destination, Exchange, NewExchange, Route, Routed, Target,
+    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Target,
 };
 use crate::{Error, Result, vhost};
 
@@ -131,6 +131,17 @@ impl Broker {
         let qualified = qualified(vhost, exchange);
         self.authorize(principal, Verb::Publish, Resource::Exchange(&qualified))?;
         self.inner.route(vhost, exchange, routed)
+    }
+
+    /// Where a message goes that the broker itself publishes to an exchange of a vhost, on nobody's behalf. Errors:
+    /// `UnknownVhost`, `UnknownExchange`.
+    pub fn route_of_broker(&self, vhost: &str, exchange: &str, key: &[u8]) -> Result<Route> {
+        let routed = Routed {
+            keys: &[key],
+            headers: &NoHeaders,
+            publisher: false,
+        };
+        self.inner.route(vhost, exchange, &routed)
     }
 
     /// Reading from the source, and writing to where it leads.

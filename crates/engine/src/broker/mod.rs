@@ -87,6 +87,8 @@ pub struct Settings {
     pub exchanges_max: usize,
     /// Bindings that may exist.
     pub bindings_max: usize,
+    /// Topic exchanges that every vhost has beside the standard ones, and that only the broker publishes to.
+    pub internal_exchanges: Vec<String>,
     /// Partitions a topic may have that a queue lends from.
     pub lanes_max: u32,
     /// Groups that may exist.
@@ -117,6 +119,7 @@ impl Default for Settings {
             vhosts_max: 10_000,
             exchanges_max: 200_000,
             bindings_max: 1_000_000,
+            internal_exchanges: Vec::new(),
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),

@@ -47,6 +47,7 @@ impl Broker {
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
+            spaces: Spaces::new(&settings.internal_exchanges),
             settings,
             log: parts.log,
             catalog: parts.catalog,
@@ -64,7 +65,6 @@ impl Broker {
             rosters: reaper::Rosters::default(),
             policies: ArcSwap::default(),
             queues: Queues::default(),
-            spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
             moves: Mutex::new(BTreeMap::new()),
             controller,

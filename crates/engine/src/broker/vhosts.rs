@@ -80,6 +80,15 @@ impl Broker {
             .await
     }
 
+    /// Has copies made of what is published and delivered in a vhost, or not any more; forgotten by a restart. Errors:
+    /// `UnknownVhost`.
+    pub fn trace_vhost(&self, principal: &Principal, name: &str, traced: bool) -> Result<()> {
+        self.authorize(principal, Verb::Configure, Resource::Vhost(name))?;
+        let vhost = self.inner.spaces.vhost(name).ok_or(Error::UnknownVhost)?;
+        vhost.set_traced(traced);
+        Ok(())
+    }
+
     /// Removes a vhost with all queues, exchanges, bindings and policies in it. Errors: `UnknownVhost`,
     /// `InvalidRequest` for the default one.
     pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {

@@ -12,19 +12,21 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Spaces {
     inner: RwLock<BTreeMap<Arc<str>, (Arc<Vhost>, Space)>>,
+    /// Topic exchanges of every vhost that only the broker publishes to.
+    internal: Arc<[String]>,
 }
 
-impl Default for Spaces {
-    fn default() -> Self {
+impl Spaces {
+    /// The default vhost alone. `internal` are topic exchanges of every vhost that only the broker publishes to.
+    pub(crate) fn new(internal: &[String]) -> Self {
         let spaces = Self {
             inner: RwLock::default(),
+            internal: Arc::from(internal),
         };
         spaces.insert(Vhost::default());
         spaces
     }
-}
 
-impl Spaces {
     /// Names of all vhosts in order.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         let spaces = self.inner.read().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +58,8 @@ impl Spaces {
     pub(crate) fn insert(&self, vhost: Vhost) {
         let mut spaces = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if !spaces.contains_key(vhost.name()) {
-            let (name, space) = (Arc::from(vhost.name()), Space::new(vhost.name()));
+            let space = Space::with(vhost.name(), &self.internal);
+            let name = Arc::from(vhost.name());
             spaces.insert(name, (Arc::new(vhost), space));
         }
     }

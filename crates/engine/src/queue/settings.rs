@@ -82,6 +82,18 @@ pub struct Backoff {
     pub after: After,
 }
 
+impl Backoff {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.base_ms <= self.max_ms {
+            return Ok(());
+        }
+        let (base_ms, max_ms) = (self.base_ms, self.max_ms);
+        Err(Error::InvalidConfig(format!(
+            "the first wait of {base_ms} ms is longer than the longest of {max_ms} ms"
+        )))
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -299,6 +311,9 @@ impl QueueSettings {
         }
         if self.message_bytes_max == 0 || self.message_bytes_max > MESSAGE_BYTES_MAX {
             return refuse("the largest message is between 1 byte and 64 MiB");
+        }
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
         }
         if let Some(policy) = &self.dead_letter
             && !(1..=ATTEMPTS_MAX).contains(&policy.attempts_max)

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
-    Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
-    Setting, Signatures, Span, Url, Vhosts,
+    Account, ByteSize, ClusterId, Count, Endpoint, HostPort, Listen, LogFilter, LogFormat, Profile,
+    Region, Setting, Signatures, Span, Url, Vhosts,
 };
 
 use table::settings;
@@ -34,13 +34,13 @@ settings! {
     }
 
     listeners: Listeners {
-        /// Address of the Kafka listener.
+        /// Address of the Kafka listener, or several; `localhost:9092` is both `127.0.0.1` and `::1`.
         kafka: Listen = "127.0.0.1:9092";
-        /// Address of the AMQP 0-9-1 listener.
+        /// Address of the AMQP 0-9-1 listener, or several.
         amqp: Listen = "127.0.0.1:5672";
-        /// Address of the SQS listener.
+        /// Address of the SQS listener, or several.
         sqs: Listen = "127.0.0.1:9324";
-        /// Address of the HTTP listener: health, metrics and the JSON API.
+        /// Address of the HTTP listener, or several: health, metrics and the JSON API.
         http: Listen = "127.0.0.1:8080";
     }
 

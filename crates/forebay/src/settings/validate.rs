@@ -28,12 +28,12 @@ impl Settings {
     }
 
     /// Every listener by its key.
-    pub(crate) fn listen_keys(&self) -> [(&'static str, Listen); 4] {
+    pub(crate) fn listen_keys(&self) -> [(&'static str, &Listen); 4] {
         [
-            ("listeners.kafka", self.listeners.kafka),
-            ("listeners.amqp", self.listeners.amqp),
-            ("listeners.sqs", self.listeners.sqs),
-            ("listeners.http", self.listeners.http),
+            ("listeners.kafka", &self.listeners.kafka),
+            ("listeners.amqp", &self.listeners.amqp),
+            ("listeners.sqs", &self.listeners.sqs),
+            ("listeners.http", &self.listeners.http),
         ]
     }
 
@@ -63,11 +63,13 @@ impl Settings {
             );
         }
         for (key, listen) in self.listen_keys() {
-            if let Listen::At(address) = listen {
-                ensure!(
-                    address.ip().is_loopback(),
+            let Listen::At(endpoints) = listen else {
+                continue;
+            };
+            if let Some(public) = endpoints.iter().find(|endpoint| !endpoint.is_loopback()) {
+                bail!(
                     "the dev profile is open to everyone and therefore listens on loopback only: \
-                     {key} = \"{address}\" is not a loopback address",
+                     {key} = \"{public}\" is not a loopback address",
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! The types a setting may have: how each is written, read and shown.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -175,36 +175,83 @@ impl Setting for Span {
 }
 
 /// Where to listen, if at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
     Off,
+    At(Vec<Endpoint>),
+}
+
+/// One of the addresses of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// This machine alone, by IPv4 and, where there is one, by IPv6.
+    Localhost(u16),
     At(SocketAddr),
 }
 
+impl Endpoint {
+    /// Whether only this machine reaches it.
+    pub(crate) fn is_loopback(self) -> bool {
+        match self {
+            Self::Localhost(_) => true,
+            Self::At(address) => address.ip().is_loopback(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let local = text.strip_prefix("localhost:");
+        match local {
+            Some(port) => port.parse().ok().map(Self::Localhost),
+            None => text.parse().ok().map(Self::At),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost(port) => write!(f, "localhost:{port}"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Addresses a listener may have.
+const ENDPOINTS_MAX: usize = 64;
+
 impl Setting for Listen {
+    const LIST: bool = true;
+
     fn kind() -> String {
-        "`address:port`, or `off`".to_owned()
+        "`address:port`, several separated by commas, or `off`".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        let local = text
-            .strip_prefix("localhost:")
-            .and_then(|port| port.parse().ok());
-        let address = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let expected = || "expected `address:port` as in `127.0.0.1:9092`, or `off`".to_owned();
-        address
-            .or_else(|| text.parse().ok())
-            .map(Self::At)
-            .ok_or_else(expected)
+        let mut endpoints = Vec::new();
+        for each in text.split(',') {
+            let endpoint = Endpoint::parse(each.trim()).ok_or_else(expected)?;
+            if endpoints.contains(&endpoint) {
+                return Err(format!("{endpoint} is given twice"));
+            }
+            endpoints.push(endpoint);
+        }
+        if endpoints.len() > ENDPOINTS_MAX {
+            return Err(format!("at most {ENDPOINTS_MAX} addresses"));
+        }
+        Ok(Self::At(endpoints))
     }
 
     fn show(&self) -> String {
         match self {
             Self::Off => "off".to_owned(),
-            Self::At(address) => address.to_string(),
+            Self::At(endpoints) => {
+                let each: Vec<String> = endpoints.iter().map(Endpoint::to_string).collect();
+                each.join(",")
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ fn vhosts_are_created_listed_and_deleted() {
     let made: Value = serde_json::from_str(&made).unwrap();
     assert!(made["created_ms"].as_u64().unwrap() > 1_700_000_000_000);
     let shown = json!({
-        "name": "a/b", "default": false, "created_ms": made["created_ms"],
+        "name": "a/b", "default": false, "traced": false, "created_ms": made["created_ms"],
         "queues": 0, "exchanges": 0, "bindings": 0,
     });
     assert_eq!(made, shown);

@@ -98,6 +98,19 @@ impl Listener {
         })
     }
 
+    /// Binds one more address for the same listener: they share limits and numbers.
+    pub async fn another(&self, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self {
+            name: self.name,
+            address: socket.local_addr()?,
+            socket,
+            limits: self.limits,
+            total: self.total.clone(),
+            observer: self.observer.clone(),
+        })
+    }
+
     /// What it was called at [`Listener::bind`].
     pub fn name(&self) -> &'static str {
         self.name

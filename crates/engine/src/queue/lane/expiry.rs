@@ -98,10 +98,11 @@ impl Expiry {
         self.before
     }
 
-    /// A message is ready again, and may be too old by now.
+    /// A message is ready again, and may be too old by now. Its last moment was for those who waited for it.
     pub(super) fn again(&mut self, offset: u64) {
         if let Some(at) = self.own.get(&offset) {
-            self.due.insert((*at, offset));
+            self.due.remove(&(*at, offset));
+            self.due.insert((at.saturating_sub(1), offset));
         } else if offset < self.before {
             self.due.insert((0, offset));
         }
@@ -111,6 +112,7 @@ impl Expiry {
     pub(super) fn forget(&mut self, offset: u64) {
         if let Some(at) = self.own.remove(&offset) {
             self.due.remove(&(at, offset));
+            self.due.remove(&(at.saturating_sub(1), offset));
         } else if offset < self.before {
             self.due.remove(&(0, offset));
         }

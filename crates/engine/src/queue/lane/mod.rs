@@ -29,7 +29,7 @@ pub(crate) use event::LaneEvent;
 pub use event::fuzz;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine,
+    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA, is_reserved_by_engine,
     message_id, plain_records,
 };
 pub(crate) use untimed::Came;
@@ -171,6 +171,8 @@ pub(crate) struct Counts {
     pub(crate) ready: u64,
     pub(crate) lent: u64,
     pub(crate) waiting: u64,
+    /// About to leave for another queue.
+    pub(crate) leaving: u64,
     /// Keys of those that are lent.
     pub(crate) keys_lent: u64,
 }
@@ -203,6 +205,8 @@ pub(crate) struct Lane {
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
     sizes: Option<Box<Sizes>>,
+    /// Messages that came back since it was last looked which of them failed too often.
+    back: BTreeSet<u64>,
 }
 
 impl Lane {
@@ -234,9 +238,10 @@ impl Lane {
     /// How many messages are in which state.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            ready: self.lines.ready() + self.dying,
+            ready: self.lines.ready(),
             lent: self.lent,
             waiting: self.waiting,
+            leaving: self.dying,
             keys_lent: self.keys_lent,
         }
     }
@@ -489,6 +494,7 @@ impl Lane {
         };
         (entry.open, entry.due) = (false, due);
         entry.failed = entry.failed.saturating_add(1);
+        self.back.insert(offset);
         if due == 0 {
             entry.state = State::Ready;
             self.put_back(entry.line, offset);
@@ -622,6 +628,7 @@ impl Lane {
             };
             if entry.state == State::Lent {
                 self.count_busy(&entry, now);
+                self.back.insert(offset);
             }
             self.put_back(entry.line, offset);
             // What was only delayed is like any other from now on.

@@ -478,9 +478,10 @@ impl Model {
         (old, many)
     }
 
-    /// Everything that is ready goes; returns how many.
+    /// Everything that is ready or waits goes.
     pub(super) fn clear(&mut self) {
-        for known in self.all.iter_mut().filter(|k| k.is == Is::Ready) {
+        let goes = |k: &&mut Known| matches!(k.is, Is::Ready | Is::Waiting | Is::Delayed);
+        for known in self.all.iter_mut().filter(goes) {
             known.logged = None;
             (known.is, known.durable) = (Is::Gone, Is::Gone);
         }

@@ -156,7 +156,7 @@ impl World {
         }
         let counts = self.stage.lane.counts();
         assert_eq!(
-            (counts.ready, counts.lent, counts.waiting),
+            (counts.ready + counts.leaving, counts.lent, counts.waiting),
             self.model.counts()
         );
         let end = self.stage.lane.end();
@@ -382,7 +382,7 @@ impl World {
         assert_eq!(died, expected);
     }
 
-    /// Drops what is ready.
+    /// Drops what is ready or waits.
     fn clear(&mut self) {
         if self.below(3) > 0 {
             return;
