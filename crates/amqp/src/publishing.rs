@@ -414,10 +414,12 @@ impl Session {
             frames.method(number, &ack)
         } else {
             Metrics::add(&self.context.metrics.refused, count);
+            // Those before it are resolved: it is the end of them all. The flag means nothing here, and is what clients of
+            // this dialect have always been sent.
             let nack = basic::Nack {
                 delivery_tag,
-                multiple,
-                requeue: false,
+                multiple: true,
+                requeue: true,
             };
             frames.method(number, &nack)
         };

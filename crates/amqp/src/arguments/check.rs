@@ -4,6 +4,8 @@ use super::{QUEUE_TYPE, STREAM, age};
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};
 
+/// Longest a message, or a queue that nobody uses, may be told to live, ms.
+pub(crate) const LIFETIME_MS_MAX: i64 = 0xffff_ffff;
 /// Most priorities beside the lowest.
 const PRIORITY_MAX: i64 = 255;
 const OVERFLOWS: &[&[u8]] = &[b"drop-head", b"reject-publish", b"reject-publish-dlx"];
@@ -43,7 +45,7 @@ type Judge = fn(&Value<'_>, &Table<'_>) -> Result<(), Reason>;
 /// The arguments there are, in the order they are checked and compared.
 const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-expires", expiry),
-    (b"x-message-ttl", not_negative),
+    (b"x-message-ttl", lifetime),
     (DEAD_LETTER_EXCHANGE, text),
     (b"x-dead-letter-routing-key", dead_letter_key),
     (b"x-dead-letter-strategy", strategy),
@@ -57,7 +59,7 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-max-priority", priority),
     (b"x-overflow", overflow),
     (b"x-queue-mode", mode),
-    (b"x-queue-version", not_negative),
+    (b"x-queue-version", version),
     (b"x-single-active-consumer", flag),
     (QUEUE_TYPE, queue_type),
     (b"x-quorum-initial-group-size", positive),
@@ -161,7 +163,24 @@ fn positive(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
 
 /// Zero is worse than negative here.
 fn expiry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
-    positive(value, arguments)
+    positive(value, arguments)?;
+    lifetime(value, arguments)
+}
+
+fn lifetime(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        n if n > LIFETIME_MS_MAX => Err(format!("{{value_too_large,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn version(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        1 | 2 => Ok(()),
+        n => Err(format!("\"unsupported queue version '{n}'\"")),
+    }
 }
 
 fn max_age(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -222,7 +241,9 @@ fn overflow(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
 }
 
 fn mode(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
-    one_of(value, MODES, "invalid_queue_mode")
+    let name = String::from_utf8_lossy(string(value)?);
+    let reason = format!("\"unsupported queue mode '{name}'\"");
+    one_of(value, MODES, &reason)
 }
 
 fn locator(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -282,6 +303,21 @@ mod tests {
         );
         refused("x-expires", Value::I32(0), "{value_zero,0}");
         refused("x-expires", Value::I32(-1), "{value_negative,-1}");
+        let long = Value::I64(1 << 40);
+        refused("x-expires", long, "{value_too_large,1099511627776}");
+        refused("x-message-ttl", long, "{value_too_large,1099511627776}");
+        let mode = Value::Long(b"nonsense");
+        refused(
+            "x-queue-mode",
+            mode,
+            "\"unsupported queue mode 'nonsense'\"",
+        );
+        let version = Value::I32(3);
+        refused(
+            "x-queue-version",
+            version,
+            "\"unsupported queue version '3'\"",
+        );
         refused(
             "x-max-priority",
             Value::I32(300),

@@ -2,6 +2,7 @@
 
 use security::{Resource, Verb};
 
+use super::decode;
 use crate::channel::Slot;
 use crate::error::{Access, Fault};
 use crate::handshake::check_vhost;
@@ -19,23 +20,20 @@ impl Session {
                 return Err(Fault::unexpected("content on channel 0").into());
             }
         }
-        let method = Method::decode(frame.payload).map_err(Fault::from)?;
+        let method = decode(frame.payload)?;
         let outcome = match method {
             Method::Connection(Connection::Close(_)) => return Err(Ending::Asked),
             Method::Connection(Connection::UpdateSecret(update)) => self.update_secret(update),
-            Method::Connection(_) => Err(Fault::new(
-                ReplyCode::ChannelError,
-                "unexpected method in connection state running",
-            )),
-            Method::Channel(_)
+            Method::Connection(_)
+            | Method::Channel(_)
             | Method::Access(_)
             | Method::Exchange(_)
             | Method::Queue(_)
             | Method::Basic(_)
             | Method::Confirm(_)
             | Method::Tx(_) => Err(Fault::new(
-                ReplyCode::CommandInvalid,
-                format!("{} on channel 0", method.name()),
+                ReplyCode::ChannelError,
+                "unexpected method in connection state running",
             )),
         };
         outcome.map_err(|fault| Ending::Fault(fault, method.numbers()))
