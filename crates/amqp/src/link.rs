@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::error::{Fault, Outcome};
 use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, ReplyCode, Splitter, Writer};
@@ -229,6 +229,12 @@ impl Outlet {
             self.shrink();
         }
         Ok(())
+    }
+
+    /// Sends everything, and tells the peer that nothing more will come.
+    pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.send().await?;
+        self.writer.shutdown().await
     }
 
     /// Sends what the peer takes at once.

@@ -37,17 +37,16 @@ pub(crate) async fn close(
                 return Ok(());
             }
         }
-        drop(outlet);
+        outlet.close().await?;
         drain(inlet).await
     };
     timeout(FAREWELL_TIME, farewell).await.unwrap_or(Ok(()))
 }
 
 /// Sends what is written, closes our direction, and drops what the peer sends until it is gone.
-pub(crate) async fn leave(inlet: &mut Inlet, mut outlet: Outlet) -> io::Result<()> {
+pub(crate) async fn leave(inlet: &mut Inlet, outlet: Outlet) -> io::Result<()> {
     let farewell = async {
-        outlet.send().await?;
-        drop(outlet);
+        outlet.close().await?;
         drain(inlet).await
     };
     timeout(FAREWELL_TIME, farewell).await.unwrap_or(Ok(()))
