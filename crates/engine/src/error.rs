@@ -132,6 +132,7 @@ impl From<storage::Error> for Error {
             storage::Error::Missing
             | storage::Error::Io { .. }
             | storage::Error::Corrupt { .. }
+            | storage::Error::Format { .. }
             | storage::Error::Conflict(_) => Self::Storage(error.to_string()),
         }
     }

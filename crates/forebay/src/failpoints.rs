@@ -141,6 +141,10 @@ impl Disk for LyingDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
     }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.disk.random()
+    }
 }
 
 struct LyingFile {

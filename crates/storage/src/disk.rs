@@ -30,6 +30,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_names(&self, folder: &str) -> io::Result<()>;
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Sixteen random bytes that no peer can guess: the identity of one use of a file.
+    fn random(&self) -> io::Result<[u8; 16]>;
 }
 
 /// Writes zeroes from one position up to another.

@@ -21,6 +21,14 @@ pub enum Error {
         /// What does not add up.
         why: String,
     },
+    /// What is on disk was written in a format that cannot be used; nothing was changed.
+    #[error("{place}: {why}")]
+    Format {
+        /// The file.
+        place: String,
+        /// Which format, and what to do.
+        why: String,
+    },
     /// A write or sync failed earlier: nothing is acknowledged any more, the process must restart.
     #[error("the log stopped after a failed write: {0}")]
     Poisoned(String),
@@ -62,6 +70,24 @@ impl Error {
         Self::Corrupt {
             place: place.into(),
             why: why.into(),
+        }
+    }
+
+    /// Something durable is missing or damaged, or was replaced by an older one: says so, and what can be done.
+    pub(crate) fn lost(place: impl Into<String>, why: impl std::fmt::Display) -> Self {
+        let why = format!(
+            "{why}; nothing was changed: put back what is missing, or the whole data folder from a copy"
+        );
+        Self::corrupt(place, why)
+    }
+
+    /// A format version that this build does not know, because a later one wrote it.
+    pub(crate) fn format(place: impl Into<String>, version: impl std::fmt::Display) -> Self {
+        Self::Format {
+            place: place.into(),
+            why: format!(
+                "format version {version} is not known here: start the version that wrote it"
+            ),
         }
     }
 }

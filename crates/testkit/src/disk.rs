@@ -172,6 +172,8 @@ struct State {
     capacity: Option<u64>,
     faults: Vec<Fault>,
     lying: bool,
+    /// Where the next identity comes from.
+    random: u64,
     writes: u64,
     syncs: u64,
 }
@@ -187,6 +189,37 @@ impl SimDisk {
     /// An empty disk without limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk whose [`Disk::random`] begins at `seed`; that of others begins at 0.
+    pub fn seeded(seed: u64) -> Self {
+        let disk = Self::default();
+        disk.lock().random = seed;
+        disk
+    }
+
+    /// Another disk with the same content and names, all of it safe: what this one came to is tried twice.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.lock();
+        let mut files = state.files.clone();
+        for content in files.values_mut() {
+            content.safe.clone_from(&content.seen);
+            content.unsynced.clear();
+        }
+        let copy = State {
+            files,
+            names: state.names.clone(),
+            safe_names: state.names.clone(),
+            next_id: state.next_id,
+            capacity: state.capacity,
+            random: state.random,
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(copy)),
+            life: 0,
+        }
     }
 
     /// Loses power. What was not synced arrives in an arbitrary part, chosen by `seed`.
@@ -408,6 +441,17 @@ impl Disk for SimDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.living()?.free())
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let mut state = self.living()?;
+        let mut dice = Dice(state.random);
+        let (low, high) = (dice.next(), dice.next());
+        state.random = dice.0;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&low.to_le_bytes());
+        bytes[8..].copy_from_slice(&high.to_le_bytes());
+        Ok(bytes)
     }
 }
 

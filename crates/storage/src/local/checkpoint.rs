@@ -19,6 +19,10 @@
 //! It may show more than the replay position stands for (a trim, a document put later): replaying those changes
 //! again leads to the same state. It never shows what is not durable yet, which is why it is written after a sync
 //! of everything handed over before it was taken.
+//!
+//! It is always a new file, read from its first byte to its last: nothing that stood elsewhere can pass for a part of
+//! it, whatever documents hold. Version 1 has the same layout; what came with it is a journal without identities, which
+//! is of no use unless the store was closed in good order and the journal need not be read.
 
 use std::io::IoSlice;
 
@@ -29,10 +33,12 @@ use super::segment::Extent;
 use crate::disk::Disk;
 use crate::{Error, Result, StreamId};
 
-const NAME: &str = "checkpoint";
+pub(super) const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// The last version before journal files had identities.
+const OLD_FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 20;
 
 /// A stream as the checkpoint knows it.
@@ -50,6 +56,14 @@ pub(super) struct Image {
     pub(super) position: Position,
     pub(super) next_segment: u64,
     pub(super) streams: Vec<StreamImage>,
+}
+
+/// A checkpoint as it was found.
+pub(super) struct Stored {
+    pub(super) image: Image,
+    pub(super) documents: documents::State,
+    /// It is of the version before journal files had identities.
+    pub(super) is_old: bool,
 }
 
 impl Image {
@@ -93,7 +107,7 @@ impl Image {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<(Self, documents::State)> {
+    fn decode(bytes: &[u8]) -> Result<Stored> {
         let wrong = |why: &str| Error::corrupt(NAME, why);
         let mut header = Input(bytes);
         let magic = header.u32();
@@ -101,15 +115,22 @@ impl Image {
         if magic != Some(MAGIC) {
             return Err(wrong("not a checkpoint"));
         }
-        if version != Some(FORMAT_VERSION) {
-            return Err(wrong("its format version is not known here"));
+        let version = version.unwrap_or(0);
+        if version != FORMAT_VERSION && version != OLD_FORMAT_VERSION {
+            return Err(Error::format(NAME, version));
         }
         let (length, crc) = (header.u64(), header.u32());
         let body = header.0;
         if length != Some(body.len() as u64) || crc != Some(crc32c::crc32c(body)) {
             return Err(wrong("the checksum does not match"));
         }
-        Self::decode_body(body).ok_or_else(|| wrong("a field is cut short"))
+        let (image, documents) =
+            Self::decode_body(body).ok_or_else(|| wrong("a field is cut short"))?;
+        Ok(Stored {
+            image,
+            documents,
+            is_old: version == OLD_FORMAT_VERSION,
+        })
     }
 
     fn decode_body(body: &[u8]) -> Option<(Self, documents::State)> {
@@ -150,7 +171,7 @@ impl Image {
     }
 
     /// The checkpoint on disk; `None` when there never was one.
-    pub(super) fn load(disk: &dyn Disk) -> Result<Option<(Self, documents::State)>> {
+    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Stored>> {
         let failed = |error| Error::io("read the checkpoint", error);
         let file = match disk.open(NAME) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -1,14 +1,18 @@
-//! Opening: checkpoint, journal, clearing away what a crash left behind.
+//! Opening: checkpoint, mark, journal, clearing away what a crash left behind.
+//!
+//! Everything that is read is checked against the rest before anything is changed: the clean mark, the checkpoint and
+//! the journal's mark say of each other how far they must have come, so that none of them can go missing, or be
+//! replaced by an older one, in silence.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::Image;
+use super::checkpoint::{self, Image, Stored};
 use super::documents::{self, Documents};
 use super::flush::MadeSegment;
 use super::intake::Change;
-use super::journal::{self, Position, Replayed};
+use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed};
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::segment;
@@ -46,6 +50,7 @@ pub(super) struct Opened {
     pub(super) streams: Streams,
     pub(super) documents: Documents,
     pub(super) replayed: Replayed,
+    pub(super) marker: Marker,
     /// Where the checkpoint replays from.
     pub(super) checkpoint: Position,
     pub(super) segment_files: BTreeMap<u64, MadeSegment>,
@@ -56,22 +61,15 @@ pub(super) struct Opened {
 /// Brings a store back from its disk.
 pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
     let from = options.stopwatch.as_ref().map(Stopwatch::elapsed);
-    let stored = Image::load(&**disk)?;
-    let clean = take_clean_mark(&**disk)?;
-    if clean && stored.is_none() {
-        return Err(Error::corrupt(
-            "checkpoint",
-            "it is missing after a clean end",
-        ));
-    }
+    let Found {
+        stored,
+        marker,
+        clean,
+    } = find(&**disk)?;
     let has_checkpoint = stored.is_some();
     let (image, documents) = stored.unwrap_or_else(|| {
-        let position = Position {
-            sequence: 1,
-            ..Position::default()
-        };
         let image = Image {
-            position,
+            position: BEGINNING,
             ..Image::default()
         };
         (image, documents::State::default())
@@ -80,13 +78,21 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
     let (checkpoint, next_segment) = (image.position, image.next_segment);
     let (streams, documents) = (restore(image), Documents::new(documents));
     let mut apply = |change| apply(change, &streams, &documents);
-    let replayed = if clean {
-        journal::closed(disk, checkpoint)?
+    let mut replayed = if clean {
+        journal::closed(disk, checkpoint, marker.mark())?
     } else {
-        journal::replay(disk, checkpoint, &mut apply)?
+        journal::replay(disk, checkpoint, marker.mark(), &mut apply)?
     };
     let is_accounted_for = has_checkpoint || replayed.groups > 0;
-    remove_orphans(&**disk, &orphans, is_accounted_for)?;
+    if !orphans.is_empty() && !is_accounted_for {
+        return Err(without_checkpoint());
+    }
+    // From here on things are changed.
+    if clean {
+        remove_clean_mark(&**disk)?;
+    }
+    replayed.settle()?;
+    remove_orphans(&**disk, &orphans)?;
     let mut report = RecoveryReport {
         clean,
         groups: replayed.groups,
@@ -103,11 +109,142 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
         streams,
         documents,
         replayed,
+        marker,
         checkpoint,
         segment_files,
         next_segment,
         report,
     })
+}
+
+/// Where the journal of a new store begins.
+const BEGINNING: Position = Position {
+    sequence: 1,
+    generation: 0,
+    offset: 0,
+};
+
+/// What stands beside the journal.
+struct Found {
+    stored: Option<(Image, documents::State)>,
+    marker: Marker,
+    clean: bool,
+}
+
+/// Loads checkpoint and mark and holds them against each other. A new store gets its mark here, and one of the version
+/// before journal files had identities is brought up to date if it was closed in good order.
+fn find(disk: &dyn Disk) -> Result<Found> {
+    let stored = Image::load(disk)?;
+    let clean = has_clean_mark(disk)?;
+    if clean && stored.is_none() {
+        return Err(Error::lost(
+            checkpoint::NAME,
+            "it is missing after a clean end",
+        ));
+    }
+    if let Some(stored) = stored.as_ref().filter(|stored| stored.is_old) {
+        let marker = update(disk, stored, clean)?;
+        // Read again, as any later start will find it.
+        let stored = Image::load(disk)?.map(|stored| (stored.image, stored.documents));
+        return Ok(Found {
+            stored,
+            marker,
+            clean,
+        });
+    }
+    let marker = if let Some(marker) = Marker::load(disk)? {
+        check_checkpoint(stored.as_ref(), marker.mark(), clean)?;
+        marker
+    } else {
+        check_is_new(disk, stored.is_some())?;
+        let mark = Mark {
+            position: BEGINNING,
+            ..Mark::default()
+        };
+        Marker::create(disk, mark)?
+    };
+    let stored = stored.map(|stored| (stored.image, stored.documents));
+    Ok(Found {
+        stored,
+        marker,
+        clean,
+    })
+}
+
+/// The checkpoint must be at least as new as the mark says: what an older one needs is no longer in the journal.
+fn check_checkpoint(stored: Option<&Stored>, mark: &Mark, clean: bool) -> Result<()> {
+    let found = stored.map_or(0, |stored| stored.image.position.sequence);
+    let expected = if clean {
+        // Of a store closed in good order the checkpoint covers everything.
+        mark.checkpoint.max(mark.position.sequence)
+    } else {
+        mark.checkpoint
+    };
+    if found >= expected {
+        return Ok(());
+    }
+    let what = if found == 0 {
+        "it is missing".to_owned()
+    } else {
+        format!("it is an old one that replays from group {found}")
+    };
+    let why = format!(
+        "{what}, but {MARK_NAME} says that there is one that replays from group {expected}"
+    );
+    Err(Error::lost(checkpoint::NAME, why))
+}
+
+/// A store without a mark is a new one: it has nothing else either.
+fn check_is_new(disk: &dyn Disk, has_checkpoint: bool) -> Result<()> {
+    if has_checkpoint || journal::has_files(disk)? {
+        return Err(Error::lost(
+            MARK_NAME,
+            "it is missing although there is a checkpoint or a journal (if an earlier version wrote this folder, which \
+             knows no such file: start that version once more, stop it in order, then start this one)",
+        ));
+    }
+    let failed = |error| Error::io("list the segments", error);
+    if !disk.list(segment::FOLDER).map_err(failed)?.is_empty() {
+        return Err(without_checkpoint());
+    }
+    Ok(())
+}
+
+fn without_checkpoint() -> Error {
+    Error::lost(
+        checkpoint::NAME,
+        "it is missing although there are segments",
+    )
+}
+
+/// Brings a store up to date whose journal has no identities. Its files are of no use and are made anew. Can be cut
+/// short anywhere and begins again then, until the checkpoint is replaced: with that it is done.
+fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
+    if !clean {
+        return Err(Error::Format {
+            place: checkpoint::NAME.to_owned(),
+            why: "an earlier version wrote this data folder and did not stop in order, so that its journal has to be \
+                  read, which only that version can: start it once more, stop it in order, then start this one"
+                .to_owned(),
+        });
+    }
+    let position = Position {
+        sequence: stored.image.position.sequence,
+        ..BEGINNING
+    };
+    let mark = Mark {
+        position,
+        checkpoint: position.sequence,
+        files: Vec::new(),
+    };
+    let marker = Marker::create(disk, mark)?;
+    let image = Image {
+        position,
+        ..stored.image.clone()
+    };
+    checkpoint::store(&image.encode(&stored.documents), disk)
+        .map_err(|error| Error::io("write the checkpoint", error))?;
+    Ok(marker)
 }
 
 /// Marks the store as closed in good order.
@@ -117,14 +254,19 @@ pub(super) fn put_clean_mark(disk: &dyn Disk) -> Result<()> {
     disk.sync_names("").map_err(failed)
 }
 
-/// Whether the mark was there. It is gone durably afterwards: from here on the journal may hold news.
-fn take_clean_mark(disk: &dyn Disk) -> Result<bool> {
-    let failed = |error| Error::io("remove the mark of a clean end", error);
-    match disk.remove(CLEAN) {
+fn has_clean_mark(disk: &dyn Disk) -> Result<bool> {
+    match disk.open(CLEAN) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed(error)),
-        Ok(()) => disk.sync_names("").map_err(failed).map(|()| true),
+        Err(error) => Err(Error::io("look for the mark of a clean end", error)),
+        Ok(_) => Ok(true),
     }
+}
+
+/// It is gone durably afterwards: from here on the journal may hold news.
+fn remove_clean_mark(disk: &dyn Disk) -> Result<()> {
+    let failed = |error| Error::io("remove the mark of a clean end", error);
+    disk.remove(CLEAN).map_err(failed)?;
+    disk.sync_names("").map_err(failed)
 }
 
 /// The segments the checkpoint knows, and the ids of the others.
@@ -161,14 +303,8 @@ fn segment_files(
 }
 
 /// Removes segments the checkpoint does not know. Without a checkpoint they can only be the work of a first flush,
-/// and then the journal still holds everything; otherwise the checkpoint was lost and nothing may be removed.
-fn remove_orphans(disk: &dyn Disk, orphans: &BTreeSet<u64>, is_accounted_for: bool) -> Result<()> {
-    if !orphans.is_empty() && !is_accounted_for {
-        return Err(Error::corrupt(
-            "checkpoint",
-            "it is missing although there are segments",
-        ));
-    }
+/// and then the journal still holds everything; otherwise the checkpoint was lost, which was checked before.
+fn remove_orphans(disk: &dyn Disk, orphans: &BTreeSet<u64>) -> Result<()> {
     for &id in orphans {
         let failed = |error| Error::io(format!("remove {}", segment::name(id)), error);
         disk.remove(&segment::name(id)).map_err(failed)?;

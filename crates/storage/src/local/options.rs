@@ -38,6 +38,9 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// Longest time until a write with [`crate::Durability::Flush`], or a trim, is synced.
     pub flush_interval: Duration,
+    /// Longest time from a sync of the journal until the mark beside it knows, so that a journal whose end is missing is
+    /// told from one that ended there. Costs one small write and sync, and nothing while nothing is written.
+    pub mark_interval: Duration,
     /// Size of the first journal file; each new one is twice as large as the one before.
     pub journal_file_bytes_first: u64,
     /// Size at which journal files stop growing. Only a group that needs more gets a larger one.
@@ -68,6 +71,7 @@ impl Default for Options {
         Self {
             queue_bytes_max: 64 * MIB,
             flush_interval: Duration::from_millis(100),
+            mark_interval: Duration::from_millis(250),
             journal_file_bytes_first: 4 * MIB,
             journal_file_bytes: 256 * MIB,
             journal_bytes_max: 1024 * MIB,

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) durable: AtomicU64,
     /// Groups were written and not synced.
     pub(super) unsynced: AtomicBool,
+    /// Sequence the mark on disk names: everything before it is known to be durable.
+    pub(super) marked: AtomicU64,
     /// Free space is below the watermark.
     pub(super) low_space: AtomicBool,
     /// The last flush failed for lack of space.
@@ -162,6 +164,11 @@ impl Shared {
         Ok(())
     }
 
+    fn unmarked_groups(&self) -> u64 {
+        let durable = lock(&self.cut).position.sequence;
+        durable.saturating_sub(self.marked.load(Ordering::Relaxed))
+    }
+
     pub(super) fn stats(&self) -> Stats {
         Stats {
             unflushed_bytes: self.unflushed_bytes(),
@@ -170,6 +177,7 @@ impl Shared {
             journal_files: self.pool.files(),
             segment_files: lock(&self.segment_files).len() as u64,
             streams: self.streams.count(),
+            unmarked_groups: self.unmarked_groups(),
             ..self.stats.read()
         }
     }

@@ -41,6 +41,8 @@ pub struct Stats {
     pub merges: u64,
     /// Streams that exist.
     pub streams: u64,
+    /// Journal groups that were synced since the mark beside the journal was written last.
+    pub unmarked_groups: u64,
 }
 
 /// The counters behind [`Stats`].

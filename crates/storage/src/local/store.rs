@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
@@ -11,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 use super::documents::{LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
-use super::journal::{Cut, FilePool, Writer};
+use super::journal::{Cut, FilePool, Marker, Writer};
 use super::lock::lock;
 use super::merge::{MergeSignal, Merger};
 use super::open::{self, Opened, REPLAYED, RecoveryReport};
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Intervals of the file thread after which free space is looked at again.
-const SPACE_LOOKS_EVERY: u32 = 10;
+const SPACE_LOOKS_EVERY: u64 = 10;
 
 /// How much is on its way to the disk.
 ///
@@ -87,7 +88,8 @@ impl LocalStore {
             durable: REPLAYED,
         };
         let (sender, progress) = watch::channel(at);
-        let shared = Arc::new(share(disk, options, opened, start));
+        let (shared, marker) = share(disk, options, opened, start);
+        let shared = Arc::new(shared);
         let threads = Threads {
             journal: spawn("journal", {
                 let writer = Writer::new(Arc::clone(&shared), sender, start);
@@ -95,7 +97,7 @@ impl LocalStore {
             })?,
             files: spawn("journal-files", {
                 let shared = Arc::clone(&shared);
-                move || tend_files(&shared)
+                move || tend_files(&shared, marker)
             })?,
             flusher: spawn("flusher", {
                 let flusher = Flusher::new(Arc::clone(&shared), checkpoint);
@@ -238,8 +240,8 @@ impl Drop for Inner {
     }
 }
 
-fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> Shared {
-    Shared {
+fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (Shared, Marker) {
+    let shared = Shared {
         pool: FilePool::new(
             Arc::clone(&disk),
             options
@@ -247,6 +249,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> S
                 .min(options.journal_file_bytes),
             options.journal_file_bytes,
             opened.replayed.files,
+            opened.marker.mark().checkpoint,
         ),
         segments: Segments::new(Arc::clone(&disk)),
         disk,
@@ -262,11 +265,13 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> S
         written: AtomicU64::new(start.lsn.0),
         durable: AtomicU64::new(start.lsn.0),
         unsynced: AtomicBool::new(false),
+        marked: AtomicU64::new(opened.marker.mark().position.sequence),
         low_space: AtomicBool::new(false),
         flush_starved: AtomicBool::new(false),
         failed: watch::Sender::new(None),
         stats: Counters::default(),
-    }
+    };
+    (shared, opened.marker)
 }
 
 fn spawn<T: Send + 'static>(
@@ -279,35 +284,63 @@ fn spawn<T: Send + 'static>(
         .map_err(|error| Error::io(format!("start the {name} thread"), error))
 }
 
-/// The file thread: files ahead, interval syncs, free space.
-fn tend_files(shared: &Shared) {
-    let mut looks = 0;
+/// The file thread: files ahead, the mark, interval syncs, free space.
+fn tend_files(shared: &Shared, marker: Marker) {
+    if let Err(error) = tend_until_stopped(shared, marker) {
+        shared.poison(&error);
+        // Nobody will make files any more: the journal must not wait for one.
+        shared.pool.stop();
+    }
+}
+
+fn tend_until_stopped(shared: &Shared, mut marker: Marker) -> Result<()> {
+    let options = &shared.options;
+    let turn = options.flush_interval.min(options.mark_interval);
+    let (syncs_every, marks_every) = (
+        turns(options.flush_interval, turn),
+        turns(options.mark_interval, turn),
+    );
+    let mut count: u64 = 0;
     loop {
-        if looks == 0 {
-            match shared.disk.free_bytes() {
-                Ok(free) => {
-                    let low = free < shared.options.min_free_bytes;
-                    if shared.low_space.swap(low, Ordering::Relaxed) != low {
-                        tracing::warn!(free, low, "free space crossed the watermark");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "free space is unknown"),
-            }
+        if count.is_multiple_of(syncs_every * SPACE_LOOKS_EVERY) {
+            look_at_space(shared);
         }
-        looks = (looks + 1) % SPACE_LOOKS_EVERY;
-        if shared.unsynced.load(Ordering::Acquire) {
+        if count.is_multiple_of(syncs_every) && shared.unsynced.load(Ordering::Acquire) {
             shared.intake.want_sync();
         }
-        match shared.pool.tend(shared.options.flush_interval) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                shared.poison(&error);
-                // Nobody will make files any more: the journal must not wait for one.
-                shared.pool.stop();
-                return;
+        if count.is_multiple_of(marks_every) {
+            mark(shared, &mut marker)?;
+        }
+        count = count.wrapping_add(1);
+        if !shared.pool.tend(&mut marker, turn)? {
+            return mark(shared, &mut marker);
+        }
+    }
+}
+
+/// How many turns fit into an interval; at least one.
+fn turns(interval: Duration, turn: Duration) -> u64 {
+    let turns = interval.as_micros() / turn.as_micros().max(1);
+    u64::try_from(turns).unwrap_or(u64::MAX).max(1)
+}
+
+fn mark(shared: &Shared, marker: &mut Marker) -> Result<()> {
+    let durable = lock(&shared.cut).position;
+    shared.pool.mark(marker, durable)?;
+    let marked = marker.mark().position.sequence;
+    shared.marked.store(marked, Ordering::Relaxed);
+    Ok(())
+}
+
+fn look_at_space(shared: &Shared) {
+    match shared.disk.free_bytes() {
+        Ok(free) => {
+            let low = free < shared.options.min_free_bytes;
+            if shared.low_space.swap(low, Ordering::Relaxed) != low {
+                tracing::warn!(free, low, "free space crossed the watermark");
             }
         }
+        Err(error) => tracing::warn!(%error, "free space is unknown"),
     }
 }
 

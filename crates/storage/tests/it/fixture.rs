@@ -41,6 +41,9 @@ impl Disk for Temporary {
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
     }
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.disk.random()
+    }
 }
 
 fn temporary() -> Arc<dyn Disk> {
@@ -67,6 +70,7 @@ pub(crate) fn tiny_options() -> Options {
     Options {
         queue_bytes_max: 4 * 1024,
         flush_interval: Duration::from_millis(1),
+        mark_interval: Duration::from_millis(1),
         journal_file_bytes_first: 16 * 1024,
         journal_file_bytes: 64 * 1024,
         journal_bytes_max: 256 * 1024,

@@ -11,3 +11,4 @@ mod crash;
 mod faults;
 mod fixture;
 mod reopen;
+mod tamper;

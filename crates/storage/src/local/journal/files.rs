@@ -1,16 +1,20 @@
 //! Journal files: made ahead, filled with zeroes, used once, recycled under a new generation.
 //!
-//! A file is named after its generation, a number no other use of a file ever had. Before the journal may write
-//! to a file its content, length and name are synced, so that a commit never waits for metadata and never meets
-//! a full disk. A thread of its own makes and recycles files; it also asks for the interval syncs and watches
-//! free space, the other two things nobody should wait for.
+//! A file is named after its generation, a number no other use of a file ever had, and each use begins with a
+//! header page that holds a fresh secret identity. Before the journal may write to a file its content, length, header
+//! page and name are synced and the mark lists it, so that a commit never waits for metadata and never meets a full
+//! disk. A thread of its own makes and recycles files; it also asks for the interval syncs, writes the mark and watches
+//! free space, the other things nobody should wait for.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::lock::lock;
+use super::format::{FileHeader, Identity, PAGE};
+use super::mark::{self, Marker};
 use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
@@ -28,6 +32,7 @@ pub(super) fn name(generation: u64) -> String {
 pub(crate) struct JournalFile {
     pub(crate) generation: u64,
     pub(crate) bytes: u64,
+    pub(crate) identity: Identity,
     pub(crate) file: Arc<dyn DiskFile>,
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Recovered {
     pub(crate) live: Vec<(JournalFile, u64)>,
     /// Files without anything that is still needed.
     pub(crate) free: Vec<JournalFile>,
+    /// Generations of files that were never finished.
+    pub(crate) unfinished: Vec<u64>,
     pub(crate) generation_max: u64,
 }
 
@@ -45,6 +52,9 @@ struct PoolState {
     spares: Vec<JournalFile>,
     live: Vec<(JournalFile, u64)>,
     free: VecDeque<JournalFile>,
+    unfinished: Vec<u64>,
+    /// Sequence the newest durable checkpoint replays from; 0 while there is none.
+    checkpoint: u64,
     /// Size of the file the journal waits for; 0 when it does not wait.
     wanted: u64,
     next_generation: u64,
@@ -69,6 +79,7 @@ impl FilePool {
         bytes_first: u64,
         bytes_max: u64,
         found: Recovered,
+        checkpoint: u64,
     ) -> Self {
         let known = found.live.iter().map(|(file, _)| file);
         let largest = known.chain(&found.free).map(|file| file.bytes).max();
@@ -80,6 +91,8 @@ impl FilePool {
                 spares: Vec::new(),
                 live: found.live,
                 free: found.free.into(),
+                unfinished: found.unfinished,
+                checkpoint,
                 wanted: 0,
                 next_generation: found.generation_max + 1,
                 next_bytes: largest.unwrap_or(bytes_first).min(bytes_max),
@@ -91,8 +104,9 @@ impl FilePool {
         }
     }
 
-    /// A file with room for at least `bytes`, for the journal thread to write to; waits until there is one.
+    /// A file with room for groups of at least `bytes`, for the journal thread to write to; waits until there is one.
     pub(crate) fn take(&self, bytes: u64) -> Result<JournalFile> {
+        let bytes = bytes + PAGE;
         let mut state = lock(&self.state);
         loop {
             if let Some(index) = state.spares.iter().position(|file| file.bytes >= bytes) {
@@ -127,6 +141,7 @@ impl FilePool {
         let gone = |(file, last): &mut (JournalFile, u64)| {
             *last < position.sequence && file.generation != position.generation
         };
+        state.checkpoint = state.checkpoint.max(position.sequence);
         let retired: Vec<_> = state.live.extract_if(.., gone).collect();
         for (file, _) in retired {
             self.live_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
@@ -157,11 +172,28 @@ impl FilePool {
         self.changed.notify_all();
     }
 
+    /// Writes to the mark how far the journal is durable. On a disk that is full it stays as it is for now.
+    pub(crate) fn mark(&self, marker: &mut Marker, durable: Position) -> Result<()> {
+        let checkpoint = lock(&self.state).checkpoint;
+        match marker.progressed(durable, checkpoint) {
+            Err(error) if !is_full(&error) => Err(mark_failed(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Does what there is to do, then waits up to `at_most`. `Ok(false)` when stopped.
-    pub(crate) fn tend(&self, at_most: Duration) -> Result<bool> {
+    pub(crate) fn tend(&self, marker: &mut Marker, at_most: Duration) -> Result<bool> {
         let mut state = lock(&self.state);
         if state.stopped {
             return Ok(false);
+        }
+        if let Some(generation) = state.unfinished.pop() {
+            drop(state);
+            let name = name(generation);
+            let removed = self.disk.remove(&name);
+            return removed
+                .map(|()| true)
+                .map_err(|error| Error::io(format!("remove {name}"), error));
         }
         let wanted = state.wanted;
         if let Some(file) = state.free.pop_front() {
@@ -169,9 +201,14 @@ impl FilePool {
                 state.spares.len() < SPARES_KEPT && file.bytes >= state.next_bytes.max(wanted);
             let generation = state.next_generation;
             state.next_generation += u64::from(keep);
+            let checkpoint = state.checkpoint;
             drop(state);
+            if let Err(error) = marker.unlist(file.generation, checkpoint) {
+                lock(&self.state).free.push_front(file);
+                return self.failed(error, mark_failed).map(|()| true);
+            }
             return self
-                .recycle(file, keep.then_some(generation))
+                .recycle(marker, file, keep.then_some(generation))
                 .map(|()| true);
         }
         let unmet = wanted > 0 && !state.spares.iter().any(|file| file.bytes >= wanted);
@@ -180,35 +217,45 @@ impl FilePool {
             let bytes = state.next_bytes.max(super::format::padded(wanted));
             state.next_generation += 1;
             drop(state);
-            return self.make(generation, bytes).map(|()| true);
+            return self.make(marker, generation, bytes).map(|()| true);
         }
         let waited = self.changed.wait_timeout(state, at_most);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         Ok(!state.stopped)
     }
 
-    fn recycle(&self, mut file: JournalFile, generation: Option<u64>) -> Result<()> {
+    fn recycle(
+        &self,
+        marker: &mut Marker,
+        file: JournalFile,
+        generation: Option<u64>,
+    ) -> Result<()> {
         let old = name(file.generation);
         let failed = |error| Error::io(format!("recycle {old}"), error);
         let Some(generation) = generation else {
             return self.disk.remove(&old).map_err(failed);
         };
         self.disk.rename(&old, &name(generation)).map_err(failed)?;
-        self.disk.sync_names(FOLDER).map_err(failed)?;
-        file.generation = generation;
-        self.offer(file);
-        Ok(())
+        let bytes = file.bytes;
+        match self.begin_use(marker, generation, bytes, file.file) {
+            Ok(file) => {
+                self.offer(file);
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up_if_full(generation, &error);
+                self.failed(error, failed)
+            }
+        }
     }
 
-    fn make(&self, generation: u64, bytes: u64) -> Result<()> {
-        match self.create(generation, bytes) {
+    fn make(&self, marker: &mut Marker, generation: u64, bytes: u64) -> Result<()> {
+        let made = self
+            .disk
+            .create_filled(&name(generation), bytes)
+            .and_then(|file| self.begin_use(marker, generation, bytes, file));
+        match made {
             Ok(file) => {
-                self.starved.store(false, Ordering::Relaxed);
-                let file = JournalFile {
-                    generation,
-                    bytes,
-                    file,
-                };
                 let next = bytes.saturating_mul(2).min(self.bytes_max);
                 let mut state = lock(&self.state);
                 state.next_bytes = state.next_bytes.max(next);
@@ -216,28 +263,73 @@ impl FilePool {
                 self.offer(file);
                 Ok(())
             }
-            Err(error) if is_full(&error) => {
-                // The half-made file is of no use; when even this fails the next start clears it away.
-                let _ = self.disk.remove(&name(generation));
-                self.starved.store(true, Ordering::Relaxed);
-                let state = lock(&self.state);
-                let _ = self.changed.wait_timeout(state, RETRY);
-                Ok(())
+            Err(error) => {
+                self.give_up_if_full(generation, &error);
+                let failed = |error| Error::io(format!("make {}", name(generation)), error);
+                self.failed(error, failed)
             }
-            Err(error) => Err(Error::io(format!("make {}", name(generation)), error)),
         }
     }
 
-    fn create(&self, generation: u64, bytes: u64) -> std::io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.create_filled(&name(generation), bytes)?;
+    /// Gives a file that is ready but for its header page, and in no list, a fresh identity. What stood in it means
+    /// nothing from here on. Everything is durable before the journal may have the file.
+    fn begin_use(
+        &self,
+        marker: &mut Marker,
+        generation: u64,
+        bytes: u64,
+        file: Arc<dyn DiskFile>,
+    ) -> std::io::Result<JournalFile> {
+        let header = FileHeader {
+            generation,
+            length: bytes,
+            identity: Identity(self.disk.random()?),
+        };
+        file.write_at(&[IoSlice::new(&header.encode())], 0)?;
+        file.sync()?;
         self.disk.sync_names(FOLDER)?;
+        let file = JournalFile {
+            generation,
+            bytes,
+            identity: header.identity,
+            file,
+        };
+        marker.list(&file)?;
         Ok(file)
     }
 
+    /// Removes a file that could not be finished for lack of space: it is of no use. When even this fails the next
+    /// start clears it away.
+    fn give_up_if_full(&self, generation: u64, error: &std::io::Error) {
+        if is_full(error) {
+            let _ = self.disk.remove(&name(generation));
+        }
+    }
+
+    /// A full disk is waited for, anything else ends the store.
+    fn failed(
+        &self,
+        error: std::io::Error,
+        describe: impl FnOnce(std::io::Error) -> Error,
+    ) -> Result<()> {
+        if !is_full(&error) {
+            return Err(describe(error));
+        }
+        self.starved.store(true, Ordering::Relaxed);
+        let state = lock(&self.state);
+        let _ = self.changed.wait_timeout(state, RETRY);
+        Ok(())
+    }
+
     fn offer(&self, file: JournalFile) {
+        self.starved.store(false, Ordering::Relaxed);
         lock(&self.state).spares.push(file);
         self.changed.notify_all();
     }
+}
+
+fn mark_failed(error: std::io::Error) -> Error {
+    Error::io(format!("write {}", mark::NAME), error)
 }
 
 pub(crate) fn is_full(error: &std::io::Error) -> bool {

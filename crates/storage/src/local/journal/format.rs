@@ -1,19 +1,27 @@
 //! The journal's bytes.
 //!
-//! A journal file is a run of groups, each starting at a multiple of 4 KiB and padded to one, so that no
-//! write ever touches a page that holds acknowledged bytes. A group is what one write carries, and is valid
-//! as a whole or not at all.
+//! A journal file is a header page and then a run of groups, each starting at a multiple of 4 KiB and padded to
+//! one, so that no write ever touches a page that holds acknowledged bytes. A group is what one write carries, and
+//! is valid as a whole or not at all.
 //!
 //! ```text
-//! group    0  magic "FBJ1"        u32
-//!          4  format version      u16, then two zero bytes
-//!          8  file generation     u64   of the file this group was written to
-//!         16  sequence            u64   +1 from group to group, across files
-//!         24  durable             u64   last sequence known to be synced when this group was written
-//!         32  length              u64   header and entries, without padding
-//!         40  entry count         u32
-//!         44  checksum            u32   CRC-32C of bytes 0..44
-//!         48  entries, then zeroes up to the next 4 KiB
+//! header   0  magic "FBJF"        u32
+//! page     4  format version      u16, then two zero bytes
+//!          8  generation          u64   the number in the file's name
+//!         16  length              u64   of the whole file
+//!         24  identity            16 random bytes, secret
+//!         40  checksum            u32   CRC-32C of bytes 0..40
+//!         44  zeroes up to 4 KiB
+//!
+//! group    0  magic "FBJ2"        u32   then four zero bytes
+//!          8  generation          u64   of the file this group was written to
+//!         16  identity            16 bytes, of the file this group was written to
+//!         32  sequence            u64   +1 from group to group, across files
+//!         40  durable             u64   last sequence known to be synced when this group was written
+//!         48  length              u64   header and entries, without padding
+//!         56  entry count         u32
+//!         60  checksum            u32   CRC-32C of bytes 0..60
+//!         64  entries, then zeroes up to the next 4 KiB
 //!
 //! entry    0  body length         u32
 //!          4  kind                u8    then three zero bytes
@@ -28,8 +36,19 @@
 //!          5 delete   u64 version, u32 key length, key
 //! ```
 //!
-//! Entry checksums are seeded with generation and sequence. Files are recycled without being cleared: what an
-//! earlier life of the file left behind has another generation and never passes for new.
+//! # Why nothing else passes for a group
+//!
+//! Files are recycled without being cleared, and what peers send stands in them verbatim, at any page. Every use of
+//! a file, the first and each later one, therefore begins with a fresh *identity* from [`crate::disk::Disk::random`],
+//! synced before the file is offered to the journal thread. A group counts only if it repeats the identity of its
+//! file in full. It never leaves the journal's files and the mark beside them (no log line, error, metric or
+//! `Debug` shows one), so a peer can only guess 128 bits, and bytes of an earlier use or of another file have
+//! another identity. This does not rest on the checksums: those tell damage, and anyone can compute a CRC.
+//!
+//! Entry checksums are seeded with identity, generation and sequence. That matters where a power failure leaves a
+//! group of which only some sectors arrived: its own header, and between it and its end what stood there before.
+//! Without knowing the seed, old bytes pass as an entry of this group with a chance of one in 2^32 for each such
+//! failure, as any damage does; a peer cannot raise it.
 
 use bytes::Bytes;
 
@@ -37,12 +56,29 @@ use super::super::codec::{Input, STREAM_BYTES, put_counted, put_stream, size};
 use super::super::intake::Change;
 use crate::{Batch, Lsn, StreamId};
 
+/// Names one use of a journal file. Secret: what knows it can pass for a part of the journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(pub(super) [u8; Self::BYTES]);
+
+impl Identity {
+    pub(super) const BYTES: usize = 16;
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
 /// Groups start at multiples of this.
 pub(crate) const PAGE: u64 = 4096;
-pub(super) const GROUP_HEADER_BYTES: usize = 48;
+pub(super) const GROUP_HEADER_BYTES: usize = 64;
 const ENTRY_HEADER_BYTES: usize = 32;
-const MAGIC: u32 = u32::from_le_bytes(*b"FBJ1");
-const FORMAT_VERSION: u16 = 1;
+const FILE_MAGIC: u32 = u32::from_le_bytes(*b"FBJF");
+const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"FBJ2");
+/// Of journal files and of the mark. Files of version 1 had no header page.
+pub(super) const FORMAT_VERSION: u16 = 2;
+const FILE_HEADER_BYTES: usize = 44;
 /// Bodies at least this large are written from where they lie instead of being copied together.
 const SHARED_BODY_BYTES: usize = 8 * 1024;
 
@@ -93,10 +129,64 @@ pub(super) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE)
 }
 
+/// The first page of a journal file: which use of which file this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileHeader {
+    pub(super) generation: u64,
+    pub(super) length: u64,
+    pub(super) identity: Identity,
+}
+
+impl FileHeader {
+    /// The whole page.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(size(PAGE));
+        out.extend_from_slice(&FILE_MAGIC.to_le_bytes());
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&self.identity.0);
+        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+        out.resize(size(PAGE), 0);
+        out
+    }
+
+    /// `None` when the bytes are no header page; `Err` when they are one of a format version that is not known here.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Option<Self>, u16> {
+        match Self::fields(bytes) {
+            Some((_, version)) if version != FORMAT_VERSION => Err(version),
+            found => Ok(found.map(|(header, _)| header)),
+        }
+    }
+
+    fn fields(bytes: &[u8]) -> Option<(Self, u16)> {
+        let mut input = Input(bytes);
+        if input.u32()? != FILE_MAGIC {
+            return None;
+        }
+        let (version, _) = (input.u16()?, input.u16()?);
+        let header = Self {
+            generation: input.u64()?,
+            length: input.u64()?,
+            identity: identity(&mut input)?,
+        };
+        let checked = bytes.get(..FILE_HEADER_BYTES - 4)?;
+        let sound = input.u32()? == crc32c::crc32c(checked);
+        sound.then_some((header, version))
+    }
+}
+
+pub(super) fn identity(input: &mut Input<'_>) -> Option<Identity> {
+    let bytes = input.bytes(Identity::BYTES)?;
+    bytes.try_into().ok().map(Identity)
+}
+
 /// The bytes in front of a group's entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupHeader {
     pub(super) generation: u64,
+    pub(super) identity: Identity,
     pub(super) sequence: u64,
     pub(super) durable: u64,
     pub(super) length: u64,
@@ -106,50 +196,42 @@ pub(super) struct GroupHeader {
 impl GroupHeader {
     pub(super) fn encode(&self) -> [u8; GROUP_HEADER_BYTES] {
         let mut out = [0; GROUP_HEADER_BYTES];
-        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        out[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[0..4].copy_from_slice(&GROUP_MAGIC.to_le_bytes());
         out[8..16].copy_from_slice(&self.generation.to_le_bytes());
-        out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
-        out[24..32].copy_from_slice(&self.durable.to_le_bytes());
-        out[32..40].copy_from_slice(&self.length.to_le_bytes());
-        out[40..44].copy_from_slice(&self.entries.to_le_bytes());
-        let crc = crc32c::crc32c(&out[..44]);
-        out[44..48].copy_from_slice(&crc.to_le_bytes());
+        out[16..32].copy_from_slice(&self.identity.0);
+        out[32..40].copy_from_slice(&self.sequence.to_le_bytes());
+        out[40..48].copy_from_slice(&self.durable.to_le_bytes());
+        out[48..56].copy_from_slice(&self.length.to_le_bytes());
+        out[56..60].copy_from_slice(&self.entries.to_le_bytes());
+        let crc = crc32c::crc32c(&out[..60]);
+        out[60..64].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
-    /// `None` when the bytes are not a group header; `Err` when they are one of a format version we do not know,
-    /// which must never be mistaken for the torn end of the log.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Option<Self>, u16> {
-        let Some((header, version)) = Self::fields(bytes) else {
-            return Ok(None);
-        };
-        if version != FORMAT_VERSION {
-            return Err(version);
-        }
-        let sound = header.length >= GROUP_HEADER_BYTES as u64;
-        Ok(sound.then_some(header))
-    }
-
-    fn fields(bytes: &[u8]) -> Option<(Self, u16)> {
+    /// `None` when the bytes are not the header of a group that was written during this use of this file.
+    pub(super) fn decode(bytes: &[u8], generation: u64, own: Identity) -> Option<Self> {
         let mut input = Input(bytes);
-        if input.u32()? != MAGIC {
-            return None;
-        }
-        let (version, _) = (input.u16()?, input.u16()?);
+        let (magic, _) = (input.u32()?, input.u32()?);
         let header = Self {
             generation: input.u64()?,
+            identity: identity(&mut input)?,
             sequence: input.u64()?,
             durable: input.u64()?,
             length: input.u64()?,
             entries: input.u32()?,
         };
-        let sound = input.u32()? == crc32c::crc32c(&bytes[..44]);
-        sound.then_some((header, version))
+        let crc = crc32c::crc32c(bytes.get(..GROUP_HEADER_BYTES - 4)?);
+        let sound = magic == GROUP_MAGIC
+            && header.identity == own
+            && header.generation == generation
+            && header.length >= GROUP_HEADER_BYTES as u64
+            && input.u32()? == crc;
+        sound.then_some(header)
     }
 
     fn seed(&self) -> u32 {
-        let generation = crc32c::crc32c(&self.generation.to_le_bytes());
+        let secret = crc32c::crc32c(&self.identity.0);
+        let generation = crc32c::crc32c_append(secret, &self.generation.to_le_bytes());
         crc32c::crc32c_append(generation, &self.sequence.to_le_bytes())
     }
 }

@@ -7,12 +7,14 @@
 
 mod files;
 mod format;
+mod mark;
 mod recovery;
 mod writer;
 
 pub(super) use files::{FilePool, is_full};
 pub(super) use format::Entry;
-pub(super) use recovery::{Replayed, closed, replay};
+pub(super) use mark::{Mark, Marker, NAME as MARK_NAME};
+pub(super) use recovery::{Replayed, closed, has_files, replay};
 pub(super) use writer::Writer;
 
 use crate::Lsn;

@@ -97,6 +97,7 @@ impl Writer {
         let file = self.file_for(bytes)?;
         let header = GroupHeader {
             generation: file.generation,
+            identity: file.identity,
             sequence: self.sequence,
             durable: self.durable,
             length: 0,
@@ -138,7 +139,8 @@ impl Writer {
             self.shared.pool.filled(full, self.sequence - 1);
             self.shared.ask_for_flush_if_needed();
         }
-        self.offset = 0;
+        // Behind the header page.
+        self.offset = PAGE;
         Ok(next)
     }
 
