@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::error::{Fault, Outcome};
-use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, ReplyCode, Splitter, Writer};
+use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, Splitter, Writer};
 
 /// Bytes read at once while little arrives; lives on the stack, not in the connection.
 const GULP_BYTES: usize = 8 << 10;

@@ -138,7 +138,7 @@ pub(crate) struct Session {
     /// Answers to direct requests.
     pub(crate) inbox: Inbox,
     /// Consumers were dropped whose queues may go with them.
-    has_unused: bool,
+    pub(crate) has_unused: bool,
     /// Names channels and consumers.
     count: u64,
     pulse: Pulse,

@@ -507,7 +507,7 @@ fn dead_letters_take_hidden_keys_along_and_lose_those_that_were_replaced() {
         headers: Some(headers.as_table()),
         ..Properties::default()
     };
-    let mut publish = |raw: &mut Raw, queue: &str| {
+    let publish = |raw: &mut Raw, queue: &str| {
         let publish = basic::Publish {
             routing_key: queue.as_bytes(),
             ..basic::Publish::default()
