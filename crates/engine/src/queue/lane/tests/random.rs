@@ -368,10 +368,12 @@ impl World {
         assert_eq!(came != Came::Stale, expected, "{came:?}");
     }
 
-    /// Has what is too old die, and what is too much.
+    /// Has what failed too often die, what is too old, and what is too much.
     fn enforce(&mut self) {
         self.stage.lane.tick(self.stage.now);
         self.model.tick(self.stage.now);
+        let spent = self.model.spend();
+        assert_eq!(self.stage.spend(), spent);
         let limits = self.stage.settings.limits.clone();
         let expected = self.model.enforce(&limits, self.stage.now);
         let died = self.stage.enforce();
