@@ -234,8 +234,11 @@ impl Session {
         let Destination::Queue(name) = binding.destination.clone() else {
             return Err(unimplemented());
         };
-        self.known_queue(&name, Access::Write)?;
         let broker = &self.context.broker;
+        // What is not bound is unbound already, whichever session has the queue.
+        if broker.has_binding(&binding) {
+            self.known_queue(&name, Access::Write)?;
+        }
         match broker.unbind(&self.peer.principal, &binding).await {
             Ok(()) | Err(Error::UnknownExchange | Error::UnknownQueue) => {}
             Err(error) => {

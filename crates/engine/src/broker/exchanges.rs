@@ -10,7 +10,7 @@ use super::controller;
 use super::exchange_table::Command;
 use super::{Broker, Inner};
 use crate::exchange::{
-    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Target,
+    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Space, Target,
 };
 use crate::{Error, Result, vhost};
 
@@ -60,6 +60,15 @@ impl Broker {
         let spaces = &self.inner.spaces;
         let all = spaces.read(vhost, |space| space.bindings().collect());
         all.unwrap_or_default()
+    }
+
+    /// Whether there is that binding.
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        let known = |space: &Space| space.has_binding(binding.id());
+        self.inner
+            .spaces
+            .read(&binding.vhost, known)
+            .unwrap_or(false)
     }
 
     /// The bindings that lead from an exchange.

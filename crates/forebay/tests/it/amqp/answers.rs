@@ -403,6 +403,12 @@ fn a_queue_of_another_connection_is_not_unbound() {
                   the original declaration.";
     other.send(1, &unbind);
     other.fails::<queue::Unbind<'_>>(1, 405, locked);
+    let never_bound = queue::Unbind {
+        routing_key: b"other",
+        ..unbind
+    };
+    other.send(1, &never_bound);
+    other.expect("queue.unbind-ok", 1);
     other.send(1, &bind);
     other.fails::<queue::Bind<'_>>(1, 405, locked);
     // It is bound still.
