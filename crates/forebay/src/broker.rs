@@ -16,7 +16,8 @@ use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk};
 
 use crate::clock::{Machine, stopwatch};
-use crate::settings::{Settings, Signatures, Vhosts};
+use crate::memory::Memory;
+use crate::settings::{EndpointStrategy, Profile, Settings, Signatures, Vhosts};
 use crate::{credentials, numbers};
 
 /// The running broker.
@@ -26,13 +27,15 @@ pub(crate) struct Broker {
     kafka: Arc<kafka::Context>,
     amqp: Arc<amqp::Context>,
     sqs: Arc<sqs::Context>,
+    budget: net::Budget,
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
 pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
     let folder = settings.data.dir.join("store");
-    let (disk, options) = (open_disk(&folder)?, storage_options(settings));
+    let memory = Memory::of(settings)?;
+    let (disk, options) = (open_disk(&folder)?, storage_options(settings, memory));
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data folder")?;
@@ -44,7 +47,7 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
         dice: Arc::new(Machine),
         authorizer: Arc::new(AllowAll),
     };
-    let started = engine::Broker::start(parts, engine_settings(settings)).await;
+    let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
     create_vhosts(&engine, &settings.amqp.vhosts).await?;
     let kafka = Arc::new(kafka::Context::new(
@@ -64,6 +67,7 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
         kafka,
         amqp,
         sqs,
+        budget: net::Budget::new(bytes(memory.connections)),
     })
 }
 
@@ -79,6 +83,10 @@ async fn create_vhosts(engine: &engine::Broker, vhosts: &Vhosts) -> anyhow::Resu
     Ok(())
 }
 
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     let disk = OsDisk::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
@@ -87,11 +95,12 @@ fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(disk)
 }
 
-fn storage_options(settings: &Settings) -> Options {
+fn storage_options(settings: &Settings, memory: Memory) -> Options {
     let storage = &settings.storage;
     Options {
         journal_file_bytes: storage.journal_file_bytes.0,
-        unflushed_bytes: storage.unflushed_bytes.0,
+        unflushed_bytes: memory.unflushed,
+        tail_bytes: memory.tail,
         flush_interval: storage.flush_interval.0,
         min_free_bytes: storage.min_free_bytes.0,
         stopwatch: Some(stopwatch()),
@@ -99,8 +108,9 @@ fn storage_options(settings: &Settings) -> Options {
     }
 }
 
-fn engine_settings(settings: &Settings) -> engine::Settings {
+fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
     let kafka = &settings.kafka;
+    let defaults = engine::Settings::default();
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     engine::Settings {
         default_partitions: kafka.default_partitions.0,
@@ -110,7 +120,7 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
             kafka.max_message_bytes.0.to_string(),
         )]),
         group: GroupSettings {
-            initial_rebalance_delay_ms: millis(kafka.group_initial_rebalance_delay.0),
+            initial_rebalance_delay_ms: millis(initial_rebalance_delay(settings)),
             session_timeout_min_ms: u32::try_from(millis(kafka.group_min_session_timeout.0))
                 .unwrap_or(u32::MAX),
             offsets_retention_ms: millis(kafka.offsets_retention.0),
@@ -119,7 +129,21 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
         },
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
         internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
-        ..engine::Settings::default()
+        publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
+        read_ahead_bytes: bytes(memory.cache),
+        ..defaults
+    }
+}
+
+/// Somebody who tries it out does not wait; where many members start together, one assignment is better than ten.
+fn initial_rebalance_delay(settings: &Settings) -> Duration {
+    match (
+        settings.kafka.group_initial_rebalance_delay,
+        settings.profile,
+    ) {
+        (Some(delay), _) => delay.0,
+        (None, Profile::Dev) => Duration::ZERO,
+        (None, Profile::Production) => Duration::from_secs(3),
     }
 }
 
@@ -130,6 +154,8 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
             .advertised_address
             .as_ref()
             .map(|at| (at.host.clone(), at.port)),
+        node_id: i32::try_from(kafka.node_id.0).unwrap_or(1),
+        fetch_sessions_max: kafka.fetch_sessions_max.0 as usize,
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
         ..kafka::Settings::default()
@@ -161,6 +187,13 @@ fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
         account: sqs.account.0.clone(),
         region: sqs.region.0.clone(),
         public_url: sqs.public_url.as_ref().map(|url| url.0.clone()),
+        url_style: match sqs.endpoint_strategy {
+            EndpointStrategy::Off => sqs::UrlStyle::Host,
+            EndpointStrategy::Standard => sqs::UrlStyle::Standard,
+            EndpointStrategy::Domain => sqs::UrlStyle::Domain,
+            EndpointStrategy::Path => sqs::UrlStyle::Path,
+            EndpointStrategy::Dynamic => sqs::UrlStyle::Dynamic,
+        },
         signatures: match sqs.signatures {
             Signatures::Off => sqs::Signatures::Off,
             Signatures::Verify => sqs::Signatures::Verify,
@@ -201,7 +234,13 @@ impl Broker {
             numbers::kafka(Arc::clone(self.kafka.metrics())),
             numbers::amqp(Arc::clone(self.amqp.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
+            numbers::memory(self.budget.clone()),
         ]
+    }
+
+    /// What connections may hold.
+    pub(crate) fn budget(&self) -> &net::Budget {
+        &self.budget
     }
 
     /// What its numbers need before they are read.

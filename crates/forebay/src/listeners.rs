@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use console::Source;
-use net::{Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
+use net::{Budget, Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
 
 use crate::settings::{Endpoint, Listen};
 
@@ -18,6 +18,7 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Listeners {
     total: Capacity,
+    budget: Budget,
     drain: Duration,
     shutdown: Shutdown,
     accepting: Tasks,
@@ -26,10 +27,11 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// None yet. All share `total` connections and have `drain` to end them.
-    pub(crate) fn new(total: &Capacity, drain: Duration) -> Self {
+    /// None yet. All share `total` connections and what `budget` allows them to hold, and have `drain` to end them.
+    pub(crate) fn new(total: &Capacity, budget: &Budget, drain: Duration) -> Self {
         Self {
             total: total.clone(),
+            budget: budget.clone(),
             drain,
             shutdown: Shutdown::new(),
             accepting: Tasks::new(),
@@ -97,7 +99,7 @@ impl Listeners {
         };
         let listener =
             listener.with_context(|| format!("cannot listen on {address} for {name}"))?;
-        bound.push(listener);
+        bound.push(listener.with_budget(&self.budget));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod failpoints;
 mod listeners;
 mod lock;
 mod logging;
+mod memory;
 mod numbers;
 mod settings;
 mod signals;

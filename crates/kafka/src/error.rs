@@ -42,6 +42,8 @@ pub(crate) enum Code {
     KafkaStorageError = 56,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
+    FetchSessionIdNotFound = 70,
+    InvalidFetchSessionEpoch = 71,
     UnknownLeaderEpoch = 75,
     UnsupportedCompressionType = 76,
     MemberIdRequired = 79,
@@ -51,6 +53,7 @@ pub(crate) enum Code {
     InvalidRecord = 87,
     UnstableOffsetCommit = 88,
     UnknownTopicId = 100,
+    FetchSessionTopicIdError = 106,
     MismatchedEndpointType = 114,
     RebootstrapRequired = 129,
 }

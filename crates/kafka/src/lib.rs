@@ -4,6 +4,7 @@
 //! order of the requests. Nothing here survives a disconnect: what must, lives in the engine.
 
 mod error;
+mod fetch_sessions;
 mod frames;
 mod handlers;
 mod metrics;

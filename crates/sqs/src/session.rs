@@ -2,29 +2,37 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use net::{HeldBytes, MEMBER_BYTES, Permit, SharedPermit, Uncollected};
 use security::Principal;
 use serde_json::{Value, json};
 
-use crate::error::{Fault, INVALID_ACTION, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION};
-use crate::handlers::{self, Call};
+use crate::arn::{self, Namespace, UrlStyle};
+use crate::error::{
+    Fault, INVALID_ACTION, INVALID_PARAMETER, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION,
+};
+use crate::handlers::{self, Call, developer};
+use crate::presence;
 use crate::sigv4::{self, Signed};
 use crate::wire::{self, Protocol, Request, Unreadable};
-use crate::{Context, Signatures, arn};
+use crate::{Context, Signatures};
 
 const JSON: &str = "application/x-amz-json-1.0";
 const XML: &str = "text/xml";
+const PLAIN_JSON: &str = "application/json";
 /// Says that the client wants older codes and statuses beside the new names.
 const QUERY_MODE: &str = "x-amzn-query-mode";
 
 /// How the answer has to look.
 struct Manner {
     protocol: Protocol,
+    /// Of the Query protocol: the answer is to be JSON all the same.
+    wants_json: bool,
     query_mode: bool,
     request_id: String,
     now_ms: u64,
@@ -35,46 +43,103 @@ pub(crate) async fn serve(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    if let Some(answer) = presence::answer(&parts) {
+        return answer;
+    }
+    let protocol = protocol(&parts);
     let manner = Manner {
-        protocol: protocol(&parts),
+        protocol,
+        wants_json: protocol == Protocol::Query && wants_json(&parts),
         query_mode: parts.headers.contains_key(QUERY_MODE),
         request_id: context.broker.fresh_id().to_string(),
         now_ms: context.broker.now_ms(),
     };
-    let most = context.settings.request_bytes_max;
-    let Some(body) = read(body, most).await else {
-        context.metrics.refused();
-        let fault = Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."));
-        return manner.refuse(fault);
-    };
-    let request = match manner.read(&parts, &body) {
-        Ok(request) => request,
+    let account = net::account_of(&parts.extensions);
+    let mut permit = account.permit();
+    let body = read(body, &mut permit, context.settings.request_bytes_max).await;
+    if let Ok(body) = &body
+        && developer::is_path(parts.uri.path())
+    {
+        let room = SharedPermit::new(&account);
+        return peek((&context, &manner), &parts, body, room).await;
+    }
+    let request = body.and_then(|body| Ok((manner.read(&parts, &body)?, body)));
+    let (request, body) = match request {
+        Ok(read) => read,
         Err(fault) => {
             context.metrics.refused();
             return manner.refuse(fault);
         }
     };
     let action = request.action.clone();
+    let room = SharedPermit::new(&account);
     let outcome = match authenticate(&context, &parts, &body) {
-        Ok(identity) => {
-            let call = call(&context, &parts, identity);
-            handlers::dispatch(&call, request).await
-        }
+        Ok(identity) => match call(&context, &parts, (identity, room.clone()), protocol) {
+            Ok(call) => handlers::dispatch(&call, request).await,
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
+    drop((body, permit));
     context.metrics.answered(&action, outcome.is_err());
     match outcome {
-        Ok(result) => manner.answer(&action, &result),
+        Ok(result) => manner.answer(&action, &result, room.take()),
         Err(fault) => manner.refuse(fault),
     }
 }
 
-/// The body, unless it is larger than allowed; one that says so is not waited for.
-async fn read(body: Body, most: usize) -> Option<Bytes> {
-    if body.size_hint().lower() > most as u64 {
-        return None;
+/// Answers who looks at messages without receiving them.
+async fn peek(
+    (context, manner): (&Context, &Manner),
+    parts: &Parts,
+    body: &Bytes,
+    room: SharedPermit,
+) -> Response {
+    let ask = match developer::read(parts, body, manner.protocol == Protocol::Json) {
+        Ok(ask) => ask,
+        Err(fault) => return manner.refuse(fault),
+    };
+    let identity = authenticate(context, parts, body);
+    let call = identity
+        .and_then(|identity| call(context, parts, (identity, room.clone()), manner.protocol));
+    let outcome = match call {
+        Ok(call) => developer::messages(&call, ask).await,
+        Err(fault) => Err(fault),
+    };
+    match outcome {
+        Ok(result) => manner.answer("ReceiveMessage", &result, room.take()),
+        Err(fault) => manner.refuse(fault),
     }
-    axum::body::to_bytes(body, most).await.ok()
+}
+
+/// Requests from this size on are looked at for how much more they take once they are read.
+const LARGE_BYTES: usize = 4 << 10;
+/// Copies of a large request that are made on its way.
+const COPIES: usize = 3;
+/// Members and elements of one request; the largest legal one, a batch of ten messages with ten attributes each, has
+/// about 500.
+const MEMBERS_MAX: usize = 20_000;
+
+/// The body, unless it is larger than allowed, with room for what becomes of it; one that says so is not waited for.
+async fn read(body: Body, permit: &mut Permit, most: usize) -> Outcome<Bytes> {
+    let fits = permit.account().budget().request_bytes_max();
+    let most = most.min(fits / COPIES);
+    let body = net::collect(body, permit, most).await;
+    let body = body.map_err(|why| match why {
+        Uncollected::TooLarge => {
+            Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."))
+        }
+        Uncollected::Broken => Fault::new(&MALFORMED, "The body of the request did not arrive."),
+    })?;
+    if body.len() > LARGE_BYTES {
+        let members = net::json_members(&body);
+        if members > MEMBERS_MAX && body.trim_ascii_start().first() == Some(&b'{') {
+            return Err(Fault::new(&MALFORMED, "too many members"));
+        }
+        let takes = body.len() * COPIES + members.min(MEMBERS_MAX) * MEMBER_BYTES;
+        permit.grow_to(takes.min(fits).max(permit.bytes())).await;
+    }
+    Ok(body)
 }
 
 fn is_empty(result: &Value) -> bool {
@@ -89,6 +154,17 @@ fn protocol(parts: &Parts) -> Protocol {
     } else {
         Protocol::Query
     }
+}
+
+/// Whether the client would rather have JSON than XML.
+fn wants_json(parts: &Parts) -> bool {
+    header(&parts.headers, ACCEPT).is_some_and(|accepted| {
+        let kind = |one: &str| one.split(';').next().unwrap_or_default().trim().to_owned();
+        let first = accepted.split(',').map(kind);
+        let mut first =
+            first.filter(|kind| matches!(&**kind, "application/json" | XML | "application/xml"));
+        first.next().as_deref() == Some("application/json")
+    })
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -145,20 +221,62 @@ fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identi
     })
 }
 
-fn call<'a>(context: &'a Context, parts: &'a Parts, identity: Identity) -> Call<'a> {
+fn call<'a>(
+    context: &'a Context,
+    parts: &'a Parts,
+    (identity, room): (Identity, SharedPermit),
+    protocol: Protocol,
+) -> Outcome<Call<'a>> {
     let settings = &context.settings;
-    let base = settings.public_url.clone().unwrap_or_else(|| {
-        let host = header(&parts.headers, HOST).unwrap_or("localhost");
-        format!("http://{host}")
-    });
-    Call {
+    let host = header(&parts.headers, HOST).unwrap_or("localhost");
+    let base = settings.public_url.clone();
+    let base = base.unwrap_or_else(|| format!("http://{host}"));
+    let path = parts.uri.path();
+    let trace = parts.headers.get("x-amzn-trace-id");
+    Ok(Call {
         context,
         base_url: base.trim_end_matches('/').to_owned(),
-        path_queue: arn::name_in_path(parts.uri.path()),
+        url_style: url_style(settings.url_style, host, path),
+        path_queue: arn::in_path(path),
+        is_query: protocol == Protocol::Query,
+        trace: trace.and_then(|trace| trace.to_str().ok()),
+        namespace: caller(context, &identity, host)?,
         principal: identity.principal,
         access_key: identity.access_key,
-        region: identity.region.unwrap_or_else(|| settings.region.clone()),
+        room,
+    })
+}
+
+/// Whose queues a request is about that does not say it. The account is that of the key, if it is one: emulators have
+/// clients tell their accounts so.
+fn caller(context: &Context, identity: &Identity, host: &str) -> Outcome<Namespace> {
+    let home = &context.home.0;
+    let key = identity.access_key.as_ref();
+    let account = key.filter(|key| arn::is_account(key));
+    let of_host = || arn::region_in_host(host).map(|(_, region, _)| region.to_owned());
+    let region = identity.region.clone().or_else(of_host);
+    if let Some(region) = region.as_ref().filter(|region| !arn::is_region(region)) {
+        let message = format!("There is no region '{region}'.");
+        return Err(Fault::new(&INVALID_PARAMETER, message));
     }
+    Ok(Namespace {
+        account: account.unwrap_or(&home.account).clone(),
+        region: region.unwrap_or_else(|| home.region.clone()),
+    })
+}
+
+/// How the addresses in an answer say their region.
+fn url_style(set: UrlStyle, host: &str, path: &str) -> UrlStyle {
+    if set != UrlStyle::Dynamic {
+        return set;
+    }
+    let by_path = arn::in_path(path).is_some_and(|queue| queue.region.is_some());
+    let by_host = arn::region_in_host(host).map(|(style, _, _)| style);
+    by_host.unwrap_or(if by_path {
+        UrlStyle::Path
+    } else {
+        UrlStyle::Host
+    })
 }
 
 impl Manner {
@@ -188,15 +306,25 @@ impl Manner {
         })
     }
 
-    fn answer(&self, action: &str, result: &Value) -> Response {
+    /// `room` is what was taken for the answer.
+    fn answer(&self, action: &str, result: &Value, room: Permit) -> Response {
         let (kind, body) = match self.protocol {
             // Clients parse what an action with a result answers, and nothing is no JSON.
             Protocol::Json if is_empty(result) && !wire::has_result(action) => {
                 (JSON, String::new())
             }
             Protocol::Json => (JSON, result.to_string()),
+            Protocol::Query if self.wants_json => {
+                let said = wire::encode_query_json(action, result, &self.request_id);
+                (PLAIN_JSON, said.to_string())
+            }
             Protocol::Query => (XML, wire::encode_xml(action, result, &self.request_id)),
         };
+        if body.len() <= LARGE_BYTES {
+            return self.response(StatusCode::OK, kind, body);
+        }
+        let takes = body.capacity();
+        let body = HeldBytes::of(body.into_bytes(), takes, room);
         self.response(StatusCode::OK, kind, body)
     }
 
@@ -213,6 +341,11 @@ impl Manner {
             } else {
                 message
             };
+            if self.wants_json {
+                let error = (shape.code, &*message, shape.ours);
+                let said = wire::encode_query_json_error(error, &self.request_id);
+                return self.response(status, PLAIN_JSON, said.to_string());
+            }
             let body = if *shape == UNKNOWN_OPERATION {
                 "<UnknownOperationException/>\n".to_owned()
             } else {
@@ -234,8 +367,8 @@ impl Manner {
         response
     }
 
-    fn response(&self, status: StatusCode, kind: &'static str, body: String) -> Response {
-        let mut response = Response::new(Body::from(body));
+    fn response(&self, status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+        let mut response = Response::new(body.into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -284,19 +417,27 @@ pub(crate) fn unknown_action(action: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::HttpBody;
+    use axum::http::Extensions;
+
     use super::*;
+
+    fn permit() -> Permit {
+        net::account_of(&Extensions::new()).permit()
+    }
 
     #[test]
     fn what_clients_parse_is_never_nothing() {
         let manner = Manner {
             protocol: Protocol::Json,
+            wants_json: false,
             query_mode: true,
             request_id: "id".into(),
             now_ms: 0,
         };
         for (action, bytes) in [("ReceiveMessage", 2), ("ListQueues", 2), ("TagQueue", 0)] {
-            let answer = manner.answer(action, &json!({}));
-            let size = answer.body().size_hint().exact();
+            let answer = manner.answer(action, &json!({}), permit());
+            let size = HttpBody::size_hint(answer.body()).exact();
             assert_eq!(size, Some(bytes), "{action}");
         }
     }
@@ -304,8 +445,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_too_large_is_not_waited_for() {
         let body = || Body::from("0123456789");
-        assert_eq!(read(body(), 10).await.as_deref(), Some(&b"0123456789"[..]));
-        assert_eq!(read(body(), 9).await, None);
+        let mut room = permit();
+        let whole = read(body(), &mut room, 10).await.unwrap();
+        assert_eq!(&whole[..], b"0123456789");
+        let fault = read(body(), &mut room, 9).await.unwrap_err();
+        assert_eq!(*fault.shape, TOO_LARGE);
     }
 
     #[test]

@@ -118,8 +118,17 @@ pub enum Read {
 pub enum Seek {
     /// First batch whose maximum timestamp (ms) is at or after this one.
     Time(i64),
+    /// The same, among batches that end behind an offset.
+    TimeFrom {
+        /// The timestamp, ms.
+        time: i64,
+        /// The offset.
+        from: u64,
+    },
     /// The batch that holds the greatest maximum timestamp of the stream.
     MaxTime,
+    /// The same, among batches that end behind this offset.
+    MaxTimeFrom(u64),
     /// First batch such that it and all later ones together take at most this many bytes.
     TailBytes(u64),
 }

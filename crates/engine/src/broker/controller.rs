@@ -158,6 +158,13 @@ pub(super) fn removed_key(id: Uuid) -> String {
 
 pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
     name::check(&new.name)?;
+    let known = inner.topics.load();
+    if let Some(other) = known.colliding(&new.name) {
+        return Err(Error::InvalidName(format!(
+            "Topic '{}' collides with existing topic: {}",
+            new.name, other.name
+        )));
+    }
     create_as(inner, inner.dice.fresh_id(), new, dry_run).await
 }
 
@@ -209,7 +216,8 @@ fn decide_create(
     }
     if replication > inner.settings.replication_max {
         return Err(Error::InvalidReplication(format!(
-            "Unable to replicate the partition {replication} time(s): only 1 broker(s) are registered."
+            "Unable to replicate the partition {replication} time(s): The target replication factor of {replication} \
+             cannot be reached because only 1 broker(s) are registered."
         )));
     }
     Ok(TopicDocument {
@@ -348,16 +356,20 @@ fn change_overrides(
         ConfigChange::Reset(name) => {
             overrides.remove(name);
         }
-        ConfigChange::Append(name, value) => change_list(overrides, defaults, name, |list| {
-            for item in value.split(',') {
-                if !list.iter().any(|have| have == item) {
-                    list.push(item.to_owned());
+        ConfigChange::Append(name, value) => {
+            change_list(overrides, defaults, ("APPEND", name), |list| {
+                for item in value.split(',') {
+                    if !list.iter().any(|have| have == item) {
+                        list.push(item.to_owned());
+                    }
                 }
-            }
-        })?,
-        ConfigChange::Subtract(name, value) => change_list(overrides, defaults, name, |list| {
-            list.retain(|have| !value.split(',').any(|item| item == have));
-        })?,
+            })?;
+        }
+        ConfigChange::Subtract(name, value) => {
+            change_list(overrides, defaults, ("SUBTRACT", name), |list| {
+                list.retain(|have| !value.split(',').any(|item| item == have));
+            })?;
+        }
         ConfigChange::ResetAll => overrides.clear(),
     }
     Ok(())
@@ -366,23 +378,20 @@ fn change_overrides(
 fn change_list(
     overrides: &mut Values,
     defaults: &Values,
-    name: &str,
+    (verb, name): (&str, &str),
     change: impl FnOnce(&mut Vec<String>),
 ) -> Result<()> {
-    let setting = settings::find(name)
-        .ok_or_else(|| Error::InvalidConfig(format!("Unknown topic config name: {name}")))?;
-    if !matches!(
-        setting.kind,
-        settings::Kind::List(_) | settings::Kind::FreeList
-    ) {
-        return Err(Error::InvalidConfig(format!(
-            "Only lists can be appended to or subtracted from, and {name} is none"
-        )));
-    }
+    let list = settings::find(name).filter(|setting| setting.kind.is_list());
+    let setting = list.ok_or_else(|| {
+        Error::InvalidConfig(format!(
+            "Can't {verb} to key {name} because its type is not LIST."
+        ))
+    })?;
     let now = overrides.get(name).or_else(|| defaults.get(name));
     let now = now.map_or(setting.default, String::as_str);
     let mut list: Vec<String> = now
         .split(',')
+        .map(str::trim)
         .filter(|item| !item.is_empty())
         .map(str::to_owned)
         .collect();

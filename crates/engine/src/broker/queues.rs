@@ -10,13 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
+use super::read_ahead::weight;
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
-    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths,
-    via,
+    DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, MoveState, MoveTask,
+    NewMessage, NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle,
+    Settled, deaths, via,
 };
+use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
 
@@ -148,18 +150,43 @@ impl Broker {
         queue: &str,
         receive: Receive,
     ) -> Result<Vec<Delivered>> {
+        self.receive_within(principal, queue, receive, &Boundless)
+            .await
+    }
+
+    /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits with
+    /// none on loan where there is none. Room is taken for what is returned.
+    pub async fn receive_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        receive: Receive,
+        room: &dyn Room,
+    ) -> Result<Vec<Delivered>> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let deadline = self.now_ms().saturating_add(receive.wait_ms);
+        let mut ahead = Ahead { room, bytes: 0 };
         loop {
             let wait = self.now_ms() < deadline;
-            let loans = self
+            let mut loans = self
                 .borrow_messages(&queue, &receive, deadline, wait)
                 .await?;
             if loans.each.is_empty() {
                 queue.numbers.received_nothing();
                 return Ok(Vec::new());
             }
-            let (delivered, gone) = self.read_loans(&queue, &loans).await?;
+            let (delivered, gone) = match self.read_loans(&queue, &loans, &mut ahead).await? {
+                ReadLoans::All(delivered, gone) => (delivered, gone),
+                ReadLoans::First(delivered, gone, count) => {
+                    loans.cut(count);
+                    (delivered, gone)
+                }
+                ReadLoans::None(bytes) => {
+                    drop(loans);
+                    ahead.wait(bytes).await;
+                    continue;
+                }
+            };
             if !gone.is_empty() {
                 // Not a settlement: a loan for no time has ended already, and the message must go all the same.
                 let event = LaneEvent::Acked { offsets: gone };
@@ -270,9 +297,45 @@ impl Broker {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
         for at in lanes::lanes(&queue) {
-            self.peek_lane(at, from, max, &mut seen).await?;
+            self.peek_lane(at, (from, max), &mut seen, &Boundless)
+                .await?;
         }
-        Ok(seen)
+        Ok(messages(seen))
+    }
+
+    /// The same for whoever has so much room in memory: fewer messages where there is little; also returns whether some
+    /// were left out. Room is taken for what is returned.
+    pub async fn peek_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        (from, max): (u64, usize),
+        room: &dyn Room,
+    ) -> Result<(Vec<Delivered>, bool)> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        for at in lanes::lanes(&queue) {
+            if self.peek_lane(at, (from, max), &mut seen, room).await? {
+                return Ok((messages(seen), true));
+            }
+        }
+        Ok((messages(seen), false))
+    }
+
+    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Broker::peek_within`] does; and
+    /// says what each of them is doing.
+    pub async fn look(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        (partition, from, max): (u32, u64, usize),
+        room: &dyn Room,
+    ) -> Result<(Vec<(Delivered, Held)>, bool)> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        let at = lane_at(&queue, partition);
+        let more = self.peek_lane(at, (from, max), &mut seen, room).await?;
+        Ok((seen, more))
     }
 
     /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
@@ -292,7 +355,9 @@ impl Broker {
                 let mut seen = Vec::new();
                 // One more than wanted tells whether there are more.
                 let page = LOOK_MAX.min(left + 1);
-                self.peek_lane(at, from, page, &mut seen).await?;
+                self.peek_lane(at, (from, page), &mut seen, &Boundless)
+                    .await?;
+                let mut seen = messages(seen);
                 let Some(last) = seen.last() else { break };
                 from = last.sequence + 1;
                 letters.more = seen.len() > left;
@@ -494,46 +559,127 @@ impl Broker {
         lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
     }
 
-    /// Reads what was lent. Also returns what is too old or not there any more.
-    async fn read_loans(&self, queue: &Queue, loans: &Loans) -> Result<(Vec<Delivered>, Vec<u64>)> {
-        let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
+    /// Reads what was lent, as far as there is room. Also returns what is too old or not there any more.
+    async fn read_loans(
+        &self,
+        queue: &Queue,
+        loans: &Loans,
+        ahead: &mut Ahead<'_>,
+    ) -> Result<ReadLoans> {
+        // What was replayed may be older, and is not too old for that.
+        let settings = queue.settings();
+        let age = settings.retention_ms.saturating_add(settings.replay_ms);
+        let oldest = self.now_ms().saturating_sub(age);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
-        for loan in &loans.each {
-            let record = self.inner.record_at(loans.at, loan.offset).await?;
-            match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
-                Some(record) => delivered.push(deliver(loans.at, loan, record)),
-                None => gone.push(loan.offset),
+        for (count, loan) in loans.each.iter().enumerate() {
+            loop {
+                let record = self.inner.record_at(loans.at, loan.offset).await?;
+                let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+                let Some(record) = fresh else {
+                    gone.push(loan.offset);
+                    break;
+                };
+                let bytes = weight(&record);
+                if ahead.try_take(bytes) {
+                    delivered.push(deliver(loans.at, loan, record));
+                    break;
+                }
+                // Whoever waits for room holds no message meanwhile.
+                drop(record);
+                if !loans.is_new() {
+                    ahead.wait(bytes).await;
+                } else if delivered.is_empty() {
+                    return Ok(ReadLoans::None(bytes));
+                } else {
+                    return Ok(ReadLoans::First(delivered, gone, count));
+                }
             }
         }
-        Ok((delivered, gone))
+        Ok(ReadLoans::All(delivered, gone))
     }
 
+    /// Whether messages were left out for want of room.
     async fn peek_lane(
         &self,
         at: LaneAt,
-        from: u64,
-        max: usize,
-        seen: &mut Vec<Delivered>,
-    ) -> Result<()> {
+        (from, max): (u64, usize),
+        seen: &mut Vec<(Delivered, Held)>,
+        room: &dyn Room,
+    ) -> Result<bool> {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
-            return Ok(());
+            return Ok(false);
         };
         let from = from.max(bounds.start);
-        let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
-        let wanted = look.await?;
+        let look = move |lane: &lane::Lane| {
+            let held = lane.held_from(from, max);
+            let doing = lane.doing(&held);
+            held.into_iter().zip(doing).collect::<Vec<_>>()
+        };
+        let wanted = lanes::inspect(&self.inner, at, look).await?;
         // What is not durable yet nobody may see.
         let partition = self.inner.partition_of(at);
         let readable = partition.map_or(0, |partition| partition.high_watermark());
-        for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
-            if seen.len() >= max {
-                return Ok(());
+        for (loan, held) in wanted {
+            if loan.offset >= readable {
+                continue;
             }
-            let record = self.inner.record_at(at, loan.offset).await?;
-            seen.extend(record.map(|record| deliver(at, &loan, record)));
+            if seen.len() >= max {
+                return Ok(false);
+            }
+            let Some(record) = self.inner.record_at(at, loan.offset).await? else {
+                continue;
+            };
+            let bytes = weight(&record);
+            if !room.try_take(bytes) {
+                if !seen.is_empty() {
+                    return Ok(true);
+                }
+                room::take(room, bytes).await;
+            }
+            seen.push((deliver(at, &loan, record), held));
         }
-        Ok(())
+        Ok(false)
     }
+}
+
+/// What came of reading what was lent: messages, and offsets of those that are not there any more.
+enum ReadLoans {
+    All(Vec<Delivered>, Vec<u64>),
+    /// There was room for the first so many only.
+    First(Vec<Delivered>, Vec<u64>, usize),
+    /// There was no room for a first one of so many bytes.
+    None(usize),
+}
+
+/// Room that was waited for, of which what is not used is given back.
+struct Ahead<'r> {
+    room: &'r dyn Room,
+    bytes: usize,
+}
+
+impl Ahead<'_> {
+    fn try_take(&mut self, bytes: usize) -> bool {
+        room::try_take(self.room, &mut self.bytes, bytes)
+    }
+
+    async fn wait(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        room::take(self.room, more).await;
+        self.bytes += more;
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.give_back(self.bytes);
+        }
+    }
+}
+
+fn messages(seen: Vec<(Delivered, Held)>) -> Vec<Delivered> {
+    seen.into_iter().map(|(message, _)| message).collect()
 }
 
 fn lane_at(queue: &Queue, index: u32) -> LaneAt {

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::controller::{self, config_of, open_group, open_partition};
+use super::lookup::Lookups;
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
@@ -23,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
 use crate::queue::{Aside, Queues};
 use crate::shard::{self, Shard};
-use crate::topic::{Overrides, Topic, TopicDocument, Topics};
+use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, settings};
 use crate::{Error, Result};
 
 /// Bytes read per step of a recovery.
@@ -46,6 +47,7 @@ impl Broker {
         };
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
+            read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
             spaces: Spaces::new(&settings.internal_exchanges),
             settings,
@@ -69,7 +71,7 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
-            read_ahead: ReadAhead::default(),
+            lookups: Lookups::default(),
             cluster_id,
         });
         recover(&inner).await?;
@@ -215,16 +217,30 @@ fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> 
         .map_err(|error| Error::Storage(format!("document {key}: {error}")))
 }
 
+/// A setting that this version refuses must neither keep the broker from starting, nor the others from counting.
+fn stored_config(inner: &Inner, topic: &str, overrides: &Overrides) -> Result<Config> {
+    let is_sound = |(setting, value): &(&str, &str)| {
+        let checked = settings::require(setting).and_then(|known| known.check(value));
+        if let Err(error) = &checked {
+            tracing::error!(topic, %error, "stored topic setting ignored");
+        }
+        checked.is_ok()
+    };
+    let sound = overrides.iter().filter(is_sound);
+    let sound = sound.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let sound: BTreeMap<String, String> = sound.collect();
+    config_of(inner, &sound.into()).or_else(|error| {
+        tracing::error!(topic, %error, "stored topic settings ignored");
+        config_of(inner, &Overrides::default())
+    })
+}
+
 async fn recover_topics(inner: &Inner) -> Result<()> {
     let mut topics = Topics::default();
     for (key, stored) in inner.catalog.list("topics/").await? {
         let document: TopicDocument = decode(&key, &stored.value)?;
         let name = key.strip_prefix("topics/").unwrap_or(&key);
-        // A setting this version no longer knows must not keep the broker from starting.
-        let config = config_of(inner, &document.overrides).or_else(|error| {
-            tracing::error!(topic = name, %error, "ignoring the topic's settings");
-            config_of(inner, &Overrides::default())
-        })?;
+        let config = stored_config(inner, name, &document.overrides)?;
         let mut partitions = Vec::with_capacity(document.partitions as usize);
         for index in 0..document.partitions {
             let opening =

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use security::{Principal, Resource, Verb};
-use storage::{Chunk, Read, Seek};
 use tokio::sync::oneshot;
 
 use super::controller::Command;
 use super::{Broker, TopicKey, partition_hash};
-use crate::partition::Partition;
 use crate::topic::{Topic, Topics};
 use crate::{Error, Result, shard};
 
@@ -190,47 +188,8 @@ impl Broker {
         match lookup {
             TimeLookup::Earliest => Ok(Some((partition.start(), -1))),
             TimeLookup::Latest => Ok(Some((partition.high_watermark(), -1))),
-            TimeLookup::MaxTimestamp => self.seek(partition, Seek::MaxTime, None).await,
-            TimeLookup::At(time) => self.seek(partition, Seek::Time(time), Some(time)).await,
+            TimeLookup::MaxTimestamp => self.newest(partition).await,
+            TimeLookup::At(time) => self.first_at(partition, time).await,
         }
     }
-
-    async fn seek(
-        &self,
-        partition: &Partition,
-        seek: Seek,
-        at: Option<i64>,
-    ) -> Result<Option<(u64, i64)>> {
-        let found = match self.inner.log.seek(partition.records(), seek).await {
-            Err(storage::Error::Missing) => None,
-            other => other?,
-        };
-        let Some(found) = found else { return Ok(None) };
-        let high_watermark = partition.high_watermark();
-        if found.base_offset >= high_watermark {
-            return Ok(None);
-        }
-        let chunk =
-            match self
-                .inner
-                .log
-                .read(partition.records(), found.base_offset, high_watermark, 1)
-            {
-                Read::Ready(read) => read?,
-                Read::Disk(read) => read.await?,
-            };
-        let record = record_at(&chunk, at.unwrap_or(found.max_timestamp));
-        Ok(Some(
-            record.unwrap_or((found.base_offset, found.max_timestamp)),
-        ))
-    }
-}
-
-/// First record of the first batch at or after `time`. `None` when the records are compressed: the broker
-/// does not open them, and the batch as a whole is the answer.
-fn record_at(chunk: &Chunk, time: i64) -> Option<(u64, i64)> {
-    let batch = chunk.batches().ok()?.into_iter().next()?;
-    let mut records = batch.records().ok()?;
-    let found = records.find_map(|r| r.ok().filter(|r| r.timestamp >= time))?;
-    Some((found.offset, found.timestamp))
 }

@@ -12,7 +12,7 @@ pub fn check(name: &str) -> Result<()> {
         return refuse("the empty string is not allowed");
     }
     if name == "." || name == ".." {
-        return refuse("'.' or '..' is not allowed");
+        return refuse(&format!("'{name}' is not allowed"));
     }
     if name.len() > TOPIC_NAME_BYTES_MAX {
         return refuse(&format!(
@@ -28,4 +28,10 @@ pub fn check(name: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// A name without the difference between `.` and `_`.
+pub(super) fn unified(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes()
+        .map(|byte| if byte == b'.' { b'_' } else { byte })
 }

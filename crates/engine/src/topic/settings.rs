@@ -23,10 +23,28 @@ pub enum Kind {
     Ratio,
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// One number, or a whole number within bounds.
+    IntegerOr {
+        /// The number outside of the bounds.
+        other: i64,
+        /// Smallest other value.
+        min: i64,
+        /// Greatest other value.
+        max: i64,
+    },
     /// Some of a few words, comma-separated.
     List(&'static [&'static str]),
-    /// A comma-separated list of anything.
-    FreeList,
+    /// `*`, or pairs of partition and node: `0:1,1:1`.
+    Replicas,
+    /// Only `false`; the text says why.
+    Off(&'static str),
+}
+
+impl Kind {
+    /// Whether values can be added to and taken out of.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::List(_) | Self::Replicas)
+    }
 }
 
 /// One setting of a topic.
@@ -67,6 +85,7 @@ const fn int_at_least(min: i64) -> Kind {
     }
 }
 
+const NO_LEVEL: &str = "Accepted and reported; records are kept as the producer compressed them.";
 const FOREVER: &str = "9223372036854775807";
 const STORED: &str = "Accepted and reported; this broker lays out its files itself.";
 const NO_COMPACTION: &str = "Accepted and reported; takes effect once compaction exists.";
@@ -78,14 +97,39 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "cleanup.policy",
         "delete",
-        Kind::List(&["delete", "compact"]),
-        "What happens to old records. With `compact` alone nothing is deleted by age or size.",
+        Kind::List(&["compact", "delete"]),
+        "What happens to old records. Without `delete` nothing is deleted by age or size.",
+    ),
+    setting(
+        "compression.gzip.level",
+        "-1",
+        Kind::IntegerOr {
+            other: -1,
+            min: 1,
+            max: 9,
+        },
+        NO_LEVEL,
+    ),
+    setting(
+        "compression.lz4.level",
+        "9",
+        Kind::Integer { min: 1, max: 17 },
+        NO_LEVEL,
     ),
     setting(
         "compression.type",
         "producer",
-        Kind::Choice(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        Kind::Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "Records are kept as the producer compressed them, whatever is set here.",
+    ),
+    setting(
+        "compression.zstd.level",
+        "3",
+        Kind::Integer {
+            min: -131_072,
+            max: 22,
+        },
+        NO_LEVEL,
     ),
     setting(
         "delete.retention.ms",
@@ -98,6 +142,12 @@ pub const SETTINGS: &[Setting] = &[
         "sync",
         Kind::Choice(&["sync", "flush"]),
         "When an append is acknowledged: `sync` on disk, `flush` in the operating system and synced at an interval.",
+    ),
+    setting(
+        "errors.deadletterqueue.group.enable",
+        "false",
+        Kind::Boolean,
+        "Accepted and reported; a topic becomes the dead-letter destination of a queue by the queue's own settings.",
     ),
     setting("file.delete.delay.ms", "60000", at_least(0), STORED),
     setting(
@@ -115,19 +165,25 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "follower.replication.throttled.replicas",
         "",
-        Kind::FreeList,
+        Kind::Replicas,
         ONE_NODE,
     ),
     setting("index.interval.bytes", "4096", int_at_least(0), STORED),
     setting(
         "leader.replication.throttled.replicas",
         "",
-        Kind::FreeList,
+        Kind::Replicas,
         ONE_NODE,
     ),
     setting("local.retention.bytes", "-2", at_least(-2), NOT_TIERED),
     setting("local.retention.ms", "-2", at_least(-2), NOT_TIERED),
     setting("max.compaction.lag.ms", FOREVER, at_least(1), NO_COMPACTION),
+    setting(
+        "max.decompressed.message.bytes",
+        "2147483639",
+        int_at_least(1),
+        "Largest size the records of a compressed batch may have when they are opened, in bytes.",
+    ),
     setting(
         "max.message.bytes",
         "1048588",
@@ -159,8 +215,15 @@ pub const SETTINGS: &[Setting] = &[
         NO_COMPACTION,
     ),
     setting("min.compaction.lag.ms", "0", at_least(0), NO_COMPACTION),
-    setting("min.insync.replicas", "1", int_at_least(1), ONE_NODE),
+    setting(
+        "min.insync.replicas",
+        "1",
+        int_at_least(1),
+        "Copies there have to be for an append that asks for all of them; more than the topic has refuses it.",
+    ),
     setting("preallocate", "false", Kind::Boolean, STORED),
+    setting("remote.copy.lag.bytes", "-1", at_least(-1), NOT_TIERED),
+    setting("remote.copy.lag.ms", "0", at_least(-1), NOT_TIERED),
     setting(
         "remote.log.copy.disable",
         "false",
@@ -173,7 +236,15 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Boolean,
         NOT_TIERED,
     ),
-    setting("remote.storage.enable", "false", Kind::Boolean, NOT_TIERED),
+    setting(
+        "remote.storage.enable",
+        "false",
+        Kind::Off(
+            "Tiered Storage functionality is disabled in the broker. \
+             Topic cannot be configured with remote log storage.",
+        ),
+        "Only `false`: there is one storage tier.",
+    ),
     setting(
         "retention.bytes",
         "-1",
@@ -186,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
         at_least(-1),
         "Records older than this go; -1: no limit.",
     ),
-    setting("segment.bytes", "1073741824", int_at_least(14), STORED),
+    setting("segment.bytes", "1073741824", int_at_least(1 << 20), STORED),
     setting("segment.index.bytes", "10485760", int_at_least(4), STORED),
     setting("segment.jitter.ms", "0", at_least(0), STORED),
     setting("segment.ms", "604800000", at_least(1), STORED),
@@ -203,28 +274,132 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|s| s.name == name)
 }
 
+/// The same, as an outcome. Errors: `InvalidConfig`.
+pub fn require(name: &str) -> Result<&'static Setting> {
+    find(name).ok_or_else(|| Error::InvalidConfig(format!("Unknown topic config name: {name}")))
+}
+
 impl Setting {
     /// Checks a value.
     pub fn check(&self, value: &str) -> Result<()> {
-        let fits = match self.kind {
-            Kind::Boolean => matches!(value, "true" | "false"),
+        let value = value.trim();
+        let problem = match self.kind {
+            Kind::Boolean => boolean(value),
             Kind::Integer { min, max } => {
-                value.parse::<i64>().is_ok_and(|v| (min..=max).contains(&v))
+                number(value, width(max)).and_then(|n| within(n, (min, max)))
             }
-            Kind::Ratio => value.parse::<f64>().is_ok_and(|v| (0.0..=1.0).contains(&v)),
-            Kind::Choice(words) => words.contains(&value),
-            Kind::List(words) => {
-                !value.is_empty() && value.split(',').all(|v| words.contains(&v.trim()))
-            }
-            Kind::FreeList => true,
+            Kind::IntegerOr { other, min, max } => number(value, width(max)).and_then(|n| {
+                if n == other || (min..=max).contains(&n) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "Value must be between {min} and {max} or equal to {other}"
+                ))
+            }),
+            Kind::Ratio => ratio(value),
+            Kind::Choice(words) if words.contains(&value) => Ok(()),
+            Kind::Choice(words) => Err(one_of(words)),
+            Kind::List(words) => return self.check_list(value, words),
+            Kind::Replicas => return self.check_replicas(value),
+            Kind::Off(why) => match boolean(value) {
+                Ok(()) if is_true(value) => return Err(Error::InvalidConfig(why.to_owned())),
+                outcome => outcome,
+            },
         };
-        if fits {
+        problem.map_err(|problem| self.invalid(value, &problem))
+    }
+
+    fn invalid(&self, value: &str, problem: &str) -> Error {
+        Error::InvalidConfig(format!(
+            "Invalid value {value} for configuration {}: {problem}",
+            self.name
+        ))
+    }
+
+    fn check_list(&self, value: &str, words: &[&str]) -> Result<()> {
+        for word in items(value) {
+            if word.is_empty() {
+                let text = format!("Configuration '{}' values must not be empty.", self.name);
+                return Err(Error::InvalidConfig(text));
+            }
+            if !words.contains(&word) {
+                return Err(self.invalid(word, &one_of(words)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_replicas(&self, value: &str) -> Result<()> {
+        let is_number = |text: &str| text.parse::<u32>().is_ok();
+        let is_pair = |item: &str| {
+            let pair = item.split_once(':');
+            pair.is_some_and(|(partition, node)| is_number(partition) && is_number(node))
+        };
+        if value == "*" || items(value).all(is_pair) {
             return Ok(());
         }
-        Err(Error::InvalidConfig(format!(
-            "Invalid value {value} for configuration {}",
+        let listed: Vec<_> = items(value).collect();
+        let problem = format!(
+            "{} must be the literal '*' or a list of replicas in the following format: \
+             [partitionId]:[brokerId],[partitionId]:[brokerId],...",
             self.name
-        )))
+        );
+        Err(self.invalid(&format!("[{}]", listed.join(", ")), &problem))
+    }
+}
+
+/// The items of a list; none in an empty text.
+fn items(value: &str) -> impl Iterator<Item = &str> {
+    let all = value.split(',').map(str::trim);
+    all.filter(move |_| !value.is_empty())
+}
+
+fn is_true(value: &str) -> bool {
+    value.trim().eq_ignore_ascii_case("true")
+}
+
+fn boolean(value: &str) -> std::result::Result<(), String> {
+    if is_true(value) || value.eq_ignore_ascii_case("false") {
+        return Ok(());
+    }
+    Err("Expected value to be either true or false".to_owned())
+}
+
+fn one_of(words: &[&str]) -> String {
+    format!("String must be one of: {}", words.join(", "))
+}
+
+/// The greatest number of the kind that `max` belongs to, and the kind's name.
+fn width(max: i64) -> (i64, &'static str) {
+    if max <= i64::from(i32::MAX) {
+        (i64::from(i32::MAX), "INT")
+    } else {
+        (i64::MAX, "LONG")
+    }
+}
+
+fn number(value: &str, (greatest, name): (i64, &str)) -> std::result::Result<i64, String> {
+    let number = value.parse::<i64>().ok();
+    let number = number.filter(|n| (-greatest - 1..=greatest).contains(n));
+    number.ok_or_else(|| format!("Not a number of type {name}"))
+}
+
+fn within(number: i64, (min, max): (i64, i64)) -> std::result::Result<(), String> {
+    if number < min {
+        return Err(format!("Value must be at least {min}"));
+    }
+    if number > max {
+        return Err(format!("Value must be no more than {max}"));
+    }
+    Ok(())
+}
+
+fn ratio(value: &str) -> std::result::Result<(), String> {
+    let number = value.parse::<f64>().ok().filter(|n| !n.is_nan());
+    match number.ok_or("Not a number of type DOUBLE")? {
+        ..0.0 => Err("Value must be at least 0".to_owned()),
+        0.0..=1.0 => Ok(()),
+        _ => Err("Value must be no more than 1".to_owned()),
     }
 }
 
@@ -245,26 +420,37 @@ pub struct Config {
     pub retention_ms: Option<u64>,
     /// A partition larger than this loses its oldest records, bytes.
     pub retention_bytes: Option<u64>,
+    /// Every record needs a key.
+    pub keyed: bool,
+    /// Largest size of a compressed batch's records when they are opened, bytes.
+    pub opened_bytes_max: usize,
+    /// Copies there have to be for an append that asks for all of them.
+    pub copies_min: u32,
 }
 
 impl Config {
     /// Checks `overrides` and derives what the engine acts on. Errors: `InvalidConfig`.
     pub fn new(overrides: &BTreeMap<String, String>) -> Result<Self> {
         for (name, value) in overrides {
-            let setting = find(name).ok_or_else(|| {
-                Error::InvalidConfig(format!("Unknown topic config name: {name}"))
-            })?;
-            setting.check(value)?;
+            require(name)?.check(value)?;
         }
         let value = |name: &str| {
             let default = find(name).map_or("", |s| s.default);
-            overrides.get(name).map_or(default, String::as_str)
+            overrides.get(name).map_or(default, String::as_str).trim()
         };
         let number = |name: &str| value(name).parse::<i64>().unwrap_or(0);
         let limit = |name: &str| u64::try_from(number(name)).ok();
-        let deletes = value("cleanup.policy")
-            .split(',')
-            .any(|p| p.trim() == "delete");
+        let (least, greatest) = (
+            number("min.compaction.lag.ms"),
+            number("max.compaction.lag.ms"),
+        );
+        if least > greatest {
+            return Err(Error::InvalidConfig(format!(
+                "conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({greatest})"
+            )));
+        }
+        let has_policy = |policy| items(value("cleanup.policy")).any(|p| p == policy);
+        let deletes = has_policy("delete");
         Ok(Self {
             batch_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(0),
             append_time: value("message.timestamp.type") == "LogAppendTime",
@@ -276,6 +462,10 @@ impl Config {
             },
             retention_ms: limit("retention.ms").filter(|_| deletes),
             retention_bytes: limit("retention.bytes").filter(|_| deletes),
+            keyed: has_policy("compact"),
+            opened_bytes_max: usize::try_from(number("max.decompressed.message.bytes"))
+                .unwrap_or(0),
+            copies_min: u32::try_from(number("min.insync.replicas")).unwrap_or(u32::MAX),
         })
     }
 }

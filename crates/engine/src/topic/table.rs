@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Topic;
+use super::{Topic, name};
 
 /// Topics in one piece; a piece that grows beyond it is split.
 const PIECE_MAX: usize = 512;
+
+/// Names with more marks than this are compared with all others, not looked up in all their forms.
+const MARKS_MAX: usize = 8;
 
 /// All topics at one moment.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,29 @@ impl Topics {
     /// A topic by name.
     pub fn named(&self, name: &str) -> Option<&Arc<Topic>> {
         self.by_name.find(name)
+    }
+
+    /// Another topic whose name differs only by `.` for `_`: the two could not be told apart in names of metrics.
+    pub fn colliding(&self, name: &str) -> Option<&Arc<Topic>> {
+        let marks: Vec<usize> = name
+            .bytes()
+            .enumerate()
+            .filter_map(|(at, byte)| matches!(byte, b'.' | b'_').then_some(at))
+            .collect();
+        let collides = |topic: &&Arc<Topic>| {
+            *topic.name != *name && name::unified(&topic.name).eq(name::unified(name))
+        };
+        if marks.len() > MARKS_MAX {
+            return self.iter().find(collides);
+        }
+        (0..1_u32 << marks.len()).find_map(|choice| {
+            let mut other = name.as_bytes().to_vec();
+            for (bit, at) in marks.iter().enumerate() {
+                other[*at] = if choice >> bit & 1 == 0 { b'.' } else { b'_' };
+            }
+            let found = self.named(std::str::from_utf8(&other).ok()?);
+            found.filter(collides)
+        })
     }
 
     /// A topic by identity.

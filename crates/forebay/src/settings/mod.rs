@@ -17,8 +17,8 @@ use std::path::PathBuf;
 pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
-    Account, ByteSize, ClusterId, Count, Endpoint, HostPort, Listen, LogFilter, LogFormat, Profile,
-    Region, Setting, Signatures, Span, Url, Vhosts,
+    Account, ByteSize, ClusterId, Count, Endpoint, EndpointStrategy, HostPort, Listen, LogFilter,
+    LogFormat, Profile, Region, Setting, Signatures, Span, Url, Vhosts,
 };
 
 use table::settings;
@@ -47,6 +47,10 @@ settings! {
     kafka: Kafka {
         /// `host:port` that clients are told to connect to; empty means the address they connected to.
         advertised_address: Option<HostPort> = "";
+        /// Number clients know this broker by.
+        node_id: Count<0, 2_147_483_647> = "1";
+        /// Fetch sessions that are remembered at once; 0: none.
+        fetch_sessions_max: Count<0, 100_000> = "1000";
         /// Create a topic when a client first names it.
         auto_create_topics: bool = "true";
         /// Partitions of a topic created without a number.
@@ -60,8 +64,9 @@ settings! {
         /// Largest replication factor that is accepted and reported back, for clients that insist on one;
         /// how often data is stored does not depend on it.
         reported_replication_factor_max: Count<1, 3> = "1";
-        /// How long a new group waits for more members before its first assignment.
-        group_initial_rebalance_delay: Span = "3s";
+        /// How long a new group waits for more members before its first assignment; empty means `0s` in the profile
+        /// `dev`, and `3s` in others.
+        group_initial_rebalance_delay: Option<Span> = "";
         /// Shortest session timeout a group's member may ask for.
         group_min_session_timeout: Span = "6s";
         /// How long the committed offsets of an empty group are kept.
@@ -89,12 +94,18 @@ settings! {
     }
 
     sqs: Sqs {
-        /// Account all queues belong to: twelve digits.
+        /// Home account, twelve digits: its queues in the home region are known to every protocol by their plain names;
+        /// requests that name no account are about it. Queues of other accounts and regions live in vhosts
+        /// `sqs/<account>/<region>`.
         account: Account = "000000000000";
-        /// Region in resource names, where a request names none.
+        /// Home region, likewise.
         region: Region = "us-east-1";
         /// What addresses of queues begin with; empty means the host the client asked.
         public_url: Option<Url> = "";
+        /// How addresses of queues say their region: `off` (not at all), `standard` (`sqs.<region>.<host>`), `domain`
+        /// (`<region>.queue.<host>`), `path` (`<host>/queue/<region>/…`) or `dynamic` (as the request did). All of them
+        /// are understood, whatever is set here.
+        endpoint_strategy: EndpointStrategy = "off";
         /// `off`: signatures are not looked at. `verify`: every request has to be signed with one of the credentials.
         signatures: Signatures = "off";
         /// File of the keys that requests can be signed with, as clients have it: sections `[principal]` with
@@ -113,12 +124,19 @@ settings! {
     storage: Storage {
         /// Size of one journal file; files are made ahead and reused.
         journal_file_bytes: ByteSize = "256MiB";
-        /// Records in memory that are in the journal but in no segment yet; reaching it flushes.
-        unflushed_bytes: ByteSize = "32MiB";
+        /// Records in memory that are in the journal but in no segment yet; reaching it flushes. Empty means a sixteenth
+        /// of the memory budget, at most 32MiB.
+        unflushed_bytes: Option<ByteSize> = "";
         /// Longest time until what was acknowledged before it was on disk (topics with `durability=flush`) is synced.
         flush_interval: Span = "100ms";
         /// Free space below which publishes are refused; acks and deletes go on.
         min_free_bytes: ByteSize = "512MiB";
+    }
+
+    memory: Memory {
+        /// Memory for records and for what clients make the broker hold: requests, messages on their way to the disk,
+        /// answers nobody has read yet. Empty means half of the machine's memory, or of the control group's limit.
+        budget_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

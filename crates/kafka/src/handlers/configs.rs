@@ -9,7 +9,7 @@ use engine::topic::settings::{self, Kind, Setting};
 use engine::{ConfigChange, Error, TopicKey};
 use security::Principal;
 
-use super::{Call, NODE_ID};
+use super::Call;
 use crate::error::{Code, code, message};
 use crate::session::Context;
 use crate::wire::alter_configs::AlterConfigsResourceResponse;
@@ -173,12 +173,14 @@ fn described(
 
 fn type_of(kind: Kind) -> i8 {
     match kind {
-        Kind::Boolean => value_type::BOOLEAN,
-        Kind::Integer { max, .. } if max <= i64::from(i32::MAX) => value_type::INT,
-        Kind::Integer { .. } => value_type::LONG,
+        Kind::Boolean | Kind::Off(_) => value_type::BOOLEAN,
+        Kind::IntegerOr { max, .. } | Kind::Integer { max, .. } if max <= i64::from(i32::MAX) => {
+            value_type::INT
+        }
+        Kind::IntegerOr { .. } | Kind::Integer { .. } => value_type::LONG,
         Kind::Ratio => value_type::DOUBLE,
         Kind::Choice(_) => value_type::STRING,
-        Kind::List(_) | Kind::FreeList => value_type::LIST,
+        Kind::List(_) | Kind::Replicas => value_type::LIST,
     }
 }
 
@@ -188,9 +190,10 @@ fn describe_broker(
     name: &str,
 ) -> Result<Vec<DescribeConfigsResourceResult<'static>>, Refusal> {
     // The empty name asks for what all brokers have in common.
-    if !name.is_empty() && name != NODE_ID.to_string() {
+    if !name.is_empty() && name != context.node_id().to_string() {
         let text = format!(
-            "Unexpected broker id, expected {NODE_ID} or empty string, but received {name}"
+            "Unexpected broker id, expected {} or empty string, but received {name}",
+            context.node_id()
         );
         return Err((Code::InvalidRequest, text.into()));
     }
@@ -202,7 +205,7 @@ fn describe_broker(
             "auto.create.topics.enable",
             context.settings.auto_create_topics.to_string(),
         ),
-        ("broker.id", NODE_ID.to_string()),
+        ("broker.id", context.node_id().to_string()),
         ("default.replication.factor", "1".to_owned()),
         (
             "group.initial.rebalance.delay.ms",

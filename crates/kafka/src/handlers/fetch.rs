@@ -1,15 +1,20 @@
 //! Fetch: the log's own bytes, uncopied.
 
 use std::io;
+use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use engine::{Chunk, FetchResult, FetchSpec, TopicKey};
+use engine::{Chunk, FetchResult, FetchSpec, Room, TopicKey};
+use net::SharedPermit;
 use security::Principal;
+
+use uuid::Uuid;
 
 use super::Call;
 use crate::error::{Code, code};
+use crate::fetch_sessions::{Topic, Wanted};
 use crate::session::Context;
-use crate::wire::fetch::{FetchPartition, FetchTopic, FetchableTopicResponse, PartitionData};
+use crate::wire::fetch::{FetchableTopicResponse, PartitionData};
 use crate::wire::{FetchRequest, FetchResponse, Records, Segments};
 
 /// First version that names topics by id.
@@ -28,80 +33,130 @@ pub(super) async fn fetch(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: FetchRequest<'_> = call.read()?;
-    // Sessions are offered by answering with id 0 each time: every fetch is then a full one. A client that
-    // continues a session nobody opened starts over.
-    if request.session_id != 0 {
-        let response = FetchResponse {
-            error_code: FETCH_SESSION_ID_NOT_FOUND,
-            ..FetchResponse::default()
-        };
-        return call.answer(&response);
-    }
-    let results = context
-        .broker
-        .fetch(principal, spec(&request, call.version))
-        .await;
-    let mut results = results.into_iter();
-    let responses = request
-        .topics
+    let sessions = &context.fetch_sessions;
+    let now = context.broker.now_ms();
+    let fetching = match sessions.begin(&request, call.version, now) {
+        Ok(fetching) => fetching,
+        Err(code) => return refuse(call, code, 0),
+    };
+    let room = AnswerRoom(call.room.clone());
+    let spec = spec(&request, &fetching.wanted, &room);
+    let results = context.broker.fetch(principal, spec).await;
+    let mut answers: Vec<(Topic, PartitionData)> = fetching
+        .wanted
         .iter()
-        .map(|topic| FetchableTopicResponse {
-            topic: topic.topic.clone(),
-            topic_id: topic.topic_id,
-            partitions: topic
-                .partitions
-                .iter()
-                .zip(&mut results)
-                .map(|(partition, result)| answer(partition, result, call.version))
-                .collect(),
+        .zip(results)
+        .map(|(wanted, result)| {
+            let data = answer(wanted.partition, result, call.version);
+            (wanted.topic.clone(), data)
         })
         .collect();
+    let fresh_id = || session_id(context.broker.fresh_id());
+    let now = context.broker.now_ms();
+    match sessions.finish(fetching, &mut answers, now, fresh_id) {
+        Err((code, session_id)) => refuse(call, code, session_id),
+        Ok(session_id) => call.answer(&FetchResponse {
+            session_id,
+            responses: by_topic(answers),
+            ..FetchResponse::default()
+        }),
+    }
+}
+
+fn refuse(call: &Call<'_>, code: Code, session_id: i32) -> io::Result<Segments> {
     call.answer(&FetchResponse {
-        responses,
+        error_code: code.into(),
+        session_id,
         ..FetchResponse::default()
     })
 }
 
-const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
+fn session_id(random: Uuid) -> i32 {
+    let [a, b, c, d, ..] = *random.as_bytes();
+    i32::from_be_bytes([a, b, c, d])
+}
 
-fn spec<'a>(request: &'a FetchRequest<'_>, version: i16) -> FetchSpec<'a> {
-    let size = |n: i32| usize::try_from(n).unwrap_or(0);
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let key = |topic: &'a FetchTopic<'_>| match version {
-        TOPIC_ID_SINCE.. => TopicKey::Id(topic.topic_id),
-        _ => TopicKey::Name(&topic.topic),
-    };
-    let partitions = request
-        .topics
-        .iter()
-        .flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(move |partition| (topic, partition))
-        })
-        .map(|(topic, partition)| engine::FetchPartition {
-            topic: key(topic),
-            partition: partition.partition,
-            // Below zero no partition has records: the engine says so.
-            offset: u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX),
-            bytes_max: size(partition.partition_max_bytes),
-            epoch: (partition.current_leader_epoch >= 0).then_some(partition.current_leader_epoch),
-        })
-        .collect();
-    FetchSpec {
-        partitions,
-        bytes_max: size(request.max_bytes).min(ANSWER_BYTES_MAX),
-        bytes_min: size(request.min_bytes),
-        wait_max: wait.min(WAIT_MAX),
+/// Room for answers out of the connection's account.
+#[derive(Debug)]
+struct AnswerRoom(Option<SharedPermit>);
+
+impl Room for AnswerRoom {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.as_ref().is_none_or(|room| room.try_take(bytes))
+    }
+
+    fn poll_take(&self, cx: &mut Cx<'_>, bytes: usize) -> Poll<()> {
+        match &self.0 {
+            Some(room) => room.poll_take(cx, bytes),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(room) = &self.0 {
+            room.give_back(bytes);
+        }
     }
 }
 
-fn answer(partition: &FetchPartition, result: FetchResult, version: i16) -> PartitionData {
+/// Neighbours of one topic are answered together; the order of partitions stays.
+fn by_topic(answers: Vec<(Topic, PartitionData)>) -> Vec<FetchableTopicResponse<'static>> {
+    let mut responses: Vec<FetchableTopicResponse<'static>> = Vec::new();
+    let mut last = None;
+    for (topic, data) in answers {
+        let known = responses
+            .last_mut()
+            .filter(|_| last.as_ref() == Some(&topic));
+        if let Some(response) = known {
+            response.partitions.push(data);
+            continue;
+        }
+        let (name, topic_id) = match &topic {
+            Topic::Name(name) => (name.to_string(), Uuid::nil()),
+            Topic::Id(id) => (String::new(), *id),
+        };
+        responses.push(FetchableTopicResponse {
+            topic: name.into(),
+            topic_id,
+            partitions: vec![data],
+        });
+        last = Some(topic);
+    }
+    responses
+}
+
+fn spec<'a>(
+    request: &FetchRequest<'_>,
+    wanted: &'a [Wanted],
+    room: &'a AnswerRoom,
+) -> FetchSpec<'a> {
+    let size = |n: i32| usize::try_from(n).unwrap_or(0);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let partition = |wanted: &'a Wanted| engine::FetchPartition {
+        topic: match &wanted.topic {
+            Topic::Name(name) => TopicKey::Name(name),
+            Topic::Id(id) => TopicKey::Id(*id),
+        },
+        partition: wanted.partition,
+        // Below zero no partition has records: the engine says so.
+        offset: u64::try_from(wanted.offset).unwrap_or(u64::MAX),
+        bytes_max: size(wanted.bytes_max),
+        epoch: (wanted.epoch >= 0).then_some(wanted.epoch),
+    };
+    FetchSpec {
+        partitions: wanted.iter().map(partition).collect(),
+        bytes_max: size(request.max_bytes).min(ANSWER_BYTES_MAX),
+        bytes_min: size(request.min_bytes),
+        wait_max: wait.min(WAIT_MAX),
+        room,
+    }
+}
+
+fn answer(partition_index: i32, result: FetchResult, version: i16) -> PartitionData {
     let (high_watermark, start) = result.bounds.unwrap_or((0, 0));
     let known = result.bounds.is_some();
     let mut data = PartitionData {
-        partition_index: partition.partition,
+        partition_index,
         high_watermark: if known {
             high_watermark.cast_signed()
         } else {

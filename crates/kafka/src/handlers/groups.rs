@@ -8,7 +8,7 @@ use engine::group::{self, Command, Join, Leaver, MemberRef, Reply, Sync};
 use engine::{Broker, Error};
 use security::Principal;
 
-use super::{Call, NODE_ID};
+use super::Call;
 use crate::error::{Code, group_code, group_request_code};
 use crate::session::Context;
 use crate::wire::find_coordinator::Coordinator;
@@ -28,10 +28,12 @@ const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 /// First version of JoinGroup with a rebalance timeout of its own.
 const REBALANCE_TIMEOUT_SINCE: i16 = 1;
+/// First version of SyncGroup that has to say which protocol the member believes in.
+const SYNC_NAMES_PROTOCOL_SINCE: i16 = 5;
 /// First version of LeaveGroup that names several members.
 const LEAVE_BATCHED_SINCE: i16 = 3;
 
-pub(super) fn find_coordinator(call: &Call<'_>) -> io::Result<Segments> {
+pub(super) fn find_coordinator(context: &Context, call: &Call<'_>) -> io::Result<Segments> {
     let request: FindCoordinatorRequest<'_> = call.read()?;
     let find = |key: Cow<'_, str>| {
         let refused = refuse_coordinator(&key, request.key_type);
@@ -39,7 +41,7 @@ pub(super) fn find_coordinator(call: &Call<'_>) -> io::Result<Segments> {
         let found = refused.is_none();
         Coordinator {
             key: key.into_owned().into(),
-            node_id: if found { NODE_ID } else { -1 },
+            node_id: if found { context.node_id() } else { -1 },
             host: if found { host.into() } else { "".into() },
             port: if found { port.into() } else { -1 },
             error_code: refused
@@ -215,6 +217,13 @@ pub(super) async fn sync(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: SyncGroupRequest<'_> = call.read()?;
+    let is_named = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if call.version >= SYNC_NAMES_PROTOCOL_SINCE && !is_named {
+        return call.answer(&SyncGroupResponse {
+            error_code: Code::InconsistentGroupProtocol.into(),
+            ..SyncGroupResponse::default()
+        });
+    }
     let sync = Sync {
         member: MemberRef {
             member_id: request.member_id.clone().into_owned(),

@@ -1,6 +1,7 @@
 //! Metadata: the one node, and the topics and partitions it leads.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -10,19 +11,15 @@ use engine::{Error, NewTopic, TopicKey};
 use security::{Principal, Resource, Verb};
 use uuid::Uuid;
 
-use super::{Call, NODE_ID};
+use super::Call;
 use crate::error::{Code, code};
 use crate::session::Context;
 use crate::wire::describe_cluster::DescribeClusterBroker;
-use crate::wire::describe_topic_partitions::{
-    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
-};
 use crate::wire::metadata::{
     MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use crate::wire::{
-    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, MetadataRequest, MetadataResponse, Segments,
+    DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, Segments,
 };
 
 /// Says that no list of allowed operations was asked for.
@@ -31,8 +28,6 @@ pub(super) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 const NULL_MEANS_ALL_SINCE: i16 = 1;
 /// First version in which topics may be asked for by id; names may be absent before, and mean nothing then.
 const TOPIC_ID_SINCE: i16 = 12;
-/// Partitions described in one answer at most, whatever the client asks for.
-const DESCRIBED_PARTITIONS_MAX: usize = 2000;
 
 /// Operations of the protocol, as bit numbers.
 mod operation {
@@ -42,38 +37,44 @@ mod operation {
     pub(super) const DELETE: i32 = 6;
     pub(super) const ALTER: i32 = 7;
     pub(super) const DESCRIBE: i32 = 8;
+    pub(super) const CLUSTER_ACTION: i32 = 9;
     pub(super) const DESCRIBE_CONFIGS: i32 = 10;
     pub(super) const ALTER_CONFIGS: i32 = 11;
+    pub(super) const IDEMPOTENT_WRITE: i32 = 12;
 }
 
 /// What a principal may do, as the protocol's bit field.
 pub(super) fn operations(context: &Context, principal: &Principal, resource: Resource<'_>) -> i32 {
     use operation::{
-        ALTER, ALTER_CONFIGS, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS, READ, WRITE,
+        ALTER, ALTER_CONFIGS, CLUSTER_ACTION, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS,
+        IDEMPOTENT_WRITE, READ, WRITE,
     };
-    let mut asked = vec![
+    let of_all = [
         (Verb::Describe, DESCRIBE),
         (Verb::Describe, DESCRIBE_CONFIGS),
-        (Verb::Configure, ALTER),
         (Verb::Configure, ALTER_CONFIGS),
     ];
-    match resource {
-        Resource::Broker => asked.push((Verb::Create, CREATE)),
-        Resource::Topic(_) => asked.extend([
+    let own: &[(Verb, i32)] = match resource {
+        Resource::Broker => &[
+            (Verb::Create, CREATE),
+            (Verb::Configure, ALTER),
+            (Verb::Configure, CLUSTER_ACTION),
+            (Verb::Publish, IDEMPOTENT_WRITE),
+        ],
+        Resource::Topic(_) => &[
             (Verb::Consume, READ),
             (Verb::Publish, WRITE),
+            (Verb::Create, CREATE),
             (Verb::Delete, DELETE),
-        ]),
+            (Verb::Configure, ALTER),
+        ],
         Resource::Group(_) | Resource::Queue(_) | Resource::Exchange(_) | Resource::Vhost(_) => {
-            asked = vec![
-                (Verb::Describe, DESCRIBE),
-                (Verb::Consume, READ),
-                (Verb::Delete, DELETE),
-            ];
+            &[(Verb::Consume, READ), (Verb::Delete, DELETE)]
         }
-    }
-    asked
-        .into_iter()
+    };
+    of_all
+        .iter()
+        .chain(own)
         .filter(|(verb, _)| context.broker.allows(principal, *verb, resource))
         .fold(0, |bits, (_, operation)| bits | 1 << operation)
 }
@@ -87,28 +88,12 @@ pub(super) async fn metadata(
     let wants_operations = request.include_topic_authorized_operations;
     let topics = match &request.topics {
         Some(wanted) if call.version >= NULL_MEANS_ALL_SINCE || !wanted.is_empty() => {
-            let mut topics = Vec::with_capacity(wanted.len());
-            for wanted in wanted {
-                if wanted.name.is_none() && call.version < TOPIC_ID_SINCE {
-                    topics.push(refused_id(wanted));
-                    continue;
-                }
-                let found = find(
-                    context,
-                    principal,
-                    wanted,
-                    request.allow_auto_topic_creation,
-                )
-                .await;
-                topics.push(describe_wanted(
-                    context,
-                    principal,
-                    wanted,
-                    found,
-                    wants_operations,
-                ));
+            if call.version < TOPIC_ID_SINCE && wanted.iter().any(has_id) {
+                wanted.iter().map(refused_id).collect()
+            } else {
+                let may_create = request.allow_auto_topic_creation;
+                named(context, principal, wanted, (may_create, wants_operations)).await
             }
-            topics
         }
         _ => visible(context, principal)
             .iter()
@@ -118,13 +103,13 @@ pub(super) async fn metadata(
     let (host, port) = call.advertised.clone();
     let response = MetadataResponse {
         brokers: vec![MetadataResponseBroker {
-            node_id: NODE_ID,
+            node_id: context.node_id(),
             host: host.into(),
             port: port.into(),
             rack: None,
         }],
         cluster_id: Some(context.broker.cluster_id().into()),
-        controller_id: NODE_ID,
+        controller_id: context.node_id(),
         topics,
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             operations(context, principal, Resource::Broker)
@@ -136,7 +121,38 @@ pub(super) async fn metadata(
     call.answer(&response)
 }
 
-fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
+fn has_id(wanted: &MetadataRequestTopic<'_>) -> bool {
+    wanted.name.is_none() || !wanted.topic_id.is_nil()
+}
+
+/// The topics a request names, each once. As soon as one is named by its id, names count for nothing.
+async fn named<'a>(
+    context: &Context,
+    principal: &Principal,
+    wanted: &[MetadataRequestTopic<'a>],
+    (may_create, wants_operations): (bool, bool),
+) -> Vec<MetadataResponseTopic<'a>> {
+    let by_id = wanted.iter().any(|wanted| !wanted.topic_id.is_nil());
+    let mut seen = HashSet::with_capacity(wanted.len());
+    let mut topics = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        if by_id == wanted.topic_id.is_nil() || (!by_id && wanted.name.is_none()) {
+            continue;
+        }
+        let name = wanted.name.as_deref().filter(|_| !by_id);
+        if !seen.insert((name, wanted.topic_id)) {
+            continue;
+        }
+        let found = find(context, principal, (name, wanted.topic_id), may_create).await;
+        topics.push(match found {
+            Ok(topic) => describe(context, principal, &topic, wants_operations),
+            Err(error) => unknown(wanted, by_id, &error),
+        });
+    }
+    topics
+}
+
+pub(super) fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
     // Queues may have names that no client takes for a topic's.
     let may_see = |topic: &&Arc<Topic>| {
         name::check(&topic.name).is_ok()
@@ -157,13 +173,11 @@ fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
 async fn find(
     context: &Context,
     principal: &Principal,
-    wanted: &MetadataRequestTopic<'_>,
+    (name, id): (Option<&str>, Uuid),
     may_create: bool,
 ) -> Result<Arc<Topic>, Error> {
-    let Some(name) = wanted.name.as_deref() else {
-        return context
-            .broker
-            .topic(principal, TopicKey::Id(wanted.topic_id));
+    let Some(name) = name else {
+        return context.broker.topic(principal, TopicKey::Id(id));
     };
     let found = context.broker.topic(principal, TopicKey::Name(name));
     if !matches!(found, Err(Error::UnknownTopic)) {
@@ -185,36 +199,30 @@ async fn find(
 }
 
 /// The layout of these versions has no null name to answer with.
-fn refused_id(wanted: &MetadataRequestTopic<'_>) -> MetadataResponseTopic<'static> {
+fn refused_id<'a>(wanted: &MetadataRequestTopic<'a>) -> MetadataResponseTopic<'a> {
     MetadataResponseTopic {
         error_code: Code::InvalidRequest.into(),
-        name: Some("".into()),
+        name: Some(wanted.name.clone().unwrap_or_default()),
         topic_id: wanted.topic_id,
         topic_authorized_operations: OPERATIONS_UNKNOWN,
         ..MetadataResponseTopic::default()
     }
 }
 
-fn describe_wanted<'a>(
-    context: &Context,
-    principal: &Principal,
+fn unknown<'a>(
     wanted: &MetadataRequestTopic<'a>,
-    found: Result<Arc<Topic>, Error>,
-    wants_operations: bool,
+    by_id: bool,
+    error: &Error,
 ) -> MetadataResponseTopic<'a> {
-    let by_id = wanted.name.is_none();
-    match found {
-        Ok(topic) => describe(context, principal, &topic, wants_operations),
-        Err(error) => MetadataResponseTopic {
-            error_code: match code(&error) {
-                Code::UnknownTopicOrPartition if by_id => Code::UnknownTopicId.into(),
-                code => code.into(),
-            },
-            name: wanted.name.clone(),
-            topic_id: if by_id { wanted.topic_id } else { Uuid::nil() },
-            topic_authorized_operations: OPERATIONS_UNKNOWN,
-            ..MetadataResponseTopic::default()
+    MetadataResponseTopic {
+        error_code: match code(error) {
+            Code::UnknownTopicOrPartition if by_id => Code::UnknownTopicId.into(),
+            code => code.into(),
         },
+        name: wanted.name.clone().filter(|_| !by_id),
+        topic_id: wanted.topic_id,
+        topic_authorized_operations: OPERATIONS_UNKNOWN,
+        ..MetadataResponseTopic::default()
     }
 }
 
@@ -224,13 +232,13 @@ fn describe(
     topic: &Topic,
     wants_operations: bool,
 ) -> MetadataResponseTopic<'static> {
-    let replicas = replicas(topic);
+    let replicas = replicas(context, topic);
     let partitions = topic
         .partitions
         .iter()
         .map(|partition| MetadataResponsePartition {
             partition_index: partition.index.cast_signed(),
-            leader_id: NODE_ID,
+            leader_id: context.node_id(),
             leader_epoch: LEADER_EPOCH,
             replica_nodes: replicas.clone(),
             isr_nodes: replicas.clone(),
@@ -240,6 +248,7 @@ fn describe(
     MetadataResponseTopic {
         name: Some(Cow::Owned(topic.name.to_string())),
         topic_id: topic.id(),
+        is_internal: is_internal(&topic.name),
         partitions,
         topic_authorized_operations: if wants_operations {
             operations(context, principal, Resource::Topic(&topic.name))
@@ -250,9 +259,17 @@ fn describe(
     }
 }
 
+/// Names of topics that clients keep away from unless they are asked for them.
+pub(super) fn is_internal(name: &str) -> bool {
+    matches!(
+        name,
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    )
+}
+
 /// The nodes that keep a copy: this one, as often as the topic's creator insisted on.
-fn replicas(topic: &Topic) -> Vec<i32> {
-    vec![NODE_ID; usize::from(topic.document.replication.max(1))]
+pub(super) fn replicas(context: &Context, topic: &Topic) -> Vec<i32> {
+    vec![context.node_id(); usize::from(topic.document.replication.max(1))]
 }
 
 pub(super) fn describe_cluster(
@@ -266,13 +283,13 @@ pub(super) fn describe_cluster(
     let mut response = DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: context.broker.cluster_id().into(),
-        controller_id: NODE_ID,
+        controller_id: context.node_id(),
         cluster_authorized_operations: OPERATIONS_UNKNOWN,
         ..DescribeClusterResponse::default()
     };
     if request.endpoint_type == BROKERS {
         response.brokers = vec![DescribeClusterBroker {
-            broker_id: NODE_ID,
+            broker_id: context.node_id(),
             host: host.into(),
             port: port.into(),
             ..DescribeClusterBroker::default()
@@ -287,103 +304,4 @@ pub(super) fn describe_cluster(
             Some("The request was sent to an endpoint of the wrong type.".into());
     }
     call.answer(&response)
-}
-
-pub(super) fn describe_partitions(
-    context: &Context,
-    principal: &Principal,
-    call: &Call<'_>,
-) -> io::Result<Segments> {
-    let request: DescribeTopicPartitionsRequest<'_> = call.read()?;
-    let mut names: Vec<String> = if request.topics.is_empty() {
-        visible(context, principal)
-            .iter()
-            .map(|topic| topic.name.to_string())
-            .collect()
-    } else {
-        request
-            .topics
-            .iter()
-            .map(|topic| topic.name.clone().into_owned())
-            .collect()
-    };
-    names.sort_unstable();
-    names.dedup();
-    let (from_topic, from_partition) = match &request.cursor {
-        Some(cursor) => (
-            cursor.topic_name.as_ref(),
-            usize::try_from(cursor.partition_index).unwrap_or(0),
-        ),
-        None => ("", 0),
-    };
-    let mut room = usize::try_from(request.response_partition_limit)
-        .unwrap_or(0)
-        .clamp(1, DESCRIBED_PARTITIONS_MAX);
-    let mut response = DescribeTopicPartitionsResponse::default();
-    for name in names.iter().filter(|name| name.as_str() >= from_topic) {
-        let first = if name == from_topic {
-            from_partition
-        } else {
-            0
-        };
-        if room == 0 {
-            response.next_cursor = Some(Cursor {
-                topic_name: name.clone().into(),
-                partition_index: 0,
-            });
-            break;
-        }
-        let (topic, total) = describe_some(context, principal, name, (first, room));
-        let shown = first + topic.partitions.len();
-        room = room.saturating_sub(topic.partitions.len());
-        response.topics.push(topic);
-        if shown < total {
-            let partition_index = i32::try_from(shown).unwrap_or(i32::MAX);
-            response.next_cursor = Some(Cursor {
-                topic_name: name.clone().into(),
-                partition_index,
-            });
-            break;
-        }
-    }
-    call.answer(&response)
-}
-
-/// Describes at most `room` partitions of a topic from `first` on; also says how many there are.
-fn describe_some(
-    context: &Context,
-    principal: &Principal,
-    name: &str,
-    (first, room): (usize, usize),
-) -> (DescribeTopicPartitionsResponseTopic<'static>, usize) {
-    let mut described = DescribeTopicPartitionsResponseTopic {
-        name: Some(name.to_owned().into()),
-        topic_authorized_operations: OPERATIONS_UNKNOWN,
-        ..DescribeTopicPartitionsResponseTopic::default()
-    };
-    let topic = match context.broker.topic(principal, TopicKey::Name(name)) {
-        Ok(topic) => topic,
-        Err(error) => {
-            described.error_code = code(&error).into();
-            return (described, 0);
-        }
-    };
-    let replicas = replicas(&topic);
-    described.topic_id = topic.id();
-    described.topic_authorized_operations = operations(context, principal, Resource::Topic(name));
-    described.partitions = topic
-        .partitions
-        .iter()
-        .skip(first)
-        .take(room)
-        .map(|partition| DescribeTopicPartitionsResponsePartition {
-            partition_index: partition.index.cast_signed(),
-            leader_id: NODE_ID,
-            leader_epoch: LEADER_EPOCH,
-            replica_nodes: replicas.clone(),
-            isr_nodes: replicas.clone(),
-            ..DescribeTopicPartitionsResponsePartition::default()
-        })
-        .collect();
-    (described, topic.partitions.len())
 }

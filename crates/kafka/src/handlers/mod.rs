@@ -1,12 +1,14 @@
 //! Requests to engine calls and back: one file per chapter of the protocol.
 
 mod admin;
+mod assignment;
 mod commits;
 mod configs;
 mod fetch;
 mod groups;
 mod metadata;
 mod offsets;
+mod partitions;
 pub(crate) mod produce;
 mod subscription;
 mod topics;
@@ -15,6 +17,7 @@ mod versions;
 use std::io;
 
 use bytes::Bytes;
+use net::SharedPermit;
 use security::Principal;
 
 pub use subscription::subscription;
@@ -25,9 +28,6 @@ use crate::wire::{self, ApiKey, Message, Reader, Segments, frame};
 /// Largest request that carries no records, bytes. What it decodes to, and the answer to it, take several times
 /// as much; a hundred thousand partitions fit.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-
-/// The one node there is.
-pub(crate) const NODE_ID: i32 = 0;
 
 /// A request whose header was read.
 #[derive(Debug, Clone)]
@@ -40,15 +40,23 @@ pub(crate) struct Call<'a> {
     pub(crate) client_host: String,
     /// Host and port this client is told to connect to.
     pub(crate) advertised: (String, u16),
+    /// Room for the answer.
+    pub(crate) room: Option<SharedPermit>,
     body: Reader<'a>,
 }
 
 impl<'a> Call<'a> {
-    /// Adds what the connection knows: where the client is, and how it reaches us.
-    pub(crate) fn with_peer(self, client_host: String, advertised: (String, u16)) -> Self {
+    /// Adds what the connection knows: where the client is, how it reaches us, and where room for answers comes from.
+    pub(crate) fn with_peer(
+        self,
+        client_host: String,
+        advertised: (String, u16),
+        room: SharedPermit,
+    ) -> Self {
         Self {
             client_host,
             advertised,
+            room: Some(room),
             ..self
         }
     }
@@ -112,6 +120,7 @@ pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
         client_id: header.client_id.map(std::borrow::Cow::into_owned),
         client_host: String::new(),
         advertised: (String::new(), 0),
+        room: None,
         body,
     })
 }
@@ -129,11 +138,11 @@ pub(crate) async fn handle(
         ApiKey::DeleteRecords => offsets::delete_records(context, principal, &call).await,
         ApiKey::Metadata => metadata::metadata(context, principal, &call).await,
         ApiKey::DescribeCluster => metadata::describe_cluster(context, principal, &call),
-        ApiKey::DescribeTopicPartitions => metadata::describe_partitions(context, principal, &call),
+        ApiKey::DescribeTopicPartitions => partitions::describe(context, principal, &call),
         ApiKey::OffsetCommit => commits::commit(context, principal, &call).await,
         ApiKey::OffsetFetch => commits::fetch(context, principal, &call).await,
         ApiKey::OffsetDelete => commits::delete(context, principal, &call).await,
-        ApiKey::FindCoordinator => groups::find_coordinator(&call),
+        ApiKey::FindCoordinator => groups::find_coordinator(context, &call),
         ApiKey::JoinGroup => groups::join(context, principal, &call).await,
         ApiKey::SyncGroup => groups::sync(context, principal, &call).await,
         ApiKey::Heartbeat => groups::heartbeat(context, principal, &call).await,

@@ -1,7 +1,7 @@
 //! Making, growing and removing topics.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -9,21 +9,20 @@ use engine::topic::{Topic, settings};
 use engine::{Error, NewTopic, TopicKey};
 use security::Principal;
 
-use super::{Call, NODE_ID, configs};
+use super::assignment::{Refusal, check_all, check_replicas};
+use super::{Call, configs};
 use crate::error::{Code, code, message};
 use crate::session::Context;
 use crate::wire::create_partitions::{CreatePartitionsTopic, CreatePartitionsTopicResult};
-use crate::wire::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult,
-};
+use crate::wire::create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult};
 use crate::wire::delete_topics::DeletableTopicResult;
 use crate::wire::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, Segments,
 };
 
-/// A refusal with its code and text.
-type Refusal = (Code, String);
+/// Not a topic anybody can make.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 pub(super) async fn create(
     context: &Context,
@@ -31,10 +30,13 @@ pub(super) async fn create(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: CreateTopicsRequest<'_> = call.read()?;
-    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_ref()));
+    let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.as_ref()));
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let outcome = if repeated.contains(topic.name.as_ref()) {
+        let Some(is_repeated) = first(&mut repeated, &topic.name) else {
+            continue;
+        };
+        let outcome = if is_repeated {
             Err((Code::InvalidRequest, "Duplicate topic name.".to_owned()))
         } else {
             create_one(context, principal, topic, request.validate_only).await
@@ -58,10 +60,19 @@ pub(super) async fn create(
     })
 }
 
-/// Names that occur more than once.
-fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+/// Names that occur more than once, none of them answered yet: one answer is enough.
+fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> HashMap<&'a str, bool> {
     let mut seen = HashSet::new();
-    names.filter(|name| !seen.insert(*name)).collect()
+    let repeated = names.filter(|name| !seen.insert(*name));
+    repeated.map(|name| (name, false)).collect()
+}
+
+/// Whether a name that was not answered yet occurs more than once; `None` when it was.
+fn first(repeated: &mut HashMap<&str, bool>, name: &str) -> Option<bool> {
+    match repeated.get_mut(name) {
+        Some(answered) => (!std::mem::replace(answered, true)).then_some(true),
+        None => Some(false),
+    }
 }
 
 async fn create_one(
@@ -70,7 +81,11 @@ async fn create_one(
     topic: &CreatableTopic<'_>,
     dry_run: bool,
 ) -> Result<Arc<Topic>, Refusal> {
-    let new = new_topic(topic)?;
+    if topic.name == CLUSTER_METADATA {
+        let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
+        return Err((Code::InvalidRequest, text));
+    }
+    let new = new_topic(context, topic)?;
     context
         .broker
         .create_topic(principal, new, dry_run)
@@ -78,8 +93,7 @@ async fn create_one(
         .map_err(|error| (code(&error), error.to_string()))
 }
 
-fn new_topic(topic: &CreatableTopic<'_>) -> Result<NewTopic, Refusal> {
-    let refuse = |code, text: &str| Err((code, text.to_owned()));
+fn new_topic(context: &Context, topic: &CreatableTopic<'_>) -> Result<NewTopic, Refusal> {
     let mut overrides = BTreeMap::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -94,37 +108,22 @@ fn new_topic(topic: &CreatableTopic<'_>) -> Result<NewTopic, Refusal> {
         overrides.insert(config.name.clone().into_owned(), value.clone().into_owned());
     }
     let (partitions, replication) = if topic.assignments.is_empty() {
-        let partitions = match topic.num_partitions {
-            -1 => None,
-            count => match u32::try_from(count) {
-                Ok(count) if count > 0 => Some(count),
-                _ => {
-                    return refuse(
-                        Code::InvalidPartitions,
-                        "Number of partitions must be larger than 0.",
-                    );
-                }
-            },
-        };
-        let replication = match topic.replication_factor {
-            -1 => None,
-            count => match u16::try_from(count) {
-                Ok(count) if count > 0 => Some(count),
-                _ => {
-                    return refuse(
-                        Code::InvalidReplicationFactor,
-                        "Replication factor must be larger than 0.",
-                    );
-                }
-            },
-        };
-        (partitions, replication)
+        sizes(topic)?
     } else {
-        if topic.num_partitions != -1 || topic.replication_factor != -1 {
-            let text = "Both numPartitions or replicationFactor and replicasAssignments were set.";
-            return refuse(Code::InvalidRequest, text);
+        let not_default = |what| {
+            let text = "A manual partition assignment was specified, but";
+            Err((
+                Code::InvalidRequest,
+                format!("{text} {what} not set to -1."),
+            ))
+        };
+        if topic.replication_factor != -1 {
+            return not_default("replication factor was");
         }
-        (Some(assigned(&topic.assignments)?), Some(1))
+        if topic.num_partitions != -1 {
+            return not_default("numPartitions was");
+        }
+        (Some(check_all(context, &topic.assignments)?), Some(1))
     };
     Ok(NewTopic {
         name: topic.name.clone().into_owned(),
@@ -134,21 +133,30 @@ fn new_topic(topic: &CreatableTopic<'_>) -> Result<NewTopic, Refusal> {
     })
 }
 
-/// Checks a hand-made assignment: every partition once, each to the one node there is.
-fn assigned(assignments: &[CreatableReplicaAssignment]) -> Result<u32, Refusal> {
-    let mut indexes: Vec<i32> = assignments.iter().map(|a| a.partition_index).collect();
-    indexes.sort_unstable();
-    let expected = 0..i32::try_from(indexes.len()).unwrap_or(i32::MAX);
-    if !indexes.iter().copied().eq(expected) {
-        let text = "partitions should be a consecutive 0-based integer sequence";
-        return Err((Code::InvalidReplicaAssignment, text.to_owned()));
-    }
-    if assignments.iter().any(|a| a.broker_ids != [NODE_ID]) {
-        let text = format!("this broker is the only one and has id {NODE_ID}");
-        return Err((Code::InvalidReplicaAssignment, text));
-    }
-    u32::try_from(assignments.len())
-        .map_err(|_| (Code::InvalidPartitions, "too many partitions".to_owned()))
+/// Partitions and copies, where the request names them.
+fn sizes(topic: &CreatableTopic<'_>) -> Result<(Option<u32>, Option<u16>), Refusal> {
+    let replication = match topic.replication_factor {
+        -1 => None,
+        count => match u16::try_from(count) {
+            Ok(count) if count > 0 => Some(count),
+            _ => {
+                let text =
+                    "Replication factor must be larger than 0, or -1 to use the default value.";
+                return Err((Code::InvalidReplicationFactor, text.to_owned()));
+            }
+        },
+    };
+    let partitions = match topic.num_partitions {
+        -1 => None,
+        count => match u32::try_from(count) {
+            Ok(count) if count > 0 => Some(count),
+            _ => {
+                let text = "Number of partitions was set to an invalid non-positive value.";
+                return Err((Code::InvalidPartitions, text.to_owned()));
+            }
+        },
+    };
+    Ok((partitions, replication))
 }
 
 fn created<'a>(
@@ -194,13 +202,28 @@ pub(super) async fn delete(
         .map(|topic| (topic.name.clone(), topic.topic_id));
     let wanted: Vec<_> = by_name.chain(by_state).collect();
     let mut responses = Vec::with_capacity(wanted.len());
-    let mut seen = HashSet::with_capacity(wanted.len());
+    // What is named twice is answered once, and stays.
+    let mut times = HashMap::with_capacity(wanted.len());
     for (name, id) in &wanted {
-        let is_repeated = !seen.insert((name.as_deref(), *id));
-        responses.push(match (name, id.is_nil()) {
-            _ if is_repeated => undeleted(name.clone(), *id, "Duplicate topic."),
-            (Some(_), false) => undeleted(name.clone(), *id, "Give the name or the id, not both."),
-            (None, true) => undeleted(None, *id, "Neither name nor id was given."),
+        *times.entry((name.as_deref(), *id)).or_insert(0_usize) += 1;
+    }
+    for (name, id) in &wanted {
+        let both = name.is_some() && !id.is_nil();
+        let neither = name.is_none() && id.is_nil();
+        let repeated = match times.get_mut(&(name.as_deref(), *id)) {
+            _ if both || neither => false,
+            Some(0) => continue,
+            Some(count) => std::mem::take(count) > 1,
+            None => false,
+        };
+        responses.push(match (name, repeated) {
+            _ if both => {
+                let text = "You may not specify both topic name and topic id.";
+                undeleted(name.clone(), *id, text)
+            }
+            _ if neither => undeleted(None, *id, "Neither topic name nor id were specified."),
+            (Some(_), true) => undeleted(name.clone(), *id, "Duplicate topic name."),
+            (None, true) => undeleted(None, *id, "Duplicate topic id."),
             _ => delete_one(context, principal, name.clone(), *id).await,
         });
     }
@@ -254,14 +277,14 @@ pub(super) async fn create_partitions(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: CreatePartitionsRequest<'_> = call.read()?;
-    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_ref()));
+    let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.as_ref()));
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let outcome = if repeated.contains(topic.name.as_ref()) {
-            Err((
-                Code::InvalidRequest,
-                "Duplicate topic in request.".to_owned(),
-            ))
+        let Some(is_repeated) = first(&mut repeated, &topic.name) else {
+            continue;
+        };
+        let outcome = if is_repeated {
+            Err((Code::InvalidRequest, "Duplicate topic name.".to_owned()))
         } else {
             grow(context, principal, topic, request.validate_only).await
         };
@@ -286,31 +309,36 @@ async fn grow(
     topic: &CreatePartitionsTopic<'_>,
     dry_run: bool,
 ) -> Result<(), Refusal> {
-    if topic
-        .assignments
-        .iter()
-        .flatten()
-        .any(|assignment| assignment.broker_ids != [NODE_ID])
-    {
-        let text = format!("this broker is the only one and has id {NODE_ID}");
-        return Err((Code::InvalidReplicaAssignment, text));
-    }
-    let count = u32::try_from(topic.count).map_err(|_| {
-        (
-            Code::InvalidPartitions,
-            "The number of partitions must be positive.".to_owned(),
-        )
-    })?;
+    let have = context
+        .broker
+        .topic(principal, TopicKey::Name(&topic.name))
+        .map_err(|error| (code(&error), error.to_string()))?;
+    let have = have.document.partitions;
+    let Some(count) = u32::try_from(topic.count)
+        .ok()
+        .filter(|count| *count > have)
+    else {
+        let text = if i64::from(topic.count) == i64::from(have) {
+            format!("Topic already has {have} partition(s).")
+        } else {
+            format!(
+                "The topic {} currently has {have} partition(s); {} would not be an increase.",
+                topic.name, topic.count
+            )
+        };
+        return Err((Code::InvalidPartitions, text));
+    };
     if let Some(assignments) = &topic.assignments {
-        let have = context.broker.topic(principal, TopicKey::Name(&topic.name));
-        let have = have.map_or(0, |topic| topic.partitions.len());
-        let more = (count as usize).saturating_sub(have);
-        if more > 0 && assignments.len() != more {
+        let more = (count - have) as usize;
+        if assignments.len() != more {
             let text = format!(
-                "{more} new partition(s) and {} assignment(s)",
+                "Attempted to add {more} additional partition(s), but only {} assignment(s) were specified.",
                 assignments.len()
             );
             return Err((Code::InvalidReplicaAssignment, text));
+        }
+        for assignment in assignments {
+            check_replicas(context, &assignment.broker_ids)?;
         }
     }
     let outcome = context

@@ -90,7 +90,7 @@ fn refuse(context: &Context, request: &ApiVersionsRequest<'_>, version: i16) -> 
         .cluster_id
         .as_deref()
         .is_some_and(|id| id != context.broker.cluster_id());
-    let other_node = request.node_id >= 0 && request.node_id != super::NODE_ID;
+    let other_node = request.node_id >= 0 && request.node_id != context.node_id();
     // A client that was led to the wrong broker starts over from its bootstrap list.
     (version >= 5 && (other_cluster || other_node)).then_some(Code::RebootstrapRequired)
 }

@@ -136,7 +136,7 @@ async fn only_the_keys_asked_for_are_shown() {
 #[tokio::test]
 async fn a_broker_is_described_by_its_id_or_by_the_empty_name() {
     let (_server, mut client) = ready().await;
-    for name in ["0", ""] {
+    for name in ["1", ""] {
         let shown = describe(&mut client, (BROKER, name), &[], true).await;
         assert_eq!(shown.error_code, 0);
         assert_eq!(
@@ -147,7 +147,7 @@ async fn a_broker_is_described_by_its_id_or_by_the_empty_name() {
         assert!(find(&shown, "num.partitions").read_only);
     }
     assert_eq!(
-        describe(&mut client, (BROKER, "1"), &[], false)
+        describe(&mut client, (BROKER, "2"), &[], false)
             .await
             .error_code,
         42

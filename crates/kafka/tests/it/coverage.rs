@@ -20,7 +20,7 @@ const TAIL: &str = "
 ## What holds for all of them
 
 - Quotas do not exist yet: `throttle_time_ms` is always 0.
-- One node: the broker is node 0, leads every partition, and the leader epoch is 0 wherever one appears.
+- One node: the broker is node `kafka.node_id` (1), leads every partition, and the leader epoch is 0 wherever one appears.
 - Transactions are refused where a client first asks for them, so that none begins: the coordinator's refusal is
   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after.
 - Bytes after a request's end are left alone: librdkafka asks for all topics with three bytes too many.
@@ -40,11 +40,11 @@ fn notes(key: ApiKey) -> &'static str {
              layout 2 per partition; zstd from 7; topic ids in 13"
         }
         ApiKey::Fetch => {
-            "sessions are never opened (id 0): every fetch is a full one; an answer has at most 8 MiB; a wait at \
-             most 5 minutes; zstd from 10; topic ids from 13; no preferred replica"
+            "incremental sessions from 7, as many as `kafka.fetch_sessions_max` and 500,000 partitions in all of them; an \
+             answer has at most 8 MiB; a wait at most 5 minutes; zstd from 10; topic ids from 13; no preferred replica"
         }
         ApiKey::ListOffsets => {
-            "times -1 to -6; nothing is tiered; in compressed batches a time finds the batch, not the record"
+            "times -1 to -6; nothing is tiered; the greatest timestamp is that of a record that is not deleted"
         }
         ApiKey::Metadata => {
             "creates missing topics where client and broker allow it; topic ids from 12"

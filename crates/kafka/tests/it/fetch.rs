@@ -122,31 +122,97 @@ async fn offsets_outside_the_partition_are_out_of_range() {
 }
 
 #[tokio::test]
-async fn sessions_are_never_opened_and_never_continued() {
-    let (_server, mut client) = ready().await;
+async fn a_session_is_opened_continued_and_ended() {
+    let (server, mut client) = ready().await;
     client.put("orders", 0, &Batch::of(&["a"])).await;
+    let session = |id, epoch, topics| FetchRequest {
+        session_id: id,
+        session_epoch: epoch,
+        ..fetch_request(topics)
+    };
     for version in 7..=12 {
-        for epoch in [0, -1] {
-            let request = FetchRequest {
-                session_epoch: epoch,
-                ..fetch_request(vec![orders(&[(0, 0)])])
-            };
-            let answer: FetchResponse<'_> = client.ask(version, &request).await;
-            assert_eq!((answer.error_code, answer.session_id), (0, 0), "v{version}");
-            assert_eq!(sizes(&answer), [(0, 1)]);
+        let all = || vec![orders(&[(0, 0), (1, 0)])];
+        let opened: FetchResponse<'_> = client.ask(version, &session(0, 0, all())).await;
+        assert_eq!(opened.error_code, 0);
+        assert!(opened.session_id > 0, "v{version}");
+        assert_eq!(sizes(&opened), [(0, 1), (1, 0)]);
+        let id = opened.session_id;
+        // On another connection, and from where the records end: there is nothing to tell.
+        let mut other = server.connect();
+        let moved = session(id, 1, vec![orders(&[(0, 1)])]);
+        let quiet: FetchResponse<'_> = other.ask(version, &moved).await;
+        assert_eq!((quiet.error_code, quiet.session_id), (0, id));
+        assert!(quiet.responses.is_empty(), "{quiet:?}");
+        client.put("orders", 1, &Batch::of(&["b"])).await;
+        let news: FetchResponse<'_> = client.ask(version, &session(id, 2, vec![])).await;
+        assert_eq!(sizes(&news), [(1, 1)], "only what is new");
+        for (id, epoch, code) in [(id, 2, 71), (id ^ 1, 3, 70), (0, 3, 70)] {
+            let refused: FetchResponse<'_> = client.ask(version, &session(id, epoch, vec![])).await;
+            assert_eq!((refused.error_code, refused.session_id), (code, 0));
+            assert!(refused.responses.is_empty());
         }
-        let request = FetchRequest {
-            session_id: 12,
-            session_epoch: 1,
-            ..fetch_request(vec![])
+        let ended: FetchResponse<'_> = client.ask(version, &session(id, -1, all())).await;
+        assert_eq!((ended.error_code, ended.session_id), (0, 0), "a full fetch");
+        let gone: FetchResponse<'_> = client.ask(version, &session(id, 3, vec![])).await;
+        assert_eq!(gone.error_code, 70, "v{version}");
+        let delete = kafka::wire::DeleteTopicsRequest {
+            topic_names: vec!["orders".into()],
+            ..Default::default()
         };
-        let answer: FetchResponse<'_> = client.ask(version, &request).await;
-        assert_eq!(
-            (answer.error_code, answer.session_id),
-            (70, 0),
-            "v{version}"
-        );
+        let _: kafka::wire::DeleteTopicsResponse<'_> = client.ask(5, &delete).await;
+        client.create("orders", 2, &[]).await;
+        client.put("orders", 0, &Batch::of(&["a"])).await;
     }
+}
+
+#[tokio::test]
+async fn a_session_by_ids_lives_through_the_deletion_of_its_topic() {
+    let (_server, mut client) = ready().await;
+    let id = client.describe("orders").await.topic_id;
+    let by_id = || vec![fetch_from(("", id), &[(0, 0)])];
+    let session = |id, epoch, topics| FetchRequest {
+        session_id: id,
+        session_epoch: epoch,
+        ..fetch_request(topics)
+    };
+    let opened: FetchResponse<'_> = client.ask(16, &session(0, 0, by_id())).await;
+    assert!(opened.session_id > 0);
+    let by_name: FetchResponse<'_> = client
+        .ask(FETCH_BY_NAME, &session(opened.session_id, 1, vec![]))
+        .await;
+    assert_eq!(by_name.error_code, 106, "its topics have no names");
+    let delete = kafka::wire::DeleteTopicsRequest {
+        topic_names: vec!["orders".into()],
+        ..Default::default()
+    };
+    let _: kafka::wire::DeleteTopicsResponse<'_> = client.ask(5, &delete).await;
+    for epoch in 1..=2 {
+        let answer: FetchResponse<'_> = client
+            .ask(16, &session(opened.session_id, epoch, vec![]))
+            .await;
+        let topic = &answer.responses[0];
+        assert_eq!((topic.topic_id, topic.partitions[0].error_code), (id, 100));
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_find_no_room_are_not_opened() {
+    let server = Server::with(|_, kafka| kafka.fetch_sessions_max = 1).await;
+    let mut client = server.connect();
+    client.create("orders", 2, &[]).await;
+    let open = FetchRequest {
+        session_epoch: 0,
+        ..fetch_request(vec![orders(&[(0, 0), (1, 0)])])
+    };
+    let first: FetchResponse<'_> = client.ask(FETCH_BY_NAME, &open).await;
+    assert!(first.session_id > 0);
+    let second: FetchResponse<'_> = client.ask(FETCH_BY_NAME, &open).await;
+    assert_eq!((second.error_code, second.session_id), (0, 0));
+    assert_eq!(
+        second.responses[0].partitions.len(),
+        2,
+        "served all the same"
+    );
 }
 
 #[tokio::test]

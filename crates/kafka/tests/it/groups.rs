@@ -111,7 +111,7 @@ async fn the_coordinator_is_this_broker_one_by_one_and_in_batches() {
             };
             let answer: FindCoordinatorResponse<'_> = client.ask(version, &request).await;
             assert_eq!(answer.error_code, code, "v{version}");
-            assert_eq!(answer.node_id, if code == 0 { 0 } else { -1 });
+            assert_eq!(answer.node_id, if code == 0 { 1 } else { -1 });
             assert!(answer.coordinators.is_empty());
         }
     }
@@ -526,4 +526,28 @@ async fn impossible_joins_get_the_right_code_each() {
     };
     let answer: JoinGroupResponse<'_> = client.ask(3, &other).await;
     assert_eq!(answer.error_code, 23, "the group does something else");
+}
+
+#[tokio::test]
+async fn from_version_five_a_sync_says_which_protocol_it_means() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    let named = |kind: Option<&'static str>, name: Option<&'static str>| SyncGroupRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        protocol_type: kind.map(Into::into),
+        protocol_name: name.map(Into::into),
+        ..SyncGroupRequest::default()
+    };
+    for (kind, name, code) in [
+        (None, None, 23),
+        (Some("consumer"), None, 23),
+        (None, Some("range"), 23),
+        (Some("consumer"), Some("range"), 25),
+    ] {
+        let answer: SyncGroupResponse<'_> = client.ask(5, &named(kind, name)).await;
+        assert_eq!(answer.error_code, code, "{kind:?} {name:?}");
+    }
+    let answer: SyncGroupResponse<'_> = client.ask(4, &named(None, None)).await;
+    assert_eq!(answer.error_code, 25, "before that nobody could");
 }

@@ -95,7 +95,7 @@ impl Batch {
     }
 }
 
-fn put_varint(out: &mut BytesMut, value: i64) {
+pub(crate) fn put_varint(out: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
         out.put_u8(u8::try_from(rest & 0x7f).unwrap() | 0x80);

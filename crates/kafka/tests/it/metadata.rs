@@ -230,8 +230,12 @@ async fn ids_mean_nothing_before_the_version_that_has_them() {
         let answer: MetadataResponse<'_> = client
             .ask(version, &about(Some(vec![by_id(id), named("orders")])))
             .await;
-        assert_eq!(answer.topics[0].error_code, 42, "v{version}");
-        assert_eq!(answer.topics[1].error_code, 0, "v{version}");
+        let codes: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
+        assert_eq!(
+            codes,
+            [42, 42],
+            "v{version}: the request as a whole is refused"
+        );
     }
 }
 
@@ -241,10 +245,10 @@ async fn leader_epochs_are_the_same_wherever_they_appear() {
     let mut client = server.connect();
     client.create("orders", 2, &[]).await;
     for partition in &client.describe("orders").await.partitions {
-        assert_eq!((partition.leader_id, partition.leader_epoch), (0, 0));
+        assert_eq!((partition.leader_id, partition.leader_epoch), (1, 0));
         assert_eq!(
             (&partition.replica_nodes, &partition.isr_nodes),
-            (&vec![0], &vec![0])
+            (&vec![1], &vec![1])
         );
         assert!(partition.offline_replicas.is_empty());
     }
@@ -260,11 +264,18 @@ async fn allowed_operations_are_listed_when_asked_for() {
         ..about(None)
     };
     let answer: MetadataResponse<'_> = client.ask(9, &request).await;
-    // Read, write, delete, alter, describe, describe configs, alter configs.
+    // Read, write, create, delete, alter, describe, describe configs, alter configs.
     assert_eq!(
         answer.topics[0].topic_authorized_operations,
-        0b1101_1101_1000
+        0b1101_1111_1000
     );
+    let request = MetadataRequest {
+        include_cluster_authorized_operations: true,
+        ..about(None)
+    };
+    let answer: MetadataResponse<'_> = client.ask(9, &request).await;
+    // Create, alter, describe, cluster action, describe configs, alter configs, idempotent write.
+    assert_eq!(answer.cluster_authorized_operations, 0b1_1111_1010_0000);
     let answer: MetadataResponse<'_> = client.ask(9, &about(None)).await;
     assert_eq!(answer.topics[0].topic_authorized_operations, i32::MIN);
 }
@@ -335,4 +346,90 @@ async fn a_cursor_goes_on_where_topics_were_deleted_meanwhile() {
     let answer: DescribeTopicPartitionsResponse<'_> = client.ask(0, &request).await;
     let codes: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
     assert_eq!(codes, [0, 3], "in name order");
+}
+
+#[tokio::test]
+async fn eligible_leaders_are_none_and_not_absent() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client.create("a", 2, &[]).await;
+    let request = DescribeTopicPartitionsRequest {
+        topics: Vec::new(),
+        response_partition_limit: 2000,
+        cursor: None,
+    };
+    let answer: DescribeTopicPartitionsResponse<'_> = client.ask(0, &request).await;
+    assert_eq!(
+        answer.topics[0].topic_authorized_operations,
+        0b1101_1111_1000
+    );
+    for partition in &answer.topics[0].partitions {
+        assert_eq!(partition.eligible_leader_replicas, Some(vec![]));
+        assert_eq!(partition.last_known_elr, Some(vec![]));
+        assert!(partition.offline_replicas.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_has_to_be_within_what_is_asked() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    for name in ["a", "b"] {
+        client.create(name, 1, &[]).await;
+    }
+    let ask = |topics: &[&'static str], cursor: (&'static str, i32)| {
+        let topics = topics.iter().map(|name| TopicRequest {
+            name: (*name).into(),
+        });
+        DescribeTopicPartitionsRequest {
+            topics: topics.collect(),
+            response_partition_limit: 100,
+            cursor: Some(Cursor {
+                topic_name: cursor.0.into(),
+                partition_index: cursor.1,
+            }),
+        }
+    };
+    for (topics, cursor, codes) in [
+        (&["a", "b"][..], ("c", 0), &[42, 42][..]),
+        (&["a", "b"], ("a", -1), &[42, 42]),
+        (&["b", "a"], ("b", 0), &[0]),
+        (&[], ("c", -1), &[]),
+    ] {
+        let answer: DescribeTopicPartitionsResponse<'_> = client.ask(0, &ask(topics, cursor)).await;
+        let got: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
+        assert_eq!(got, codes, "{topics:?} from {cursor:?}");
+        assert!(answer.next_cursor.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_id_wins_over_a_name_and_topics_are_answered_once() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    let id = client.create("orders", 1, &[]).await;
+    client.create("other", 1, &[]).await;
+    let both = |name: Option<&'static str>, topic_id| MetadataRequestTopic {
+        name: name.map(Into::into),
+        topic_id,
+    };
+    let unknown = Uuid::from_u128(1);
+    for version in 12..=13 {
+        let request = about(Some(vec![
+            both(Some(""), id),
+            both(Some("other"), id),
+            both(Some("other"), Uuid::nil()),
+            both(Some("other"), unknown),
+        ]));
+        let answer: MetadataResponse<'_> = client.ask(version, &request).await;
+        let shown: Vec<_> = answer
+            .topics
+            .iter()
+            .map(|t| (t.error_code, t.name.as_deref(), t.topic_id))
+            .collect();
+        assert_eq!(shown, [(0, Some("orders"), id), (100, None, unknown)]);
+        let names = about(Some(vec![named("other"), named("other")]));
+        let answer: MetadataResponse<'_> = client.ask(version, &names).await;
+        assert_eq!(answer.topics.len(), 1);
+    }
 }

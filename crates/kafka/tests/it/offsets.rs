@@ -1,5 +1,10 @@
 //! ListOffsets, OffsetForLeaderEpoch and DeleteRecords: positions by time, by epoch, and their lower end.
 
+use std::io::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use kafka::wire::delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka::wire::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic,
@@ -13,10 +18,20 @@ use kafka::wire::{
 };
 
 use crate::client::{Client, Server};
-use crate::kit::{Batch, NOW, batches};
+use crate::kit::{Batch, NOW, batches, put_varint};
 
 async fn list(
     client: &mut Client,
+    version: i16,
+    partition: (i32, i32),
+    timestamp: i64,
+) -> ListOffsetsPartitionResponse {
+    list_of(client, "orders", version, partition, timestamp).await
+}
+
+async fn list_of(
+    client: &mut Client,
+    topic: &'static str,
     version: i16,
     (partition, epoch): (i32, i32),
     timestamp: i64,
@@ -24,7 +39,7 @@ async fn list(
     let request = ListOffsetsRequest {
         replica_id: -1,
         topics: vec![ListOffsetsTopic {
-            name: "orders".into(),
+            name: topic.into(),
             partitions: vec![ListOffsetsPartition {
                 partition_index: partition,
                 current_leader_epoch: epoch,
@@ -101,22 +116,133 @@ async fn a_time_finds_the_first_record_at_or_after_it() {
     }
 }
 
+/// A batch of records with these timestamps, ms after the clock's start.
+fn timed(after: &[i64]) -> Batch {
+    let mut body = BytesMut::new();
+    for (index, after) in (0_i64..).zip(after) {
+        let mut record = BytesMut::new();
+        record.put_i8(0);
+        for number in [*after, index, -1, 1] {
+            put_varint(&mut record, number);
+        }
+        record.put_u8(b'v');
+        put_varint(&mut record, 0);
+        put_varint(&mut body, i64::try_from(record.len()).unwrap());
+        body.put_slice(&record);
+    }
+    let count = i32::try_from(after.len()).unwrap();
+    Batch {
+        max_timestamp: NOW + after.iter().max().unwrap(),
+        ..Batch::opaque(0, count, body.freeze())
+    }
+}
+
+fn gzipped(plain: &Batch) -> Batch {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&plain.body).unwrap();
+    Batch {
+        attributes: 1,
+        body: encoder.finish().unwrap().into(),
+        ..plain.clone()
+    }
+}
+
+/// Offset and time of what a time finds, ms after the clock's start.
+async fn found_at(client: &mut Client, after: i64) -> (i64, i64) {
+    let found = list(client, 7, (0, -1), NOW + after).await;
+    assert_eq!(found.error_code, 0);
+    let since = if found.timestamp < 0 { 0 } else { NOW };
+    (found.offset, found.timestamp - since)
+}
+
+async fn newest(client: &mut Client) -> (i64, i64) {
+    let found = list(client, 7, (0, -1), -3).await;
+    assert_eq!(found.error_code, 0);
+    let since = if found.timestamp < 0 { 0 } else { NOW };
+    (found.offset, found.timestamp - since)
+}
+
 #[tokio::test]
-async fn compressed_batches_are_found_as_a_whole() {
+async fn a_time_finds_its_record_also_in_a_compressed_batch() {
     let (_server, mut client) = ready().await;
     client
-        .put(
-            "orders",
-            0,
-            &Batch::opaque(4, 5, b"opaque".as_slice().into()),
-        )
+        .put("orders", 0, &gzipped(&timed(&[0, 10, 50, 20, 50, 30])))
         .await;
-    let found = list(&mut client, 7, (0, -1), NOW + 2).await;
-    assert_eq!(
-        (found.error_code, found.offset),
-        (0, 0),
-        "the broker does not open them"
-    );
+    client.put("orders", 0, &gzipped(&timed(&[40, 60]))).await;
+    for (after, place) in [
+        (-5, (0, 0)),
+        (0, (0, 0)),
+        (1, (1, 10)),
+        (11, (2, 50)),
+        (50, (2, 50)),
+        (51, (7, 60)),
+        (61, (-1, -1)),
+    ] {
+        assert_eq!(found_at(&mut client, after).await, place, "{after}");
+    }
+    assert_eq!(newest(&mut client).await, (7, 60));
+}
+
+#[tokio::test]
+async fn what_was_deleted_in_the_middle_of_a_batch_is_not_found() {
+    for compress in [false, true] {
+        let (mut server, mut client) = ready().await;
+        let made = |after: &[i64]| {
+            let plain = timed(after);
+            if compress { gzipped(&plain) } else { plain }
+        };
+        client.put("orders", 0, &made(&[0, 90, 20, 30])).await;
+        client.put("orders", 0, &made(&[40, 80, 80])).await;
+        assert_eq!(newest(&mut client).await, (1, 90));
+        assert_eq!(delete(&mut client, "orders", 0, 2).await, (0, 2));
+        for restart in [false, true] {
+            if restart {
+                drop(client);
+                server = server.restart().await;
+                client = server.connect();
+            }
+            for (after, place) in [
+                (0, (2, 20)),
+                (20, (2, 20)),
+                (25, (3, 30)),
+                // The batch's greatest time belongs to a record that is gone.
+                (31, (4, 40)),
+                (50, (5, 80)),
+                (85, (-1, -1)),
+            ] {
+                let found = found_at(&mut client, after).await;
+                assert_eq!(
+                    found, place,
+                    "{after}, restarted: {restart}, compressed: {compress}"
+                );
+            }
+            assert_eq!(newest(&mut client).await, (5, 80));
+        }
+        assert_eq!(delete(&mut client, "orders", 0, 6).await, (0, 6));
+        assert_eq!(found_at(&mut client, 0).await, (6, 80));
+        assert_eq!(newest(&mut client).await, (6, 80));
+        assert_eq!(delete(&mut client, "orders", 0, 7).await, (0, 7));
+        assert_eq!(found_at(&mut client, 0).await, (-1, -1));
+        assert_eq!(newest(&mut client).await, (-1, -1));
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn with_the_time_of_the_append_all_records_of_a_batch_have_it() {
+    let (_server, mut client) = ready().await;
+    client
+        .create("stamped", 1, &[("message.timestamp.type", "LogAppendTime")])
+        .await;
+    let placed = client
+        .produce("stamped", 0, &gzipped(&timed(&[5, 7])))
+        .await;
+    let now = placed.log_append_time_ms;
+    assert!(now > 0, "{placed:?}");
+    for (time, expected) in [(now, (0, now)), (now + 1, (-1, -1)), (-3, (0, now))] {
+        let found = list_of(&mut client, "stamped", 7, (0, -1), time).await;
+        assert_eq!((found.offset, found.timestamp), expected, "{time}");
+    }
 }
 
 #[tokio::test]

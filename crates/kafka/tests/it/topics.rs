@@ -124,7 +124,7 @@ async fn a_topic_named_twice_in_one_request_is_not_made() {
     let server = Server::start().await;
     let mut client = server.connect();
     let twice = vec![new_topic("a", 1), new_topic("b", 1), new_topic("a", 2)];
-    assert_eq!(codes(&create(&mut client, twice, false).await), [42, 0, 42]);
+    assert_eq!(codes(&create(&mut client, twice, false).await), [42, 0]);
     assert_eq!(server.broker().topics().len(), 1);
 }
 
@@ -187,22 +187,60 @@ async fn assignments_by_hand_must_fit_the_one_node() {
             .collect(),
         ..new_topic(name, -1)
     };
-    let both = CreatableTopic {
+    let counted = CreatableTopic {
         num_partitions: 2,
-        ..assigned("both", &[(0, &[0])])
+        ..assigned("counted", &[(0, &[1])])
     };
-    let asked = vec![
-        assigned("good", &[(1, &[0]), (0, &[0])]),
-        assigned("stranger", &[(0, &[1])]),
-        assigned("gap", &[(0, &[0]), (2, &[0])]),
-        assigned("twice", &[(0, &[0]), (0, &[0])]),
-        assigned("nobody", &[(0, &[])]),
-        both,
+    let copied = CreatableTopic {
+        replication_factor: 1,
+        ..assigned("copied", &[(0, &[1])])
+    };
+    let manual = "The manual partition assignment includes";
+    let cases = [
+        (assigned("good", &[(1, &[1]), (0, &[1])]), 0, String::new()),
+        (
+            assigned("stranger", &[(0, &[2])]),
+            39,
+            format!("{manual} broker 2, but no such broker is registered."),
+        ),
+        (
+            assigned("gap", &[(0, &[1]), (2, &[1])]),
+            39,
+            "partitions should be a consecutive 0-based integer sequence".into(),
+        ),
+        (
+            assigned("twice", &[(0, &[1]), (0, &[1])]),
+            39,
+            "Found multiple manual partition assignments for partition 0".into(),
+        ),
+        (
+            assigned("nobody", &[(0, &[])]),
+            39,
+            format!("{manual} an empty replica list."),
+        ),
+        (
+            assigned("again", &[(0, &[1, 1])]),
+            39,
+            format!("{manual} the broker 1 more than once."),
+        ),
+        (
+            counted,
+            42,
+            "A manual partition assignment was specified, but numPartitions was not set to -1."
+                .into(),
+        ),
+        (
+            copied,
+            42,
+            "A manual partition assignment was specified, but replication factor was not set to -1."
+                .into(),
+        ),
     ];
-    assert_eq!(
-        codes(&create(&mut client, asked, false).await),
-        [0, 39, 39, 39, 39, 42]
-    );
+    for (topic, code, text) in cases {
+        let made = create(&mut client, vec![topic], false).await;
+        let said = made[0].error_message.as_deref().unwrap_or_default();
+        assert_eq!((made[0].error_code, said), (code, text.as_str()));
+    }
     assert_eq!(client.describe("good").await.partitions.len(), 2);
 }
 
@@ -252,7 +290,8 @@ async fn partitions_can_only_be_added() {
             false
         )
         .await,
-        [42, 42]
+        [42],
+        "answered once"
     );
     assert_eq!(grow(&mut client, vec![grown("orders", 5)], true).await, [0]);
     assert_eq!(
@@ -286,9 +325,10 @@ async fn new_partitions_are_assigned_one_by_one_or_not_at_all() {
         ..grown("orders", 3)
     };
     for (brokers, code) in [
-        (vec![&[0][..]], 39),
-        (vec![&[0][..], &[1]], 39),
-        (vec![&[0][..], &[0]], 0),
+        (vec![&[1][..]], 39),
+        (vec![&[1][..], &[2]], 39),
+        (vec![&[1][..], &[1, 1]], 39),
+        (vec![&[1][..], &[1]], 0),
     ] {
         assert_eq!(
             grow(&mut client, vec![assigned(&brokers)], false).await,
@@ -339,20 +379,47 @@ async fn topics_are_deleted_by_id() {
         name: name.map(Into::into),
         topic_id,
     };
-    let request = DeleteTopicsRequest {
-        topics: vec![
-            state(Some("orders"), id),
-            state(None, Uuid::nil()),
-            state(None, Uuid::from_u128(1)),
-            state(None, id),
-            state(None, id),
-            state(Some("other"), Uuid::nil()),
-        ],
-        ..DeleteTopicsRequest::default()
-    };
-    let answer: DeleteTopicsResponse<'_> = client.ask(6, &request).await;
-    let codes: Vec<_> = answer.responses.iter().map(|r| r.error_code).collect();
-    assert_eq!(codes, [42, 42, 100, 0, 42, 0], "{answer:?}");
-    assert_eq!(answer.responses[3].name.as_deref(), Some("orders"));
+    let cases = [
+        (vec![state(Some("orders"), id)], vec![42]),
+        (vec![state(None, Uuid::nil())], vec![42]),
+        (vec![state(None, Uuid::from_u128(1))], vec![100]),
+        // Named twice: answered once, and kept.
+        (vec![state(None, id), state(None, id)], vec![42]),
+        (
+            vec![state(None, id), state(Some("other"), Uuid::nil())],
+            vec![0, 0],
+        ),
+    ];
+    for (topics, codes) in cases {
+        let request = DeleteTopicsRequest {
+            topics,
+            ..DeleteTopicsRequest::default()
+        };
+        let answer: DeleteTopicsResponse<'_> = client.ask(6, &request).await;
+        let got: Vec<_> = answer.responses.iter().map(|r| r.error_code).collect();
+        assert_eq!(got, codes, "{answer:?}");
+        if codes.len() == 2 {
+            assert_eq!(answer.responses[0].name.as_deref(), Some("orders"));
+        }
+    }
     assert_eq!(server.broker().topics().len(), 0);
+}
+
+#[tokio::test]
+async fn names_that_collide_are_refused() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client.create("orders.eu", 1, &[]).await;
+    let made = create(&mut client, vec![new_topic("orders_eu", 1)], false).await;
+    let said = made[0].error_message.as_deref();
+    assert_eq!(
+        (made[0].error_code, said),
+        (
+            17,
+            Some("Topic 'orders_eu' collides with existing topic: orders.eu")
+        )
+    );
+    let made = create(&mut client, vec![new_topic("orders-eu", 1)], false).await;
+    assert_eq!(codes(&made), [0]);
+    assert_eq!(server.broker().topics().len(), 2);
 }

@@ -119,8 +119,8 @@ async fn a_client_that_was_led_to_the_wrong_cluster_or_node_is_sent_back() {
     let cluster = server.broker().cluster_id().to_owned();
     for (cluster_id, node_id, code) in [
         (None, -1, 0),
-        (Some(cluster.clone()), 0, 0),
-        (Some("elsewhere".to_owned()), 0, 129),
+        (Some(cluster.clone()), 1, 0),
+        (Some("elsewhere".to_owned()), 1, 129),
         (Some(cluster), 7, 129),
     ] {
         let request = ApiVersionsRequest {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Capacity, Connection, Drain, Tasks};
+use crate::{Budget, Capacity, Connection, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -39,6 +39,7 @@ pub struct Listener {
     address: SocketAddr,
     limits: Limits,
     total: Capacity,
+    budget: Budget,
     observer: Observer,
 }
 
@@ -91,6 +92,7 @@ impl Listener {
             socket,
             limits,
             total: total.clone(),
+            budget: Budget::unlimited(),
             observer: Observer {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
@@ -107,8 +109,16 @@ impl Listener {
             socket,
             limits: self.limits,
             total: self.total.clone(),
+            budget: self.budget.clone(),
             observer: self.observer.clone(),
         })
+    }
+
+    /// What its connections hold counts against this budget.
+    #[must_use]
+    pub fn with_budget(mut self, budget: &Budget) -> Self {
+        self.budget = budget.clone();
+        self
     }
 
     /// What it was called at [`Listener::bind`].
@@ -171,9 +181,16 @@ impl Listener {
             .counts
             .accepted
             .fetch_add(1, Ordering::Relaxed);
-        let served = handle(connection.with_write_stall(self.limits.write_stall));
+        let account = self.budget.account(self.name, connection.peer());
+        let connection = connection
+            .with_write_stall(self.limits.write_stall)
+            .with_account(account.clone());
+        let served = handle(connection);
         tasks.spawn(async move {
-            served.await;
+            tokio::select! {
+                () = served => {}
+                () = account.evicted() => {}
+            }
             drop(slots);
         });
     }

@@ -19,26 +19,44 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn seek(&self, segments: &Segments, seek: Seek) -> Result<Option<Found>> {
+    pub(super) fn seek(&mut self, segments: &Segments, seek: Seek) -> Result<Option<Found>> {
         match seek {
             Seek::Time(time) => self.by_time(segments, time),
-            Seek::MaxTime => match self.max_time(segments)? {
-                Some(time) => self.by_time(segments, time),
-                None => Ok(None),
-            },
+            Seek::TimeFrom { time, from } => {
+                self.start = self.start.max(from);
+                self.by_time(segments, time)
+            }
+            Seek::MaxTime => self.by_max_time(segments),
+            Seek::MaxTimeFrom(from) => {
+                self.start = self.start.max(from);
+                self.by_max_time(segments)
+            }
             Seek::TailBytes(bytes) => self.by_tail_bytes(segments, bytes),
         }
     }
 
     fn visible(&self) -> impl Iterator<Item = &BatchHeader> {
         let visible = self.unflushed.iter().take_while(|brief| brief.visible);
-        visible.map(|brief| &brief.header)
+        let headers = visible.map(|brief| &brief.header);
+        headers.filter(|header| header.next_offset() > self.start)
+    }
+
+    fn by_max_time(&self, segments: &Segments) -> Result<Option<Found>> {
+        match self.max_time(segments)? {
+            Some(time) => self.by_time(segments, time),
+            None => Ok(None),
+        }
     }
 
     fn by_time(&self, segments: &Segments, time: i64) -> Result<Option<Found>> {
-        for extent in self.extents.iter().filter(|e| e.max_timestamp >= time) {
+        let live = |extent: &&Extent| extent.end > self.start && extent.max_timestamp >= time;
+        for extent in self.extents.iter().filter(live) {
             let index = segments.index(extent)?;
-            for block in index.iter().filter(|block| block.max_timestamp >= time) {
+            let first = index
+                .partition_point(|block| block.base <= self.start)
+                .saturating_sub(1);
+            let blocks = index.iter().skip(first);
+            for block in blocks.filter(|block| block.max_timestamp >= time) {
                 let headers = self.headers(segments, extent, block)?;
                 if let Some(header) = headers.iter().find(|h| h.max_timestamp >= time) {
                     return Ok(Some(found(header)));

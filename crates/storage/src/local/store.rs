@@ -410,7 +410,7 @@ impl Log for LocalStore {
         Box::pin(async move {
             let shared = &self.inner.shared;
             let stream = shared.streams.get(stream).ok_or(Error::Missing)?;
-            let view = view(shared, &stream);
+            let mut view = view(shared, &stream);
             if view.extents.is_empty() {
                 return view.seek(&shared.segments, seek);
             }

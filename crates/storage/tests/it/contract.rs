@@ -206,6 +206,7 @@ async fn check_seeks(log: &impl Log, batches: &[Batch]) {
         .find(|b| Some(b.header.max_timestamp) == newest);
     let got = log.seek(stream(1), Seek::MaxTime).await.unwrap();
     assert_eq!(got, expected.map(found), "greatest time");
+    check_seeks_from(log, batches).await;
     let total = concat(batches).len();
     for bytes in (0..total + 500).step_by(331) {
         let mut left = bytes;
@@ -219,6 +220,27 @@ async fn check_seeks(log: &impl Log, batches: &[Batch]) {
         }
         let got = log.seek(stream(1), Seek::TailBytes(bytes as u64)).await;
         assert_eq!(got.unwrap(), expected, "tail of {bytes}");
+    }
+}
+
+/// The same from every so many offsets on, also in the middle of a batch.
+async fn check_seeks_from(log: &impl Log, batches: &[Batch]) {
+    let found = |batch: &Batch| Found {
+        base_offset: batch.header.base_offset,
+        max_timestamp: batch.header.max_timestamp,
+    };
+    for from in (0..310).step_by(7) {
+        let rest = || batches.iter().filter(|b| b.header.next_offset() > from);
+        let newest = rest().map(|b| b.header.max_timestamp).max();
+        let expected = rest().find(|b| Some(b.header.max_timestamp) == newest);
+        let got = log.seek(stream(1), Seek::MaxTimeFrom(from)).await.unwrap();
+        assert_eq!(got, expected.map(found), "greatest time from {from}");
+        for time in (900..1_800).step_by(131) {
+            let expected = rest().find(|b| b.header.max_timestamp >= time);
+            let seek = Seek::TimeFrom { time, from };
+            let got = log.seek(stream(1), seek).await.unwrap();
+            assert_eq!(got, expected.map(found), "time {time} from {from}");
+        }
     }
 }
 

@@ -105,7 +105,10 @@ impl Shard {
                 let held = |of: Counts| of.ready + of.waiting;
                 let before = held(owned.lane.counts());
                 let event = owned.lane.clear_event();
+                let end = owned.lane.end();
                 owned.change(event, None);
+                // Nor does what was acknowledged come back.
+                owned.change(LaneEvent::Unkept { before: end }, None);
                 let gone = before - held(owned.lane.counts());
                 answer = Some(answering(done, gone));
             }
