@@ -20,7 +20,7 @@ pub mod vhost;
 
 pub use broker::{
     Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
-    Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
+    Fetched, Keep, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
     SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey, VhostSizes,
 };
 pub use clock::{Clock, Dice};

@@ -127,6 +127,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
             subscription: kafka::subscription,
             ..GroupSettings::default()
         },
+        kept_defaults: kafka::topic_defaults,
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
         internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
@@ -147,6 +148,22 @@ fn initial_rebalance_delay(settings: &Settings) -> Duration {
     }
 }
 
+/// The data folder as its tools see it, with its disk's space.
+fn log_dir(dir: &Path) -> kafka::LogDir {
+    let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let shown = path.display().to_string();
+    let bytes =
+        |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(i64::MAX);
+    let space = move || match rustix::fs::statvfs(&path) {
+        Ok(stat) => (
+            bytes(stat.f_blocks, stat.f_frsize),
+            bytes(stat.f_bavail, stat.f_frsize),
+        ),
+        Err(_) => (-1, -1),
+    };
+    kafka::LogDir::new(shown, Arc::new(space))
+}
+
 fn kafka_settings(settings: &Settings) -> kafka::Settings {
     let kafka = &settings.kafka;
     kafka::Settings {
@@ -156,6 +173,7 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
             .map(|at| (at.host.clone(), at.port)),
         node_id: i32::try_from(kafka.node_id.0).unwrap_or(1),
         fetch_sessions_max: kafka.fetch_sessions_max.0 as usize,
+        log_dir: log_dir(&settings.data.dir),
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
         ..kafka::Settings::default()

@@ -18,6 +18,7 @@ use security::Principal;
 use crate::fetch_sessions::FetchSessions;
 use crate::frames::{Frame, FrameLimits, Frames};
 use crate::handlers;
+use crate::host::{LogDir, Loggers, NoLoggers};
 use crate::metrics::Metrics;
 use crate::wire::{ApiKey, Segments};
 
@@ -44,6 +45,10 @@ pub struct Settings {
     pub node_id: i32,
     /// Fetch sessions that are remembered; 0: none.
     pub fetch_sessions_max: usize,
+    /// Where the records lie.
+    pub log_dir: LogDir,
+    /// The loggers of the process.
+    pub loggers: Arc<dyn Loggers>,
 }
 
 impl Default for Settings {
@@ -55,6 +60,8 @@ impl Default for Settings {
             idle: Duration::from_mins(10),
             node_id: 1,
             fetch_sessions_max: 1000,
+            log_dir: LogDir::default(),
+            loggers: Arc::new(NoLoggers),
         }
     }
 }

@@ -7,6 +7,7 @@ mod exchanges;
 mod fanout;
 mod fetch;
 mod groups;
+mod kept;
 mod lanes;
 mod letters;
 mod lookup;
@@ -27,6 +28,7 @@ mod vhosts;
 
 pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
+pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
 pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
@@ -98,6 +100,8 @@ pub struct Settings {
     pub groups_max: usize,
     /// Settings every topic starts from, where they differ from the built-in defaults.
     pub topic_defaults: BTreeMap<String, String>,
+    /// What follows for topics from what frontends have kept, by the name of what it belongs to.
+    pub kept_defaults: fn(&BTreeMap<String, kept::Values>) -> kept::Values,
     /// How consumer groups behave.
     pub group: GroupSettings,
     /// How often age and size of partitions are looked at.
@@ -127,6 +131,7 @@ impl Default for Settings {
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
+            kept_defaults: |_| BTreeMap::new(),
             group: GroupSettings::default(),
             upkeep_interval: Duration::from_secs(30),
             cluster_id: None,
@@ -174,6 +179,9 @@ struct Inner {
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
     lookups: lookup::Lookups,
+    kept: ArcSwap<kept::Kept>,
+    /// What topics start from: the settings', and what was changed since.
+    topic_defaults: ArcSwap<BTreeMap<String, String>>,
     cluster_id: String,
 }
 

@@ -16,7 +16,7 @@ use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
+use crate::queue::{NewQueue, Numbers, Ordering, Queue, QueueDocument, QueueSettings};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -46,6 +46,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         return Err(Error::QueueExists(new.name));
     }
     let there = topic_of(inner, &new)?;
+    check_order(&new, there.as_deref())?;
     let now = inner.clock.now_ms();
     let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
@@ -101,6 +102,34 @@ fn check(inner: &Inner, new: &NewQueue) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Producers put keys into partitions each in a way of its own: in order is only what is in one.
+fn check_order(new: &NewQueue, topic: Option<&Topic>) -> Result<()> {
+    let partitions = topic.map_or(1, |topic| topic.document.partitions);
+    if new.settings.ordering != Ordering::Key || partitions == 1 {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig(format!(
+        "an ordered queue needs a topic with one partition, and this one has {partitions}: producers that choose \
+         partitions differently would put messages of one group into several"
+    )))
+}
+
+/// Refuses more partitions where a queue delivers in order.
+pub(super) fn check_growth(inner: &Inner, topic: &Topic) -> Result<()> {
+    let queues = inner.queues.of_topic(topic.id());
+    let ordered = queues
+        .iter()
+        .find(|queue| queue.settings().ordering == Ordering::Key);
+    match ordered {
+        Some(queue) => Err(Error::InvalidPartitions(format!(
+            "The queue {} delivers the messages of topic {} in order per message group: more partitions would break \
+             the order, the lock of groups and deduplication.",
+            queue.name, topic.name
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_text(

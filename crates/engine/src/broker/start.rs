@@ -15,7 +15,7 @@ use super::lookup::Lookups;
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, policies, queue_table, reaper, transfer,
+    Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper, transfer,
     upkeep, vhosts,
 };
 use crate::exchange::Spaces;
@@ -45,6 +45,7 @@ impl Broker {
             Some(id) => id,
             None => cluster_id(&*parts.catalog, parts.dice.fresh_id()).await?,
         };
+        let topic_defaults = ArcSwap::from_pointee(settings.topic_defaults.clone());
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
@@ -72,6 +73,8 @@ impl Broker {
             controller,
             draining: watch::Sender::new(false),
             lookups: Lookups::default(),
+            kept: ArcSwap::default(),
+            topic_defaults,
             cluster_id,
         });
         recover(&inner).await?;
@@ -147,6 +150,7 @@ impl Owners {
 
 /// Folds everything that was durable into what is known.
 async fn recover(inner: &Arc<Inner>) -> Result<()> {
+    kept::recover(inner).await?;
     queue_table::finish_removals(inner).await?;
     finish_removals(inner).await?;
     recover_topics(inner).await?;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition};
+use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
@@ -104,6 +104,12 @@ pub(crate) enum Command {
         span: u64,
         done: oneshot::Sender<(Readable, u64)>,
     },
+    /// Answers with the producers a partition knows.
+    Producers {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Result<Vec<(i64, Producer)>>>,
+    },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
     /// Takes ownership of a group.
@@ -180,6 +186,9 @@ impl Command {
                 topic_id, index, ..
             }
             | Self::Readable {
+                topic_id, index, ..
+            }
+            | Self::Producers {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -363,6 +372,11 @@ impl Shard {
                     let _ = done.send(lanes::readable(owned, range, span));
                 }
             }
+            Command::Producers {
+                topic_id,
+                index,
+                done,
+            } => drop(done.send(self.partitions.producers(topic_id, index))),
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::lanes::{self, Lanes, OwnedLane};
 use super::pending::{Reply, Waiting};
 use super::{Command, Entry, Opening, Shard};
-use crate::partition::{Decision, Ledger, Partition, Snapshot};
+use crate::partition::{Decision, Ledger, Partition, Producer, Snapshot};
 use crate::queue::LaneAt;
 use crate::queue::lane::LaneEvent;
 use crate::topic::Config;
@@ -105,6 +105,13 @@ impl PartitionTable {
         for owned in self.of_topic(topic_id) {
             owned.config = config;
         }
+    }
+
+    /// The producers a partition knows, by id.
+    pub(super) fn producers(&mut self, topic_id: Uuid, index: u32) -> Result<Vec<(i64, Producer)>> {
+        let producers = self.find(topic_id, index)?.ledger.producers.sorted();
+        let own = producers.into_iter().map(|(id, known)| (id, known.clone()));
+        Ok(own.collect())
     }
 
     pub(super) fn expire_producers(&mut self, horizon: u64) {
