@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use engine::queue::{Claim, Outcome as Fate};
 use engine::{Deliveries, Event};
-use net::{Account, Connection, Drain, Owed, Permit, SharedPermit};
+use net::{Account, Connection, Drain, Entry, Owed, Permit, SharedPermit};
 use tokio::time::sleep;
 
 use crate::brake::Brake;
@@ -64,17 +64,17 @@ async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -
 /// Greets the peer; none if the two do not come together.
 async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
     let addresses = (connection.peer(), connection.local());
+    let entry = Arc::clone(connection.entry());
     let account = connection.account().clone();
     let (reader, writer) = connection.split();
     let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
     let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
-    let shaken = Handshake::new(&context, &mut inlet, &mut outlet)
+    let shaken = Handshake::new(&context, &entry, (&mut inlet, &mut outlet))
         .shake()
         .await?;
     let (peer, held) = match shaken {
         Shaken::Open(peer, held) => (*peer, held),
         Shaken::Refused(fault, numbers) => {
-            tracing::debug!(text = fault.text(), "connection refused");
             parting::close(&mut inlet, outlet, &fault, numbers).await?;
             return Ok(None);
         }
@@ -85,7 +85,8 @@ async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Opti
     };
     // What was said during the handshake is no sign of life: the first one comes after half an interval.
     outlet.take_said();
-    let mut session = Session::new(context, (peer, addresses), (inlet, outlet), &account);
+    let from = (peer, entry, addresses);
+    let mut session = Session::new(context, from, (inlet, outlet), &account);
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -127,6 +128,7 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     /// The peer's address, and ours.
     addresses: (SocketAddr, SocketAddr),
+    entry: Arc<Entry>,
     inlet: Inlet,
     pub(crate) outlet: Outlet,
     /// Frames that arrived and wait: for their turn, or for space on the disk.
@@ -167,24 +169,26 @@ enum Next {
     Sent(io::Result<()>),
     Tick,
     Look,
-    Forced(Ending),
+    End(Ending),
 }
 
 impl Session {
     fn new(
         context: Arc<Context>,
-        (peer, addresses): (Peer, (SocketAddr, SocketAddr)),
+        (peer, entry, addresses): (Peer, Arc<Entry>, (SocketAddr, SocketAddr)),
         (inlet, outlet): (Inlet, Outlet),
         account: &Account,
     ) -> Self {
         let room = Arc::new(DeliveryRoom(SharedPermit::new(account)));
         let opened = context.broker.open_session_within(&peer.principal, room);
         let (engine, deliveries) = opened;
+        entry.set_session(engine.id().as_u128());
         let pulse = Pulse::new(peer.heartbeat);
         Self {
             context,
             peer,
             addresses,
+            entry,
             inlet,
             outlet,
             held: Held::default(),
@@ -209,10 +213,12 @@ impl Session {
 
     async fn run(&mut self, drain: &Drain) -> Ending {
         let (vhost, name) = (Arc::clone(&self.peer.space), self.peer.vhost.clone());
+        let entry = Arc::clone(&self.entry);
         let mut forced = pin!(async {
             tokio::select! {
                 () = drain.draining() => shutdown(),
                 () = vhost.removed() => forced(&format!("vhost '{name}' is deleted")),
+                () = entry.closing() => closed(),
             }
         });
         // Frames may have come along with the end of the handshake.
@@ -241,7 +247,7 @@ impl Session {
             () = self.pulse.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
             () = self.brake.released(), if self.brake.is_on() => Next::Look,
-            ending = forced => Next::Forced(ending),
+            ending = forced => Next::End(ending),
         };
         let is_tick = matches!(next, Next::Tick);
         match next {
@@ -255,8 +261,8 @@ impl Session {
             Next::Sent(sent) => sent?,
             Next::Tick => self.tick(may_read)?,
             Next::Look => {}
-            Next::Forced(ending) => return Err(ending),
             Next::Event(None) => return Err(shutdown()),
+            Next::End(ending) => return Err(ending),
         }
         if self.is_blocked && !self.context.is_disk_low() {
             self.unblock();
@@ -454,6 +460,7 @@ impl Session {
             mut inlet,
             mut outlet,
             context,
+            entry,
             ..
         } = *self;
         engine.close().await;
@@ -467,8 +474,8 @@ impl Session {
             Ending::Fault(fault, numbers) => {
                 if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
+                    context.log_fault(&entry, &fault.text());
                 }
-                tracing::debug!(text = fault.text(), "connection is closed");
                 parting::close(&mut inlet, outlet, &fault, numbers).await
             }
         }
@@ -634,4 +641,9 @@ fn shutdown() -> Ending {
 /// The broker ends the connection, for this reason.
 fn forced(reason: &str) -> Ending {
     Fault::new(ReplyCode::ConnectionForced, reason).into()
+}
+
+/// An operator wants the connection to end.
+fn closed() -> Ending {
+    forced("Closed via management api")
 }

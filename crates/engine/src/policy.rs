@@ -190,7 +190,7 @@ impl Rules {
             return refuse("an operator's policy only limits");
         }
         if *self == Self::default() {
-            return refuse("a policy needs at least one rule");
+            return refuse("rules must not be empty");
         }
         self.backoff.map_or(Ok(()), |backoff| backoff.check())
     }

@@ -7,17 +7,29 @@ use std::time::Duration;
 
 use anyhow::Context;
 use console::Source;
-use net::{Budget, Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
+use net::{
+    Budget, Capacity, Connections, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks,
+};
 
 use crate::settings::{Endpoint, Listen};
 
 /// How long a peer may refuse to read.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// What all listeners share.
+#[derive(Debug)]
+pub(crate) struct All {
+    /// How many connections there may be.
+    pub(crate) total: Capacity,
+    /// Those there are.
+    pub(crate) connections: Connections,
+}
+
 /// Listeners that accept, with the means to stop them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     total: Capacity,
+    connections: Connections,
     budget: Budget,
     drain: Duration,
     shutdown: Shutdown,
@@ -27,10 +39,11 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// None yet. All share `total` connections and what `budget` allows them to hold, and have `drain` to end them.
-    pub(crate) fn new(total: &Capacity, budget: &Budget, drain: Duration) -> Self {
+    /// None yet. They share what `all` has and what `budget` allows connections to hold, and have `drain` to end them.
+    pub(crate) fn new(all: &All, budget: &Budget, drain: Duration) -> Self {
         Self {
-            total: total.clone(),
+            total: all.total.clone(),
+            connections: all.connections.clone(),
             budget: budget.clone(),
             drain,
             shutdown: Shutdown::new(),
@@ -99,7 +112,11 @@ impl Listeners {
         };
         let listener =
             listener.with_context(|| format!("cannot listen on {address} for {name}"))?;
-        bound.push(listener.with_budget(&self.budget));
+        bound.push(
+            listener
+                .with_connections(&self.connections)
+                .with_budget(&self.budget),
+        );
         Ok(())
     }
 

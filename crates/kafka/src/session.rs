@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Broker;
-use net::{Account, Connection, Drain, SharedPermit, Writer};
+use net::{Account, Connection, Drain, Entry, LogLimit, SharedPermit, Writer};
 use security::Principal;
 
 use crate::fetch_sessions::FetchSessions;
@@ -73,6 +73,7 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fetch_sessions: FetchSessions,
     limits: FrameLimits,
+    malformed: LogLimit,
 }
 
 impl Context {
@@ -89,6 +90,7 @@ impl Context {
             metrics: Arc::default(),
             fetch_sessions,
             limits,
+            malformed: LogLimit::default(),
         }
     }
 
@@ -109,6 +111,7 @@ pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) 
     let mut session = Session::new(connection, context);
     match session.run(drain).await {
         Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => session.log_malformed(&error),
         Err(error) => tracing::debug!(%peer, %error, "connection ended"),
     }
 }
@@ -119,6 +122,9 @@ type Answer = Pin<Box<dyn Future<Output = io::Result<Option<Segments>>> + Send>>
 struct Session {
     context: Arc<Context>,
     principal: Principal,
+    entry: Arc<Entry>,
+    /// What the client calls itself is known.
+    is_named: bool,
     client_host: String,
     advertised: (String, u16),
     frames: Frames<net::Reader>,
@@ -148,12 +154,15 @@ impl Session {
             .clone()
             .unwrap_or_else(|| (local.ip().to_string(), local.port()));
         let client_host = format!("/{}", connection.peer().ip());
+        let entry = Arc::clone(connection.entry());
         let account = connection.account().clone();
         let (reader, writer) = connection.split();
         let frames = Frames::new(reader, context.limits.clone(), &account);
         Self {
             context,
             principal: Principal::anonymous(),
+            entry,
+            is_named: false,
             client_host,
             advertised,
             frames,
@@ -166,6 +175,7 @@ impl Session {
     }
 
     async fn run(&mut self, drain: Drain) -> io::Result<()> {
+        let entry = Arc::clone(&self.entry);
         loop {
             let next = tokio::select! {
                 // Answers first: they free memory and keep the client going.
@@ -173,6 +183,7 @@ impl Session {
                 answer = front(&mut self.waiting) => Next::Answer(answer),
                 frame = self.frames.next(), if self.waiting.len() < PIPELINE_MAX => Next::Frame(frame),
                 () = drain.draining() => Next::Drain,
+                () = entry.closing() => Next::Drain,
             };
             match next {
                 Next::Answer(answer) => {
@@ -207,6 +218,12 @@ impl Session {
                 .fetch_add(1, Ordering::Relaxed);
         })?;
         self.context.metrics.request(call.key.into());
+        if !self.is_named
+            && let Some(client) = &call.client_id
+        {
+            self.entry.set_client(client);
+            self.is_named = true;
+        }
         if call.key == ApiKey::Produce {
             let frame_bytes = bytes.len();
             let pending =
@@ -248,6 +265,23 @@ impl Session {
         self.room.set(answer.len());
         self.queue(Some(&answer));
         self.flush().await
+    }
+
+    /// The peer did not keep to the protocol: an operator may want to know who that is.
+    fn log_malformed(&self, error: &io::Error) {
+        let now = self.context.broker.now_ms();
+        let Some(suppressed) = self.context.malformed.admit(now) else {
+            return;
+        };
+        let facts = self.entry.facts();
+        tracing::info!(
+            peer = %self.entry.peer(),
+            user = %self.principal.name,
+            client = facts.client.as_deref().unwrap_or_default(),
+            reason = %error,
+            suppressed,
+            "connection closed: protocol error"
+        );
     }
 
     fn count_malformed(&self) {

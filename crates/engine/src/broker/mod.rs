@@ -19,6 +19,7 @@ mod queues;
 mod read_ahead;
 mod readers;
 mod reaper;
+mod records;
 mod sessions;
 mod start;
 mod topics;
@@ -31,7 +32,8 @@ pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
-pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
+pub use records::{Appended, NewRecord, ReadRecords, RecordsRead};
+pub use sessions::{ConsumerOf, Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 pub use vhosts::VhostSizes;
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::queues::deliver;
 use super::read_ahead::weight;
 use super::readers::Readers;
-use super::reaper::Reap;
+use super::reaper::{Known, Reap};
 use super::{Broker, Inner, lanes, partition_hash};
 use crate::queue::lane::Loan;
 use crate::queue::{
@@ -151,6 +151,25 @@ pub struct NewConsumer {
     pub priority: i32,
     /// It wants to be the only one.
     pub exclusive: bool,
+    /// What its client calls it, for people who look at consumers.
+    pub name: Arc<str>,
+}
+
+/// A consumer of a queue, for people who look.
+#[derive(Debug, Clone)]
+pub struct ConsumerOf {
+    /// Names it; consumers that began later have greater ones.
+    pub id: u64,
+    /// The queue.
+    pub queue: Arc<str>,
+    /// The session it belongs to.
+    pub session: Uuid,
+    /// What its client calls it.
+    pub name: Arc<str>,
+    /// Its priority.
+    pub priority: i32,
+    /// It is the only one.
+    pub exclusive: bool,
 }
 
 /// A consumer that is served until this is dropped or cancelled. What it holds stays with it.
@@ -205,6 +224,23 @@ impl Broker {
     /// Consumers of a queue.
     pub fn consumers(&self, queue: &Queue) -> u32 {
         self.inner.rosters.count(queue.id())
+    }
+
+    /// The `max` consumers with the lowest ids above `after`, of one queue or of all. Frontends filter by
+    /// [`Broker::allows`].
+    pub fn list_consumers(&self, queue: Option<&Queue>, after: u64, max: usize) -> Vec<ConsumerOf> {
+        let listed = self.inner.rosters.list(queue.map(Queue::id), after, max);
+        let named = listed.into_iter().filter_map(|(queue, known)| {
+            Some(ConsumerOf {
+                id: known.id,
+                queue: Arc::clone(&self.inner.queues.with_id(queue)?.name),
+                session: known.session,
+                name: known.name,
+                priority: known.priority,
+                exclusive: known.exclusive,
+            })
+        });
+        named.collect()
     }
 
     /// Says that somebody has asked for a queue: it does not expire for as long as its settings say.
@@ -294,7 +330,14 @@ impl Session {
     pub(super) fn enter(&self, queue: &Arc<Queue>, new: &NewConsumer) -> Result<Subscription> {
         let id = CONSUMERS.fetch_add(1, Relaxed);
         let rosters = &self.broker.inner.rosters;
-        rosters.join(queue.id(), id, new.exclusive)?;
+        let known = Known {
+            id,
+            session: self.id,
+            name: Arc::clone(&new.name),
+            priority: new.priority,
+            exclusive: new.exclusive,
+        };
+        rosters.join(queue.id(), known)?;
         Ok(Subscription {
             broker: self.broker.clone(),
             queue: Arc::clone(queue),

@@ -424,6 +424,6 @@ async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<String> {
     let dead = record
         .as_ref()
         .and_then(super::queues::dead_letter)
-        .ok_or_else(|| Error::InvalidRequest("a message has no source to go back to".into()))?;
+        .ok_or_else(|| Error::InvalidRequest("not a dead letter: name a `destination`".into()))?;
     Ok(dead.queue)
 }

@@ -4,17 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::api::escape;
-use super::broker_api;
-use super::output::{Output, leaf, table};
+use super::output::{leaf, table};
+use super::remote::Remote;
 
 #[derive(Args, Debug)]
 pub(super) struct Vhost {
-    /// HTTP listener of the broker; else `FOREBAY_HTTP`, else `127.0.0.1:8080`.
-    #[arg(long, value_name = "ADDR", global = true)]
-    http: Option<String>,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
-    output: Output,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -52,26 +48,26 @@ enum Switch {
 
 impl Vhost {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let api = broker_api(self.http)?;
+        let context = self.remote.open()?;
+        let api = &context.api;
         match self.verb {
             Verb::List => {
                 let listed = api.get("/vhosts")?;
-                self.output.print(&listed["vhosts"], show)
+                context.output.print(&listed["vhosts"], show)
             }
             Verb::Create { name } => {
                 let made = api.post("/vhosts", &json!({ "name": name }))?;
-                self.output.print(&made, |made| show(&json!([made])))
+                context.output.print(&made, |made| show(&json!([made])))
             }
             Verb::Trace { name, state } => {
                 let change = json!({ "traced": state == Switch::On });
                 let path = format!("/vhosts/{}", escape(&name));
                 let changed = api.patch(&path, &change)?;
-                self.output.print(&changed, |made| show(&json!([made])))
+                context.output.print(&changed, |made| show(&json!([made])))
             }
             Verb::Delete { name } => {
                 api.delete(&format!("/vhosts/{}", escape(&name)))?;
-                let said = |_: &Value| format!("deleted {name}\n");
-                self.output.print(&json!({ "deleted": name }), said)
+                context.done("deleted", &name)
             }
         }
     }

@@ -1,10 +1,11 @@
 //! What no single value can tell: profiles, and limits that must fit each other.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use super::{ByteSize, Listen, Profile, Settings, Signatures};
+use super::{ByteSize, Endpoint, Listen, Profile, Settings, Signatures};
 
 const JOURNAL_FILE_MIN: ByteSize = ByteSize(4 << 20);
 /// Frames of an AMQP connection: what the specification demands, and what memory per connection allows.
@@ -23,6 +24,7 @@ impl Settings {
     /// Refuses combinations that cannot work, in words an operator can act on.
     pub(super) fn validate(&self) -> anyhow::Result<()> {
         self.validate_profile()?;
+        self.validate_listeners()?;
         self.validate_amqp()?;
         self.validate_sizes()
     }
@@ -66,10 +68,69 @@ impl Settings {
             let Listen::At(endpoints) = listen else {
                 continue;
             };
-            if let Some(public) = endpoints.iter().find(|endpoint| !endpoint.is_loopback()) {
-                bail!(
-                    "the dev profile is open to everyone and therefore listens on loopback only: \
-                     {key} = \"{public}\" is not a loopback address",
+            let public = endpoints.iter().find(|endpoint| !endpoint.is_loopback());
+            let Some(address) = public else {
+                continue;
+            };
+            let login = self.login_key(key);
+            let asks = login.is_some_and(|(_, configured)| configured);
+            if self.allow_open || asks {
+                continue;
+            }
+            let or_login = login.map(|(how, _)| format!(", or require a login with {how}"));
+            bail!(
+                "{key} = \"{address}\" can be reached by other machines, and the dev profile lets everyone in: \
+                 use a loopback address, or accept that with --allow-open (allow_open = true){}",
+                or_login.unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+
+    /// How a listener is made to ask for a login, where it can, and whether it is.
+    fn login_key(&self, listener: &str) -> Option<(&'static str, bool)> {
+        let signed = self.sqs.signatures == Signatures::Verify;
+        match listener {
+            "listeners.amqp" => Some((
+                "amqp.credentials_file",
+                self.amqp.credentials_file.is_some(),
+            )),
+            "listeners.sqs" => Some(("sqs.signatures = \"verify\"", signed)),
+            _ => None,
+        }
+    }
+
+    /// Every listener that lets in whoever reaches it, from other machines too.
+    pub(crate) fn open_listeners(&self) -> Vec<&'static str> {
+        let open = self.listen_keys().into_iter().filter(|(key, listen)| {
+            let asks = self
+                .login_key(key)
+                .is_some_and(|(_, configured)| configured);
+            let is_public = |endpoints: &[Endpoint]| endpoints.iter().any(|e| !e.is_loopback());
+            matches!(listen, Listen::At(endpoints) if is_public(endpoints)) && !asks
+        });
+        open.map(|(key, _)| key).collect()
+    }
+
+    fn validate_listeners(&self) -> anyhow::Result<()> {
+        let keys = self.listen_keys();
+        let mut on: Vec<(&str, SocketAddr)> = Vec::new();
+        for (key, listen) in keys {
+            if let Listen::At(endpoints) = listen {
+                let addresses = endpoints.iter().flat_map(|endpoint| endpoint.addresses());
+                on.extend(addresses.map(|address| (key, address)));
+            }
+        }
+        let names = keys.map(|(key, _)| key).join(", ");
+        ensure!(
+            !on.is_empty(),
+            "all listeners are off: set at least one of {names}"
+        );
+        for (place, (key, address)) in on.iter().enumerate() {
+            for (other, taken) in &on[..place] {
+                ensure!(
+                    !overlap(*address, *taken),
+                    "{other} = \"{taken}\" and {key} = \"{address}\" are the same address and port"
                 );
             }
         }
@@ -105,4 +166,11 @@ impl Settings {
         );
         Ok(())
     }
+}
+
+/// Whether two listeners cannot both have their address. An address of all interfaces takes every one of them, of
+/// either family; port 0 is another one each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }
