@@ -65,10 +65,6 @@ impl Api {
         self.ask(Method::POST, path, Some(body), Duration::ZERO)
     }
 
-    pub(super) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::PATCH, path, Some(body), Duration::ZERO)
-    }
-
     /// A request whose answer may take `wait` to come.
     pub(super) fn post_and_wait(
         &self,

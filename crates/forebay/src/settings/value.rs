@@ -308,7 +308,7 @@ impl Setting for HostPort {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
-            Some(ipv6) if ipv6.parse::<std::net::Ipv6Addr>().is_ok() => ipv6,
+            Some(ipv6) if ipv6.parse::<Ipv6Addr>().is_ok() => ipv6,
             None if is_host_name(host) => host,
             _ => return Err(expected()),
         };
