@@ -225,6 +225,9 @@ impl From<Error> for Problem {
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::InvalidTimestamp(_)

@@ -25,7 +25,7 @@ pub use broker::{
     Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice};
-pub use error::{Error, Result};
+pub use error::{Error, RecordErrors, Result};
 pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.
 pub use storage::batch::Record;

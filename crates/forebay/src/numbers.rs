@@ -249,6 +249,11 @@ const QUEUE_GAUGES: &[OfQueue] = &[
         "Keys with messages in flight",
         |d| d.keys_in_flight,
     ),
+    (
+        "forebay_queue_unreadable",
+        "Messages whose records cannot be read",
+        |d| d.unreadable,
+    ),
 ];
 const QUEUE_COUNTERS: &[OfQueue] = &[
     ("forebay_queue_sent", "Messages sent", |d| d.sent),

@@ -226,8 +226,9 @@ impl Session {
         }
         if call.key == ApiKey::Produce {
             let frame_bytes = bytes.len();
-            let pending =
-                handlers::produce::begin(&self.context, &self.principal, call, frame_bytes).await;
+            let (context, principal) = (Arc::clone(&self.context), self.principal.clone());
+            let begun = handlers::produce::begin(&context, &principal, call, frame_bytes);
+            let pending = self.answering(begun).await?;
             let pending = pending.inspect_err(|_| self.count_malformed())?;
             self.waiting.push_back(Box::pin(async move {
                 let answer = pending.finish().await;
@@ -265,6 +266,23 @@ impl Session {
         self.room.set(answer.len());
         self.queue(Some(&answer));
         self.flush().await
+    }
+
+    /// Waits for a publish to be handed over, and sends answers to earlier ones meanwhile: to look through a compressed
+    /// batch may take a while.
+    async fn answering<T>(&mut self, begun: impl Future<Output = T>) -> io::Result<T> {
+        let mut begun = std::pin::pin!(begun);
+        loop {
+            tokio::select! {
+                biased;
+                handed = &mut begun => return Ok(handed),
+                answer = front(&mut self.waiting) => {
+                    self.waiting.pop_front();
+                    self.queue(answer?.as_ref());
+                    self.flush_when_quiet().await?;
+                }
+            }
+        }
     }
 
     /// The peer did not keep to the protocol: an operator may want to know who that is.

@@ -252,6 +252,7 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
         "settings": settings::show(queue.settings()),
         "depth": show_depth(&depth),
         "keys_in_flight": depth.keys_in_flight,
+        "unreadable": depth.unreadable,
         "oldest_ms": depth.oldest_ms,
         "since_start": {
             "sent": depth.sent,

@@ -246,10 +246,12 @@ fn take(batch: &Batch, read: &ReadRecords, found: &mut Vec<Record>) -> Result<()
     }
     let at = batch.header.base_offset;
     let unreadable = |error| Error::InvalidRecord(format!("the batch at offset {at}: {error}"));
-    let opened = batch.opened().map_err(unreadable)?;
-    for record in opened.records().map_err(unreadable)? {
+    for record in batch.records() {
+        if found.len() >= read.records_max {
+            break;
+        }
         let record = record.map_err(unreadable)?;
-        if record.offset >= read.offset && found.len() < read.records_max {
+        if record.offset >= read.offset {
             found.push(record);
         }
     }

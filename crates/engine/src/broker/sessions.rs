@@ -10,8 +10,8 @@ use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::queues::deliver;
-use super::read_ahead::weight;
+use super::queues::{deliver, sent};
+use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
 use super::reaper::{Known, Reap};
 use super::{Broker, Inner, lanes, partition_hash};
@@ -515,13 +515,13 @@ impl Inner {
         at: LaneAt,
         offset: u64,
         room: &mut Hold,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Seen> {
         loop {
-            let record = self.record_at(at, offset).await?;
-            match room.try_take(record.as_ref()) {
-                Ok(()) => return Ok(record),
+            let seen = self.record_at(at, offset).await?;
+            match room.try_take(seen.as_record()) {
+                Ok(()) => return Ok(seen),
                 Err(bytes) => {
-                    drop(record);
+                    drop(seen);
                     room.wait(bytes).await;
                 }
             }
@@ -535,10 +535,10 @@ impl Inner {
         loan: &Loan,
         room: &mut Hold,
     ) -> Result<Option<Box<Delivery>>> {
-        let record = self
+        let seen = self
             .record_within(claim.consumer.at, loan.offset, room)
             .await?;
-        self.deliver_claim(claim, loan, record).await
+        self.deliver_claim(claim, loan, seen).await
     }
 
     /// The same for a record that was read.
@@ -546,15 +546,24 @@ impl Inner {
         &self,
         claim: Claim,
         loan: &Loan,
-        record: Option<Record>,
+        seen: Seen,
     ) -> Result<Option<Box<Delivery>>> {
         let at = claim.consumer.at;
+        let record = match seen {
+            Seen::Record(record) => Some(record),
+            Seen::Gone => None,
+            Seen::Unreadable { upto } => {
+                claim.settled();
+                self.set_unreadable(at, loan.offset, upto).await;
+                return Ok(None);
+            }
+        };
         let retention = self
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
         let oldest = self.clock.now_ms().saturating_sub(retention);
-        let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+        let fresh = record.filter(|record| sent(record, loan) >= oldest);
         let Some(record) = fresh else {
             let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
             claim.settled();
@@ -627,7 +636,7 @@ impl Deliveries {
             handed.consumer.outbox.give(1);
             let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
             match seen {
-                Ok(record) => match inner.deliver_claim(claim, &loan, record).await {
+                Ok(seen) => match inner.deliver_claim(claim, &loan, seen).await {
                     Ok(Some(delivery)) => return Some(delivery),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "a message cannot be handed over"),

@@ -22,6 +22,7 @@ mod listing_cli;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;
+mod records;
 mod rounds;
 mod scenarios;
 mod serve;
