@@ -86,7 +86,8 @@ fn allowance(inner: &Inner, topic: &Topic) -> (Option<u64>, Option<u64>) {
     let settings = queue.settings();
     // Acknowledged messages are kept as long as the queue says, however old they were then.
     let kept = settings.retention_ms.saturating_add(settings.replay_ms);
-    let oldest = age.into_iter().chain([kept]).min();
+    let of_topic = age.map(|age| age.saturating_add(settings.replay_ms));
+    let oldest = of_topic.into_iter().chain([kept]).min();
     let most = bytes.into_iter().chain(settings.retention_bytes).min();
     (oldest, most)
 }
