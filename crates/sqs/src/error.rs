@@ -191,6 +191,7 @@ impl From<Error> for Fault {
             | Error::InvalidName(_)
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
+            | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec

@@ -271,6 +271,7 @@ impl Shard {
                 grown: None,
             }),
             Decision::Append(batch) => {
+                lanes::check_room(&owned.lanes, &batch)?;
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
                 let for_lanes = (!owned.lanes.is_empty()).then(|| batch.clone());

@@ -8,12 +8,14 @@ mod consumers;
 mod limits;
 mod of_partition;
 mod owned;
+mod room;
 mod verbs;
 
 pub(crate) use consumers::{ConsumerCommand, Outcomes};
 pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
 pub(super) use owned::{keep_ids, snapshot_lanes};
+pub(super) use room::check as check_room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
