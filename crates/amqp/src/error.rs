@@ -177,6 +177,9 @@ impl About<'_> {
             | Error::InvalidReplication(_)
             | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::UnknownEpoch

@@ -195,6 +195,9 @@ impl From<Error> for Fault {
             | Error::InvalidReplication(_)
             | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::UnknownEpoch

@@ -220,7 +220,7 @@ fn body(choices: &mut Choices<'_>, base: u64, index: u64) -> Batch {
     let mut value = vec![choices.below(256).to_le_bytes()[0]; choices.below(3_000)];
     if choices.below(4) == 0 {
         value.resize(choices.below(PAGE), 0);
-        for page in 0..1 + choices.below(4) as u64 {
+        for page in 0..=choices.below(4) as u64 {
             value.extend_from_slice(&forged(choices, 1 + page, index + page));
         }
     }
@@ -478,13 +478,13 @@ pub fn fuzz_journal(data: &[u8]) -> Damaged {
     );
     for _ in 0..4 {
         let disk = written.disk.copy();
-        for _ in 0..1 + choices.below(6) {
+        for _ in 0..=choices.below(6) {
             harmless(&mut choices, &disk, &written, &foreign);
         }
         let found = start(&runtime, &disk, &options);
         assert_eq!(found.expect("nothing that counts was damaged"), all);
         let disk = written.disk.copy();
-        for _ in 0..1 + choices.below(3) {
+        for _ in 0..=choices.below(3) {
             harmless(&mut choices, &disk, &written, &foreign);
             harmful(&mut choices, &disk, &written.old);
         }

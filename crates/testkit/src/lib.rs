@@ -1,9 +1,11 @@
-//! Fakes for tests: clock, dice, disk, and a whole broker over a store of its own; and what damages a data folder.
+//! Fakes for tests: clock, dice, disk, and a whole broker over a store of its own; batches made by hand; and what damages
+//! a data folder.
 
 mod broker;
 mod clock;
 mod dice;
 mod disk;
+pub mod forge;
 mod journal;
 
 pub use broker::TestBroker;

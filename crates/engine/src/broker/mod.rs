@@ -1,6 +1,7 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
 mod borrow;
+mod checks;
 mod controller;
 mod exchange_table;
 mod exchanges;
@@ -19,6 +20,7 @@ mod queues;
 mod read_ahead;
 mod readers;
 mod reaper;
+mod records;
 mod sessions;
 mod start;
 mod topics;
@@ -30,7 +32,9 @@ pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
-pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
+pub(crate) use read_ahead::fuzz_reading;
+pub use records::{Appended, NewRecord, ReadRecords, RecordsRead};
+pub use sessions::{ConsumerOf, Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 
 use std::collections::{BTreeMap, HashMap};
@@ -173,6 +177,7 @@ struct Inner {
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
+    workers: checks::Workers,
     lookups: lookup::Lookups,
     kept: ArcSwap<kept::Kept>,
     /// What topics start from: the settings', and what was changed since.

@@ -163,7 +163,12 @@ fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
 /// The topic that is made for a queue.
 fn own_topic(new: &NewQueue) -> NewTopic {
     let age = new.settings.retention_ms.to_string();
-    let mut overrides = BTreeMap::from([("retention.ms".to_owned(), age)]);
+    // How old a message is counts from when it came, whoever sent it and whatever time it bears.
+    let append_time = "LogAppendTime".to_owned();
+    let mut overrides = BTreeMap::from([
+        ("retention.ms".to_owned(), age),
+        ("message.timestamp.type".to_owned(), append_time),
+    ]);
     if new.settings.lifetime.transient {
         // Nobody waits for a sync of what a restart throws away.
         overrides.insert("durability".to_owned(), "flush".to_owned());

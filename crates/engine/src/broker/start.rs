@@ -72,6 +72,7 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
+            workers: super::checks::Workers::default(),
             lookups: Lookups::default(),
             kept: ArcSwap::default(),
             topic_defaults,
@@ -327,7 +328,7 @@ async fn last_snapshot(log: &dyn Log, stream: StreamId) -> Result<Option<Snapsho
             break;
         }
         for batch in chunk.batches()? {
-            for record in batch.records()?.flatten() {
+            for record in batch.records().flatten() {
                 snapshot = record
                     .value
                     .as_deref()
@@ -374,7 +375,7 @@ async fn recover_group(inner: &Inner, id: Uuid) -> Result<(Group, u64)> {
             )));
         }
         for batch in chunk.batches()? {
-            for record in batch.records()? {
+            for record in batch.records() {
                 let value = record?.value.unwrap_or_default();
                 let event = GroupEvent::decode(&value)
                     .map_err(|error| Error::Storage(format!("an event of group {id}: {error}")))?;

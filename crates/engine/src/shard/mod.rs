@@ -51,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) topic_id: Uuid,
     pub(crate) index: u32,
     pub(crate) batch: storage::Batch,
+    /// Of its records, where a queue wanted them when it was checked.
+    pub(crate) outlines: Option<Vec<storage::batch::Outline>>,
 }
 
 /// How a partition stands when its owner takes it over.

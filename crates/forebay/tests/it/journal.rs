@@ -198,14 +198,16 @@ fn truncated_and_gone(data: &Path) {
     let name = newest.file_name().unwrap().to_str().unwrap().to_owned();
     let cut = "it should have 4194304 bytes and has 2000000";
     refused(data, &[&name, cut], |store| {
-        set_len(&store.join("journal").join(&name), 2_000_000)
+        set_len(&store.join("journal").join(&name), 2_000_000);
     });
     let gone = "a file of 4194304 bytes is missing";
     refused(data, &[&name, gone], |store| {
         fs::remove_file(store.join("journal").join(&name)).unwrap();
     });
     refused(data, &["it should have 4194304 bytes and has 0"], |store| {
-        journal(store).iter().for_each(|path| set_len(path, 0));
+        for path in journal(store) {
+            set_len(&path, 0);
+        }
     });
     refused(data, &["a file of 4194304 bytes is missing"], |store| {
         fs::remove_dir_all(store.join("journal")).unwrap();

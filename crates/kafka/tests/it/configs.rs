@@ -10,7 +10,7 @@ use kafka::wire::{
 };
 
 use crate::client::{Client, Server};
-use crate::kit::Batch;
+use crate::kit::{Batch, NOW};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -360,9 +360,10 @@ async fn impossible_changes_get_the_right_code_and_change_nothing() {
 #[tokio::test]
 async fn a_change_takes_effect_at_once() {
     let (_server, mut client) = ready().await;
+    let keyed = testkit::forge::sound(0, NOW, &[(Some(b"key"), &[7; 5000])]);
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         10
@@ -373,7 +374,7 @@ async fn a_change_takes_effect_at_once() {
     );
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         0

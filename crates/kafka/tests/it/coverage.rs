@@ -30,7 +30,18 @@ const TAIL: &str = "
 - A request with records has at most 100 MiB, any other 4 MiB, an array a million elements, a message 10,000 unknown tagged fields. A connection
   that sends nothing for 10 minutes, a request that takes more than 30 seconds and is slower than 64 KiB per second, and a
   peer that does not read for 30 seconds end with their connection.
-- Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch.
+- Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch; and for the
+  greatest timestamp in the header, where it was not that of the records.
+- A produced batch is looked through before it is acknowledged, compressed or not: offset deltas count up from 0, there
+  are as many records as announced, every length is inside of what it is in, nothing follows the last record or the
+  compressed stream. Timestamps have to be within `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`,
+  and records of a topic with `cleanup.policy=compact` need keys. What is not so is refused with `INVALID_RECORD` or
+  `INVALID_TIMESTAMP`, with the first 64 records at fault in `record_errors`; a wrong checksum with `CORRUPT_MESSAGE`.
+  Producers must not set the timestamp type, control, transaction or unknown attribute bits.
+- A batch may open to 128 MiB and hold 1,048,576 records; zstd windows may have 128 MiB. Beyond that it is
+  `MESSAGE_TOO_LARGE`, upon which producers that compress split the batch.
+- The topic that is made for a queue has `message.timestamp.type=LogAppendTime`: how old a message is counts from when it
+  came.
 ";
 
 /// What a user should know about a request beyond its versions.

@@ -20,6 +20,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod queues;
+mod records;
 mod sockets;
 mod topics;
 mod versions;

@@ -404,7 +404,7 @@ fn carrying(base: u64, pages: &[Vec<u8>]) -> Batch {
     for skew in 0..8 {
         let lead = PAGE - headers - value_at - skew;
         let mut value = vec![0; lead];
-        pages.iter().for_each(|page| value.extend_from_slice(page));
+        value.extend_from_slice(&pages.concat());
         let batch = crate::fixture::batch(base, 0, &[&value]);
         let bytes = batch.to_bytes();
         if bytes.get(PAGE - headers..PAGE - headers + 4) == Some(&pages[0][..4]) {

@@ -2,6 +2,7 @@
 //! they refuse from others too. A batch is taken by all of them, whole, or by none.
 
 use storage::Batch;
+use storage::batch::Outline;
 
 use super::of_partition::Lanes;
 use crate::queue::{Overflow, Queue};
@@ -15,12 +16,19 @@ struct Bodies {
 }
 
 /// Refuses a batch that a queue does not take. Errors: `QueueFull` for now, `LimitExceeded` for good.
-pub(in crate::shard) fn check(lanes: &Lanes, batch: &Batch) -> Result<()> {
+pub(in crate::shard) fn check(
+    lanes: &Lanes,
+    batch: &Batch,
+    outlines: Option<&[Outline]>,
+) -> Result<()> {
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut known = None;
     for queue in lanes.queues() {
-        let bodies = if wants_bodies(queue, batch) {
-            *known.get_or_insert_with(|| bodies(batch))
+        let bodies = if outlines.is_some() || wants_bodies(queue, batch) {
+            *known.get_or_insert_with(|| match outlines {
+                Some(outlines) => bodies(outlines),
+                None => bodies(&batch.outlines(false)),
+            })
         } else {
             Bodies::default()
         };
@@ -39,7 +47,7 @@ pub(in crate::shard) fn check(lanes: &Lanes, batch: &Batch) -> Result<()> {
 }
 
 /// Whether it matters to a queue how large the records are. A message is not larger than its batch; one that is
-/// compressed is opened only where the queue limits its bytes, and has it opened anyway.
+/// compressed was opened at the door where the queue limits its bytes.
 fn wants_bodies(queue: &Queue, batch: &Batch) -> bool {
     let settings = queue.settings();
     let may_be_large = batch.bytes() as u64 > settings.message_bytes_max;
@@ -73,15 +81,12 @@ fn check_limits(queue: &Queue, records: u64, bodies: Bodies) -> Result<()> {
     Ok(())
 }
 
-fn bodies(batch: &Batch) -> Bodies {
-    let mut bodies = Bodies::default();
-    let Ok(records) = batch.opened().and_then(|batch| batch.records()) else {
-        return bodies;
-    };
-    for record in records.map_while(std::result::Result::ok) {
-        let bytes = record.value.map_or(0, |value| value.len() as u64);
-        bodies.bytes += bytes;
-        bodies.largest = bodies.largest.max(bytes);
+fn bodies(outlines: &[Outline]) -> Bodies {
+    let sizes = outlines
+        .iter()
+        .map(|outline| u64::from(outline.value_bytes));
+    Bodies {
+        bytes: sizes.clone().sum(),
+        largest: sizes.max().unwrap_or(0),
     }
-    bodies
 }

@@ -6,7 +6,8 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{
-    Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
+    Arrival, Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked,
+    Receiving,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 
@@ -89,7 +90,8 @@ impl Stage {
             builder.push_record(time, key, Some(b"x"), headers.iter().copied());
         }
         let batch = builder.build().placed(base, 0, None);
-        self.lane.index(&batch, &self.settings);
+        self.lane
+            .index((&batch, None), &self.settings, Arrival::Now(self.now));
         self.records.push(batch);
         self.lane.tick(self.now);
         base
@@ -253,14 +255,14 @@ impl Stage {
         lane.start_restoring();
         lane.skip_to(self.start);
         for batch in &self.records {
-            lane.index(batch, &self.settings);
+            lane.index((batch, None), &self.settings, Arrival::Before(self.now));
         }
         for (event, at) in &self.events {
             let event = LaneEvent::decode(event).unwrap();
             lane.apply(&event, None);
             lane.note_kept(&event, *at, &self.settings);
         }
-        lane.restored(self.start, &self.settings);
+        lane.restored(self.start, &self.settings, self.now);
         lane.stop_restoring();
         lane.tick(self.now);
         self.lane = lane;
