@@ -16,7 +16,7 @@ use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, MoveState, MoveTask,
     NewMessage, NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle,
-    Settled, deaths, via,
+    Settled, deaths, reserved, via,
 };
 use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
@@ -32,7 +32,7 @@ pub struct Removal {
     pub id: Option<Uuid>,
     /// Only when it has no consumers.
     pub if_unused: bool,
-    /// Only when nothing is ready in it.
+    /// Only when nothing in it is ready, waits or is about to leave.
     pub if_empty: bool,
 }
 
@@ -74,7 +74,7 @@ impl Broker {
         self.delete(name, Removal::default()).await.map(|_| ())
     }
 
-    /// Removes a queue on conditions; returns how many messages were ready. Errors: `UnknownQueue`, `InUse`,
+    /// Removes a queue on conditions; returns how many messages were ready or waited. Errors: `UnknownQueue`, `InUse`,
     /// `NotEmpty`.
     pub async fn delete_queue_if(
         &self,
@@ -654,10 +654,11 @@ impl Broker {
                     }
                 };
                 let bytes = weight(&record);
-                if !room.try_take(bytes) {
-                    if !seen.is_empty() {
-                        return Ok(true);
-                    }
+                let is_taken = room.try_take(bytes);
+                if !is_taken && !seen.is_empty() {
+                    return Ok(true);
+                }
+                if !is_taken {
                     room::take(room, bytes).await;
                 }
                 seen.push((deliver(at, &loan, record), held));
@@ -747,11 +748,11 @@ pub(super) fn sent(record: &Record, loan: &Loan) -> u64 {
 pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
     let sent = sent(&record, loan);
     let before = header(&record, lane::ATTEMPTS)
-        .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
+        .and_then(|n| u32::try_from(reserved::number(n)?).ok())
         .unwrap_or(0);
-    let id = header(&record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
+    let id = header(&record, lane::ID).and_then(|id| reserved::id(id));
     let dedup = header(&record, lane::DEDUP).cloned();
-    let priority = header(&record, lane::PRIORITY).and_then(|p| p.first().copied());
+    let priority = header(&record, lane::PRIORITY).and_then(|p| reserved::level(p));
     let (exchange, keys) = header(&record, lane::VIA)
         .cloned()
         .map(via::decode)

@@ -9,7 +9,7 @@ use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
 use crate::queue::{
-    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, via,
+    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, reserved, via,
 };
 use crate::{Error, Result};
 
@@ -211,25 +211,28 @@ fn push(
     } else {
         settings.delay_ms
     };
-    let due = (now + delay).to_be_bytes();
-    let priority = [message.priority];
+    let due = (delay > 0).then(|| reserved::write(now + delay));
+    let priority = reserved::write_level(message.priority);
     // Its time begins when it can be lent.
     let waits = if in_order { settings.delay_ms } else { delay };
     let expires = message
         .ttl_ms
-        .map(|ttl| now.saturating_add(waits).saturating_add(ttl).to_be_bytes());
+        .map(|ttl| reserved::write(now.saturating_add(waits).saturating_add(ttl)));
     let came = message
         .exchange
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
     let decides = [
-        (delay > 0).then_some((lane::DUE, &due[..])),
-        expires.as_ref().map(|at| (lane::EXPIRES, &at[..])),
+        due.as_deref().map(|due| (lane::DUE, due)),
+        expires.as_deref().map(|at| (lane::EXPIRES, at)),
         message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
         (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),
     ];
     let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
     let came = came.as_deref().map(|came| (lane::VIA, came));
+    let hidden = &message.hidden_keys;
+    let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
+    let hidden = hidden.as_deref().map(|keys| (lane::HIDDEN, keys));
     let given = message
         .headers
         .iter()
@@ -238,6 +241,7 @@ fn push(
     let headers: Vec<(&[u8], Option<&[u8]>)> = given
         .chain(decides.into_iter().flatten())
         .chain(came)
+        .chain(hidden)
         .map(|(name, value)| (name, Some(value)))
         .collect();
     builder.push_record(
