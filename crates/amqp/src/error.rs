@@ -175,6 +175,7 @@ impl About<'_> {
             | Error::UnknownPartition
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
+            | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
             | Error::InvalidRecords(_)
             | Error::InvalidTimestampType

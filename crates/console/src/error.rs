@@ -224,6 +224,7 @@ impl From<Error> for Problem {
             | Error::InvalidConfig(_)
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
+            | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
             | Error::InvalidRecords(_)
             | Error::InvalidTimestampType

@@ -66,6 +66,9 @@ pub enum Error {
     /// A replication factor one node cannot give.
     #[error("{0}")]
     InvalidReplication(String),
+    /// A queue of the topic never takes this much.
+    #[error("{0}")]
+    LimitExceeded(String),
     /// The batch is malformed or breaks the stream's rules.
     #[error("{0}")]
     InvalidRecord(String),

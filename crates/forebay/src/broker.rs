@@ -4,6 +4,7 @@
 //! [`Broker`]; frontends get what they need from it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,6 +181,28 @@ fn initial_rebalance_delay(settings: &Settings) -> Duration {
     }
 }
 
+/// Where connections from the host of a container come from; none outside of containers.
+fn host_gateways() -> Vec<IpAddr> {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    if !marks.iter().any(|mark| Path::new(mark).exists()) {
+        return Vec::new();
+    }
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    default_gateways(&routes)
+}
+
+/// The gateways of the default routes in the kernel's table.
+fn default_gateways(routes: &str) -> Vec<IpAddr> {
+    let gateway = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let address = u32::from_str_radix(gateway, 16).ok()?;
+        let is_default = destination == "00000000" && address != 0;
+        is_default.then(|| IpAddr::from(address.to_le_bytes()))
+    };
+    routes.lines().skip(1).filter_map(gateway).collect()
+}
+
 /// The data folder as its tools see it, with its disk's space.
 fn log_dir(dir: &Path) -> kafka::LogDir {
     let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
@@ -206,6 +229,7 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
         node_id: i32::try_from(kafka.node_id.0).unwrap_or(1),
         fetch_sessions_max: kafka.fetch_sessions_max.0 as usize,
         log_dir: log_dir(&settings.data.dir),
+        host_gateways: host_gateways(),
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
         ..kafka::Settings::default()
@@ -329,5 +353,20 @@ impl Broker {
         tokio::task::spawn_blocking(move || store.close())
             .await?
             .context("cannot close the storage")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_are_read_from_the_routing_table() {
+        let routes = "Iface\tDestination\tGateway\tFlags\n\
+                      eth0\t00000000\t010011AC\t0003\n\
+                      eth0\t000011AC\t00000000\t0001\n\
+                      eth1\t00000000\tnothing\t0003\n";
+        assert_eq!(default_gateways(routes), [IpAddr::from([172, 17, 0, 1])]);
+        assert!(default_gateways("").is_empty());
     }
 }

@@ -56,6 +56,7 @@ pub(crate) enum Code {
     GroupSubscribedToTopic = 86,
     InvalidRecord = 87,
     UnstableOffsetCommit = 88,
+    ThrottlingQuotaExceeded = 89,
     UnknownTopicId = 100,
     FetchSessionTopicIdError = 106,
     MismatchedEndpointType = 114,
@@ -78,7 +79,6 @@ pub(crate) fn code(error: &Error) -> Code {
         // Nothing here asks for a queue, or for what leads to one.
         Error::UnknownQueue
         | Error::QueueExists(_)
-        | Error::QueueFull
         | Error::InUse
         | Error::NotEmpty
         | Error::Locked
@@ -86,9 +86,11 @@ pub(crate) fn code(error: &Error) -> Code {
         | Error::ExchangeExists(_)
         | Error::UnknownVhost
         | Error::InFlightLimit
-        | Error::Throttled
         | Error::MoveRunning
         | Error::UnknownMove => Code::UnknownServerError,
+        // A queue of the topic is full for now: producers try again.
+        Error::QueueFull | Error::Throttled => Code::ThrottlingQuotaExceeded,
+        Error::LimitExceeded(_) => Code::PolicyViolation,
         Error::InvalidName(_) => Code::InvalidTopic,
         Error::InvalidConfig(_) => Code::InvalidConfig,
         Error::InvalidPartitions(_) => Code::InvalidPartitions,

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub log_dir: LogDir,
     /// The loggers of the process.
     pub loggers: Arc<dyn Loggers>,
+    /// Addresses of gateways that clients on the host of a container come by.
+    pub host_gateways: Vec<IpAddr>,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             fetch_sessions_max: 1000,
             log_dir: LogDir::default(),
             loggers: Arc::new(NoLoggers),
+            host_gateways: Vec::new(),
         }
     }
 }
@@ -145,6 +149,17 @@ enum Next {
     Drain,
 }
 
+/// The host that a client which reached this connection can reach again, as far as that can be known: the address it came
+/// in by. Who comes by the gateway of a container is outside of it, on its host mostly, where the container's own address
+/// leads nowhere.
+fn reached(settings: &Settings, connection: &Connection) -> String {
+    let peer = connection.peer().ip().to_canonical();
+    if settings.host_gateways.contains(&peer) {
+        return "localhost".to_owned();
+    }
+    connection.local().ip().to_canonical().to_string()
+}
+
 impl Session {
     fn new(connection: Connection, context: Arc<Context>) -> Self {
         let local = connection.local();
@@ -152,7 +167,7 @@ impl Session {
             .settings
             .advertised
             .clone()
-            .unwrap_or_else(|| (local.ip().to_string(), local.port()));
+            .unwrap_or_else(|| (reached(&context.settings, &connection), local.port()));
         let client_host = format!("/{}", connection.peer().ip());
         let entry = Arc::clone(connection.entry());
         let account = connection.account().clone();

@@ -193,6 +193,7 @@ impl From<Error> for Fault {
             | Error::InvalidName(_)
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
+            | Error::LimitExceeded(_)
             | Error::InvalidRecord(_)
             | Error::InvalidRecords(_)
             | Error::InvalidTimestampType

@@ -269,7 +269,7 @@ const WRONG: [i64; 12] = [
 /// Makes a batch whose times are near `now` (ms).
 pub fn forge(choices: &mut Choices<'_>, now: i64) -> Forged {
     let mut lies = choices.below(3);
-    let count = match choices.below(20) {
+    let count = match choices.below(100) {
         0 => 1_000 + choices.below(3_000),
         _ => 1 + choices.below(20),
     };
@@ -308,7 +308,7 @@ pub fn forge(choices: &mut Choices<'_>, now: i64) -> Forged {
 fn forge_record(choices: &mut Choices<'_>, place: u64, lie: bool, out: &mut Vec<u8>) -> bool {
     let value = vec![
         u8::try_from(place & 0xff).unwrap_or(0);
-        usize::try_from(match choices.below(400) {
+        usize::try_from(match choices.below(10_000) {
             0 => 1 + choices.below(4 << 20),
             _ => choices.below(300),
         })

@@ -11,7 +11,8 @@ use super::queues::lane_of;
 use crate::exchange::{Headers, Routed, Value};
 use crate::queue::lane::{self, Loan, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Ordering, Queue, deaths, via,
+    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Ordering, Queue, deaths,
+    reserved, via,
 };
 use crate::{Error, Result, vhost};
 
@@ -73,8 +74,7 @@ fn find(record: &Record, name: &[u8]) -> Option<Bytes> {
 }
 
 fn number(record: &Record, name: &[u8]) -> Option<u64> {
-    let value = find(record, name)?;
-    Some(u64::from_be_bytes(value[..].try_into().ok()?))
+    reserved::number(&find(record, name)?)
 }
 
 /// A stored message's own headers, as exchanges ask for them.
@@ -218,30 +218,23 @@ impl Letter {
         let Some(record) = &self.record else {
             return Vec::new();
         };
-        let id = find(record, lane::ID).map_or_else(
-            || {
-                let id = message_id(at.topic, at.index, record.offset);
-                id.as_bytes().to_vec()
-            },
-            |id| id.to_vec(),
-        );
+        let id = find(record, lane::ID).and_then(|id| reserved::id(&id));
+        let id = id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset));
+        let id = id.to_string().into_bytes();
         let Cause::Dead(reason) = cause else {
             // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
-            let named = find(record, lane::DEDUP).map(|_| {
-                let id = Uuid::from_slice(&id).unwrap_or_default();
-                (lane::DEDUP, id.to_string().into_bytes())
-            });
+            let named = find(record, lane::DEDUP).map(|_| (lane::DEDUP, id));
             return named.into_iter().collect();
         };
-        let before = find(record, lane::ATTEMPTS)
-            .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)));
-        let total = before.unwrap_or(0).saturating_add(loan.lent);
+        let before = number(record, lane::ATTEMPTS).unwrap_or(0);
+        let total = before.saturating_add(loan.lent.into());
         let dead = dead_letter(record, source, (reason, loan), now);
-        let mut own = vec![
+        let mut own = told(&dead);
+        own.extend([
             (lane::ID, id),
-            (lane::ATTEMPTS, total.to_be_bytes().to_vec()),
+            (lane::ATTEMPTS, reserved::write(total)),
             (lane::DEAD, serde_json::to_vec(&dead).unwrap_or_default()),
-        ];
+        ]);
         let came = self.is_routed() || find(record, lane::VIA).is_some();
         let lives = find(record, lane::EXPIRES).is_some();
         if came || lives || !deaths::is_plain(&self.deaths) {
@@ -250,7 +243,7 @@ impl Letter {
         if let Some(passage) = &self.routed {
             own.push((lane::VIA, via::encode(&passage.exchange, &passage.keys)));
             let due = passage.delay_ms.map(|delay| now.saturating_add(delay));
-            own.extend(due.map(|due| (lane::DUE, due.to_be_bytes().to_vec())));
+            own.extend(due.map(|due| (lane::DUE, reserved::write(due))));
         }
         own
     }
@@ -276,6 +269,22 @@ fn death(record: &Record, source: &Queue, reason: DeathReason, now: u64) -> Deat
         original_expiration_ms: expires.map(|expires| expires.saturating_sub(sent)),
         is_first: false,
     }
+}
+
+/// What a reader by offset is told of a dead letter, one header for each fact.
+fn told(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
+    let number = reserved::write;
+    vec![
+        (b"forebay.dead-letter.reason", dead.reason.clone().into()),
+        (b"forebay.dead-letter.queue", dead.queue.clone().into()),
+        (b"forebay.dead-letter.offset", number(dead.sequence)),
+        (
+            b"forebay.dead-letter.attempts",
+            number(dead.attempts.into()),
+        ),
+        (b"forebay.dead-letter.sent-ms", number(dead.sent_ms)),
+        (b"forebay.dead-letter.dead-ms", number(dead.dead_ms)),
+    ]
 }
 
 fn dead_letter(

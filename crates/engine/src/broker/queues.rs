@@ -16,7 +16,7 @@ use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, MoveState, MoveTask,
     NewMessage, NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle,
-    Settled, deaths, via,
+    Settled, deaths, reserved, via,
 };
 use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
@@ -748,11 +748,11 @@ pub(super) fn sent(record: &Record, loan: &Loan) -> u64 {
 pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
     let sent = sent(&record, loan);
     let before = header(&record, lane::ATTEMPTS)
-        .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
+        .and_then(|n| u32::try_from(reserved::number(n)?).ok())
         .unwrap_or(0);
-    let id = header(&record, lane::ID).and_then(|id| Uuid::from_slice(id).ok());
+    let id = header(&record, lane::ID).and_then(|id| reserved::id(id));
     let dedup = header(&record, lane::DEDUP).cloned();
-    let priority = header(&record, lane::PRIORITY).and_then(|p| p.first().copied());
+    let priority = header(&record, lane::PRIORITY).and_then(|p| reserved::level(p));
     let (exchange, keys) = header(&record, lane::VIA)
         .cloned()
         .map(via::decode)

@@ -11,6 +11,7 @@ mod numbers;
 mod poll;
 pub(crate) mod reader;
 mod receipt;
+pub(crate) mod reserved;
 mod settings;
 mod table;
 pub(crate) mod via;

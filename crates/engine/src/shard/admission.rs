@@ -9,7 +9,7 @@ use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
 use crate::queue::{
-    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, via,
+    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, reserved, via,
 };
 use crate::{Error, Result};
 
@@ -211,20 +211,20 @@ fn push(
     } else {
         settings.delay_ms
     };
-    let due = (now + delay).to_be_bytes();
-    let priority = [message.priority];
+    let due = (delay > 0).then(|| reserved::write(now + delay));
+    let priority = reserved::write_level(message.priority);
     // Its time begins when it can be lent.
     let waits = if in_order { settings.delay_ms } else { delay };
     let expires = message
         .ttl_ms
-        .map(|ttl| now.saturating_add(waits).saturating_add(ttl).to_be_bytes());
+        .map(|ttl| reserved::write(now.saturating_add(waits).saturating_add(ttl)));
     let came = message
         .exchange
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
     let decides = [
-        (delay > 0).then_some((lane::DUE, &due[..])),
-        expires.as_ref().map(|at| (lane::EXPIRES, &at[..])),
+        due.as_deref().map(|due| (lane::DUE, due)),
+        expires.as_deref().map(|at| (lane::EXPIRES, at)),
         message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
         (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),
     ];

@@ -272,6 +272,10 @@ impl Shard {
                 grown: None,
             }),
             Decision::Append(batch) => {
+                // Single messages were judged when they were sent.
+                if !batch.header.is_made_here() {
+                    lanes::check_room(&owned.lanes, &batch, outlines.as_deref())?;
+                }
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
                 let for_lanes = (!owned.lanes.is_empty()).then(|| batch.clone());

@@ -7,7 +7,7 @@ use testkit::forge::{Choices, forge};
 const NOW: i64 = 1_780_000_000_000;
 
 /// Cases of an ordinary run.
-const CASES: u64 = 3_000;
+const CASES: u64 = 2_000;
 
 /// Runs the cases of a fuzzer: some thousands, or for as many seconds as `FOREBAY_FUZZ_SECONDS` says.
 #[test]
@@ -32,7 +32,7 @@ fn made_up_batches_harm_nobody() {
         cases += 1;
     }
     assert!(
-        honest * 4 > cases && taken < cases,
+        cases < 500 || (honest * 4 > cases && taken < cases),
         "{cases} cases, {honest} honest, {taken} taken"
     );
     if seconds.is_some() {

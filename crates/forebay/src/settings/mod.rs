@@ -48,7 +48,8 @@ settings! {
     }
 
     kafka: Kafka {
-        /// `host:port` that clients are told to connect to; empty means the address they connected to.
+        /// `host:port` that clients are told to connect to; empty means the address they connected to, and `localhost` for
+        /// those that come from the host of a container.
         advertised_address: Option<HostPort> = "";
         /// Number clients know this broker by.
         node_id: Count<0, 2_147_483_647> = "1";

@@ -635,7 +635,9 @@ fn only_dead_letters_go_back_and_a_task_is_waited_for() {
     assert_eq!(task["state"], "completed");
     assert_eq!(task["moved"], 2);
     let progress = String::from_utf8_lossy(&waited.stderr);
-    assert!(progress.starts_with("moved 0 of 2\n"), "{progress}");
+    // How much of it is seen depends on how fast the task is.
+    let is_progress = |line: &str| line.starts_with("moved ") && line.ends_with(" of 2");
+    assert!(progress.lines().all(is_progress), "{progress}");
     assert_eq!(bodies(&value(&broker, &["peek", "orders"])), ["a", "b"]);
 
     // A message without a source makes the task fail, and the command with it.

@@ -9,7 +9,7 @@ use storage::batch::{Outline, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::dedup::{self, IdHash};
-use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED};
+use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED, reserved};
 
 /// Not to be lent before this time, u64 ms.
 pub(crate) const DUE: &[u8] = b"forebay.due";
@@ -40,6 +40,7 @@ pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
         DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, DEATHS, VIA, HIDDEN,
     ]
     .contains(&name)
+        || name.starts_with(reserved::DEAD_LETTER.as_bytes())
 }
 
 /// What is known of one record.
@@ -103,18 +104,15 @@ fn meta(record: &Record, settings: &QueueSettings) -> Meta {
     let at = u64::try_from(record.timestamp).unwrap_or(0);
     let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
-    if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
+    if let Some(due) = find(DUE).and_then(|value| reserved::number(value)) {
         // The greatest number stands for no time at all.
-        meta.due = u64::from_be_bytes(due).min(u64::MAX - 1);
+        meta.due = due.min(u64::MAX - 1);
     }
-    meta.expires = find(EXPIRES)
-        .and_then(|value| value.as_ref().try_into().ok())
-        .map(u64::from_be_bytes);
-    if let Some([level]) = find(PRIORITY).map(AsRef::as_ref)
+    meta.expires = find(EXPIRES).and_then(|value| reserved::number(value));
+    if let Some(level) = find(PRIORITY).and_then(|value| reserved::level(value))
         && settings.priorities > 1
     {
-        meta.level =
-            u8::try_from(u16::from(*level).min(settings.priorities - 1)).unwrap_or(u8::MAX);
+        meta.level = u8::try_from(u16::from(level).min(settings.priorities - 1)).unwrap_or(u8::MAX);
     }
     // What came from another queue was let in there, and must not be taken for a repeat here.
     if let (Some(id), None) = (find(DEDUP), find(ID)) {

@@ -8,6 +8,7 @@ mod consumers;
 mod limits;
 mod of_partition;
 mod owned;
+mod room;
 mod verbs;
 
 pub(crate) use consumers::{ConsumerCommand, Outcomes};
@@ -15,6 +16,7 @@ pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
 pub(crate) use owned::Readable;
 pub(super) use owned::{keep_ids, readable, snapshot_lanes};
+pub(super) use room::check as check_room;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
