@@ -12,6 +12,7 @@ mod kept;
 mod lanes;
 mod letters;
 mod lookup;
+mod moves;
 mod policies;
 mod producers;
 mod publish;
