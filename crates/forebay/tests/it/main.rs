@@ -13,6 +13,7 @@ mod client;
 mod config;
 mod crash;
 mod dice;
+mod memory;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;

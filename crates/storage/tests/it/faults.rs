@@ -170,6 +170,21 @@ async fn a_full_disk_refuses_growth_and_recovers() {
         store.put_if("b", Expected::Any, kept).await,
         Err(Error::DiskFull)
     ));
+    let vital = |n: u32| {
+        let key = format!("vital/{n}");
+        let store = &store;
+        async move {
+            let value = Bytes::from(vec![b'v'; 100_000]);
+            store.put_vital(&key, Expected::Absent, value).await
+        }
+    };
+    let mut written = 0;
+    while vital(written).await.is_ok() {
+        written += 1;
+        assert!(written < 100, "the reserve never ends");
+    }
+    assert_eq!(written, 41, "4 MiB");
+    assert!(matches!(vital(200).await, Err(Error::DiskFull)));
     store.put_if("a", Expected::Any, None).await.unwrap();
     let half = batches.len() / 2;
     let lsn = store.trim(stream(1), Trim::Before(half as u64)).unwrap();
