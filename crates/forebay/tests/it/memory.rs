@@ -225,7 +225,7 @@ fn what_peers_hold_is_bounded_and_a_neighbour_is_served() {
         is_served(&broker, round);
     }
     let peak = broker.peak_bytes();
-    assert!(peak < 192 * MIB, "{} MiB at the most", peak / MIB);
+    assert!(peak < 160 * MIB, "{} MiB at the most", peak / MIB);
     drop(peers);
     broker.await_metric("forebay_memory_waiting 0");
     is_served(&broker, 51);
