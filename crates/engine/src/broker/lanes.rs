@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Inner, partition_hash};
-use crate::queue::lane::{Lane, LaneEvent};
+use crate::queue::lane::{Arrival, Lane, LaneEvent};
 use crate::queue::{LaneAt, Queue};
 use crate::shard::{self, LaneCommand, OwnedLane};
 use crate::{Error, Result};
@@ -44,7 +44,10 @@ pub(super) async fn offer_lane(
     queue: &Arc<Queue>,
     at: LaneAt,
 ) -> Result<OfferedLane> {
-    let lane = Box::new(restore(&*inner.log, queue, at).await?);
+    // What was acknowledged in another queue of the topic is gone, whatever the log still has.
+    let partition = inner.partition_of(at);
+    let start = partition.map_or(0, |partition| partition.start());
+    let lane = Box::new(restore(&*inner.log, (queue, at), start, inner.clock.now_ms()).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -68,7 +71,8 @@ impl OfferedLane {
         let (at, queue) = (self.at, &self.queue);
         // It is given back when the partition has got more since it was read.
         while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            catch_up(&*inner.log, &mut lane.lane, queue, at).await?;
+            let now = inner.clock.now_ms();
+            catch_up(&*inner.log, &mut lane.lane, (queue, at), now).await?;
             self.outcome = offer(inner, at, lane).await?;
         }
         Ok(())
@@ -129,7 +133,13 @@ pub(super) async fn inspect<T: Send + 'static>(
 }
 
 /// A lane's state: its last snapshot, the records since, and what was done with them.
-async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedLane> {
+/// Without a snapshot it knows of no record before `first`.
+async fn restore(
+    log: &dyn Log,
+    (queue, at): (&Arc<Queue>, LaneAt),
+    first: u64,
+    now: u64,
+) -> Result<OwnedLane> {
     let history = History::read(log, at).await?;
     let damaged =
         |error: &dyn std::fmt::Display| Error::Storage(format!("lane of {}: {error}", queue.name));
@@ -137,7 +147,7 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
     let start = log.bounds(records(at)).map_or(0, |bounds| bounds.start);
     let mut lane = match &history.snapshot {
         Some(bytes) => Lane::decode(bytes, window).map_err(|error| damaged(&error))?,
-        None => Lane::new(start),
+        None => Lane::new(start.max(first)),
     };
     let snapshot_end = if history.snapshot.is_some() {
         lane.end()
@@ -145,18 +155,24 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
         0
     };
     lane.start_restoring();
-    catch_up(log, &mut lane, queue, at).await?;
-    for event in &history.events {
+    catch_up(log, &mut lane, (queue, at), now).await?;
+    for (event, at) in &history.events {
         lane.apply(event, None);
+        lane.note_kept(event, *at, queue.settings());
     }
-    lane.restored(start, queue.settings());
+    lane.restored(start, queue.settings(), now);
     let queue = Arc::clone(queue);
     let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
     Ok(owned.with_events(history.bytes))
 }
 
 /// Shows a lane every record it does not know yet.
-async fn catch_up(log: &dyn Log, lane: &mut Lane, queue: &Queue, at: LaneAt) -> Result<()> {
+async fn catch_up(
+    log: &dyn Log,
+    lane: &mut Lane,
+    (queue, at): (&Queue, LaneAt),
+    now: u64,
+) -> Result<()> {
     let Some(bounds) = log.bounds(records(at)) else {
         return Ok(());
     };
@@ -165,7 +181,7 @@ async fn catch_up(log: &dyn Log, lane: &mut Lane, queue: &Queue, at: LaneAt) -> 
         let from = lane.end();
         let chunk = read(log, records(at), from, bounds.end).await?;
         for batch in chunk.batches()? {
-            lane.index(&batch, queue.settings());
+            lane.index((&batch, None), queue.settings(), Arrival::Before(now));
         }
         if lane.end() <= from {
             return Err(Error::Storage(format!(
@@ -197,7 +213,8 @@ fn events(at: LaneAt) -> StreamId {
 #[derive(Default)]
 struct History {
     snapshot: Option<Vec<u8>>,
-    events: Vec<LaneEvent>,
+    /// With the time each was appended, ms.
+    events: Vec<(LaneEvent, u64)>,
     end: u64,
     /// Of the events.
     bytes: u64,
@@ -225,17 +242,19 @@ impl History {
                 |error| Error::Storage(format!("an event of queue {}: {error}", at.queue));
             for batch in chunk.batches()? {
                 history.bytes += batch.bytes() as u64;
-                for record in batch.records()? {
-                    let value = record?.value.unwrap_or_default();
+                for record in batch.records() {
+                    let record = record?;
+                    let at = u64::try_from(record.timestamp).unwrap_or(0);
+                    let value = record.value.unwrap_or_default();
                     let event = LaneEvent::decode(&value).map_err(damaged)?;
-                    history.take(event, &mut collecting);
+                    history.take((event, at), &mut collecting);
                 }
             }
         }
         Ok(history)
     }
 
-    fn take(&mut self, event: LaneEvent, collecting: &mut Vec<u8>) {
+    fn take(&mut self, (event, at): (LaneEvent, u64), collecting: &mut Vec<u8>) {
         match event {
             LaneEvent::Snapshot { part, parts, bytes } => {
                 if part == 0 {
@@ -249,7 +268,7 @@ impl History {
                     self.bytes = 0;
                 }
             }
-            event => self.events.push(event),
+            event => self.events.push((event, at)),
         }
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition};
+use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::topic::Config;
 use crate::{Result, Verdicts};
@@ -30,7 +30,7 @@ use crate::{Result, Verdicts};
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
 pub(crate) use groups::{Answer, GroupTable};
-pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
+pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
 
@@ -51,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) topic_id: Uuid,
     pub(crate) index: u32,
     pub(crate) batch: storage::Batch,
+    /// Of its records, where a queue wanted them when it was checked.
+    pub(crate) outlines: Option<Vec<storage::batch::Outline>>,
 }
 
 /// How a partition stands when its owner takes it over.
@@ -93,6 +95,22 @@ pub(crate) enum Command {
         index: u32,
         before: u64,
         done: oneshot::Sender<Result<u64>>,
+    },
+    /// Says what can be read of a partition from an offset on.
+    Readable {
+        topic_id: Uuid,
+        index: u32,
+        /// From where on, and how far at least.
+        range: (u64, u64),
+        /// Offsets looked at.
+        span: u64,
+        done: oneshot::Sender<(Readable, u64)>,
+    },
+    /// Answers with the producers a partition knows.
+    Producers {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Result<Vec<(i64, Producer)>>>,
     },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
@@ -167,6 +185,12 @@ impl Command {
                 entries.iter().map(key).collect()
             }
             Self::Trim {
+                topic_id, index, ..
+            }
+            | Self::Readable {
+                topic_id, index, ..
+            }
+            | Self::Producers {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -339,6 +363,22 @@ impl Shard {
                 before,
                 done,
             } => self.trim(topic_id, index, before, done),
+            Command::Readable {
+                topic_id,
+                index,
+                range,
+                span,
+                done,
+            } => {
+                if let Some(owned) = self.partitions.here(topic_id, index) {
+                    let _ = done.send(lanes::readable(owned, range, span));
+                }
+            }
+            Command::Producers {
+                topic_id,
+                index,
+                done,
+            } => drop(done.send(self.partitions.producers(topic_id, index))),
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,

@@ -5,6 +5,9 @@
     reason = "a test fails by panicking, and so does its fixture"
 )]
 
+mod acknowledged;
+mod batches;
+mod damage;
 mod dead_letters;
 mod exchanges;
 mod fanout;

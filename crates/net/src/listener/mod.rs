@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Budget, Capacity, Connection, Drain, Tasks};
+use crate::{Budget, Capacity, Connection, Connections, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -41,6 +41,7 @@ pub struct Listener {
     total: Capacity,
     budget: Budget,
     observer: Observer,
+    connections: Connections,
 }
 
 /// Reads a listener's numbers while it runs.
@@ -97,7 +98,15 @@ impl Listener {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
             },
+            connections: Connections::default(),
         })
+    }
+
+    /// Enters its connections in this table.
+    #[must_use]
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
     }
 
     /// What its connections hold counts against this budget.
@@ -168,15 +177,22 @@ impl Listener {
             .accepted
             .fetch_add(1, Ordering::Relaxed);
         let account = self.budget.account(self.name, connection.peer());
+        let present = self.connections.enter(self.name, connection.peer());
+        let entry = Arc::clone(&present.entry);
         let connection = connection
             .with_write_stall(self.limits.write_stall)
-            .with_account(account.clone());
+            .with_account(account.clone())
+            .with_entry(Arc::clone(&entry));
         let served = handle(connection);
         tasks.spawn(async move {
             tokio::select! {
                 () = served => {}
                 () = account.evicted() => {}
+                () = entry.overdue() => {
+                    tracing::debug!(peer = %entry.peer(), "connection cut: it was to end and did not");
+                }
             }
+            drop(present);
             drop(slots);
         });
     }

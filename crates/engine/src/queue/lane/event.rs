@@ -36,6 +36,8 @@ pub(crate) enum LaneEvent {
         offset: u64,
         /// When it is ready again, ms; 0: at once.
         due: u64,
+        /// If at once, behind all messages before this offset, and those that came back before it.
+        before: u64,
     },
     /// A loan lasts longer, or shorter.
     Extended {
@@ -129,6 +131,34 @@ pub(crate) enum LaneEvent {
         /// The first that has not.
         before: u64,
     },
+    /// Messages of a range cannot be read: they stay, and are not lent.
+    Unreadable {
+        /// First offset.
+        from: u64,
+        /// The first behind it.
+        upto: u64,
+    },
+    /// Messages from an offset on came at a time their records do not tell.
+    Arrived {
+        /// First offset.
+        offset: u64,
+        /// When, ms.
+        at: u64,
+        /// Those that came no more than this later may have the same mark for how long they live, ms.
+        ttl_span: Option<u64>,
+        /// Likewise for how long they are kept.
+        kept_span: Option<u64>,
+    },
+    /// Acknowledged messages that were kept for replay are ready again, as if they had just come.
+    Revived {
+        /// Which: first offset and number of neighbours.
+        runs: Vec<(u64, u64)>,
+    },
+    /// What was acknowledged below an offset is not kept for replay any longer.
+    Unkept {
+        /// The first that is.
+        before: u64,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -169,7 +199,11 @@ impl LaneEvent {
                 out.put_u8(2);
                 put_offsets(&mut out, offsets);
             }
-            Self::Released { offset, due } => put_all(&mut out, 3, &[*offset, *due]),
+            Self::Released {
+                offset,
+                due,
+                before,
+            } => put_all(&mut out, 16, &[*offset, *due, *before]),
             Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
             Self::Undone { loan, offsets } => {
                 out.put_u8(5);
@@ -201,6 +235,15 @@ impl LaneEvent {
                 put_all(&mut out, 13, &values);
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
+            Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
+            Self::Revived { runs } => {
+                put_all(&mut out, 17, &[runs.len() as u64]);
+                for (start, len) in runs {
+                    put(&mut out, *start);
+                    put(&mut out, *len);
+                }
+            }
+            Self::Unkept { before } => put_all(&mut out, 18, &[*before]),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -246,6 +289,38 @@ impl LaneEvent {
         }
     }
 
+    fn encode_range(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unreadable { from, upto } => put_all(out, 20, &[*from, *upto]),
+            Self::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => {
+                let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
+                let values = [*offset, *at, span(ttl_span), span(kept_span)];
+                put_all(out, 21, &values);
+            }
+            _ => unreachable!("only called for ranges"),
+        }
+    }
+
+    fn decode_range(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(match kind {
+            20 => Self::Unreadable {
+                from: bytes.number()?,
+                upto: bytes.number()?,
+            },
+            _ => Self::Arrived {
+                offset: bytes.number()?,
+                at: bytes.number()?,
+                ttl_span: bytes.number()?.checked_sub(1),
+                kept_span: bytes.number()?.checked_sub(1),
+            },
+        })
+    }
+
     /// Reads an event.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut bytes = Reader(bytes);
@@ -263,9 +338,30 @@ impl LaneEvent {
             2 => Self::Acked {
                 offsets: bytes.offsets()?,
             },
-            3 => Self::Released {
+            3 => {
+                let (offset, due) = (bytes.number()?, bytes.number()?);
+                // As it was once: back to its old place.
+                let before = offset.saturating_add(1);
+                Self::Released {
+                    offset,
+                    due,
+                    before,
+                }
+            }
+            17 => {
+                let count = bytes.count()?;
+                let runs = (0..count).map(|_| Ok((bytes.number()?, bytes.number()?)));
+                Self::Revived {
+                    runs: runs.collect::<Result<_, _>>()?,
+                }
+            }
+            18 => Self::Unkept {
+                before: bytes.number()?,
+            },
+            16 => Self::Released {
                 offset: bytes.number()?,
                 due: bytes.number()?,
+                before: bytes.number()?,
             },
             4 => Self::Extended {
                 offset: bytes.number()?,
@@ -307,6 +403,7 @@ impl LaneEvent {
             15 => Self::Reached {
                 before: bytes.number()?,
             },
+            kind @ 20..=21 => Self::decode_range(kind, &mut bytes)?,
             14 => Self::Cleared {
                 before: bytes.number()?,
                 kept: bytes.offsets()?,

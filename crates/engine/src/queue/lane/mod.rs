@@ -8,29 +8,37 @@
 //! `decide` and `pick` hold all rules and change nothing; [`Lane::apply`] cannot refuse and does not know the time.
 //! Time alone makes loans run out and delays end ([`Lane::tick`]); it needs no event, since the due time is in one.
 
+mod arrival;
 mod decide;
 mod dedup;
 mod event;
 mod expiry;
+mod fuzz;
+mod kept;
 mod limits;
 mod line;
 mod meta;
+mod place;
 mod runs;
 mod sizes;
 mod snapshot;
+mod unreadable;
 mod untimed;
+mod visible;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arrival::{Arrival, sent_ms};
 pub(crate) use decide::{Picked, Receiving};
 pub(crate) use dedup::{IDS_MAX, IdHash, hash};
 pub(crate) use event::LaneEvent;
 pub use event::fuzz;
+pub use fuzz::fuzz_batch;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
     ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine,
-    message_id, plain_records,
+    message_id, strip_reserved,
 };
 pub(crate) use untimed::Came;
 pub use untimed::Outcome;
@@ -38,13 +46,17 @@ pub use untimed::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::Batch;
+use storage::batch::Outline;
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
 use dedup::Dedup;
-use expiry::Expiry;
+use expiry::{Expiry, Marks};
+use kept::Kept;
 use line::{Busy, Lines};
+use place::{Back, Place};
 use sizes::Sizes;
+use unreadable::Ranges;
 
 /// How long a named attempt can be repeated, ms.
 const ATTEMPT_MS: u64 = 300_000;
@@ -89,6 +101,8 @@ struct Entry {
     open: bool,
     /// Lent too often, but could not leave: lent once more. Not in the log.
     stay: bool,
+    /// How it comes back when its wait is over.
+    back: Back,
     /// First loan, ms.
     first_ms: u64,
     /// Last loan, ms; when it was sent, for one that is delayed.
@@ -107,6 +121,7 @@ impl Entry {
             failed: 0,
             open: false,
             stay: false,
+            back: Back::OldPlace,
             first_ms: 0,
             at_ms: 0,
         }
@@ -135,6 +150,8 @@ pub(crate) struct Loan {
     pub(crate) first_ms: u64,
     /// Last loan, ms.
     pub(crate) last_ms: u64,
+    /// Between which times it came, where its record does not say it, ms.
+    pub(crate) came: Option<(u64, u64)>,
 }
 
 /// Messages lent together under a name.
@@ -173,6 +190,8 @@ pub(crate) struct Counts {
     pub(crate) waiting: u64,
     /// Keys of those that are lent.
     pub(crate) keys_lent: u64,
+    /// Cannot be read.
+    pub(crate) unreadable: u64,
 }
 
 /// The delivery state of one partition's messages for one queue.
@@ -182,6 +201,8 @@ pub(crate) struct Lane {
     end: u64,
     /// Number of the last loan.
     loans: u64,
+    /// How many messages were put behind others.
+    turns: u64,
     entries: BTreeMap<u64, Entry>,
     /// When which entry's state ends.
     due: BTreeSet<(u64, u64)>,
@@ -203,6 +224,16 @@ pub(crate) struct Lane {
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
     sizes: Option<Box<Sizes>>,
+    /// Cannot be read.
+    unreadable: Ranges,
+    /// When they came, where peers' batches are among them.
+    arrivals: Option<Box<Marks>>,
+    /// From here on it is not known when messages came; only while it is read again.
+    unmarked: Option<u64>,
+    /// Acknowledged messages that are kept for replay.
+    kept: Option<Box<Kept>>,
+    /// Messages before this may have been replayed, and are as if they had just come.
+    revived: u64,
 }
 
 impl Lane {
@@ -221,8 +252,11 @@ impl Lane {
 
     /// Whether it is like a new one that knows of no record before its end.
     pub(crate) fn is_untouched(&self) -> bool {
-        let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
-        let remembers = self.dedup.is_some() || !self.attempts.is_empty() || !self.moves.is_empty();
+        let has_messages = self.oldest() < self.end || self.lines.len() > 0;
+        let remembers = self.dedup.is_some()
+            || !self.attempts.is_empty()
+            || !self.moves.is_empty()
+            || self.kept.is_some();
         self.loans == 0 && !has_messages && !remembers
     }
 
@@ -238,6 +272,7 @@ impl Lane {
             lent: self.lent,
             waiting: self.waiting,
             keys_lent: self.keys_lent,
+            unreadable: self.unreadable(),
         }
     }
 
@@ -245,7 +280,8 @@ impl Lane {
     pub(crate) fn oldest(&self) -> u64 {
         let touched = self.entries.first_key_value().map(|(offset, _)| *offset);
         let untouched = self.lines.oldest();
-        let oldest = touched.into_iter().chain(untouched).min();
+        let unreadable = self.unreadable.first();
+        let oldest = touched.into_iter().chain(untouched).chain(unreadable).min();
         oldest.unwrap_or(self.end)
     }
 
@@ -254,7 +290,8 @@ impl Lane {
         let due = self.due.first().map(|(due, _)| *due);
         let expiry = self.expiry.as_ref();
         let dies = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
-        due.into_iter().chain(dies).min()
+        let kept = self.kept_due(settings);
+        due.into_iter().chain(dies).chain(kept).min()
     }
 
     /// Move tasks, oldest first.
@@ -263,28 +300,46 @@ impl Lane {
     }
 
     /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
-    /// order matters.
-    pub(crate) fn index(&mut self, batch: &Batch, settings: &QueueSettings) {
-        let next = batch.header.next_offset();
+    /// order or size matters, with `outlines` where somebody has looked already. A record's place in the batch decides
+    /// about its offset; what cannot be read is there all the same, and as if it had no key.
+    pub(crate) fn index(
+        &mut self,
+        (batch, outlines): (&Batch, Option<&[Outline]>),
+        settings: &QueueSettings,
+        arrival: Arrival,
+    ) {
+        let header = &batch.header;
+        let next = header.next_offset();
         if next <= self.end {
             return;
         }
-        let from = self.end.max(batch.header.base_offset);
-        let keyed = settings.ordering == Ordering::Key;
-        self.mark(from, batch.header.max_timestamp, settings);
-        let says_something = batch.header.is_made_here() && !batch.header.is_bare();
-        let looked_into = keyed || settings.limits.bytes_max.is_some();
-        let records = (looked_into || says_something)
-            .then(|| meta::read(batch, settings))
-            .flatten();
-        if let Some(records) = records {
-            for record in records.iter().filter(|record| record.offset >= from) {
-                self.add(record, settings);
+        let from = self.end.max(header.base_offset);
+        self.arrive(from, header, settings, arrival);
+        let mut known = from;
+        let mut note = |lane: &mut Self, record: &meta::Meta| {
+            if (known..next).contains(&record.offset) {
+                lane.add(record, settings);
+                known = record.offset + 1;
             }
-        } else {
-            // Nothing is known about them: they are as they come.
+        };
+        let keyed = settings.ordering == Ordering::Key;
+        let looked_into = keyed || settings.limits.bytes_max.is_some();
+        if header.is_made_here() && !header.is_bare() {
+            for record in meta::read(batch, settings) {
+                note(self, &record);
+            }
+        } else if looked_into {
+            let read = outlines.is_none().then(|| batch.outlines(true));
+            let outlines = outlines.or(read.as_deref()).unwrap_or_default();
+            for (offset, outline) in (header.base_offset..next).zip(outlines) {
+                let at = arrival.of_record(header, outline.timestamp);
+                let record = meta::of_outline((offset, at), outline, settings);
+                note(self, &record);
+            }
+        }
+        if known < next {
             let line = self.lines.line(0, None, false);
-            self.lines.append(line, from, next - from);
+            self.lines.append(line, known, next - known);
         }
         self.end = next;
     }
@@ -368,7 +423,11 @@ impl Lane {
                     moving.moved += offsets.len() as u64;
                 }
             }
-            LaneEvent::Released { offset, due } => self.release(*offset, *due),
+            LaneEvent::Released {
+                offset,
+                due,
+                before,
+            } => self.release(*offset, *due, *before),
             LaneEvent::Extended { offset, until } => self.extend(*offset, *until),
             LaneEvent::Undone { loan, offsets } => {
                 for offset in offsets {
@@ -387,6 +446,15 @@ impl Lane {
             LaneEvent::Returned { .. } => self.returned(event),
             LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
             LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
+            LaneEvent::Unreadable { from, upto } => self.set_unreadable(*from, *upto),
+            LaneEvent::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => self.recall(*offset, *at, (*ttl_span, *kept_span)),
+            LaneEvent::Revived { runs } => self.revive(runs),
+            LaneEvent::Unkept { .. } => {}
             LaneEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
@@ -466,9 +534,15 @@ impl Lane {
         entry
     }
 
-    /// A message is ready again, or for the first time after a delay.
-    fn put_back(&mut self, line: LineId, offset: u64) {
-        self.lines.put_back(line, offset);
+    /// The next place behind all messages before `before`.
+    fn place_behind(&mut self, before: u64) -> Place {
+        self.turns = self.turns.saturating_add(1);
+        Place::behind(before, self.turns)
+    }
+
+    /// A message is ready again, or for the first time after a delay; without a place, at its own.
+    fn put_back(&mut self, line: LineId, offset: u64, place: Option<Place>) {
+        self.lines.put_back(line, offset, place);
         if let Some(expiry) = &mut self.expiry {
             expiry.again(offset);
         }
@@ -483,15 +557,16 @@ impl Lane {
         lines.find(|(_, line)| line.has(offset)).map(|(id, _)| id)
     }
 
-    fn release(&mut self, offset: u64, due: u64) {
+    fn release(&mut self, offset: u64, due: u64, before: u64) {
         let Some(mut entry) = self.take_entry(offset) else {
             return;
         };
-        (entry.open, entry.due) = (false, due);
+        (entry.open, entry.due, entry.back) = (false, due, Back::Behind);
         entry.failed = entry.failed.saturating_add(1);
         if due == 0 {
             entry.state = State::Ready;
-            self.put_back(entry.line, offset);
+            let place = self.place_behind(before);
+            self.put_back(entry.line, offset, Some(place));
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;
@@ -523,7 +598,7 @@ impl Lane {
         };
         entry.lent -= 1;
         (entry.state, entry.open, entry.due) = (State::Ready, false, 0);
-        self.put_back(entry.line, offset);
+        self.put_back(entry.line, offset, None);
         if entry.lent > 0 {
             self.entries.insert(offset, entry);
         }
@@ -535,6 +610,7 @@ impl Lane {
             self.remove(offset, None);
         }
         self.lines.drop_before(before);
+        self.unreadable.remove(0, before);
         self.drop_limits(before, &[]);
         self.end = self.end.max(before);
     }
@@ -557,6 +633,7 @@ impl Lane {
                 self.lines.forget(entry.line, offset);
             }
         }
+        self.unreadable.remove(from, upto);
         let line = self.lines.line(0, None, false);
         self.lines.refill(line, (from, upto), &kept);
     }
@@ -623,7 +700,13 @@ impl Lane {
             if entry.state == State::Lent {
                 self.count_busy(&entry, now);
             }
-            self.put_back(entry.line, offset);
+            let back = match entry.state {
+                State::Lent => Back::Behind,
+                State::Waiting => entry.back,
+                State::Ready | State::Delayed | State::Dying => Back::OldPlace,
+            };
+            let place = (back == Back::Behind).then(|| self.place_behind(self.end));
+            self.put_back(entry.line, offset, place);
             // What was only delayed is like any other from now on.
             if entry.state != State::Delayed {
                 (entry.state, entry.due) = (State::Ready, 0);
@@ -646,8 +729,10 @@ impl Lane {
     }
 
     /// Records and events were read, and records before `start` are not there any more.
-    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings) {
+    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings, now: u64) {
+        self.mark_unmarked(settings, now);
         // Whatever was trimmed without the lane being told is gone.
+        self.forget_kept(0, start);
         if self.oldest() < start {
             self.apply(&LaneEvent::Trimmed { before: start }, None);
         }

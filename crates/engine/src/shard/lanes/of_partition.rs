@@ -168,6 +168,6 @@ mod tests {
         let mut builder = storage::batch::BatchBuilder::new(1);
         builder.push(1, None, Some(b"text"), &[]);
         let batch = builder.build().placed(5, 0, None);
-        check(|lane| lane.index(&batch), false);
+        check(|lane| lane.index(&batch, None, 0), false);
     }
 }

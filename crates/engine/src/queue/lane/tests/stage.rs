@@ -6,7 +6,8 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{
-    Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
+    Arrival, Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked,
+    Receiving,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 
@@ -28,7 +29,8 @@ pub(super) struct Stage {
     pub(super) settings: QueueSettings,
     pub(super) now: u64,
     records: Vec<Batch>,
-    pub(super) events: Vec<Vec<u8>>,
+    /// With the time each was appended.
+    pub(super) events: Vec<(Vec<u8>, u64)>,
     snapshot: Option<Vec<u8>>,
     /// Records before this are accounted for by the snapshot.
     snapshot_end: u64,
@@ -88,7 +90,8 @@ impl Stage {
             builder.push_record(time, key, Some(b"x"), headers.iter().copied());
         }
         let batch = builder.build().placed(base, 0, None);
-        self.lane.index(&batch, &self.settings);
+        self.lane
+            .index((&batch, None), &self.settings, Arrival::Now(self.now));
         self.records.push(batch);
         self.lane.tick(self.now);
         base
@@ -208,7 +211,8 @@ impl Stage {
 
     pub(super) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
         self.lane.apply(event, lines);
-        self.events.push(event.encode());
+        self.lane.note_kept(event, self.now, &self.settings);
+        self.events.push((event.encode(), self.now));
     }
 
     pub(super) fn pass(&mut self, millis: u64) {
@@ -235,7 +239,7 @@ impl Stage {
     pub(super) fn forget(&mut self) {
         let ids = self.lane.dedup_ids() > 0;
         let most = if ids { self.snapshot_end } else { u64::MAX };
-        self.start = self.start.max(self.lane.oldest().min(most));
+        self.start = self.start.max(self.lane.lowest_visible().min(most));
         let start = self.start;
         self.records
             .retain(|batch| batch.header.next_offset() > start);
@@ -251,12 +255,14 @@ impl Stage {
         lane.start_restoring();
         lane.skip_to(self.start);
         for batch in &self.records {
-            lane.index(batch, &self.settings);
+            lane.index((batch, None), &self.settings, Arrival::Before(self.now));
         }
-        for event in &self.events {
-            lane.apply(&LaneEvent::decode(event).unwrap(), None);
+        for (event, at) in &self.events {
+            let event = LaneEvent::decode(event).unwrap();
+            lane.apply(&event, None);
+            lane.note_kept(&event, *at, &self.settings);
         }
-        lane.restored(self.start, &self.settings);
+        lane.restored(self.start, &self.settings, self.now);
         lane.stop_restoring();
         lane.tick(self.now);
         self.lane = lane;
