@@ -17,6 +17,7 @@ use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
 use super::{
     Inner, exchange_table, group_hash, kept, partition_hash, policies, queue_table, transfer,
+    vhosts,
 };
 use crate::group::Group;
 use crate::partition::Partition;
@@ -72,6 +73,7 @@ pub(super) enum Command {
     Keep(kept::Command),
     Policy(policies::Command),
     Exchange(exchange_table::Command),
+    Vhost(vhosts::Command),
     CreateGroup {
         name: Arc<str>,
         done: oneshot::Sender<Result<()>>,
@@ -132,6 +134,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
             Command::Exchange(command) => exchange_table::handle(&inner, command).await,
+            Command::Vhost(command) => vhosts::handle(&inner, command).await,
             Command::Keep(command) => kept::handle(&inner, command).await,
             Command::Policy(command) => policies::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {
