@@ -654,10 +654,11 @@ impl Broker {
                     }
                 };
                 let bytes = weight(&record);
-                if !room.try_take(bytes) {
-                    if !seen.is_empty() {
-                        return Ok(true);
-                    }
+                let is_taken = room.try_take(bytes);
+                if !is_taken && !seen.is_empty() {
+                    return Ok(true);
+                }
+                if !is_taken {
                     room::take(room, bytes).await;
                 }
                 seen.push((deliver(at, &loan, record), held));

@@ -32,6 +32,9 @@ const TAIL: &str = "
   peer that does not read for 30 seconds end with their connection.
 - Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch; and for the
   greatest timestamp in the header, where it was not that of the records.
+- A topic that was made for a queue is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
+  keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
+  before the first record, goes on behind it instead of `OFFSET_OUT_OF_RANGE`.
 - A produced batch is looked through before it is acknowledged, compressed or not: offset deltas count up from 0, there
   are as many records as announced, every length is inside of what it is in, nothing follows the last record or the
   compressed stream. Timestamps have to be within `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`,

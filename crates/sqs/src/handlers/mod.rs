@@ -177,16 +177,13 @@ impl Call<'_> {
     /// The queue a request is about: the one its address names, or its path.
     fn queue(&self, url: Option<&str>) -> Outcome<Arc<Queue>> {
         let in_url;
-        let located = match url {
+        let located = if let Some(url) = url {
             // An address that names no queue names one that does not exist.
-            Some(url) => {
-                in_url = arn::in_url(url).ok_or_else(Fault::no_queue)?;
-                &in_url
-            }
-            None => {
-                let in_path = self.path_queue.as_ref();
-                in_path.ok_or_else(|| Fault::missing("QueueUrl"))?
-            }
+            in_url = arn::in_url(url).ok_or_else(Fault::no_queue)?;
+            &in_url
+        } else {
+            let in_path = self.path_queue.as_ref();
+            in_path.ok_or_else(|| Fault::missing("QueueUrl"))?
         };
         self.located(located)
     }

@@ -199,11 +199,6 @@ impl LaneEvent {
                 out.put_u8(2);
                 put_offsets(&mut out, offsets);
             }
-            Self::Released {
-                offset,
-                due,
-                before,
-            } => put_all(&mut out, 16, &[*offset, *due, *before]),
             Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
             Self::Undone { loan, offsets } => {
                 out.put_u8(5);
@@ -236,14 +231,9 @@ impl LaneEvent {
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
             Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
-            Self::Revived { runs } => {
-                put_all(&mut out, 17, &[runs.len() as u64]);
-                for (start, len) in runs {
-                    put(&mut out, *start);
-                    put(&mut out, *len);
-                }
+            Self::Released { .. } | Self::Revived { .. } | Self::Unkept { .. } => {
+                self.encode_return(&mut out);
             }
-            Self::Unkept { before } => put_all(&mut out, 18, &[*before]),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -256,6 +246,25 @@ impl LaneEvent {
             }
         }
         out
+    }
+
+    fn encode_return(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Released {
+                offset,
+                due,
+                before,
+            } => put_all(out, 16, &[*offset, *due, *before]),
+            Self::Revived { runs } => {
+                put_all(out, 17, &[runs.len() as u64]);
+                for (start, len) in runs {
+                    put(out, *start);
+                    put(out, *len);
+                }
+            }
+            Self::Unkept { before } => put_all(out, 18, &[*before]),
+            _ => unreachable!("only called for what comes back"),
+        }
     }
 
     fn encode_move(&self, out: &mut Vec<u8>) {
@@ -338,31 +347,7 @@ impl LaneEvent {
             2 => Self::Acked {
                 offsets: bytes.offsets()?,
             },
-            3 => {
-                let (offset, due) = (bytes.number()?, bytes.number()?);
-                // As it was once: back to its old place.
-                let before = offset.saturating_add(1);
-                Self::Released {
-                    offset,
-                    due,
-                    before,
-                }
-            }
-            17 => {
-                let count = bytes.count()?;
-                let runs = (0..count).map(|_| Ok((bytes.number()?, bytes.number()?)));
-                Self::Revived {
-                    runs: runs.collect::<Result<_, _>>()?,
-                }
-            }
-            18 => Self::Unkept {
-                before: bytes.number()?,
-            },
-            16 => Self::Released {
-                offset: bytes.number()?,
-                due: bytes.number()?,
-                before: bytes.number()?,
-            },
+            kind @ (3 | 16..=18) => Self::decode_return(kind, &mut bytes)?,
             4 => Self::Extended {
                 offset: bytes.number()?,
                 until: bytes.number()?,
@@ -415,6 +400,37 @@ impl LaneEvent {
         } else {
             Err(Unreadable)
         }
+    }
+
+    fn decode_return(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(match kind {
+            3 => {
+                let (offset, due) = (bytes.number()?, bytes.number()?);
+                // As it was once: back to its old place.
+                let before = offset.saturating_add(1);
+                Self::Released {
+                    offset,
+                    due,
+                    before,
+                }
+            }
+            16 => Self::Released {
+                offset: bytes.number()?,
+                due: bytes.number()?,
+                before: bytes.number()?,
+            },
+            17 => {
+                let count = bytes.count()?;
+                let runs = (0..count).map(|_| Ok((bytes.number()?, bytes.number()?)));
+                Self::Revived {
+                    runs: runs.collect::<Result<_, _>>()?,
+                }
+            }
+            18 => Self::Unkept {
+                before: bytes.number()?,
+            },
+            _ => return Err(Unreadable),
+        })
     }
 
     fn decode_move(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {

@@ -12,7 +12,8 @@ impl Lane {
     /// The lowest offset that can be read; the end when there is none.
     pub(crate) fn lowest_visible(&self) -> u64 {
         let kept = self.kept.as_ref().and_then(|kept| kept.lowest());
-        kept.map_or(self.oldest(), |kept| kept.min(self.oldest()))
+        let oldest = self.oldest();
+        kept.map_or(oldest, |kept| kept.min(oldest))
     }
 
     /// How many messages can be read.
@@ -152,7 +153,8 @@ impl Lane {
     }
 
     pub(super) fn encode_kept(&self, out: &mut Vec<u8>) {
-        self.kept.as_deref().unwrap_or(&Kept::default()).encode(out);
+        let none = Kept::default();
+        self.kept.as_deref().unwrap_or(&none).encode(out);
         put(out, self.revived);
     }
 }

@@ -23,7 +23,7 @@ use storage::{Append, Durability, Lsn, Trim};
 use tokio::sync::{mpsc, oneshot};
 
 use self::owned::forget_done;
-use self::verbs::{configure, lend, replay, set_aside, settle, undo};
+use self::verbs::{configure, lend, outdate, replay, set_aside, settle, undo};
 use super::pending::{Reply, Waiting};
 use super::{Burial, Command, Shard};
 use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
@@ -172,12 +172,7 @@ impl Shard {
                 owned.change(LaneEvent::Purged { before }, None);
                 answer = Some(answering(done, ()));
             }
-            LaneCommand::Outdate { before } => {
-                owned.lane.forget_revived();
-                if let Some(event) = owned.lane.outdate_event(before) {
-                    owned.change(event, None);
-                }
-            }
+            LaneCommand::Outdate { before } => outdate(owned, before),
             LaneCommand::Replay { from, done } => match replay(owned, from, now) {
                 Ok(count) => answer = Some(answering(done, count)),
                 Err(error) => drop(done.send(Err(error))),

@@ -149,6 +149,14 @@ pub(super) fn replay(owned: &mut OwnedLane, from: u64, now: u64) -> Result<u64> 
     Ok(owned.lane.counts().ready.saturating_sub(had))
 }
 
+/// Drops what is ready and older than its queue keeps messages: everything before `before`.
+pub(super) fn outdate(owned: &mut OwnedLane, before: u64) {
+    owned.lane.forget_revived();
+    if let Some(event) = owned.lane.outdate_event(before) {
+        owned.change(event, None);
+    }
+}
+
 /// The queue's settings have changed.
 pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>, now: u64) {
     let (old, new) = (owned.queue.settings(), queue.settings());

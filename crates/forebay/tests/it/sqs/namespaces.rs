@@ -76,13 +76,8 @@ async fn every_account_and_region_has_queues_of_its_own() {
         .queue_owner_aws_account_id("000000000000")
         .send()
         .await;
-    assert!(
-        found
-            .unwrap()
-            .queue_url
-            .unwrap()
-            .ends_with("/000000000000/orders")
-    );
+    let found = found.unwrap().queue_url.unwrap();
+    assert!(found.ends_with("/000000000000/orders"), "{found}");
 }
 
 #[test]
