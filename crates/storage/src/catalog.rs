@@ -62,6 +62,15 @@ pub trait Catalog: Send + Sync + 'static {
         value: Option<Bytes>,
     ) -> BoxFuture<'a, Result<u64>>;
 
+    /// Writes a small document without which nobody could free space: also below the watermark, out of a part of what is
+    /// kept free that is set aside for such documents and is small. Otherwise as [`Catalog::put_if`].
+    fn put_vital<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<u64>>;
+
     /// All documents whose key starts with `prefix`, in key order.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Document)>>>;
 

@@ -168,13 +168,13 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> 
             new.name, other.name
         )));
     }
-    create_as(inner, inner.dice.fresh_id(), new, dry_run).await
+    create_as(inner, (inner.dice.fresh_id(), false), new, dry_run).await
 }
 
-/// Makes a topic of this identity, whose name was checked.
+/// Makes a topic of this identity, whose name was checked; on a full disk too, if it is vital.
 pub(super) async fn create_as(
     inner: &Arc<Inner>,
-    id: Uuid,
+    (id, is_vital): (Uuid, bool),
     new: NewTopic,
     dry_run: bool,
 ) -> Result<Arc<Topic>> {
@@ -185,10 +185,13 @@ pub(super) async fn create_as(
         return Ok(Arc::new(make_topic(&new.name, document, config, 0)));
     }
     let value = encode(&document);
-    let version = inner
-        .catalog
-        .put_if(&topic_key(&new.name), Expected::Absent, Some(value))
-        .await?;
+    let key = topic_key(&new.name);
+    let version = if is_vital {
+        inner.catalog.put_vital(&key, Expected::Absent, value)
+    } else {
+        inner.catalog.put_if(&key, Expected::Absent, Some(value))
+    };
+    let version = version.await?;
     let topic = Arc::new(make_topic(&new.name, document, config, version));
     open(inner, &topic, 0).await?;
     show(inner, &topics, &topic);
@@ -247,10 +250,10 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
         .named(name)
         .filter(|t| t.id() == id)
         .ok_or(Error::UnknownTopic)?;
-    let note = Some(encode(&topic.document));
+    let note = encode(&topic.document);
     let noted = inner
         .catalog
-        .put_if(&removed_key(id), Expected::Any, note)
+        .put_vital(&removed_key(id), Expected::Any, note)
         .await;
     let forget = (topic_key(name), Expected::Version(topic.version));
     let finish = match noted {
@@ -424,7 +427,8 @@ async fn create_group(inner: &Arc<Inner>, name: Arc<str>) -> Result<()> {
     let value = Bytes::from(id.to_string());
     inner
         .catalog
-        .put_if(&group_key(&name), Expected::Absent, Some(value))
+        // Who joins reads, and commits what it has done with.
+        .put_vital(&group_key(&name), Expected::Absent, value)
         .await?;
     open_group(
         inner,

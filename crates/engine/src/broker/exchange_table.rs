@@ -187,9 +187,12 @@ async fn bind(inner: &Inner, binding: Binding) -> Result<()> {
             key: binding.key,
             arguments: binding.arguments,
         };
-        let document = Some(encode(&document));
         let key = binding_key(id);
-        inner.catalog.put_if(&key, Expected::Any, document).await?;
+        let document = encode(&document);
+        inner
+            .catalog
+            .put_vital(&key, Expected::Any, document)
+            .await?;
     }
     inner.spaces.write(&vhost, |space| space.bind(id, bound))
 }

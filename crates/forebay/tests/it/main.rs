@@ -19,6 +19,7 @@ mod group_cli;
 mod guides;
 mod journal;
 mod listing_cli;
+mod memory;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;

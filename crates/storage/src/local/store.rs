@@ -167,10 +167,16 @@ impl LocalStore {
         self.inner.shared.stats()
     }
 
-    fn put(&self, key: &str, expected: Expected, value: Option<Bytes>) -> Result<(Lsn, u64)> {
+    fn put(
+        &self,
+        key: &str,
+        expected: Expected,
+        value: Option<Bytes>,
+        is_vital: bool,
+    ) -> Result<(Lsn, u64)> {
         let shared = &self.inner.shared;
-        if value.is_some() && shared.is_full() {
-            return Err(Error::DiskFull);
+        if let Some(value) = &value {
+            shared.admit_document(key.len() + value.len(), is_vital)?;
         }
         let mut documents = shared.documents.lock();
         let version = match documents.prepare(key, expected, value.is_none())? {
@@ -208,8 +214,9 @@ impl LocalStore {
         key: &str,
         expected: Expected,
         value: Option<Bytes>,
+        is_vital: bool,
     ) -> Result<u64> {
-        let (lsn, version) = self.put(key, expected, value)?;
+        let (lsn, version) = self.put(key, expected, value, is_vital)?;
         self.durable(lsn).await?;
         Ok(version)
     }
@@ -267,6 +274,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
         unsynced: AtomicBool::new(false),
         marked: AtomicU64::new(opened.marker.mark().position.sequence),
         low_space: AtomicBool::new(false),
+        vital_left: AtomicU64::new(super::shared::VITAL_BYTES_MAX),
         flush_starved: AtomicBool::new(false),
         failed: watch::Sender::new(None),
         stats: Counters::default(),
@@ -503,7 +511,16 @@ impl Catalog for LocalStore {
         assert!(!key.contains('\0'), "a key holds a NUL character");
         let bytes = value.as_ref().map_or(0, Bytes::len);
         assert!(bytes <= VALUE_BYTES_MAX, "a document of {bytes} bytes");
-        Box::pin(self.put_durably(key, expected, value))
+        Box::pin(self.put_durably(key, expected, value, false))
+    }
+
+    fn put_vital<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(self.put_durably(key, expected, Some(value), true))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Document)>>> {
@@ -518,7 +535,7 @@ impl Catalog for LocalStore {
         Box::pin(async move {
             let key = format!("{LEASE_PREFIX}{name}");
             let epoch = self
-                .put_durably(&key, Expected::Any, Some(Bytes::new()))
+                .put_durably(&key, Expected::Any, Some(Bytes::new()), true)
                 .await?;
             Ok(Lease { epoch })
         })
