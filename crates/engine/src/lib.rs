@@ -14,6 +14,7 @@ pub mod partition;
 pub mod policy;
 pub mod queue;
 mod shard;
+mod time;
 pub mod topic;
 pub mod vhost;
 
@@ -22,7 +23,7 @@ pub use broker::{
     Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
     SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
 };
-pub use clock::{Clock, Dice};
+pub use clock::{Clock, Dice, Uptime};
 pub use error::{Error, Result};
 // Records travel through the door as the batches they are stored in.
 pub use storage::{Batch, Chunk};

@@ -172,6 +172,12 @@ impl Rules {
         if *self == Self::default() {
             return refuse("a policy says something");
         }
+        if let Some(exchange) = &self.dead_letter_exchange {
+            exchange.check()?;
+        }
+        if let Some(alternate) = &self.alternate_exchange {
+            vhost::check_reference(alternate)?;
+        }
         Ok(())
     }
 }

@@ -1,14 +1,17 @@
 //! The boot sequence, read from top to bottom: lock, storage and engine, listeners, ready, wait, drain.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use console::{BuildInfo, Health, Metrics, State};
 use net::{Capacity, serve_http};
+use storage::Supervisor;
 
 use crate::broker::{Broker, start_broker};
+use crate::crash;
 use crate::descriptors;
 use crate::listeners::{Listeners, connection_source};
 use crate::lock::DataLock;
@@ -21,6 +24,8 @@ const PROTOCOL_DRAIN: Duration = Duration::from_secs(15);
 const CONSOLE_DRAIN: Duration = Duration::from_secs(3);
 /// … and the engine has this long to close: together below the 30 s an operator was promised.
 const BROKER_CLOSE: Duration = Duration::from_secs(8);
+/// Owners that end because another one has end after it, within this time.
+const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 /// Probes, scrapers and people; far fewer than clients.
 const CONSOLE_CONNECTIONS: usize = 1024;
 
@@ -39,34 +44,91 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let lock = DataLock::take(&settings.data.dir)?;
-    let broker = start_broker(settings).await?;
+    let supervisor = Supervisor::new();
     let health = Arc::new(Health::new());
+    let outcome = tokio::select! {
+        biased;
+        failure = failed(&supervisor) => {
+            health.set_failed();
+            Err(failure)
+        }
+        outcome = serve_until_told(settings, &supervisor, &health, &mut signals) => outcome,
+    };
+    // An owner that ended is why whatever else went wrong did.
+    if outcome.is_err() && supervisor.failure().is_some() {
+        die(&settings.data.dir, &supervisor);
+    }
+    outcome?;
+    drop(lock);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts everything, serves until a signal comes, drains.
+async fn serve_until_told(
+    settings: &Settings,
+    supervisor: &Supervisor,
+    health: &Arc<Health>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let broker = start_broker(settings, supervisor).await?;
     let total = Capacity::new(descriptors::connections_max());
     let protocols = open_protocols(settings, &broker, &total).await?;
-    let console = open_console(settings, &broker, &health, (&protocols, &total)).await?;
+    let console = open_console(settings, &broker, health, (&protocols, &total)).await?;
 
     announce(settings, &[&protocols, &console]);
     health.set_ready();
     say("forebay ready");
 
-    let failure = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "draining");
-            None
-        }
-        error = broker.failed() => {
-            health.set_failed();
-            Some(error)
-        }
+    let watch = broker.watch(health).run();
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        never = watch => match never {},
     };
+    tracing::info!(signal, "draining");
     health.set_draining();
     tokio::select! {
-        closed = drain(protocols, console, broker) => closed?,
+        closed = drain(protocols, console, broker) => closed,
         signal = signals.next() => std::process::exit(128 + signal),
     }
-    drop(lock);
-    tracing::info!("stopped");
-    failure.map_or(Ok(()), Err)
+}
+
+/// Resolves when an owner has ended, a moment later: whoever knows the cause has then said so.
+async fn failed(supervisor: &Supervisor) -> anyhow::Error {
+    let mut failures = supervisor.failures();
+    if failures
+        .wait_for(|failures| !failures.is_empty())
+        .await
+        .is_err()
+    {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(CAUSE_WITHIN).await;
+    match supervisor.failure() {
+        Some(failure) => anyhow::anyhow!("{failure}"),
+        None => anyhow::anyhow!("an owner stopped"),
+    }
+}
+
+/// Ends the process at once, with the reason on stderr and in a file. Nothing is drained or closed: what waits for an
+/// owner that has ended would wait for ever, and nothing may be acknowledged any more.
+fn die(data: &Path, supervisor: &Supervisor) -> ! {
+    let failures = supervisor.failures().borrow().clone();
+    let mut reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    if let Some(first) = supervisor.failure().map(|failure| failure.to_string()) {
+        reasons.retain(|reason| *reason != first);
+        reasons.insert(0, first);
+    }
+    let file = crash::leave_file(data, &reasons);
+    let mut err = io::stderr().lock();
+    for reason in &reasons {
+        let _ = writeln!(err, "forebay: {reason}");
+    }
+    if let Some(file) = file {
+        let _ = writeln!(err, "forebay: details are in {}", file.display());
+    }
+    let _ = err.flush();
+    std::process::exit(1)
 }
 
 /// Opens one listener per protocol that this build speaks.

@@ -9,18 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use console::{Prepare, Source};
+use console::{Health, Prepare, Source};
 use engine::group::GroupSettings;
 use security::AllowAll;
+use storage::Supervisor;
 use storage::disk::Disk;
-use storage::local::{LocalStore, Options, OsDisk};
+use storage::local::{LocalStore, Options, OsDisk, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
 use crate::settings::{Profile, Settings, Signatures};
+use crate::watch::Watch;
 use crate::{credentials, numbers};
 
 /// The running broker.
 pub(crate) struct Broker {
+    supervisor: Supervisor,
     store: LocalStore,
     engine: engine::Broker,
     kafka: Arc<kafka::Context>,
@@ -29,21 +32,24 @@ pub(crate) struct Broker {
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
-pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> {
+pub(crate) async fn start_broker(
+    settings: &Settings,
+    supervisor: &Supervisor,
+) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
     let folder = settings.data.dir.join("store");
-    let (disk, options) = (open_disk(&folder)?, storage_options(settings));
+    #[cfg(feature = "failpoints")]
+    crate::failpoints::set_folder(&settings.data.dir);
+    let disk = open_disk(&folder)?;
+    let options = Options {
+        supervisor: supervisor.clone(),
+        ..storage_options(settings)
+    };
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data folder")?;
     tracing::info!(report = ?store.recovery(), "storage is open");
-    let parts = engine::Parts {
-        log: Arc::new(store.clone()),
-        catalog: Arc::new(store.clone()),
-        clock: Arc::new(Machine),
-        dice: Arc::new(Machine),
-        authorizer: Arc::new(AllowAll),
-    };
+    let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings)).await;
     let engine = started.context("cannot recover the broker's state")?;
     let kafka = Arc::new(kafka::Context::new(
@@ -58,12 +64,27 @@ pub(crate) async fn start_broker(settings: &Settings) -> anyhow::Result<Broker> 
     ));
     let sqs = Arc::new(sqs::Context::new(engine.clone(), sqs_settings(settings)?));
     Ok(Broker {
+        supervisor: supervisor.clone(),
         store,
         engine,
         kafka,
         amqp,
         sqs,
     })
+}
+
+fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
+    let parts = engine::Parts {
+        log: Arc::new(store.clone()),
+        catalog: Arc::new(store.clone()),
+        clock: Arc::new(Machine),
+        dice: Arc::new(Machine),
+        authorizer: Arc::new(AllowAll),
+        supervisor: supervisor.clone(),
+    };
+    #[cfg(feature = "failpoints")]
+    let parts = crate::failpoints::wrap_engine(parts);
+    parts
 }
 
 fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
@@ -81,9 +102,16 @@ fn storage_options(settings: &Settings) -> Options {
         unflushed_bytes: storage.unflushed_bytes.0,
         flush_interval: storage.flush_interval.0,
         min_free_bytes: storage.min_free_bytes.0,
-        stopwatch: Some(stopwatch()),
+        stopwatch: Some(journal_stopwatch()),
         ..Options::default()
     }
+}
+
+fn journal_stopwatch() -> Stopwatch {
+    let watch = stopwatch();
+    #[cfg(feature = "failpoints")]
+    let watch = crate::failpoints::wrap_stopwatch(watch);
+    watch
 }
 
 fn engine_settings(settings: &Settings) -> engine::Settings {
@@ -214,21 +242,23 @@ impl Broker {
         self.engine.drain();
     }
 
-    /// Resolves when the broker cannot go on, a failed disk above all; the process then stops with this error.
-    pub(crate) async fn failed(&self) -> anyhow::Error {
-        let mut failed = self.store.failed();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => anyhow::anyhow!(
-                "storage stopped: {}",
-                reason.as_deref().unwrap_or("unknown")
-            ),
-            Err(_) => std::future::pending().await,
+    /// What looks after it; to be run for as long as it serves.
+    pub(crate) fn watch(&self, health: &Arc<Health>) -> Watch {
+        Watch {
+            supervisor: self.supervisor.clone(),
+            engine: self.engine.clone(),
+            store: self.store.clone(),
+            health: Arc::clone(health),
         }
     }
 
     /// Makes everything durable and stops; called when no client is connected any more.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
-        self.engine.stop().await;
+        // Without it there is no clean end: the next start recovers from the journal.
+        self.engine
+            .stop()
+            .await
+            .context("the engine did not stop in good order")?;
         let store = self.store;
         tokio::task::spawn_blocking(move || store.close())
             .await?

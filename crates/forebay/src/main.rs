@@ -4,6 +4,7 @@ mod boot;
 mod broker;
 mod cli;
 mod clock;
+mod crash;
 mod credentials;
 mod descriptors;
 #[cfg(feature = "failpoints")]
@@ -14,6 +15,7 @@ mod logging;
 mod numbers;
 mod settings;
 mod signals;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;

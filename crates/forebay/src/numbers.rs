@@ -258,11 +258,8 @@ fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
     for (name, help, number) in QUEUE_COUNTERS {
         samples.counters(name, help, of(*number));
     }
-    let now = broker.now_ms();
     let ages = listed.iter().map(|(name, depth)| {
-        let age = depth
-            .oldest_ms
-            .map_or(0, |oldest| now.saturating_sub(oldest));
+        let age = depth.oldest_ms.map_or(0, |oldest| broker.age_ms(oldest));
         ([("queue", *name)], age as f64 / 1000.0)
     });
     samples.gauges(

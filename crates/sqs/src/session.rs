@@ -39,7 +39,7 @@ pub(crate) async fn serve(
         protocol: protocol(&parts),
         query_mode: parts.headers.contains_key(QUERY_MODE),
         request_id: context.broker.fresh_id().to_string(),
-        now_ms: context.broker.now_ms(),
+        now_ms: context.broker.wall_ms(),
     };
     let most = context.settings.request_bytes_max;
     let Some(body) = read(body, most).await else {
@@ -135,7 +135,7 @@ fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identi
         let secret = known.map(|credential| credential.secret_key.as_str());
         context
             .verifier
-            .verify(&request, &claim, secret, context.broker.now_ms())?;
+            .verify(&request, &claim, secret, context.broker.wall_ms())?;
     }
     let principal = known.map(|credential| credential.principal.clone());
     Ok(Identity {

@@ -126,7 +126,7 @@ async fn create_vhost(inner: &Inner, name: &str) -> Result<()> {
     let most = inner.settings.vhosts_max;
     check_room("vhosts", inner.spaces.names().len(), most)?;
     let document = VhostDocument {
-        created_ms: inner.clock.now_ms(),
+        created_ms: inner.clock.wall_ms(),
     };
     let document = Some(encode(&document));
     inner
@@ -158,6 +158,7 @@ async fn delete_vhost(inner: &Arc<Inner>, name: &str) -> Result<()> {
     }
     let prefix = vhost::qualify(name, "");
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
+        inner.controls.turn();
         queue_table::delete(inner, &queue.name, Removal::default()).await?;
     }
     policies::remove_of_vhost(inner, name).await?;
@@ -326,12 +327,14 @@ pub(super) async fn forget_queue(inner: &Inner, queue: &Queue) -> Result<()> {
 /// Removes the documents of what is gone: exchanges first.
 async fn forget(inner: &Inner, removed: Removed) -> Result<()> {
     for exchange in removed.exchanges.iter().filter(|gone| gone.durable) {
+        inner.controls.turn();
         let key = exchange_key(exchange);
         inner.catalog.put_if(&key, Expected::Any, None).await?;
     }
     // Many at a time: they share the disk's attention, and one by one a queue with many bindings would go slowly.
     let mut going: JoinSet<storage::Result<u64>> = JoinSet::new();
     for id in removed.bindings {
+        inner.controls.turn();
         if going.len() >= REMOVALS_MAX {
             finished(going.join_next().await)?;
         }

@@ -10,6 +10,7 @@ use super::{Inner, partition_hash};
 use crate::queue::lane::{Lane, LaneEvent};
 use crate::queue::{LaneAt, Queue};
 use crate::shard::{self, LaneCommand, OwnedLane};
+use crate::time::Time;
 use crate::{Error, Result};
 
 /// Bytes read per step of a recovery.
@@ -28,6 +29,7 @@ pub(super) fn lanes(queue: &Queue) -> impl Iterator<Item = LaneAt> + use<> {
 /// Restores all lanes of a queue and hands them to their owners.
 pub(super) async fn open_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         open_lane(inner, queue, at).await?;
     }
     Ok(())
@@ -44,7 +46,7 @@ pub(super) async fn offer_lane(
     queue: &Arc<Queue>,
     at: LaneAt,
 ) -> Result<OfferedLane> {
-    let lane = Box::new(restore(&*inner.log, queue, at).await?);
+    let lane = Box::new(restore((&*inner.log, &inner.clock), queue, at).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -68,7 +70,7 @@ impl OfferedLane {
         let (at, queue) = (self.at, &self.queue);
         // It is given back when the partition has got more since it was read.
         while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            catch_up(&*inner.log, &mut lane.lane, queue, at).await?;
+            catch_up((&*inner.log, &inner.clock), &mut lane.lane, queue, at).await?;
             self.outcome = offer(inner, at, lane).await?;
         }
         Ok(())
@@ -129,7 +131,11 @@ pub(super) async fn inspect<T: Send + 'static>(
 }
 
 /// A lane's state: its last snapshot, the records since, and what was done with them.
-async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedLane> {
+async fn restore(
+    (log, clock): (&dyn Log, &Time),
+    queue: &Arc<Queue>,
+    at: LaneAt,
+) -> Result<OwnedLane> {
     let history = History::read(log, at).await?;
     let damaged =
         |error: &dyn std::fmt::Display| Error::Storage(format!("lane of {}: {error}", queue.name));
@@ -145,7 +151,7 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
         0
     };
     lane.start_restoring();
-    catch_up(log, &mut lane, queue, at).await?;
+    catch_up((log, clock), &mut lane, queue, at).await?;
     for event in &history.events {
         lane.apply(event, None);
     }
@@ -156,7 +162,12 @@ async fn restore(log: &dyn Log, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedL
 }
 
 /// Shows a lane every record it does not know yet.
-async fn catch_up(log: &dyn Log, lane: &mut Lane, queue: &Queue, at: LaneAt) -> Result<()> {
+async fn catch_up(
+    (log, clock): (&dyn Log, &Time),
+    lane: &mut Lane,
+    queue: &Queue,
+    at: LaneAt,
+) -> Result<()> {
     let Some(bounds) = log.bounds(records(at)) else {
         return Ok(());
     };
@@ -165,7 +176,8 @@ async fn catch_up(log: &dyn Log, lane: &mut Lane, queue: &Queue, at: LaneAt) -> 
         let from = lane.end();
         let chunk = read(log, records(at), from, bounds.end).await?;
         for batch in chunk.batches()? {
-            lane.index(&batch, queue.settings());
+            let stamp = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
+            lane.index(&batch, queue.settings(), clock.moment_of(stamp));
         }
         if lane.end() <= from {
             return Err(Error::Storage(format!(
@@ -265,6 +277,7 @@ pub(super) async fn read(log: &dyn Log, stream: StreamId, from: u64, until: u64)
 /// Gives up a queue's lanes and their logs; returns when that is durable.
 pub(super) async fn close_lanes(inner: &Inner, queue: &Queue) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         ask(inner, at, |done| LaneCommand::Close { done }).await?;
     }
     Ok(())
@@ -273,6 +286,7 @@ pub(super) async fn close_lanes(inner: &Inner, queue: &Queue) -> Result<()> {
 /// Tells a queue's lanes that its settings changed.
 pub(super) async fn configure_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         let queue = Arc::clone(queue);
         let command = shard::Command::Lane {
             at,

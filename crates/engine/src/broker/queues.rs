@@ -496,13 +496,14 @@ impl Broker {
 
     /// Reads what was lent. Also returns what is too old or not there any more.
     async fn read_loans(&self, queue: &Queue, loans: &Loans) -> Result<(Vec<Delivered>, Vec<u64>)> {
-        let oldest = self.now_ms().saturating_sub(queue.settings().retention_ms);
+        let clock = &self.inner.clock;
+        let oldest = clock.stamp_ago(queue.settings().retention_ms);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         for loan in &loans.each {
             let record = self.inner.record_at(loans.at, loan.offset).await?;
             match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
-                Some(record) => delivered.push(deliver(loans.at, loan, record)),
+                Some(record) => delivered.push(deliver(loans.at, &loan.stamped(clock), record)),
                 None => gone.push(loan.offset),
             }
         }
@@ -530,7 +531,7 @@ impl Broker {
                 return Ok(());
             }
             let record = self.inner.record_at(at, loan.offset).await?;
-            seen.extend(record.map(|record| deliver(at, &loan, record)));
+            seen.extend(record.map(|record| deliver(at, &loan.stamped(&self.inner.clock), record)));
         }
         Ok(())
     }

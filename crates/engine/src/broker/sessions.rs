@@ -414,7 +414,7 @@ impl Inner {
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
-        let oldest = self.clock.now_ms().saturating_sub(retention);
+        let oldest = self.clock.stamp_ago(retention);
         let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
         let Some(record) = fresh else {
             let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
@@ -428,7 +428,7 @@ impl Inner {
             consumer: claim.consumer.number,
             redelivered: loan.again,
             ready: 0,
-            message: deliver(at, loan, record),
+            message: deliver(at, &loan.stamped(&self.clock), record),
             claim,
         })))
     }

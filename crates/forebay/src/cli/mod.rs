@@ -13,6 +13,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
 use crate::boot;
+use crate::crash;
 use crate::logging;
 use crate::settings::{FlagValue, Sources};
 
@@ -108,6 +109,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             }
             let (settings, _) = flags.into_sources()?.resolve()?;
             logging::start(&settings.log)?;
+            crash::remember_panics();
             boot::serve(&settings)
         }
         Command::Config(command) => config::run(command),

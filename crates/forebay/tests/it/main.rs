@@ -10,9 +10,12 @@ mod amqp_crash;
 mod bench_amqp;
 mod broker;
 mod client;
+#[cfg(feature = "failpoints")]
+mod clock;
 mod config;
 mod crash;
 mod dice;
+mod owners;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;

@@ -17,10 +17,30 @@ use super::segment::{self, Extent, Segments};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
 use crate::disk::Disk;
+use crate::supervisor::{Owner, Supervisor, Work};
 use crate::{Chunk, Error, Lsn, Progress, Result};
 
 /// How often a cold read whose segment was merged away looks for the new one.
 const REPLANS_MAX: usize = 4;
+
+/// The store's threads, as the supervisor knows them.
+pub(super) struct Owners {
+    pub(super) journal: Owner,
+    pub(super) files: Owner,
+    pub(super) flusher: Owner,
+    pub(super) merger: Owner,
+}
+
+impl Owners {
+    pub(super) fn new(supervisor: &Supervisor) -> Self {
+        Self {
+            journal: supervisor.owner("journal", Work::AwaitsDisk),
+            files: supervisor.owner("journal-files", Work::Background),
+            flusher: supervisor.owner("flusher", Work::Background),
+            merger: supervisor.owner("merger", Work::Background),
+        }
+    }
+}
 
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
@@ -49,6 +69,7 @@ pub(super) struct Shared {
     /// The last flush failed for lack of space.
     pub(super) flush_starved: AtomicBool,
     pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) owners: Owners,
     pub(super) stats: Counters,
 }
 
@@ -73,6 +94,8 @@ impl Shared {
     pub(super) fn poison(&self, error: &Error) {
         let why = error.to_string();
         tracing::error!(error = %why, "the store stops");
+        // Told first: owners elsewhere end when the store stops, and this is why.
+        self.options.supervisor.fail("storage", why.clone());
         self.intake.stop(Error::Poisoned(why.clone()));
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();

@@ -9,9 +9,8 @@ use crate::queue::{Overflow, QueueSettings};
 
 impl Lane {
     /// Notes when messages that come now are too old for their queue.
-    pub(super) fn mark(&mut self, from: u64, at: i64, settings: &QueueSettings) {
+    pub(super) fn mark(&mut self, from: u64, at: u64, settings: &QueueSettings) {
         if let Some(age) = settings.limits.message_ttl_ms {
-            let at = u64::try_from(at).unwrap_or(0);
             self.expiry.get_or_insert_default().mark(from, at, age);
         }
     }

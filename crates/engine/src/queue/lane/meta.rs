@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::dedup::{self, IdHash};
 use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED};
+use crate::time::Moment;
 
 /// Not to be lent before this time, u64 ms.
 pub(crate) const DUE: &[u8] = b"forebay.due";
@@ -43,7 +44,7 @@ pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Meta {
     pub(super) offset: u64,
-    /// When it was sent, ms.
+    /// When it was sent, ms of broker time.
     pub(super) at: u64,
     pub(super) key: Option<Bytes>,
     pub(super) level: u8,
@@ -56,13 +57,13 @@ pub(super) struct Meta {
 }
 
 /// Reads all records of a batch; `None` when they cannot be read.
-pub(super) fn read(batch: &Batch, settings: &QueueSettings) -> Option<Vec<Meta>> {
+pub(super) fn read(batch: &Batch, settings: &QueueSettings, came: Moment) -> Option<Vec<Meta>> {
     let made_here = batch.header.is_made_here();
     let records = plain_records(batch).ok()?;
     Some(
         records
             .iter()
-            .map(|record| meta(record, made_here, settings))
+            .map(|record| meta(record, made_here, settings, came))
             .collect(),
     )
 }
@@ -80,8 +81,8 @@ pub(crate) fn plain_records(batch: &Batch) -> Result<Vec<Record>, BatchError> {
     Ok(records)
 }
 
-fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
-    let at = u64::try_from(record.timestamp).unwrap_or(0);
+fn meta(record: &Record, made_here: bool, settings: &QueueSettings, came: Moment) -> Meta {
+    let at = came.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
     let ordered = settings.ordering == Ordering::Key;
     let mut meta = Meta {
         offset: record.offset,
@@ -89,7 +90,11 @@ fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
         key: record.key.clone(),
         level: 0,
         // In order, all messages wait equally long: the queue's delay as it is now.
-        due: if ordered { at + settings.delay_ms } else { 0 },
+        due: if ordered {
+            super::after(at, settings.delay_ms)
+        } else {
+            0
+        },
         expires: None,
         bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
         dedup: None,
@@ -99,7 +104,7 @@ fn meta(record: &Record, made_here: bool, settings: &QueueSettings) -> Meta {
     }
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
-        meta.due = u64::from_be_bytes(due);
+        meta.due = super::after(u64::from_be_bytes(due), 0);
     }
     meta.expires = find(EXPIRES)
         .and_then(|value| value.as_ref().try_into().ok())

@@ -41,6 +41,7 @@ use storage::Batch;
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
+use crate::time::{Moment, Time};
 use dedup::Dedup;
 use expiry::Expiry;
 use line::{Busy, Lines};
@@ -52,10 +53,15 @@ const ATTEMPT_MS: u64 = 300_000;
 const ATTEMPTS_MAX: usize = 10_000;
 /// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
 const TENANTS_MAX: usize = 10_000;
-/// When a loan ends that has no deadline.
+/// When a loan ends that has no deadline. Nothing else is ever due then.
 const UNTIMED: u64 = u64::MAX;
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
+
+/// When something ends that lasts so long from now on, however long a sender says.
+pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
+    now.saturating_add(lasts_ms).min(UNTIMED - 1)
+}
 
 /// What a message with an entry is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +141,17 @@ pub(crate) struct Loan {
     pub(crate) first_ms: u64,
     /// Last loan, ms.
     pub(crate) last_ms: u64,
+}
+
+impl Loan {
+    /// The same with its times as the wall clock showed them, for people and clients.
+    pub(crate) fn stamped(self, clock: &Time) -> Self {
+        Self {
+            first_ms: clock.stamp_at(self.first_ms),
+            last_ms: clock.stamp_at(self.last_ms),
+            ..self
+        }
+    }
 }
 
 /// Messages lent together under a name.
@@ -262,20 +279,21 @@ impl Lane {
         &self.moves
     }
 
-    /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
+    /// Takes note of records that were appended to the partition, at a moment by which their stamps are told. Those of peers are only looked into where their
     /// order matters.
-    pub(crate) fn index(&mut self, batch: &Batch, settings: &QueueSettings) {
+    pub(crate) fn index(&mut self, batch: &Batch, settings: &QueueSettings, came: Moment) {
         let next = batch.header.next_offset();
         if next <= self.end {
             return;
         }
         let from = self.end.max(batch.header.base_offset);
         let keyed = settings.ordering == Ordering::Key;
-        self.mark(from, batch.header.max_timestamp, settings);
+        let newest = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
+        self.mark(from, came.of_stamp(newest), settings);
         let says_something = batch.header.is_made_here() && !batch.header.is_bare();
         let looked_into = keyed || settings.limits.bytes_max.is_some();
         let records = (looked_into || says_something)
-            .then(|| meta::read(batch, settings))
+            .then(|| meta::read(batch, settings, came))
             .flatten();
         if let Some(records) = records {
             for record in records.iter().filter(|record| record.offset >= from) {
@@ -329,7 +347,7 @@ impl Lane {
             .filter(|(_, e)| e.state == State::Delayed);
         for (offset, entry) in delayed {
             self.due.remove(&(entry.due, *offset));
-            entry.due = entry.at_ms + delay_ms;
+            entry.due = after(entry.at_ms, delay_ms);
             self.due.insert((entry.due, *offset));
         }
     }

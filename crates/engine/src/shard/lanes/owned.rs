@@ -10,6 +10,7 @@ use crate::partition::LEADER_EPOCH;
 use crate::queue::lane::{Counts, Lane, LaneEvent, LineId};
 use crate::queue::{Consumer, Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
+use crate::time::Moment;
 
 /// A lane's events are folded into a snapshot when they take this many bytes, or as many as the last one did.
 const SNAPSHOT_EVENTS_BYTES: u64 = 256 << 10;
@@ -107,8 +108,14 @@ impl OwnedLane {
     }
 
     /// Takes note of a batch the partition got.
-    pub(crate) fn index(&mut self, batch: &storage::Batch) {
-        self.lane.index(batch, self.queue.settings());
+    pub(crate) fn index(&mut self, batch: &storage::Batch, now: Moment) {
+        let came = if batch.header.is_made_here() {
+            now
+        } else {
+            // Its stamps are a peer's; it came now, whatever they say.
+            now.stamped(u64::try_from(batch.header.max_timestamp).unwrap_or(0))
+        };
+        self.lane.index(batch, self.queue.settings(), came);
         self.records_bytes += batch.bytes() as u64;
         // Single messages are counted where they are sent, or moved.
         if !batch.header.is_made_here() {
