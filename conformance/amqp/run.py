@@ -27,6 +27,7 @@ SUITES = [
     Suite("php-amqplib", "with_php.py", settings=USERS),
     Suite("bunny", "with_ruby.py", settings=USERS),
     Suite("go", "with_go.py", settings=USERS),
+    Suite("amqp091-go", "with_amqp091_go.py", ours=False, full_only=True, settings=USERS),
     Suite("java", "with_java.py", settings=USERS),
     Suite("readme", "with_readme.py", settings=USERS),
 ]

@@ -32,6 +32,8 @@ class Suite:
     # A suite that kills its broker starts one itself.
     own_broker: bool = False
     interpreter: str = sys.executable
+    # It takes longer than the quick run has.
+    full_only: bool = False
     # What our own cases skip, they skip for a reason; other people's have to be listed.
     ours: bool = True
     # Settings of the broker, as environment variables.
@@ -178,6 +180,19 @@ def report(suite, run, expected):
     return outcome, "\n".join(lines)
 
 
+def wants(options, suite):
+    """Whether a suite is part of the run; one that is named always is."""
+    return options.suite == suite.name or (options.suite is None and not (options.quick and suite.full_only))
+
+
+def own_broker_arguments():
+    """What a suite that starts its broker itself is called with."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--quick", action="store_true")
+    return parser.parse_args()
+
+
 def main(folder, listener, suites, at_once=1):
     """Runs the suites of a folder, `at_once` of them at a time; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -189,7 +204,7 @@ def main(folder, listener, suites, at_once=1):
         expected = tomllib.load(file)
 
     run = Run(folder, listener, options)
-    wanted = [suite for suite in suites if options.suite in (None, suite.name)]
+    wanted = [suite for suite in suites if wants(options, suite)]
     total = Outcome()
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for outcome, lines in pool.map(lambda suite: report(suite, run, expected), wanted):

@@ -15,9 +15,14 @@ SUITES = [
     Suite("aiokafka", "with_aiokafka.py"),
     Suite("kafkajs", "with_kafkajs.js", interpreter="node"),
     Suite("kcat", "with_kcat.py"),
+    Suite("go", "with_go.py"),
+    Suite("franz-go", "with_franz_go.py", ours=False, full_only=True),
+    Suite("java-tools", "with_java_tools.py", full_only=True),
     Suite("readme", "with_readme.py"),
     # Kills its broker, and therefore starts one itself.
     Suite("packages", "packages.py", own_broker=True),
+    # Needs the default port, and therefore starts its broker itself.
+    Suite("kafka-go", "with_kafka_go.py", own_broker=True, ours=False, full_only=True),
 ]
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ SUITES = [
     Suite("http", "with_http.py"),
     Suite("aws-sdk-js", "with_aws_sdk.js", interpreter="node"),
     Suite("aws-cli", "with_aws_cli.py"),
+    Suite("celery", "with_celery.py"),
+    Suite("go", "with_go.py", full_only=True),
+    Suite("java", "with_java.py", full_only=True),
+    Suite("aws-sdk-js-2", "with_aws_sdk_2.js", interpreter="node", full_only=True),
     Suite("readme", "with_readme.py"),
 ]
 

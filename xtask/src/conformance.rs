@@ -20,6 +20,8 @@ pub(crate) struct Options {
     /// Only what fits into a few minutes.
     #[arg(long)]
     quick: bool,
+    /// What the suite itself is asked for, such as the protocols of `differ`.
+    arguments: Vec<String>,
 }
 
 pub(crate) fn run_suite(options: &Options) -> anyhow::Result<()> {
@@ -49,6 +51,7 @@ pub(crate) fn run_suite(options: &Options) -> anyhow::Result<()> {
     if options.quick {
         command.arg("--quick");
     }
+    command.args(&options.arguments);
     run(&mut command)
 }
 

@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use net::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::error::{Fault, Outcome};
@@ -35,17 +36,30 @@ pub(crate) struct Inlet {
     fast: bool,
     /// Something arrived since [`Inlet::take_heard`].
     heard: bool,
+    /// Room for what arrived and is kept.
+    room: Permit,
+    /// What is kept, bytes.
+    kept: usize,
 }
 
 impl Inlet {
     pub(crate) fn new(reader: net::Reader, frame_max: u32) -> Self {
+        let room = reader.account().permit();
         Self {
             reader,
             splitter: Splitter::new(frame_max),
             buffer: BytesMut::new(),
             fast: false,
             heard: false,
+            room,
+            kept: 0,
         }
+    }
+
+    /// So many bytes of what arrived are kept elsewhere; more is read when there is room for it.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.kept = bytes + self.buffer.len();
+        self.room.set(self.kept);
     }
 
     /// Changes the size of frames that are taken.
@@ -61,7 +75,14 @@ impl Inlet {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let lacking = self.splitter.lacking(&self.buffer);
-        let read = if self.fast || lacking > GULP_BYTES {
+        let is_stream = self.fast || lacking > GULP_BYTES;
+        if is_stream || self.kept > GULP_BYTES {
+            // A peer that sends nothing waits for no room.
+            ready!(self.reader.poll_readable(cx));
+            let step = if is_stream { STREAM_BYTES } else { GULP_BYTES };
+            ready!(self.room.poll_grow_to(cx, self.kept + step));
+        }
+        let read = if is_stream {
             self.poll_stream(cx, lacking)
         } else {
             self.poll_gulp(cx)

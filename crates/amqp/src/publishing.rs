@@ -21,6 +21,11 @@ use crate::wire::{Content, Properties, ReplyCode, basic};
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 /// Batches likewise.
 const IN_FLIGHT_BATCHES_MAX: usize = 256;
+/// Bytes one connection may have waiting for space on the disk. Whoever wants confirmations is refused more; of whoever
+/// does not no more is read.
+const BLOCKED_BYTES_MAX: usize = 1 << 20;
+/// What a message takes beside its body.
+const MESSAGE_BYTES: usize = 256;
 /// Bytes handed over at once, or the broker would hold back a batch for its size.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -51,6 +56,8 @@ pub(crate) struct Publishing {
     outgoing: Vec<Outgoing>,
     notes: Vec<Note>,
     bytes: usize,
+    /// Bytes that arrived with what is gathered, and stay as long.
+    pinned: usize,
     batches: VecDeque<Batch>,
     in_flight_bytes: usize,
 }
@@ -59,6 +66,28 @@ impl Publishing {
     /// Whether more may be read.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight_bytes < IN_FLIGHT_BYTES_MAX && self.batches.len() < IN_FLIGHT_BATCHES_MAX
+    }
+
+    /// Whether more may be gathered while nothing is handed over.
+    pub(crate) fn has_room_to_wait(&self) -> bool {
+        self.bytes.max(self.pinned) < BLOCKED_BYTES_MAX
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes.max(self.pinned) + self.in_flight_bytes
+    }
+
+    /// What is gathered keeps so many bytes alive that arrived with it.
+    pub(crate) fn pin(&mut self, bytes: usize) {
+        if !self.outgoing.is_empty() {
+            self.pinned += bytes;
+        }
+    }
+
+    /// Whether something that came on a channel waits to be handed over.
+    pub(crate) fn has_gathered(&self, channel: u16) -> bool {
+        self.notes.iter().any(|note| note.channel == channel)
     }
 
     /// Whether so much was gathered that it has to be handed over before more is.
@@ -71,12 +100,17 @@ impl Publishing {
         self.batches.is_empty() && self.notes.is_empty()
     }
 
+    /// Whether nothing was handed over whose outcome is not known.
+    fn is_settled(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     fn note(&mut self, note: Note) {
         self.notes.push(note);
     }
 
     fn add(&mut self, outgoing: Outgoing) {
-        self.bytes += outgoing.message.body.len();
+        self.bytes += outgoing.message.body.len() + MESSAGE_BYTES;
         self.outgoing.push(outgoing);
     }
 
@@ -91,7 +125,8 @@ impl Publishing {
             let sends = broker.send_routed(&mut self.order, outgoing).await;
             Box::pin(sends.done())
         };
-        let bytes = std::mem::take(&mut self.bytes);
+        let pinned = std::mem::take(&mut self.pinned);
+        let bytes = std::mem::take(&mut self.bytes).max(pinned);
         self.in_flight_bytes += bytes;
         self.batches.push_back(Batch {
             notes: std::mem::take(&mut self.notes),
@@ -144,10 +179,11 @@ impl Session {
             None => properties,
         };
         if message.envelope.exchange.is_empty() && is_reply_name(&message.envelope.key) {
+            let room = self.account().permit();
             let found = self
                 .context
                 .replies
-                .send(&message.envelope.key, raw, &message.body);
+                .send(&message.envelope.key, raw, &message.body, room);
             Metrics::one(&self.context.metrics.replies);
             return if found {
                 self.take_along(number, None);
@@ -247,7 +283,9 @@ impl Session {
         };
         if let Some(transaction) = &mut channel.transaction {
             if let Some(outgoing) = outgoing {
-                transaction.bytes += outgoing.message.body.len();
+                let bytes = outgoing.message.body.len() + MESSAGE_BYTES;
+                transaction.bytes += bytes;
+                self.uncommitted += bytes;
                 transaction.outgoing.push(outgoing);
             }
             return;
@@ -258,6 +296,9 @@ impl Session {
             number: channel.confirms.as_mut().map_or(0, Confirms::number),
             is_sent: outgoing.is_some(),
         };
+        if self.is_blocked && note.is_sent && !self.publishing.has_room_to_wait() {
+            return self.refuse_now(note);
+        }
         if note.is_sent || note.number > 0 {
             self.publishing.note(note);
         }
@@ -276,7 +317,9 @@ impl Session {
         if let Some(Slot::Open(channel)) = self.channels.get_mut(&number)
             && let Some(transaction) = &mut channel.transaction
         {
-            transaction.bytes += message.body.len();
+            let bytes = message.body.len() + MESSAGE_BYTES;
+            transaction.bytes += bytes;
+            self.uncommitted += bytes;
             transaction.unroutable.push(message);
             return Ok(());
         }
@@ -301,15 +344,26 @@ impl Session {
         Ok(self.outlet.frames.content(number, &returned, content)?)
     }
 
-    /// Hands over what was gathered.
+    /// Hands over what was gathered, unless there is no space for it.
     pub(crate) async fn hand_over(&mut self) {
-        self.publishing.hand_over(&self.context.broker).await;
+        if !self.is_blocked {
+            self.publishing.hand_over(&self.context.broker).await;
+        }
     }
 
-    /// Waits until everything published so far is safe or refused, and says so.
+    /// Tells a publisher at once that its message was not taken; it wants to know, or the message would not have been
+    /// read.
+    fn refuse_now(&mut self, note: Note) {
+        self.confirm(Settled {
+            notes: vec![note],
+            outcomes: vec![Err(engine::Error::DiskFull)],
+        });
+    }
+
+    /// Waits until everything that was handed over so far is safe or refused, and says so.
     pub(crate) async fn finish_publishing(&mut self) {
         self.hand_over().await;
-        while !self.publishing.is_idle() {
+        while !self.publishing.is_settled() {
             let settled = self.publishing.next().await;
             self.confirm(settled);
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use net::Permit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// What clients consume from to get answers, and what they ask to be answered to.
@@ -27,6 +28,9 @@ pub(crate) struct Reply {
     pub(crate) key: Bytes,
     pub(crate) properties: Bytes,
     pub(crate) body: Bytes,
+    /// Room for it, until it is taken.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) room: Permit,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,13 @@ impl Replies {
     }
 
     /// Hands an answer over; false when nobody waits for it.
-    pub(crate) fn send(&self, key: &Bytes, properties: &Bytes, body: &Bytes) -> bool {
+    pub(crate) fn send(
+        &self,
+        key: &Bytes,
+        properties: &Bytes,
+        body: &Bytes,
+        mut room: Permit,
+    ) -> bool {
         let Ok(name) = std::str::from_utf8(key) else {
             return false;
         };
@@ -103,14 +113,18 @@ impl Replies {
         let Some(address) = addresses.get(name) else {
             return false;
         };
+        // A client that does not take its answers loses them; nobody waits for it.
+        if !room.try_grow_to(properties.len() + body.len()) {
+            return true;
+        }
         let reply = Reply {
             channel: address.channel,
             life: address.life,
             key: key.clone(),
             properties: properties.clone(),
             body: body.clone(),
+            room,
         };
-        // A client that does not take its answers loses them; nobody waits for it.
         let _ = address.inbox.try_send(reply);
         true
     }
@@ -130,9 +144,11 @@ mod tests {
     fn an_answer_finds_who_asked() {
         let (replies, mut inbox) = (Replies::default(), Inbox::default());
         let name = "amq.rabbitmq.reply-to.x";
+        let (near, _far) = net::Connection::pair(1);
+        let room = || near.account().permit();
         let send = |replies: &Replies| {
             let key = Bytes::from_static(name.as_bytes());
-            replies.send(&key, &Bytes::new(), &Bytes::from_static(b"42"))
+            replies.send(&key, &Bytes::new(), &Bytes::from_static(b"42"), room())
         };
         assert!(is_reply_name(name.as_bytes()) && !is_reply_name(REPLY_QUEUE));
         assert!(!send(&replies));

@@ -1,19 +1,21 @@
 //! One connection: what it read is served in order, what it published is handed over together, and what it is handed is
 //! written as fast as the peer reads.
 //!
-//! The socket is not read while the broker is busy with what came from it, or while the disk is low and the peer wants
-//! to publish; deliveries stop while the peer does not read. Neither keeps another connection waiting.
+//! The socket is not read while the broker is busy with what came from it, or while there is no room in memory for more;
+//! deliveries stop while the peer does not read. Neither keeps another connection waiting. While the disk is low, what
+//! is published waits and everything else goes on: acknowledgements make space.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
 use engine::queue::{Claim, Outcome as Fate};
 use engine::{Deliveries, Event};
-use net::{Connection, Drain};
+use net::{Account, Connection, Drain, Owed, Permit, SharedPermit};
 use tokio::time::sleep;
 
 use crate::brake::Brake;
@@ -27,12 +29,14 @@ use crate::parting;
 use crate::publishing::{Publishing, Settled};
 use crate::pulse::Pulse;
 use crate::replies::{Inbox, Reply};
-use crate::wire::{Arguments, FrameKind, Frames, ReplyCode, basic, connection};
+use crate::wire::{Arguments, Frame, FrameKind, Frames, Method, ReplyCode, basic, connection};
 
 /// Bytes written and not sent above which no more is delivered.
 const DELIVER_BYTES_MAX: usize = 1 << 20;
 /// Bytes written and not sent above which the socket is not read: answers must not pile up without a limit.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// The same, for both, while others wait for memory.
+const SCARCE_BYTES_MAX: usize = 64 << 10;
 /// Things served in one go before the socket is looked at again.
 const SWEEP_MAX: usize = 512;
 /// How often a blocked connection looks whether there is space again.
@@ -58,6 +62,7 @@ async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -
 
 /// Greets the peer; none if the two do not come together.
 async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
+    let account = connection.account().clone();
     let (reader, writer) = connection.split();
     let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
     let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
@@ -67,7 +72,7 @@ async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Opti
     let Some((peer, held)) = shaken else {
         return Ok(None);
     };
-    let mut session = Session::new(context, peer, (inlet, outlet));
+    let mut session = Session::new(context, peer, (inlet, outlet), &account);
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -112,7 +117,16 @@ pub(crate) struct Session {
     /// Frames that arrived and wait: for their turn, or for space on the disk.
     held: Held,
     /// The peer wants to publish and the disk is low.
-    is_blocked: bool,
+    pub(crate) is_blocked: bool,
+    /// Bytes of bodies that are arriving, on all channels.
+    pub(crate) arriving: usize,
+    /// Bytes of bodies that wait for a commit, likewise.
+    pub(crate) uncommitted: usize,
+    /// Room for what is written and not sent.
+    unsent_room: Permit,
+    /// What the peer has begun and not finished, and what it has not read.
+    unfinished: Option<Owed>,
+    unsent: Option<Owed>,
     pub(crate) channels: BTreeMap<u16, Slot>,
     pub(crate) engine: engine::Session,
     deliveries: Deliveries,
@@ -140,8 +154,15 @@ enum Next {
 }
 
 impl Session {
-    fn new(context: Arc<Context>, peer: Peer, (inlet, outlet): (Inlet, Outlet)) -> Self {
-        let (engine, deliveries) = context.broker.open_session(&peer.principal);
+    fn new(
+        context: Arc<Context>,
+        peer: Peer,
+        (inlet, outlet): (Inlet, Outlet),
+        account: &Account,
+    ) -> Self {
+        let room = Arc::new(DeliveryRoom(SharedPermit::new(account)));
+        let opened = context.broker.open_session_within(&peer.principal, room);
+        let (engine, deliveries) = opened;
         let pulse = Pulse::new(peer.heartbeat);
         Self {
             context,
@@ -150,6 +171,11 @@ impl Session {
             outlet,
             held: Held::default(),
             is_blocked: false,
+            arriving: 0,
+            uncommitted: 0,
+            unsent_room: account.permit(),
+            unfinished: None,
+            unsent: None,
             channels: BTreeMap::new(),
             engine,
             deliveries,
@@ -177,10 +203,10 @@ impl Session {
     /// Waits for something, serves it and what else is there, and writes what came of it.
     async fn turn(&mut self, draining: Pin<&mut impl Future<Output = ()>>) -> Result<(), Ending> {
         let unsent = self.outlet.len();
-        let may_deliver = unsent < DELIVER_BYTES_MAX;
+        let may_deliver = unsent < self.unsent_max(DELIVER_BYTES_MAX);
         let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
-        let is_held = self.is_blocked || is_braked || !self.publishing.has_room();
-        let may_read = !is_held && unsent < ANSWER_BYTES_MAX;
+        let is_held = self.holds_frames() || is_braked || !self.publishing.has_room();
+        let may_read = !is_held && unsent < self.unsent_max(ANSWER_BYTES_MAX);
         let next = tokio::select! {
             settled = self.publishing.next() => Next::Settled(settled),
             event = self.deliveries.next(), if may_deliver => Next::Event(event),
@@ -214,6 +240,7 @@ impl Session {
         self.settle().await;
         self.hand_over().await;
         self.outlet.send_some().await?;
+        self.keep_account(may_read);
         if is_tick {
             // A sign of life is no reason to leave out the next one.
             self.outlet.take_said();
@@ -221,12 +248,61 @@ impl Session {
         Ok(())
     }
 
+    /// Bytes written and not sent, so many at most; fewer while others wait for memory.
+    fn unsent_max(&self, most: usize) -> usize {
+        if self.account().is_scarce() {
+            SCARCE_BYTES_MAX
+        } else {
+            most
+        }
+    }
+
+    /// Sends what is written, if it is so much that a message might find no room beside it.
+    pub(crate) async fn make_room(&mut self) {
+        if self.outlet.len() >= self.unsent_max(DELIVER_BYTES_MAX) {
+            self.unsent = Some(self.account().unsent());
+            // What is wrong with the connection shows at the next turn.
+            let _ = self.outlet.send().await;
+        }
+        self.unsent_room.set(self.outlet.len());
+    }
+
+    /// Whose room everything takes that is kept for the peer.
+    pub(crate) fn account(&self) -> &Account {
+        self.unsent_room.account()
+    }
+
+    /// Whether frames wait that cannot be served now.
+    fn holds_frames(&self) -> bool {
+        !self.held.frames.is_empty()
+    }
+
+    /// Takes room for what is kept, and gives back the rest.
+    fn keep_account(&mut self, was_read: bool) {
+        let waiting = self.arriving + self.uncommitted + self.publishing.kept_bytes();
+        let kept = self.held.frames.len() + waiting;
+        self.inlet.keep(kept);
+        self.unsent_room.set(self.outlet.len());
+        let lacks = was_read && (self.arriving > 0 || !self.inlet.received().is_empty());
+        if lacks != self.unfinished.is_some() {
+            self.unfinished = lacks.then(|| self.account().unfinished());
+        }
+        let has_unsent = !self.outlet.is_empty();
+        if has_unsent != self.unsent.is_some() {
+            self.unsent = has_unsent.then(|| self.account().unsent());
+        }
+    }
+
     /// Serves what is there already, so that it is written together.
     async fn sweep(&mut self) -> Result<(), Ending> {
         self.confirm_ready().await;
         for _ in 0..SWEEP_MAX {
-            if self.outlet.len() >= DELIVER_BYTES_MAX {
+            let unsent = self.outlet.len();
+            if unsent >= self.unsent_max(DELIVER_BYTES_MAX) {
                 break;
+            }
+            if unsent > self.unsent_room.bytes() + SCARCE_BYTES_MAX {
+                self.unsent_room.set(unsent);
             }
             let event = tokio::select! {
                 biased;
@@ -267,8 +343,11 @@ impl Session {
             let held = std::mem::take(&mut self.held);
             let waiting = held.frames.iter().skip(held.served);
             for (served, frame) in (held.served..).zip(waiting) {
-                if is_publish(frame.kind, frame.payload) && self.context.is_disk_low() {
+                let publishes = is_publish(frame.kind, frame.payload);
+                if publishes && self.context.is_disk_low() {
                     self.block();
+                }
+                if self.is_blocked && self.must_wait(frame, publishes) {
                     self.held = Held {
                         frames: held.frames.clone(),
                         served,
@@ -280,12 +359,29 @@ impl Session {
                     self.hand_over().await;
                 }
             }
+            self.publishing.pin(held.frames.len());
             let frames: Frames = self.inlet.frames()?;
             if frames.is_empty() {
                 return Ok(());
             }
             self.held = Held { frames, served: 0 };
         }
+    }
+
+    /// Whether a frame cannot be served before there is space again: a publish nobody could be told is refused, once
+    /// enough wait, and what has to come after the publishes of its channel that wait.
+    fn must_wait(&self, frame: Frame<'_>, publishes: bool) -> bool {
+        let Some(channel) = self.open_channel(frame.channel) else {
+            // The connection is not closed before what was published is safe.
+            let is_close = frame.channel == 0 && frame.kind == FrameKind::Method;
+            return is_close && !self.publishing.is_idle();
+        };
+        if publishes {
+            let can_refuse = channel.confirms.is_some();
+            return !can_refuse && !self.publishing.has_room_to_wait();
+        }
+        let waits = channel.transaction.is_some() || self.publishing.has_gathered(frame.channel);
+        waits && frame.kind == FrameKind::Method && !goes_on(frame.payload)
     }
 
     fn block(&mut self) {
@@ -361,12 +457,14 @@ impl Session {
         let metrics = &self.context.metrics;
         Metrics::less(&metrics.channels_open, 1);
         Metrics::less(&metrics.consumers, channel.consumers.len());
+        self.arriving -= channel.content.held_bytes().min(self.arriving);
         // First, or what is given back would be handed to them again.
         channel.consumers.clear();
         if let Some(replies) = channel.replies.take() {
             self.context.replies.close(&replies.name);
         }
         if let Some(transaction) = channel.transaction.take() {
+            self.uncommitted -= transaction.bytes.min(self.uncommitted);
             let back = transaction.settles.into_iter();
             let back = back.map(|(tag, claim, _)| (tag, claim));
             channel.unacked.put_back(back.collect());
@@ -437,6 +535,40 @@ fn is_publish(kind: FrameKind, payload: &[u8]) -> bool {
     let [c0, c1] = <basic::Publish<'_> as Arguments<'_>>::CLASS.to_be_bytes();
     let [m0, m1] = <basic::Publish<'_> as Arguments<'_>>::METHOD.to_be_bytes();
     kind == FrameKind::Method && payload.starts_with(&[c0, c1, m0, m1])
+}
+
+/// Whether a method may overtake publishes that wait: what settles messages, and what has messages come.
+fn goes_on(payload: &[u8]) -> bool {
+    use basic::Method as Basic;
+    matches!(
+        Method::decode(payload),
+        Ok(Method::Basic(
+            Basic::Ack(_)
+                | Basic::Nack(_)
+                | Basic::Reject(_)
+                | Basic::Qos(_)
+                | Basic::Consume(_)
+                | Basic::Cancel(_)
+        ))
+    )
+}
+
+/// Room for messages that are handed over, out of the connection's account.
+#[derive(Debug)]
+struct DeliveryRoom(SharedPermit);
+
+impl engine::Room for DeliveryRoom {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.try_take(bytes)
+    }
+
+    fn poll_take(&self, cx: &mut Cx<'_>, bytes: usize) -> Poll<()> {
+        self.0.poll_take(cx, bytes)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.give_back(bytes);
+    }
 }
 
 /// The broker stops.

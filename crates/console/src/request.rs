@@ -6,28 +6,102 @@
 //! first; and the host it was sent to is an address or `localhost`, which a page that has made its own name point here
 //! cannot arrange.
 
-use axum::body::Bytes;
+use std::task::{Context, Poll};
+
+use axum::body::{self, Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use engine::Room;
+use net::{HeldBytes, Permit, SharedPermit, Uncollected};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::error::{MALFORMED, NOT_JSON, Problem, TOO_LARGE, WRONG_HOST};
 
-/// Refuses what a browser may have been tricked into sending; keeps answers out of caches.
+/// Copies of a request that are made on its way, and of a message on its way into an answer.
+const COPIES: usize = 3;
+/// Members and elements of one request: a thousand messages with twenty headers each fit.
+const MEMBERS_MAX: usize = 100_000;
+
+/// Refuses what a browser may have been tricked into sending; keeps answers out of caches. Request and answer have room
+/// in memory while they are here.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match check(&request) {
-        Ok(()) => next.run(request).await,
+    let account = net::account_of(request.extensions());
+    let mut permit = account.permit();
+    let room = AnswerRoom(SharedPermit::new(&account));
+    let request = match check(&request) {
+        Ok(()) => read(request, &mut permit).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match request {
+        Ok(mut request) => {
+            request.extensions_mut().insert(room.clone());
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     };
+    drop(permit);
+    if room.0.bytes() > 0 {
+        response = hold(response, room.0.take()).await;
+    }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A request whose body is there, with room for what becomes of it.
+async fn read(request: Request, permit: &mut Permit) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let fits = permit.account().budget().request_bytes_max();
+    let most = crate::REQUEST_BYTES_MAX.min(fits / COPIES);
+    let body = net::collect(body, permit, most).await;
+    let body = body.map_err(|why| match why {
+        Uncollected::TooLarge => {
+            Problem::new(&TOO_LARGE, format!("a request has at most {most} bytes"))
+        }
+        Uncollected::Broken => Problem::new(&MALFORMED, "the body did not arrive"),
+    })?;
+    let members = net::json_members(&body);
+    if members > MEMBERS_MAX {
+        let why = format!("a request has at most {MEMBERS_MAX} members and elements");
+        return Err(Problem::invalid(why));
+    }
+    let takes = body.len() * COPIES + members * net::MEMBER_BYTES;
+    permit.grow_to(takes.min(fits).max(permit.bytes())).await;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// Has an answer hold its room until it is sent.
+async fn hold(response: Response, permit: Permit) -> Response {
+    let (parts, body) = response.into_parts();
+    // Made here, and in one piece.
+    let body = body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let takes = body.len();
+    let held = HeldBytes::of(body, takes, permit);
+    Response::from_parts(parts, Body::from(held))
+}
+
+/// Room for messages in an answer, out of the connection's account.
+#[derive(Clone, Debug)]
+pub(crate) struct AnswerRoom(SharedPermit);
+
+impl Room for AnswerRoom {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.try_take(bytes * COPIES)
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.0.poll_take(cx, bytes * COPIES)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.give_back(bytes * COPIES);
+    }
 }
 
 fn check(request: &Request) -> Result<(), Problem> {

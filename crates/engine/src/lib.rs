@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod partition;
 pub mod policy;
 pub mod queue;
+mod room;
 mod shard;
 mod time;
 pub mod topic;
@@ -25,6 +26,7 @@ pub use broker::{
 };
 pub use clock::{Clock, Dice, Uptime};
 pub use error::{Error, Result};
+pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.
 pub use storage::{Batch, Chunk};
 

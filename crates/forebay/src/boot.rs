@@ -137,7 +137,7 @@ async fn open_protocols(
     broker: &Broker,
     total: &Capacity,
 ) -> anyhow::Result<Listeners> {
-    let mut protocols = Listeners::new(total, PROTOCOL_DRAIN);
+    let mut protocols = Listeners::new(total, broker.budget(), PROTOCOL_DRAIN);
     let context = broker.kafka();
     let serve = move |listener: net::Listener, drain: net::Drain| {
         let each = drain.clone();
@@ -187,7 +187,7 @@ async fn open_console(
     health: &Arc<Health>,
     (protocols, total): (&Listeners, &Capacity),
 ) -> anyhow::Result<Listeners> {
-    let mut console = Listeners::new(total, CONSOLE_DRAIN);
+    let mut console = Listeners::new(total, broker.budget(), CONSOLE_DRAIN);
     let serve = |listener: net::Listener, drain| {
         let mut observers = protocols.observers();
         observers.push((listener.name(), listener.observer()));

@@ -17,6 +17,7 @@ use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
+use crate::memory::Memory;
 use crate::settings::{Profile, Settings, Signatures};
 use crate::watch::Watch;
 use crate::{credentials, numbers};
@@ -29,6 +30,7 @@ pub(crate) struct Broker {
     kafka: Arc<kafka::Context>,
     amqp: Arc<amqp::Context>,
     sqs: Arc<sqs::Context>,
+    budget: net::Budget,
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
@@ -38,19 +40,20 @@ pub(crate) async fn start_broker(
 ) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
     let folder = settings.data.dir.join("store");
+    let memory = Memory::of(settings)?;
     #[cfg(feature = "failpoints")]
     crate::failpoints::set_folder(&settings.data.dir);
     let disk = open_disk(&folder)?;
     let options = Options {
         supervisor: supervisor.clone(),
-        ..storage_options(settings)
+        ..storage_options(settings, memory)
     };
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data folder")?;
     tracing::info!(report = ?store.recovery(), "storage is open");
     let parts = engine_parts(&store, supervisor);
-    let started = engine::Broker::start(parts, engine_settings(settings)).await;
+    let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
     let kafka = Arc::new(kafka::Context::new(
         engine.clone(),
@@ -70,6 +73,7 @@ pub(crate) async fn start_broker(
         kafka,
         amqp,
         sqs,
+        budget: net::Budget::new(bytes(memory.connections)),
     })
 }
 
@@ -87,6 +91,10 @@ fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
     parts
 }
 
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     let disk = OsDisk::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
@@ -95,11 +103,12 @@ fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(disk)
 }
 
-fn storage_options(settings: &Settings) -> Options {
+fn storage_options(settings: &Settings, memory: Memory) -> Options {
     let storage = &settings.storage;
     Options {
         journal_file_bytes: storage.journal_file_bytes.0,
-        unflushed_bytes: storage.unflushed_bytes.0,
+        unflushed_bytes: memory.unflushed,
+        tail_bytes: memory.tail,
         flush_interval: storage.flush_interval.0,
         min_free_bytes: storage.min_free_bytes.0,
         stopwatch: Some(journal_stopwatch()),
@@ -114,8 +123,9 @@ fn journal_stopwatch() -> Stopwatch {
     watch
 }
 
-fn engine_settings(settings: &Settings) -> engine::Settings {
+fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
     let kafka = &settings.kafka;
+    let defaults = engine::Settings::default();
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     engine::Settings {
         default_partitions: kafka.default_partitions.0,
@@ -133,7 +143,9 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
             ..GroupSettings::default()
         },
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
-        ..engine::Settings::default()
+        publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
+        read_ahead_bytes: bytes(memory.cache),
+        ..defaults
     }
 }
 
@@ -229,7 +241,13 @@ impl Broker {
             numbers::kafka(Arc::clone(self.kafka.metrics())),
             numbers::amqp(Arc::clone(self.amqp.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
+            numbers::memory(self.budget.clone()),
         ]
+    }
+
+    /// What connections may hold.
+    pub(crate) fn budget(&self) -> &net::Budget {
+        &self.budget
     }
 
     /// What its numbers need before they are read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use console::Source;
-use net::{Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
+use net::{Budget, Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
 
 use crate::settings::Listen;
 
@@ -17,6 +17,7 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Listeners {
     total: Capacity,
+    budget: Budget,
     drain: Duration,
     shutdown: Shutdown,
     accepting: Tasks,
@@ -25,10 +26,11 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// None yet. All share `total` connections and have `drain` to end them.
-    pub(crate) fn new(total: &Capacity, drain: Duration) -> Self {
+    /// None yet. All share `total` connections and what `budget` allows them to hold, and have `drain` to end them.
+    pub(crate) fn new(total: &Capacity, budget: &Budget, drain: Duration) -> Self {
         Self {
             total: total.clone(),
+            budget: budget.clone(),
             drain,
             shutdown: Shutdown::new(),
             accepting: Tasks::new(),
@@ -59,6 +61,7 @@ impl Listeners {
         };
         let bound = Listener::bind(name, address, limits, &self.total).await;
         let listener = bound.with_context(|| format!("cannot listen on {address} for {name}"))?;
+        let listener = listener.with_budget(&self.budget);
         self.observers.push((name, listener.observer()));
         self.addresses.push((name, listener.address()));
         let serving = serve(listener, self.shutdown.drain());

@@ -12,6 +12,7 @@ mod failpoints;
 mod listeners;
 mod lock;
 mod logging;
+mod memory;
 mod numbers;
 mod settings;
 mod signals;

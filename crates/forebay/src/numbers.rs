@@ -108,6 +108,46 @@ fn sync_times(samples: &mut Samples<'_>, stats: &Stats) {
     );
 }
 
+/// What connections hold of the memory budget.
+pub(crate) fn memory(budget: net::Budget) -> Source {
+    Box::new(move |samples| {
+        let now = budget.numbers();
+        for (name, help, value) in [
+            (
+                "forebay_memory_budget_bytes",
+                "Bytes that connections may hold together",
+                now.limit_bytes,
+            ),
+            (
+                "forebay_memory_held_bytes",
+                "Bytes that connections hold",
+                now.used_bytes,
+            ),
+            (
+                "forebay_memory_waiting",
+                "Connections that wait for memory",
+                now.waiting,
+            ),
+        ] {
+            samples.gauge(name, help, value);
+        }
+        for (name, help, value) in [
+            (
+                "forebay_memory_waits",
+                "How often a connection had to wait for memory",
+                now.waits_total,
+            ),
+            (
+                "forebay_memory_evictions",
+                "Connections closed because they held memory without progress while others waited",
+                now.evicted_total,
+            ),
+        ] {
+            samples.counter(name, help, value);
+        }
+    })
+}
+
 /// What the engine counts.
 pub(crate) fn engine(broker: engine::Broker) -> Source {
     Box::new(move |samples| {

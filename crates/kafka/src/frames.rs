@@ -1,27 +1,25 @@
 //! Frames off a connection: bounded in memory by what the peer has really sent, and in time.
 //!
 //! An idle connection holds no buffer. A length field alone buys a peer nothing: memory is taken as bytes
-//! arrive, frames above a few kilobytes take room from a budget all connections share, and a frame that was
-//! begun must arrive at a minimum pace.
+//! arrive, room for them from the budget all connections share, and a frame that was begun must arrive at a
+//! minimum pace.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use net::{Account, Permit};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 /// Length prefix of a frame.
 const PREFIX_BYTES: usize = 4;
 /// Bytes read at once while no large frame is under way; lives on the stack, not in the connection.
 const GULP_BYTES: usize = 16 << 10;
-/// Frames up to this size are not charged to the shared budget.
-const FREE_BYTES: usize = 4 << 10;
 /// Room made for a frame at first; beyond it, room doubles as bytes arrive.
 const STEP_BYTES: usize = 64 << 10;
 /// How long a begun frame may take, plus what has arrived of it at the slowest pace that is put up with.
@@ -36,60 +34,17 @@ pub(crate) struct FrameLimits {
     pub(crate) frame_bytes_max: usize,
     /// How long a connection may be silent between frames.
     pub(crate) idle: Duration,
-    /// Bytes of frames all connections together may hold.
-    pub(crate) budget: Arc<Semaphore>,
-    /// One frame at a time may exceed the budget: frames that have half of what they need and wait for each
-    /// other's room would otherwise wait for ever.
-    pub(crate) overdraft: Arc<Semaphore>,
 }
 
-impl FrameLimits {
-    pub(crate) fn new(frame_bytes_max: usize, budget_bytes: usize, idle: Duration) -> Self {
-        Self {
-            frame_bytes_max,
-            idle,
-            budget: Arc::new(Semaphore::new(budget_bytes)),
-            overdraft: Arc::new(Semaphore::new(1)),
-        }
-    }
+/// Where frames come from.
+pub(crate) trait Arriving: AsyncRead + Unpin {
+    /// Ready when there is something to read.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// A frame's share of the budget, given back when dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    taken: Option<OwnedSemaphorePermit>,
-    overdraft: Option<OwnedSemaphorePermit>,
-}
-
-impl Room {
-    /// Grows to `bytes` in all; true when it had to wait, for others to give back theirs or for the right to
-    /// exceed the budget.
-    pub(crate) async fn grow_to(&mut self, bytes: usize, limits: &FrameLimits) -> bool {
-        let have = self
-            .taken
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        if bytes <= have || self.overdraft.is_some() {
-            return false;
-        }
-        let more = u32::try_from(bytes - have).unwrap_or(u32::MAX);
-        if let Ok(more) = Arc::clone(&limits.budget).try_acquire_many_owned(more) {
-            self.add(more);
-            return false;
-        }
-        tokio::select! {
-            biased;
-            more = Arc::clone(&limits.budget).acquire_many_owned(more) => more.into_iter().for_each(|more| self.add(more)),
-            overdraft = Arc::clone(&limits.overdraft).acquire_owned() => self.overdraft = overdraft.ok(),
-        }
-        true
-    }
-
-    fn add(&mut self, more: OwnedSemaphorePermit) {
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            None => self.taken = Some(more),
-        }
+impl Arriving for net::Reader {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Self::poll_readable(self, cx)
     }
 }
 
@@ -97,8 +52,8 @@ impl Room {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
-    /// Room in the shared budget, given back when the request is done with.
-    pub(crate) room: Room,
+    /// Its room in the budget, given back when the request is done with.
+    pub(crate) room: Permit,
 }
 
 /// Reads frames from one connection.
@@ -106,16 +61,19 @@ pub(crate) struct Frames<R> {
     from: R,
     limits: FrameLimits,
     buffer: BytesMut,
-    room: Room,
+    /// Room for what is in the buffer.
+    room: Permit,
 }
 
-impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(crate) fn new(from: R, limits: FrameLimits) -> Self {
+impl<R: Arriving> Frames<R> {
+    pub(crate) fn new(from: R, mut limits: FrameLimits, account: &Account) -> Self {
+        let most = account.budget().request_bytes_max();
+        limits.frame_bytes_max = limits.frame_bytes_max.min(most);
         Self {
             from,
             limits,
             buffer: BytesMut::new(),
-            room: Room::default(),
+            room: account.permit(),
         }
     }
 
@@ -138,10 +96,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         self.read_body(length).await?;
         let mut frame = self.buffer.split_to(PREFIX_BYTES + length).freeze();
         let bytes = frame.split_off(PREFIX_BYTES);
-        Ok(Some(Frame {
-            bytes,
-            room: std::mem::take(&mut self.room),
-        }))
+        let mut room = self.room.take();
+        room.set(bytes.len());
+        self.room.set(self.buffer.len());
+        Ok(Some(Frame { bytes, room }))
     }
 
     /// Returns when the peer has gone. Requests that arrive meanwhile are kept, within bounds.
@@ -182,12 +140,23 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn read_body(&mut self, length: usize) -> io::Result<()> {
         let total = PREFIX_BYTES + length;
+        if self.buffer.len() >= total {
+            return Ok(());
+        }
+        let _unfinished = self.room.account().unfinished();
         let limit = sleep(FRAME_TIME);
         tokio::pin!(limit);
         while self.buffer.len() < total {
             // Neither memory nor time is granted for what a length field only claims.
             let upto = total.min(self.buffer.len() + STEP_BYTES.max(self.buffer.len()));
-            if self.take_room(upto.min(length)).await {
+            tokio::select! {
+                biased;
+                // A peer that sends nothing waits for no room.
+                () = poll_fn(|cx| self.from.poll_readable(cx)) => {}
+                () = &mut limit => return Err(io::ErrorKind::TimedOut.into()),
+            }
+            if !self.room.try_grow_to(upto) {
+                self.room.grow_to(upto).await;
                 // That others held the room is not this peer's fault.
                 limit.as_mut().reset(sleep(FRAME_TIME).deadline());
             }
@@ -202,14 +171,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             let more = limit.deadline() + BYTE_TIME * u32::try_from(read).unwrap_or(u32::MAX);
             limit.as_mut().reset(more);
         }
-        // Also what came with the frame before it.
-        self.take_room(length).await;
         Ok(())
-    }
-
-    /// Takes room for a frame's first `bytes`; true when others had to give it back first.
-    async fn take_room(&mut self, bytes: usize) -> bool {
-        bytes > FREE_BYTES && self.room.grow_to(bytes, &self.limits).await
     }
 
     /// Reads some of a frame of `total` bytes, with room for those before `upto`.
@@ -226,11 +188,13 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Reads what there is through the stack, so that a waiting connection needs no buffer.
     async fn gulp(&mut self) -> io::Result<usize> {
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             let mut space = [MaybeUninit::uninit(); GULP_BYTES];
             let mut into = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut self.from).poll_read(cx, &mut into))?;
             self.buffer.extend_from_slice(into.filled());
+            // It is there already, and little.
+            self.room.set(self.room.bytes().max(self.buffer.len()));
             Poll::Ready(Ok(into.filled().len()))
         })
         .await
@@ -239,10 +203,34 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
 #[cfg(test)]
 mod tests {
+    use net::Budget;
+
     use super::*;
 
-    fn limits(budget: usize) -> FrameLimits {
-        FrameLimits::new(1 << 20, budget, Duration::from_mins(10))
+    impl Arriving for &[u8] {
+        fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    impl Arriving for tokio::io::DuplexStream {
+        fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    /// Frames of up to 1 MiB, with an account of this budget.
+    fn frames_of<R: Arriving>(from: R, budget: &Budget) -> Frames<R> {
+        let limits = FrameLimits {
+            frame_bytes_max: 1 << 20,
+            idle: Duration::from_mins(10),
+        };
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        Frames::new(from, limits, &budget.account("kafka", peer))
+    }
+
+    fn frames_within<R: Arriving>(from: R) -> Frames<R> {
+        frames_of(from, &Budget::unlimited())
     }
 
     fn frame(length: usize) -> Vec<u8> {
@@ -255,7 +243,7 @@ mod tests {
     async fn frames_of_all_sizes_come_out_whole() {
         let sizes = [1, 3, 4096, 4097, 20_000, 300_000, 1 << 20, 5];
         let stream: Vec<u8> = sizes.iter().flat_map(|n| frame(*n)).collect();
-        let mut frames = Frames::new(stream.as_slice(), limits(2 << 20));
+        let mut frames = frames_within(stream.as_slice());
         for size in sizes {
             let got = frames.next().await.unwrap().unwrap();
             assert_eq!(got.bytes, frame(size)[4..], "a frame of {size}");
@@ -266,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn impossible_lengths_are_refused_at_once() {
         for prefix in [[0x7f, 0xff, 0xff, 0xff], [0xff; 4], [0; 4], [0, 0x10, 0, 1]] {
-            let mut frames = Frames::new(prefix.as_slice(), limits(1 << 20));
+            let mut frames = frames_within(prefix.as_slice());
             let error = frames.next().await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
@@ -278,7 +266,7 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut theirs, &[0, 0x0f, 0xff, 0xff, 1, 2, 3])
             .await
             .unwrap();
-        let mut frames = Frames::new(ours, limits(1 << 20));
+        let mut frames = frames_within(ours);
         let _ = timeout(Duration::from_millis(20), frames.next()).await;
         assert!(frames.buffer.capacity() <= 2 * STEP_BYTES);
     }
@@ -289,7 +277,7 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut theirs, &[0, 0x0f, 0xff, 0xff, 1])
             .await
             .unwrap();
-        let mut frames = Frames::new(ours, limits(1 << 20));
+        let mut frames = frames_within(ours);
         let began = tokio::time::Instant::now();
         let error = frames.next().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -302,35 +290,36 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut theirs, &[0, 0, 0, 9, 1])
             .await
             .unwrap();
-        let mut frames = Frames::new(ours, limits(1 << 20));
+        let mut frames = frames_within(ours);
         let error = frames.next().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn large_frames_wait_for_room() {
-        let limits = limits(40_000);
-        let bytes = frame(30_000).repeat(3);
-        let mut a = Frames::new(bytes.as_slice(), limits.clone());
-        let mut b = Frames::new(bytes.as_slice(), limits);
-        let first = a.next().await.unwrap().unwrap();
-        let second = b.next().await.unwrap().unwrap();
+        let budget = Budget::new(3 << 20);
+        let bytes = frame(700_000).repeat(3);
+        let mut a = frames_of(bytes.as_slice(), &budget);
+        let mut b = frames_of(bytes.as_slice(), &budget);
+        let mut held = Vec::new();
+        for frames in [&mut a, &mut b] {
+            held.push(frames.next().await.unwrap().unwrap());
+        }
         assert!(
             timeout(Duration::from_millis(20), b.next()).await.is_err(),
-            "the budget is spent and one frame exceeds it: no room for a third"
+            "shares are spent and one frame exceeds them: no room for a third"
         );
-        drop(first);
-        assert_eq!(b.next().await.unwrap().unwrap().bytes.len(), 30_000);
-        drop(second);
+        held.clear();
+        assert_eq!(b.next().await.unwrap().unwrap().bytes.len(), 700_000);
     }
 
     #[tokio::test]
     async fn claimed_lengths_keep_nobody_else_waiting() {
-        let limits = limits(1 << 20);
+        let budget = Budget::new(3 << 20);
         let mut stalled = Vec::new();
         for _ in 0..10 {
             let (mut theirs, ours) = tokio::io::duplex(64);
-            let mut frames = Frames::new(ours, limits.clone());
+            let mut frames = frames_of(ours, &budget);
             tokio::io::AsyncWriteExt::write_all(&mut theirs, &[0, 0x0f, 0, 0])
                 .await
                 .unwrap();
@@ -338,19 +327,19 @@ mod tests {
             stalled.push((theirs, frames));
         }
         let bytes = frame(20_000);
-        let mut honest = Frames::new(bytes.as_slice(), limits);
+        let mut honest = frames_of(bytes.as_slice(), &budget);
         assert_eq!(honest.next().await.unwrap().unwrap().bytes.len(), 20_000);
     }
 
     #[tokio::test]
     async fn frames_that_wait_for_each_other_get_through_one_by_one() {
-        let limits = limits(200_000);
+        let budget = Budget::new(600_000);
         let readers = (0..4).map(|_| {
-            let limits = limits.clone();
+            let budget = budget.clone();
             tokio::spawn(async move {
                 let bytes = frame(150_000);
                 let (mut theirs, ours) = tokio::io::duplex(1000);
-                let mut frames = Frames::new(ours, limits);
+                let mut frames = frames_of(ours, &budget);
                 let writing = tokio::io::AsyncWriteExt::write_all(&mut theirs, &bytes);
                 let (written, read) = tokio::join!(writing, frames.next());
                 written.unwrap();
@@ -363,9 +352,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_can_never_fit_is_refused_at_once() {
+        let budget = Budget::new(300_000);
+        let bytes = frame(200_000);
+        let mut frames = frames_of(bytes.as_slice(), &budget);
+        let error = frames.next().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(frames);
+        assert_eq!(budget.numbers().used_bytes, 0);
+    }
+
+    #[tokio::test]
     async fn the_end_of_the_peer_is_noticed_while_a_request_waits() {
         let (theirs, ours) = tokio::io::duplex(64);
-        let mut frames = Frames::new(ours, limits(1 << 20));
+        let mut frames = frames_within(ours);
         assert!(
             timeout(Duration::from_millis(10), frames.gone())
                 .await

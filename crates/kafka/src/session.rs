@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Broker;
-use net::{Connection, Drain, Writer};
+use net::{Account, Connection, Drain, SharedPermit, Writer};
 use security::Principal;
 
 use crate::fetch_sessions::FetchSessions;
@@ -24,9 +24,8 @@ use crate::wire::{ApiKey, Segments};
 /// Publishes of one connection that may wait for the disk at the same time.
 const PIPELINE_MAX: usize = 64;
 
-/// Requests without records from this size on are charged for what they decode to. Below it, a consumer that waits
-/// for hundreds of partitions holds on to nothing that others need.
-const LARGE_REQUEST_BYTES: usize = 64 << 10;
+/// Requests without records from this size on are charged for what they decode to.
+const LARGE_REQUEST_BYTES: usize = 4 << 10;
 /// How much more memory a request without records may take than its bytes.
 const DECODED_FACTOR: usize = 16;
 
@@ -39,8 +38,6 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// Largest request, bytes.
     pub request_bytes_max: usize,
-    /// Bytes of requests all connections together may hold.
-    pub receive_bytes_max: usize,
     /// How long a connection may be silent.
     pub idle: Duration,
     /// The number clients know this broker by.
@@ -55,7 +52,6 @@ impl Default for Settings {
             advertised: None,
             auto_create_topics: true,
             request_bytes_max: 100 << 20,
-            receive_bytes_max: 256 << 20,
             idle: Duration::from_mins(10),
             node_id: 1,
             fetch_sessions_max: 1000,
@@ -75,9 +71,10 @@ pub struct Context {
 impl Context {
     /// Ready to serve connections to `broker`.
     pub fn new(broker: Broker, settings: Settings) -> Self {
-        // A single frame must always find room, however small the budget was set.
-        let budget = settings.receive_bytes_max.max(settings.request_bytes_max);
-        let limits = FrameLimits::new(settings.request_bytes_max, budget, settings.idle);
+        let limits = FrameLimits {
+            frame_bytes_max: settings.request_bytes_max,
+            idle: settings.idle,
+        };
         let fetch_sessions = FetchSessions::new(settings.fetch_sessions_max);
         Self {
             broker,
@@ -123,6 +120,9 @@ struct Session {
     waiting: VecDeque<Answer>,
     /// Encoded answers to be written.
     out: VecDeque<Bytes>,
+    account: Account,
+    /// Room for the answer that is being made or written.
+    room: SharedPermit,
 }
 
 /// What happened first.
@@ -141,8 +141,9 @@ impl Session {
             .clone()
             .unwrap_or_else(|| (local.ip().to_string(), local.port()));
         let client_host = format!("/{}", connection.peer().ip());
+        let account = connection.account().clone();
         let (reader, writer) = connection.split();
-        let frames = Frames::new(reader, context.limits.clone());
+        let frames = Frames::new(reader, context.limits.clone(), &account);
         Self {
             context,
             principal: Principal::anonymous(),
@@ -152,6 +153,8 @@ impl Session {
             writer,
             waiting: VecDeque::new(),
             out: VecDeque::new(),
+            room: SharedPermit::new(&account),
+            account,
         }
     }
 
@@ -214,10 +217,16 @@ impl Session {
         // Lists of small things decode to several times their size, and are answered one by one.
         let mut room = room;
         if bytes.len() > LARGE_REQUEST_BYTES {
-            room.grow_to(bytes.len() * DECODED_FACTOR, &self.context.limits)
-                .await;
+            let most = self.account.budget().request_bytes_max();
+            let decoded = bytes.len() * DECODED_FACTOR;
+            room.grow_to(decoded.min(most).max(bytes.len())).await;
         }
-        let call = call.with_peer(self.client_host.clone(), self.advertised.clone());
+        let answer_room = self.room.clone();
+        let call = call.with_peer(
+            self.client_host.clone(),
+            self.advertised.clone(),
+            answer_room,
+        );
         let context = Arc::clone(&self.context);
         // Boxed: the largest handler's state must not be part of every idle connection.
         let answer = Box::pin(handlers::handle(&context, &self.principal, call));
@@ -227,6 +236,9 @@ impl Session {
             () = self.frames.gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         let answer = answer.inspect_err(|_| self.count_malformed())?;
+        // The request is not needed any more, and the answer takes what it takes.
+        drop(room);
+        self.room.set(answer.len());
         self.queue(Some(&answer));
         self.flush().await
     }
@@ -256,7 +268,9 @@ impl Session {
         if self.out.is_empty() {
             return Ok(());
         }
+        let _unsent = self.account.unsent();
         self.writer.write_segments(&mut self.out).await?;
+        self.room.set(0);
         // A burst must not leave an idle connection with the memory of its largest answer.
         self.out = VecDeque::new();
         Ok(())

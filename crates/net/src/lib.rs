@@ -3,14 +3,18 @@
 //! A leaf: it moves bytes and counts connections, and knows neither what the bytes mean nor who sent them.
 //! Timers are allowed here (a peer that never reads must be given up on); the wall clock is not.
 
+mod budget;
 mod capacity;
 mod connection;
 mod drain;
 mod http;
 mod listener;
 
+pub use budget::{Account, Budget, BudgetNumbers, HeldBytes, Owed, Permit, SharedPermit};
 pub use capacity::Capacity;
 pub use connection::{Connection, Reader, Writer};
 pub use drain::{Drain, Shutdown, Tasks};
-pub use http::{HttpLimits, serve_http};
+pub use http::{
+    HttpLimits, MEMBER_BYTES, Uncollected, account_of, collect, json_members, serve_http,
+};
 pub use listener::{ConnectionNumbers, Limits, Listener, Observer, Served};

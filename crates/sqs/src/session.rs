@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use net::{HeldBytes, MEMBER_BYTES, Permit, SharedPermit, Uncollected};
 use security::Principal;
 use serde_json::{Value, json};
 
@@ -41,40 +42,64 @@ pub(crate) async fn serve(
         request_id: context.broker.fresh_id().to_string(),
         now_ms: context.broker.wall_ms(),
     };
-    let most = context.settings.request_bytes_max;
-    let Some(body) = read(body, most).await else {
-        context.metrics.refused();
-        let fault = Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."));
-        return manner.refuse(fault);
+    let account = net::account_of(&parts.extensions);
+    let mut permit = account.permit();
+    let request = match read(body, &mut permit, context.settings.request_bytes_max).await {
+        Ok(body) => manner.read(&parts, &body).map(|request| (request, body)),
+        Err(fault) => Err(fault),
     };
-    let request = match manner.read(&parts, &body) {
-        Ok(request) => request,
+    let (request, body) = match request {
+        Ok(read) => read,
         Err(fault) => {
             context.metrics.refused();
             return manner.refuse(fault);
         }
     };
     let action = request.action.clone();
+    let room = SharedPermit::new(&account);
     let outcome = match authenticate(&context, &parts, &body) {
         Ok(identity) => {
-            let call = call(&context, &parts, identity);
+            let call = call(&context, &parts, (identity, room.clone()));
             handlers::dispatch(&call, request).await
         }
         Err(fault) => Err(fault),
     };
+    drop((body, permit));
     context.metrics.answered(&action, outcome.is_err());
     match outcome {
-        Ok(result) => manner.answer(&action, &result),
+        Ok(result) => manner.answer(&action, &result, room.take()),
         Err(fault) => manner.refuse(fault),
     }
 }
 
-/// The body, unless it is larger than allowed; one that says so is not waited for.
-async fn read(body: Body, most: usize) -> Option<Bytes> {
-    if body.size_hint().lower() > most as u64 {
-        return None;
+/// Requests from this size on are looked at for how much more they take once they are read.
+const LARGE_BYTES: usize = 4 << 10;
+/// Copies of a large request that are made on its way.
+const COPIES: usize = 3;
+/// Members and elements of one request; the largest legal one, a batch of ten messages with ten attributes each, has
+/// about 500.
+const MEMBERS_MAX: usize = 20_000;
+
+/// The body, unless it is larger than allowed, with room for what becomes of it; one that says so is not waited for.
+async fn read(body: Body, permit: &mut Permit, most: usize) -> Outcome<Bytes> {
+    let fits = permit.account().budget().request_bytes_max();
+    let most = most.min(fits / COPIES);
+    let body = net::collect(body, permit, most).await;
+    let body = body.map_err(|why| match why {
+        Uncollected::TooLarge => {
+            Fault::new(&TOO_LARGE, format!("A request has at most {most} bytes."))
+        }
+        Uncollected::Broken => Fault::new(&MALFORMED, "The body of the request did not arrive."),
+    })?;
+    if body.len() > LARGE_BYTES {
+        let members = net::json_members(&body);
+        if members > MEMBERS_MAX && body.trim_ascii_start().first() == Some(&b'{') {
+            return Err(Fault::new(&MALFORMED, "too many members"));
+        }
+        let takes = body.len() * COPIES + members.min(MEMBERS_MAX) * MEMBER_BYTES;
+        permit.grow_to(takes.min(fits).max(permit.bytes())).await;
     }
-    axum::body::to_bytes(body, most).await.ok()
+    Ok(body)
 }
 
 fn is_empty(result: &Value) -> bool {
@@ -145,7 +170,11 @@ fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identi
     })
 }
 
-fn call<'a>(context: &'a Context, parts: &'a Parts, identity: Identity) -> Call<'a> {
+fn call<'a>(
+    context: &'a Context,
+    parts: &'a Parts,
+    (identity, room): (Identity, SharedPermit),
+) -> Call<'a> {
     let settings = &context.settings;
     let base = settings.public_url.clone().unwrap_or_else(|| {
         let host = header(&parts.headers, HOST).unwrap_or("localhost");
@@ -158,6 +187,7 @@ fn call<'a>(context: &'a Context, parts: &'a Parts, identity: Identity) -> Call<
         principal: identity.principal,
         access_key: identity.access_key,
         region: identity.region.unwrap_or_else(|| settings.region.clone()),
+        room,
     }
 }
 
@@ -188,7 +218,8 @@ impl Manner {
         })
     }
 
-    fn answer(&self, action: &str, result: &Value) -> Response {
+    /// `room` is what was taken for the answer.
+    fn answer(&self, action: &str, result: &Value, room: Permit) -> Response {
         let (kind, body) = match self.protocol {
             // Clients parse what an action with a result answers, and nothing is no JSON.
             Protocol::Json if is_empty(result) && !wire::has_result(action) => {
@@ -197,6 +228,11 @@ impl Manner {
             Protocol::Json => (JSON, result.to_string()),
             Protocol::Query => (XML, wire::encode_xml(action, result, &self.request_id)),
         };
+        if body.len() <= LARGE_BYTES {
+            return self.response(StatusCode::OK, kind, body);
+        }
+        let takes = body.capacity();
+        let body = HeldBytes::of(body.into_bytes(), takes, room);
         self.response(StatusCode::OK, kind, body)
     }
 
@@ -234,8 +270,8 @@ impl Manner {
         response
     }
 
-    fn response(&self, status: StatusCode, kind: &'static str, body: String) -> Response {
-        let mut response = Response::new(Body::from(body));
+    fn response(&self, status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+        let mut response = Response::new(body.into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -284,7 +320,14 @@ pub(crate) fn unknown_action(action: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::HttpBody;
+    use axum::http::Extensions;
+
     use super::*;
+
+    fn permit() -> Permit {
+        net::account_of(&Extensions::new()).permit()
+    }
 
     #[test]
     fn what_clients_parse_is_never_nothing() {
@@ -295,8 +338,8 @@ mod tests {
             now_ms: 0,
         };
         for (action, bytes) in [("ReceiveMessage", 2), ("ListQueues", 2), ("TagQueue", 0)] {
-            let answer = manner.answer(action, &json!({}));
-            let size = answer.body().size_hint().exact();
+            let answer = manner.answer(action, &json!({}), permit());
+            let size = HttpBody::size_hint(answer.body()).exact();
             assert_eq!(size, Some(bytes), "{action}");
         }
     }
@@ -304,8 +347,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_too_large_is_not_waited_for() {
         let body = || Body::from("0123456789");
-        assert_eq!(read(body(), 10).await.as_deref(), Some(&b"0123456789"[..]));
-        assert_eq!(read(body(), 9).await, None);
+        let mut room = permit();
+        let whole = read(body(), &mut room, 10).await.unwrap();
+        assert_eq!(&whole[..], b"0123456789");
+        let fault = read(body(), &mut room, 9).await.unwrap_err();
+        assert_eq!(*fault.shape, TOO_LARGE);
     }
 
     #[test]

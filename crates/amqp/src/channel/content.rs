@@ -141,7 +141,7 @@ impl Content {
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Self::None | Self::Announced(_) => 0,
-            Self::Arriving { body, .. } => body.len(),
+            Self::Arriving { body, .. } => body.capacity(),
         }
     }
 }

@@ -248,6 +248,7 @@ impl Session {
         // What was published or given back before can be fetched.
         self.finish_publishing().await;
         self.settle().await;
+        self.make_room().await;
         let got = self.engine.get(&queue.name).await;
         let got = got.map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
         let Some(delivery) = got else {

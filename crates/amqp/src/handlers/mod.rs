@@ -76,12 +76,15 @@ impl Session {
     fn content(&mut self, frames: &Frames, frame: Frame<'_>) -> Outcome<()> {
         let body_bytes_max = self.context.settings.message_bytes_max;
         let content = &mut self.channel(frame.channel).content;
-        let message: Option<Message> = if frame.kind == FrameKind::Header {
-            content.header(frames, frame.payload, body_bytes_max)?
+        let before = content.held_bytes();
+        let message: Outcome<Option<Message>> = if frame.kind == FrameKind::Header {
+            content.header(frames, frame.payload, body_bytes_max)
         } else {
-            content.body(frames, frame.payload)?
+            content.body(frames, frame.payload)
         };
-        match message {
+        let after = content.held_bytes();
+        self.arriving = (self.arriving + after).saturating_sub(before);
+        match message? {
             Some(message) => self.publish(frame.channel, message),
             None => self.check_arriving(),
         }
@@ -93,12 +96,7 @@ impl Session {
         if self.channels.len() < 2 {
             return Ok(());
         }
-        let held = |slot: &Slot| match slot {
-            Slot::Open(channel) => channel.content.held_bytes(),
-            Slot::Closing => 0,
-        };
-        let arriving: usize = self.channels.values().map(held).sum();
-        if arriving > ARRIVING_BYTES_MAX + self.context.settings.message_bytes_max {
+        if self.arriving > ARRIVING_BYTES_MAX + self.context.settings.message_bytes_max {
             let text = "too many bytes of unfinished messages";
             return Err(Fault::new(ReplyCode::ResourceError, text));
         }

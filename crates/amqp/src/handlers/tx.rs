@@ -35,6 +35,8 @@ impl Session {
     fn take_transaction(&mut self, number: u16) -> Outcome<Transaction> {
         let transaction = &mut self.channel(number).transaction;
         let transaction = transaction.as_mut().map(std::mem::take);
+        let bytes = transaction.as_ref().map_or(0, |tx| tx.bytes);
+        self.uncommitted -= bytes.min(self.uncommitted);
         transaction.ok_or_else(|| Fault::precondition("channel is not transactional"))
     }
 

@@ -1,9 +1,9 @@
 //! Messages of one queue: send, receive, settle, look, and lend again what was acknowledged.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use engine::Broker;
 use engine::queue::{QueueSettings, Receipt, Receive, Sent, Settle, Settled};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::principal;
 use super::queues::{find, page_size};
 use crate::error::{Outcome, Problem};
 use crate::message::{self, MessageForm, check_delay, decode_receipt};
-use crate::request::{Asked, Params, Place};
+use crate::request::{AnswerRoom, Asked, Params, Place};
 use crate::settings::LEASE_MS_MAX;
 
 /// Messages sent or settled in one request.
@@ -98,6 +98,7 @@ pub(crate) struct Receiving {
 pub(crate) async fn receive(
     State(broker): State<Broker>,
     Place(name): Place<String>,
+    Extension(room): Extension<AnswerRoom>,
     Asked(asked): Asked<Receiving>,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
@@ -112,7 +113,9 @@ pub(crate) async fn receive(
         wait_ms: asked.wait_ms,
         attempt: None,
     };
-    let delivered = broker.receive(&principal(), &name, receive).await;
+    let who = principal();
+    let delivered = broker.receive_within(&who, &name, receive, &room);
+    let delivered = delivered.await;
     let delivered = delivered.map_err(|error| Problem::of_queue(&name, error))?;
     let shown: Vec<Value> = delivered.iter().map(message::show_lent).collect();
     Ok(Json(json!({ "messages": shown })))
@@ -215,18 +218,22 @@ pub(crate) async fn peek(
     State(broker): State<Broker>,
     Place(name): Place<String>,
     Params(asked): Params<Peeking>,
+    Extension(room): Extension<AnswerRoom>,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
     let max = page_size("max", asked.max, PEEK, ANSWER_MAX)?;
     let max = max.min(fitting(queue.settings()));
-    let seen = broker.peek(&principal(), &name, asked.from, max).await;
-    let seen = seen.map_err(|error| Problem::of_queue(&name, error))?;
+    let who = principal();
+    let seen = broker.peek_within(&who, &name, (asked.from, max), &room);
+    let (seen, cut) = seen
+        .await
+        .map_err(|error| Problem::of_queue(&name, error))?;
     let shown: Vec<Value> = seen.iter().map(message::show_seen).collect();
     let mut answer = json!({ "messages": shown });
     // Each partition counts for itself, so that only one alone can be gone on with.
     let last = seen
         .last()
-        .filter(|_| seen.len() == max && queue.lanes == 1);
+        .filter(|_| (cut || seen.len() == max) && queue.lanes == 1);
     if let Some(last) = last {
         answer["next"] = json!(last.sequence + 1);
     }

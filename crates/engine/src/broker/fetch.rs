@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Broker, TopicKey};
 use crate::partition::{LEADER_EPOCH, Partition};
+use crate::room::{self, Room};
 use crate::{Error, Result};
 
 /// One partition to read.
@@ -38,7 +39,12 @@ pub struct FetchSpec<'a> {
     pub bytes_min: usize,
     /// Answer after this time whatever there is.
     pub wait_max: Duration,
+    /// Where room in memory for the answer comes from.
+    pub room: &'a dyn Room,
 }
+
+/// What is read first where there is no room for all that is wanted; a larger batch is waited for.
+const LITTLE_BYTES: usize = 64 << 10;
 
 /// What a partition had.
 #[derive(Debug)]
@@ -84,13 +90,14 @@ impl Broker {
                 .iter()
                 .map(|p| self.wanted(principal, p))
                 .collect();
-            let (results, bytes, failed) = self.read_all(&wanted, spec.bytes_max).await;
+            let (results, bytes, failed) = self.read_all(&wanted, spec.bytes_max, spec.room).await;
             let over = spec.wait_max.is_zero() || deadline.is_elapsed() || *draining.borrow();
             if failed || over || bytes >= spec.bytes_min {
                 self.inner.metrics.fetched(bytes as u64);
                 return results;
             }
             drop(results);
+            spec.room.give_back(bytes);
             // Who has to wait registers and reads once more: what became readable in between would wake nobody.
             registered = !registered;
             if registered {
@@ -128,6 +135,7 @@ impl Broker {
         &self,
         wanted: &[Result<Wanted>],
         bytes_max: usize,
+        room: &dyn Room,
     ) -> (Vec<FetchResult>, usize, bool) {
         let mut results = Vec::with_capacity(wanted.len());
         let (mut bytes, mut failed) = (0, false);
@@ -135,7 +143,7 @@ impl Broker {
             let result = match wanted {
                 Ok(wanted) => {
                     let outcome = self
-                        .read(wanted, bytes_max.saturating_sub(bytes), bytes == 0)
+                        .read_within(wanted, (bytes_max.saturating_sub(bytes), bytes == 0), room)
                         .await;
                     let bounds =
                         Some((wanted.partition.high_watermark(), wanted.partition.start()));
@@ -158,6 +166,40 @@ impl Broker {
             results.push(result);
         }
         (results, bytes, failed)
+    }
+
+    /// Reads one partition, with room taken for what is returned. Whoever waits for room holds nothing meanwhile; later
+    /// partitions are left to the next fetch instead.
+    async fn read_within(
+        &self,
+        wanted: &Wanted,
+        (bytes_max, first): (usize, bool),
+        room: &dyn Room,
+    ) -> Result<Fetched> {
+        let mut bytes_max = bytes_max;
+        loop {
+            let fetched = self.read(wanted, bytes_max, first).await?;
+            let bytes = fetched.chunk.bytes;
+            if room.try_take(bytes) {
+                return Ok(fetched);
+            }
+            drop(fetched);
+            if !first {
+                bytes_max = 0;
+            } else if bytes_max > LITTLE_BYTES && bytes > LITTLE_BYTES {
+                bytes_max = LITTLE_BYTES;
+            } else {
+                room::take(room, bytes).await;
+                let fetched = self.read(wanted, bytes_max, first).await;
+                let taken = fetched.as_ref().map_or(0, |fetched| fetched.chunk.bytes);
+                if taken <= bytes {
+                    room.give_back(bytes - taken);
+                    return fetched;
+                }
+                // More of it can be read by now.
+                room.give_back(bytes);
+            }
+        }
     }
 
     /// Reads one partition within `room` bytes. The first batch of an answer is returned whatever its size,

@@ -77,6 +77,8 @@ pub struct Settings {
     pub shards: usize,
     /// Bytes of batches being published that the broker holds at most; publishers wait beyond that.
     pub publish_bytes_max: usize,
+    /// Bytes of records kept for receivers that come for their neighbours.
+    pub read_ahead_bytes: usize,
     /// Partitions of a topic whose creator named no number.
     pub default_partitions: u32,
     /// Greatest replication factor that is accepted and reported, although one node keeps one copy.
@@ -114,6 +116,7 @@ impl Default for Settings {
                 .map_or(2, std::num::NonZeroUsize::get)
                 .min(16),
             publish_bytes_max: 256 << 20,
+            read_ahead_bytes: 16 << 20,
             default_partitions: 1,
             replication_max: 1,
             partitions_max: 200_000,

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
+use super::read_ahead::weight;
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
@@ -17,6 +18,7 @@ use crate::queue::{
     NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths,
     via,
 };
+use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
 
@@ -148,18 +150,43 @@ impl Broker {
         queue: &str,
         receive: Receive,
     ) -> Result<Vec<Delivered>> {
+        self.receive_within(principal, queue, receive, &Boundless)
+            .await
+    }
+
+    /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits with
+    /// none on loan where there is none. Room is taken for what is returned.
+    pub async fn receive_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        receive: Receive,
+        room: &dyn Room,
+    ) -> Result<Vec<Delivered>> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let deadline = self.now_ms().saturating_add(receive.wait_ms);
+        let mut ahead = Ahead { room, bytes: 0 };
         loop {
             let wait = self.now_ms() < deadline;
-            let loans = self
+            let mut loans = self
                 .borrow_messages(&queue, &receive, deadline, wait)
                 .await?;
             if loans.each.is_empty() {
                 queue.numbers.received_nothing();
                 return Ok(Vec::new());
             }
-            let (delivered, gone) = self.read_loans(&queue, &loans).await?;
+            let (delivered, gone) = match self.read_loans(&queue, &loans, &mut ahead).await? {
+                ReadLoans::All(delivered, gone) => (delivered, gone),
+                ReadLoans::First(delivered, gone, count) => {
+                    loans.cut(count);
+                    (delivered, gone)
+                }
+                ReadLoans::None(bytes) => {
+                    drop(loans);
+                    ahead.wait(bytes).await;
+                    continue;
+                }
+            };
             if !gone.is_empty() {
                 // Not a settlement: a loan for no time has ended already, and the message must go all the same.
                 let event = LaneEvent::Acked { offsets: gone };
@@ -270,9 +297,29 @@ impl Broker {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
         for at in lanes::lanes(&queue) {
-            self.peek_lane(at, from, max, &mut seen).await?;
+            self.peek_lane(at, (from, max), &mut seen, &Boundless)
+                .await?;
         }
         Ok(seen)
+    }
+
+    /// The same for whoever has so much room in memory: fewer messages where there is little; also returns whether some
+    /// were left out. Room is taken for what is returned.
+    pub async fn peek_within(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        (from, max): (u64, usize),
+        room: &dyn Room,
+    ) -> Result<(Vec<Delivered>, bool)> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        for at in lanes::lanes(&queue) {
+            if self.peek_lane(at, (from, max), &mut seen, room).await? {
+                return Ok((seen, true));
+            }
+        }
+        Ok((seen, false))
     }
 
     /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
@@ -292,7 +339,8 @@ impl Broker {
                 let mut seen = Vec::new();
                 // One more than wanted tells whether there are more.
                 let page = LOOK_MAX.min(left + 1);
-                self.peek_lane(at, from, page, &mut seen).await?;
+                self.peek_lane(at, (from, page), &mut seen, &Boundless)
+                    .await?;
                 let Some(last) = seen.last() else { break };
                 from = last.sequence + 1;
                 letters.more = seen.len() > left;
@@ -494,31 +542,54 @@ impl Broker {
         lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
     }
 
-    /// Reads what was lent. Also returns what is too old or not there any more.
-    async fn read_loans(&self, queue: &Queue, loans: &Loans) -> Result<(Vec<Delivered>, Vec<u64>)> {
+    /// Reads what was lent, as far as there is room. Also returns what is too old or not there any more.
+    async fn read_loans(
+        &self,
+        queue: &Queue,
+        loans: &Loans,
+        ahead: &mut Ahead<'_>,
+    ) -> Result<ReadLoans> {
         let clock = &self.inner.clock;
         let oldest = clock.stamp_ago(queue.settings().retention_ms);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
-        for loan in &loans.each {
-            let record = self.inner.record_at(loans.at, loan.offset).await?;
-            match record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest) {
-                Some(record) => delivered.push(deliver(loans.at, &loan.stamped(clock), record)),
-                None => gone.push(loan.offset),
+        for (count, loan) in loans.each.iter().enumerate() {
+            loop {
+                let record = self.inner.record_at(loans.at, loan.offset).await?;
+                let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+                let Some(record) = fresh else {
+                    gone.push(loan.offset);
+                    break;
+                };
+                let bytes = weight(&record);
+                if ahead.try_take(bytes) {
+                    delivered.push(deliver(loans.at, &loan.stamped(clock), record));
+                    break;
+                }
+                // Whoever waits for room holds no message meanwhile.
+                drop(record);
+                if !loans.is_new() {
+                    ahead.wait(bytes).await;
+                } else if delivered.is_empty() {
+                    return Ok(ReadLoans::None(bytes));
+                } else {
+                    return Ok(ReadLoans::First(delivered, gone, count));
+                }
             }
         }
-        Ok((delivered, gone))
+        Ok(ReadLoans::All(delivered, gone))
     }
 
+    /// Whether messages were left out for want of room.
     async fn peek_lane(
         &self,
         at: LaneAt,
-        from: u64,
-        max: usize,
+        (from, max): (u64, usize),
         seen: &mut Vec<Delivered>,
-    ) -> Result<()> {
+        room: &dyn Room,
+    ) -> Result<bool> {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
-            return Ok(());
+            return Ok(false);
         };
         let from = from.max(bounds.start);
         let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
@@ -528,12 +599,56 @@ impl Broker {
         let readable = partition.map_or(0, |partition| partition.high_watermark());
         for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
             if seen.len() >= max {
-                return Ok(());
+                return Ok(false);
             }
-            let record = self.inner.record_at(at, loan.offset).await?;
-            seen.extend(record.map(|record| deliver(at, &loan.stamped(&self.inner.clock), record)));
+            let Some(record) = self.inner.record_at(at, loan.offset).await? else {
+                continue;
+            };
+            let bytes = weight(&record);
+            if !room.try_take(bytes) {
+                if !seen.is_empty() {
+                    return Ok(true);
+                }
+                room::take(room, bytes).await;
+            }
+            seen.push(deliver(at, &loan.stamped(&self.inner.clock), record));
         }
-        Ok(())
+        Ok(false)
+    }
+}
+
+/// What came of reading what was lent: messages, and offsets of those that are not there any more.
+enum ReadLoans {
+    All(Vec<Delivered>, Vec<u64>),
+    /// There was room for the first so many only.
+    First(Vec<Delivered>, Vec<u64>, usize),
+    /// There was no room for a first one of so many bytes.
+    None(usize),
+}
+
+/// Room that was waited for, of which what is not used is given back.
+struct Ahead<'r> {
+    room: &'r dyn Room,
+    bytes: usize,
+}
+
+impl Ahead<'_> {
+    fn try_take(&mut self, bytes: usize) -> bool {
+        room::try_take(self.room, &mut self.bytes, bytes)
+    }
+
+    async fn wait(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        room::take(self.room, more).await;
+        self.bytes += more;
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.room.give_back(self.bytes);
+        }
     }
 }
 

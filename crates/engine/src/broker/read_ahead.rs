@@ -22,8 +22,6 @@ const STRETCH_BYTES: usize = 128 << 10;
 /// Bytes read at once by whoever goes on where a stretch ended, when few lanes share the room, and when many do.
 const LONG_STRETCH_BYTES: usize = 1 << 20;
 const SHORT_STRETCH_BYTES: usize = 32 << 10;
-/// Bytes kept at most, over all lanes.
-const ROOM_BYTES: usize = 16 << 20;
 /// Stretches of a lane there should be room for: consumers of one lane are not all at the same place.
 const STRETCHES_OF_LANE: usize = 4;
 /// What a record takes beyond its bytes.
@@ -91,8 +89,10 @@ impl Kept {
 }
 
 /// What was read last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReadAhead {
+    /// Bytes kept at most, over all lanes.
+    room_bytes: usize,
     kept: Mutex<Kept>,
     gates: [tokio::sync::Mutex<()>; GATES],
 }
@@ -107,6 +107,15 @@ enum Known {
 }
 
 impl ReadAhead {
+    /// Nothing yet; so many bytes are kept at most.
+    pub(super) fn new(room_bytes: usize) -> Self {
+        Self {
+            room_bytes,
+            kept: Mutex::default(),
+            gates: Default::default(),
+        }
+    }
+
     /// What is at an offset, if that is known.
     fn find(&self, at: LaneAt, offset: u64) -> Known {
         let kept = self.lock();
@@ -127,7 +136,7 @@ impl ReadAhead {
         if !goes_on {
             return STRETCH_BYTES;
         }
-        let share = ROOM_BYTES / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
+        let share = self.room_bytes / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
         share.clamp(SHORT_STRETCH_BYTES, LONG_STRETCH_BYTES)
     }
 
@@ -141,7 +150,7 @@ impl ReadAhead {
     /// Keeps what was found from `from` on, up to and excluding `next`.
     fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
         let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
-        if next <= from || bytes > ROOM_BYTES {
+        if next <= from || bytes > self.room_bytes {
             return;
         }
         let mut kept = self.lock();
@@ -152,7 +161,7 @@ impl ReadAhead {
             records,
         };
         kept.insert(key, stretch);
-        while kept.bytes > ROOM_BYTES && kept.drop_oldest() {}
+        while kept.bytes > self.room_bytes && kept.drop_oldest() {}
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -160,7 +169,8 @@ impl ReadAhead {
     }
 }
 
-fn weight(record: &Record) -> usize {
+/// The memory a record takes.
+pub(super) fn weight(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     let headers = record.headers.iter();
     let headers = headers.map(|header| size_of_val(header) + header.0.len() + length(&header.1));
@@ -238,6 +248,8 @@ mod tests {
 
     use super::*;
 
+    const ROOM_BYTES: usize = 16 << 20;
+
     fn record(offset: u64, bytes: usize) -> Record {
         Record {
             offset,
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_covered_is_known_even_where_nothing_is() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
         for (offset, expected) in [
             (9, Known::Unread),
@@ -274,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         let each = 1 << 20;
         let count = (ROOM_BYTES / each) as u64 + 4;
         for offset in 0..count {
@@ -291,7 +303,7 @@ mod tests {
 
     #[test]
     fn who_reads_on_reads_more_as_far_as_there_is_room_for_all() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         assert_eq!(known.stretch_bytes(lane(0), 0), STRETCH_BYTES);
         known.keep(lane(0), 0, 10, vec![record(0, 1)]);
         assert_eq!(known.stretch_bytes(lane(0), 10), LONG_STRETCH_BYTES);
@@ -315,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_is_read_twice_counts_once() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         for _ in 0..3 {
             known.keep(lane(0), 5, 6, vec![record(5, 100)]);
         }
@@ -326,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_kept() {
-        let known = ReadAhead::default();
+        let known = ReadAhead::new(ROOM_BYTES);
         known.keep(lane(0), 0, 1, vec![record(0, ROOM_BYTES)]);
         assert_eq!(known.find(lane(0), 0), Known::Unread);
     }

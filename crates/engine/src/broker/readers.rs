@@ -11,7 +11,7 @@ use storage::batch::Record;
 use tokio::sync::Notify;
 
 use super::queues::deliver;
-use super::sessions::{Delivery, Event, NewConsumer, Session, Subscription};
+use super::sessions::{Delivery, Event, Hold, NewConsumer, Session, Subscription};
 use super::{Inner, lanes};
 use crate::partition::Partition;
 use crate::queue::lane::Loan;
@@ -126,10 +126,10 @@ impl Readers {
     }
 
     /// The next thing there is for one of them, if there is something. Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self, inner: &Inner) -> Option<Event> {
+    pub(super) async fn next(&mut self, inner: &Inner, hold: &mut Hold) -> Option<Event> {
         for _ in 0..self.all.len() {
             let reader = self.all.front_mut()?;
-            let mut step = next_of(reader, inner, &self.told).await;
+            let mut step = next_of(reader, inner, &self.told, hold).await;
             if matches!(step, Step::Nothing)
                 && (reader.take_moved() || self.was_told)
                 && inner.is_gone(reader.consumer.at)
@@ -153,7 +153,7 @@ impl Readers {
     }
 }
 
-async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step {
+async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &mut Hold) -> Step {
     if reader.has_left() {
         return Step::Left;
     }
@@ -169,7 +169,7 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>) -> Step
         let Some(claim) = room.take().or_else(|| room_of(&consumer)) else {
             return Step::Nothing;
         };
-        match inner.record_at(consumer.at, offset).await {
+        match inner.record_within(consumer.at, offset, hold).await {
             Ok(record) => match reader.take(offset, record) {
                 Some(record) => return hand(claim, record),
                 None => room = Some(claim),

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::queues::deliver;
+use super::read_ahead::weight;
 use super::readers::Readers;
 use super::reaper::Reap;
 use super::{Broker, Inner, lanes, partition_hash};
@@ -18,6 +19,7 @@ use crate::queue::lane::Loan;
 use crate::queue::{
     Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Source, Window,
 };
+use crate::room::{self, Boundless, Room};
 use crate::shard::{Burial, ConsumerCommand, Outcomes};
 use crate::{Error, Result};
 
@@ -36,6 +38,7 @@ pub struct Session {
     pub(super) reading: Arc<Notify>,
     /// What it settled, and may not have on disk.
     settled: Mutex<Settled>,
+    room: Arc<dyn Room>,
 }
 
 /// What was settled since somebody waited for it last.
@@ -54,6 +57,60 @@ pub struct Deliveries {
     heard: mpsc::UnboundedReceiver<Said>,
     current: Option<Box<Handed>>,
     readers: Readers,
+    pub(super) room: Hold,
+}
+
+/// Room for the message that is handed over, until the next one is asked for: who keeps it longer takes room for it.
+#[derive(Debug)]
+pub(super) struct Hold {
+    room: Arc<dyn Room>,
+    /// Taken for a message that is still to be handed over.
+    ahead: usize,
+    handed: usize,
+}
+
+impl Hold {
+    fn new(room: Arc<dyn Room>) -> Self {
+        let (ahead, handed) = (0, 0);
+        Self {
+            room,
+            ahead,
+            handed,
+        }
+    }
+
+    /// The message before is not of interest any more.
+    fn next(&mut self) {
+        if self.handed > 0 {
+            self.room.give_back(std::mem::take(&mut self.handed));
+        }
+    }
+
+    /// Takes room for a record, if it is there now.
+    fn try_take(&mut self, record: Option<&Record>) -> std::result::Result<(), usize> {
+        let bytes = record.map_or(0, weight);
+        if room::try_take(&*self.room, &mut self.ahead, bytes) {
+            self.handed += bytes;
+            Ok(())
+        } else {
+            Err(bytes)
+        }
+    }
+
+    async fn wait(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.ahead);
+        room::take(&*self.room, more).await;
+        self.ahead += more;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let held = self.ahead + self.handed;
+        if held > 0 {
+            self.room.give_back(held);
+        }
+    }
 }
 
 /// Something that happened to a session's consumers.
@@ -114,6 +171,15 @@ static CONSUMERS: AtomicU64 = AtomicU64::new(1);
 impl Broker {
     /// Opens a session.
     pub fn open_session(&self, principal: &Principal) -> (Session, Deliveries) {
+        self.open_session_within(principal, Arc::new(Boundless))
+    }
+
+    /// Opens a session that has so much room in memory for what it is handed.
+    pub fn open_session_within(
+        &self,
+        principal: &Principal,
+        room: Arc<dyn Room>,
+    ) -> (Session, Deliveries) {
         let (said, heard) = mpsc::unbounded_channel();
         let reading = Arc::new(Notify::new());
         let session = Session {
@@ -124,12 +190,14 @@ impl Broker {
             said,
             reading: Arc::clone(&reading),
             settled: Mutex::default(),
+            room: Arc::clone(&room),
         };
         let deliveries = Deliveries {
             broker: self.clone(),
             heard,
             current: None,
             readers: Readers::new(reading),
+            room: Hold::new(room),
         };
         (session, deliveries)
     }
@@ -260,6 +328,7 @@ impl Session {
         let queue = self.find(queue)?;
         let inner = &self.broker.inner;
         inner.touch(&queue);
+        let mut room = Hold::new(Arc::clone(&self.room));
         for at in lanes::lanes(&queue) {
             let lent = Source::Lane(inner.listener(at).clone());
             let consumer = Arc::new(self.consumer((at, 0), &NewConsumer::default(), lent));
@@ -271,7 +340,7 @@ impl Session {
                 let Some((claim, loan, ready)) = got else {
                     break;
                 };
-                if let Some(mut delivery) = inner.read_claim(claim, &loan).await? {
+                if let Some(mut delivery) = inner.read_claim(claim, &loan, &mut room).await? {
                     delivery.ready = ready;
                     return Ok(Some(delivery));
                 }
@@ -396,9 +465,36 @@ impl Drop for Subscription {
 }
 
 impl Inner {
+    /// The record at an offset, with room taken for it. Nothing is held while room is waited for, and nothing is lost when
+    /// the future is dropped.
+    pub(super) async fn record_within(
+        &self,
+        at: LaneAt,
+        offset: u64,
+        room: &mut Hold,
+    ) -> Result<Option<Record>> {
+        loop {
+            let record = self.record_at(at, offset).await?;
+            match room.try_take(record.as_ref()) {
+                Ok(()) => return Ok(record),
+                Err(bytes) => {
+                    drop(record);
+                    room.wait(bytes).await;
+                }
+            }
+        }
+    }
+
     /// The message a claim is about; none when it is gone or too old, and then it is done.
-    async fn read_claim(&self, claim: Claim, loan: &Loan) -> Result<Option<Box<Delivery>>> {
-        let record = self.record_at(claim.consumer.at, loan.offset).await?;
+    async fn read_claim(
+        &self,
+        claim: Claim,
+        loan: &Loan,
+        room: &mut Hold,
+    ) -> Result<Option<Box<Delivery>>> {
+        let record = self
+            .record_within(claim.consumer.at, loan.offset, room)
+            .await?;
         self.deliver_claim(claim, loan, record).await
     }
 
@@ -438,6 +534,7 @@ impl Deliveries {
     /// The next thing that happens; `None` when the session and all its consumers are gone. Nothing is lost when the
     /// future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
+        self.room.next();
         loop {
             if let Some(delivery) = self.next_of_current().await {
                 return Some(Event::Delivery(delivery));
@@ -445,7 +542,7 @@ impl Deliveries {
             let said = if let Some(said) = self.heard_behind_a_read() {
                 said
             } else {
-                if let Some(event) = self.readers.next(&self.broker.inner).await {
+                if let Some(event) = self.readers.next(&self.broker.inner, &mut self.room).await {
                     return Some(event);
                 }
                 tokio::select! {
@@ -481,7 +578,8 @@ impl Deliveries {
                 return None;
             };
             // Read before anything is taken out: whoever gives up waiting here finds it again.
-            let seen = inner.record_at(handed.consumer.at, loan.offset).await;
+            let (at, room) = (handed.consumer.at, &mut self.room);
+            let seen = inner.record_within(at, loan.offset, room).await;
             handed.loans.pop_front();
             handed.consumer.outbox.give(1);
             let claim = Claim::new(&handed.consumer, loan.offset, loan.number);

@@ -50,6 +50,7 @@ impl Broker {
         };
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
+            read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
             settings,
             log: parts.log,
@@ -75,7 +76,6 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
-            read_ahead: ReadAhead::default(),
             lookups: Lookups::default(),
             cluster_id,
         });

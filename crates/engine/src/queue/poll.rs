@@ -24,8 +24,8 @@ pub(crate) type Undo = Box<dyn Undone>;
 
 /// Gives loans back.
 pub(crate) trait Undone: Send + Sync + std::fmt::Debug {
-    /// Called at most once.
-    fn undo(self: Box<Self>, at: LaneAt, loans: Vec<Loan>);
+    /// Called at most once for each loan.
+    fn undo(&self, at: LaneAt, loans: Vec<Loan>);
 }
 
 /// Names a lane: a queue's share of one partition.
@@ -46,6 +46,19 @@ impl Loans {
             each,
             undo: Some(undo),
         }
+    }
+
+    /// Gives back all but the first so many.
+    pub(crate) fn cut(&mut self, count: usize) {
+        let rest = self.each.split_off(count.min(self.each.len()));
+        if let Some(undo) = &self.undo {
+            undo.undo(self.at, rest);
+        }
+    }
+
+    /// Whether they can be given back: an earlier receiver may not hold them.
+    pub(crate) fn is_new(&self) -> bool {
+        self.undo.is_some()
     }
 
     /// Loans an earlier receiver may hold: whoever drops them gives nothing back.

@@ -187,6 +187,7 @@ impl Stage {
             epoch: None,
         };
         let spec = FetchSpec {
+            room: &engine::Boundless,
             partitions: vec![partition],
             bytes_max: 1 << 20,
             bytes_min: 0,

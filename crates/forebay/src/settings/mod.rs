@@ -116,12 +116,19 @@ settings! {
     storage: Storage {
         /// Size of one journal file; files are made ahead and reused.
         journal_file_bytes: ByteSize = "256MiB";
-        /// Records in memory that are in the journal but in no segment yet; reaching it flushes.
-        unflushed_bytes: ByteSize = "32MiB";
+        /// Records in memory that are in the journal but in no segment yet; reaching it flushes. Empty means a sixteenth
+        /// of the memory budget, at most 32MiB.
+        unflushed_bytes: Option<ByteSize> = "";
         /// Longest time until what was acknowledged before it was on disk (topics with `durability=flush`) is synced.
         flush_interval: Span = "100ms";
         /// Free space below which publishes are refused; acks and deletes go on.
         min_free_bytes: ByteSize = "512MiB";
+    }
+
+    memory: Memory {
+        /// Memory for records and for what clients make the broker hold: requests, messages on their way to the disk,
+        /// answers nobody has read yet. Empty means half of the machine's memory, or of the control group's limit.
+        budget_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

@@ -1,9 +1,11 @@
 //! Fetch: the log's own bytes, uncopied.
 
 use std::io;
+use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use engine::{Chunk, FetchResult, FetchSpec, TopicKey};
+use engine::{Chunk, FetchResult, FetchSpec, Room, TopicKey};
+use net::SharedPermit;
 use security::Principal;
 
 use uuid::Uuid;
@@ -37,7 +39,8 @@ pub(super) async fn fetch(
         Ok(fetching) => fetching,
         Err(code) => return refuse(call, code, 0),
     };
-    let spec = spec(&request, &fetching.wanted);
+    let room = AnswerRoom(call.room.clone());
+    let spec = spec(&request, &fetching.wanted, &room);
     let results = context.broker.fetch(principal, spec).await;
     let mut answers: Vec<(Topic, PartitionData)> = fetching
         .wanted
@@ -73,6 +76,29 @@ fn session_id(random: Uuid) -> i32 {
     i32::from_be_bytes([a, b, c, d])
 }
 
+/// Room for answers out of the connection's account.
+#[derive(Debug)]
+struct AnswerRoom(Option<SharedPermit>);
+
+impl Room for AnswerRoom {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.as_ref().is_none_or(|room| room.try_take(bytes))
+    }
+
+    fn poll_take(&self, cx: &mut Cx<'_>, bytes: usize) -> Poll<()> {
+        match &self.0 {
+            Some(room) => room.poll_take(cx, bytes),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(room) = &self.0 {
+            room.give_back(bytes);
+        }
+    }
+}
+
 /// Neighbours of one topic are answered together; the order of partitions stays.
 fn by_topic(answers: Vec<(Topic, PartitionData)>) -> Vec<FetchableTopicResponse<'static>> {
     let mut responses: Vec<FetchableTopicResponse<'static>> = Vec::new();
@@ -99,7 +125,11 @@ fn by_topic(answers: Vec<(Topic, PartitionData)>) -> Vec<FetchableTopicResponse<
     responses
 }
 
-fn spec<'a>(request: &FetchRequest<'_>, wanted: &'a [Wanted]) -> FetchSpec<'a> {
+fn spec<'a>(
+    request: &FetchRequest<'_>,
+    wanted: &'a [Wanted],
+    room: &'a AnswerRoom,
+) -> FetchSpec<'a> {
     let size = |n: i32| usize::try_from(n).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let partition = |wanted: &'a Wanted| engine::FetchPartition {
@@ -118,6 +148,7 @@ fn spec<'a>(request: &FetchRequest<'_>, wanted: &'a [Wanted]) -> FetchSpec<'a> {
         bytes_max: size(request.max_bytes).min(ANSWER_BYTES_MAX),
         bytes_min: size(request.min_bytes),
         wait_max: wait.min(WAIT_MAX),
+        room,
     }
 }
 

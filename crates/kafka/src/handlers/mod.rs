@@ -17,6 +17,7 @@ mod versions;
 use std::io;
 
 use bytes::Bytes;
+use net::SharedPermit;
 use security::Principal;
 
 pub use subscription::subscription;
@@ -39,15 +40,23 @@ pub(crate) struct Call<'a> {
     pub(crate) client_host: String,
     /// Host and port this client is told to connect to.
     pub(crate) advertised: (String, u16),
+    /// Room for the answer.
+    pub(crate) room: Option<SharedPermit>,
     body: Reader<'a>,
 }
 
 impl<'a> Call<'a> {
-    /// Adds what the connection knows: where the client is, and how it reaches us.
-    pub(crate) fn with_peer(self, client_host: String, advertised: (String, u16)) -> Self {
+    /// Adds what the connection knows: where the client is, how it reaches us, and where room for answers comes from.
+    pub(crate) fn with_peer(
+        self,
+        client_host: String,
+        advertised: (String, u16),
+        room: SharedPermit,
+    ) -> Self {
         Self {
             client_host,
             advertised,
+            room: Some(room),
             ..self
         }
     }
@@ -111,6 +120,7 @@ pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
         client_id: header.client_id.map(std::borrow::Cow::into_owned),
         client_host: String::new(),
         advertised: (String::new(), 0),
+        room: None,
         body,
     })
 }

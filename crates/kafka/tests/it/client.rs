@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     ApiKey as TheirKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
 };
 use kafka_protocol::protocol::{Decodable as _, Encodable as _, StrBytes};
-use net::{Connection, Shutdown};
+use net::{Budget, Connection, Shutdown};
 use testkit::TestBroker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) fixture: TestBroker,
     pub(crate) context: Arc<Context>,
     shutdown: Shutdown,
+    budget: Budget,
 }
 
 impl Server {
@@ -51,7 +52,14 @@ impl Server {
             fixture,
             context,
             shutdown: Shutdown::new(),
+            budget: Budget::unlimited(),
         }
+    }
+
+    /// What its connections hold counts against this budget.
+    pub(crate) fn within(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 
     pub(crate) fn broker(&self) -> &Broker {
@@ -64,6 +72,7 @@ impl Server {
             fixture,
             context,
             shutdown,
+            ..
         } = self;
         shutdown.begin();
         drop(context);
@@ -76,6 +85,8 @@ impl Server {
 
     pub(crate) fn connect(&self) -> Client {
         let (near, far) = Connection::pair(BUFFER_BYTES);
+        let account = self.budget.account("kafka", far.peer());
+        let far = far.with_account(account);
         let served = tokio::spawn(kafka::serve(
             far,
             Arc::clone(&self.context),

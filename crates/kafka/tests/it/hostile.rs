@@ -7,6 +7,7 @@ use kafka::wire::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, Message as _, MetadataRequest,
     MetadataResponse, frame,
 };
+use net::Budget;
 use testkit::HeldTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, advance, timeout};
@@ -209,7 +210,7 @@ async fn a_silent_connection_ends_after_a_while() {
 
 #[tokio::test]
 async fn claimed_lengths_keep_nobody_else_from_producing() {
-    let server = Server::with(|_, kafka| kafka.receive_bytes_max = 100 << 20).await;
+    let server = Server::start().await.within(Budget::new(60 << 20));
     let mut honest = server.connect();
     honest.create("orders", 1, &[]).await;
     let mut claims = Vec::new();

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, WriteHal
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::{Account, Budget};
 use stall::Stall;
 
 /// How long a peer may refuse to read before we give up, unless a listener says otherwise.
@@ -30,11 +31,15 @@ pub struct Connection {
     writer: Writer,
     peer: SocketAddr,
     local: SocketAddr,
+    account: Account,
 }
 
 /// The half that receives.
 #[derive(Debug)]
-pub struct Reader(ReadSide);
+pub struct Reader {
+    side: ReadSide,
+    account: Account,
+}
 
 #[derive(Debug)]
 enum ReadSide {
@@ -47,6 +52,7 @@ enum ReadSide {
 pub struct Writer {
     side: WriteSide,
     stall: Stall,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -61,12 +67,8 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
         let (reader, writer) = stream.into_split();
-        Ok(Self {
-            reader: Reader(ReadSide::Tcp(reader)),
-            writer: Writer::new(WriteSide::Tcp(writer)),
-            peer,
-            local,
-        })
+        let sides = (ReadSide::Tcp(reader), WriteSide::Tcp(writer));
+        Ok(Self::of(sides, peer, local))
     }
 
     /// Two connected ends in memory, `buffer_bytes` in each direction: a frontend under test needs no socket.
@@ -81,11 +83,26 @@ impl Connection {
 
     fn memory(stream: DuplexStream, peer: SocketAddr, local: SocketAddr) -> Self {
         let (reader, writer) = tokio::io::split(stream);
+        let sides = (ReadSide::Memory(reader), WriteSide::Memory(writer));
+        Self::of(sides, peer, local)
+    }
+
+    fn of(sides: (ReadSide, WriteSide), peer: SocketAddr, local: SocketAddr) -> Self {
+        let account = Budget::unlimited().account("", peer);
+        let (reader, writer) = sides;
         Self {
-            reader: Reader(ReadSide::Memory(reader)),
-            writer: Writer::new(WriteSide::Memory(writer)),
+            reader: Reader {
+                side: reader,
+                account: account.clone(),
+            },
+            writer: Writer {
+                side: writer,
+                stall: Stall::new(WRITE_STALL_DEFAULT),
+                account: account.clone(),
+            },
             peer,
             local,
+            account,
         }
     }
 
@@ -94,6 +111,20 @@ impl Connection {
     pub fn with_write_stall(mut self, patience: Duration) -> Self {
         self.writer.stall = Stall::new(patience);
         self
+    }
+
+    /// What it holds counts against this account.
+    #[must_use]
+    pub fn with_account(mut self, account: Account) -> Self {
+        self.reader.account = account.clone();
+        self.writer.account = account.clone();
+        self.account = account;
+        self
+    }
+
+    /// What it holds counts against this account.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The other end's address.
@@ -112,12 +143,27 @@ impl Connection {
     }
 }
 
-impl Writer {
-    fn new(side: WriteSide) -> Self {
-        Self {
-            side,
-            stall: Stall::new(WRITE_STALL_DEFAULT),
+impl Reader {
+    /// Whose room what is read takes.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Ready when there is something to read, or probably so: room for it is waited for only then, because a peer that
+    /// is silent waits for nothing.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.side {
+            // What is wrong is said by the read.
+            ReadSide::Tcp(side) => side.as_ref().poll_read_ready(cx).map(drop),
+            ReadSide::Memory(_) => Poll::Ready(()),
         }
+    }
+}
+
+impl Writer {
+    /// Whose room what is written takes.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 }
 
@@ -127,10 +173,13 @@ impl AsyncRead for Reader {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        let before = buf.filled().len();
+        let read = match &mut self.side {
             ReadSide::Tcp(side) => Pin::new(side).poll_read(cx, buf),
             ReadSide::Memory(side) => Pin::new(side).poll_read(cx, buf),
-        }
+        };
+        self.account.note_received(buf.filled().len() - before);
+        read
     }
 }
 

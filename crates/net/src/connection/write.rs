@@ -76,11 +76,18 @@ impl AsyncWrite for Writer {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { side, stall } = self.get_mut();
+        let Self {
+            side,
+            stall,
+            account,
+        } = self.get_mut();
         let outcome = match side {
             WriteSide::Tcp(side) => Pin::new(side).poll_write(cx, buf),
             WriteSide::Memory(side) => Pin::new(side).poll_write(cx, buf),
         };
+        if let Poll::Ready(Ok(sent)) = &outcome {
+            account.note_sent(*sent);
+        }
         stall.watch(cx, outcome)
     }
 
@@ -89,11 +96,18 @@ impl AsyncWrite for Writer {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { side, stall } = self.get_mut();
+        let Self {
+            side,
+            stall,
+            account,
+        } = self.get_mut();
         let outcome = match side {
             WriteSide::Tcp(side) => Pin::new(side).poll_write_vectored(cx, bufs),
             WriteSide::Memory(side) => Pin::new(side).poll_write_vectored(cx, bufs),
         };
+        if let Poll::Ready(Ok(sent)) = &outcome {
+            account.note_sent(*sent);
+        }
         stall.watch(cx, outcome)
     }
 
@@ -102,7 +116,7 @@ impl AsyncWrite for Writer {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { side, stall } = self.get_mut();
+        let Self { side, stall, .. } = self.get_mut();
         let outcome = match side {
             WriteSide::Tcp(side) => Pin::new(side).poll_flush(cx),
             WriteSide::Memory(side) => Pin::new(side).poll_flush(cx),
@@ -111,7 +125,7 @@ impl AsyncWrite for Writer {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { side, stall } = self.get_mut();
+        let Self { side, stall, .. } = self.get_mut();
         let outcome = match side {
             WriteSide::Tcp(side) => Pin::new(side).poll_shutdown(cx),
             WriteSide::Memory(side) => Pin::new(side).poll_shutdown(cx),

@@ -1,9 +1,12 @@
 //! The HTTP/1.1 server: an `axum::Router` on a [`Listener`], with every limit a hostile client would look for.
 
 mod body;
+mod collect;
+mod members;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +17,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
-use crate::{Connection, Drain, Listener, Served};
+pub use collect::{Uncollected, collect};
+pub use members::{MEMBER_BYTES, json_members};
+
+use crate::{Account, Budget, Connection, Drain, Listener, Served};
 use body::Bounded;
 
 /// What the HTTP server allows a client.
@@ -44,9 +50,19 @@ impl Default for HttpLimits {
     }
 }
 
+/// The account of the connection a request came by, as its extensions have it.
+pub fn account_of(extensions: &hyper::http::Extensions) -> Account {
+    let found = extensions.get::<Account>().cloned();
+    found.unwrap_or_else(|| {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Budget::unlimited().account("http", nowhere)
+    })
+}
+
 /// Serves `router` until `drain` begins; requests in flight are answered, kept-alive connections then close.
 ///
-/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`.
+/// Handlers find the peer's address as [`ConnectInfo`]`<SocketAddr>`, and the connection's [`crate::Account`] among the
+/// extensions.
 pub async fn serve_http(
     listener: Listener,
     router: Router,
@@ -69,9 +85,11 @@ async fn serve_connection(
     drain: Drain,
 ) {
     let peer = connection.peer();
+    let account = connection.account().clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(|body| Bounded::body(body, limits));
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(account.clone());
         router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()

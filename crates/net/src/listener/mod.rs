@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Capacity, Connection, Drain, Tasks};
+use crate::{Budget, Capacity, Connection, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -43,6 +43,7 @@ pub struct Listener {
     address: SocketAddr,
     limits: Limits,
     total: Capacity,
+    budget: Budget,
     observer: Observer,
 }
 
@@ -98,11 +99,19 @@ impl Listener {
             socket,
             limits,
             total: total.clone(),
+            budget: Budget::unlimited(),
             observer: Observer {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
             },
         })
+    }
+
+    /// What its connections hold counts against this budget.
+    #[must_use]
+    pub fn with_budget(mut self, budget: &Budget) -> Self {
+        self.budget = budget.clone();
+        self
     }
 
     /// What it was called at [`Listener::bind`].
@@ -167,12 +176,22 @@ impl Listener {
             .fetch_add(1, Ordering::Relaxed);
         let (name, peer) = (self.name, connection.peer());
         let counts = Arc::clone(&self.observer.counts);
-        let served = handle(connection.with_write_stall(self.limits.write_stall));
+        let account = self.budget.account(name, peer);
+        let connection = connection
+            .with_write_stall(self.limits.write_stall)
+            .with_account(account.clone());
+        let served = handle(connection);
         tasks.spawn(async move {
-            if let Err(panic) = caught(served).await {
-                counts.panicked.fetch_add(1, Ordering::Relaxed);
-                let reason = reason(&*panic);
-                tracing::error!(listener = name, %peer, reason, "connection closed after a panic");
+            let served = async {
+                if let Err(panic) = caught(served).await {
+                    counts.panicked.fetch_add(1, Ordering::Relaxed);
+                    let reason = reason(&*panic);
+                    tracing::error!(listener = name, %peer, reason, "connection closed after a panic");
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = account.evicted() => {}
             }
             drop(slots);
         });

@@ -10,6 +10,7 @@ mod send;
 mod settle;
 
 use engine::queue::Queue;
+use net::SharedPermit;
 use security::Principal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -58,6 +59,8 @@ pub(crate) struct Call<'a> {
     pub(crate) principal: Principal,
     pub(crate) access_key: Option<String>,
     pub(crate) region: String,
+    /// Room for the answer.
+    pub(crate) room: SharedPermit,
 }
 
 /// Carries out a request.

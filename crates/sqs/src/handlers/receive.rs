@@ -1,6 +1,10 @@
 //! Receiving: which messages, for how long, and what is told about them.
 
+use std::task::{Context, Poll};
+
+use engine::Room;
 use engine::queue::{Delivered, Ordering, Queue, Receive};
+use net::SharedPermit;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -77,7 +81,12 @@ pub(super) async fn receive(call: &Call<'_>, asked: ReceiveMessage) -> Outcome<V
     };
     let broker = &call.context.broker;
     let delivered = broker
-        .receive(&call.principal, &queue.name, receive)
+        .receive_within(
+            &call.principal,
+            &queue.name,
+            receive,
+            &AnswerRoom(&call.room),
+        )
         .await?;
     // The service leaves empty lists out.
     if delivered.is_empty() {
@@ -85,10 +94,31 @@ pub(super) async fn receive(call: &Call<'_>, asked: ReceiveMessage) -> Outcome<V
     }
     let wanted = asked.message_attribute_names.unwrap_or_default();
     let messages: Vec<Value> = delivered
-        .iter()
-        .map(|delivered| show(call, &queue, delivered, (&system, &wanted)))
+        .into_iter()
+        .map(|delivered| show(call, &queue, &delivered, (&system, &wanted)))
         .collect();
     Ok(object([("Messages", Value::Array(messages))]))
+}
+
+/// What a message takes on its way into an answer, for each of its bytes: as it is kept, as text, as it is written.
+const COPIES: usize = 3;
+
+/// Room for messages out of the connection's account.
+#[derive(Debug)]
+struct AnswerRoom<'a>(&'a SharedPermit);
+
+impl Room for AnswerRoom<'_> {
+    fn try_take(&self, bytes: usize) -> bool {
+        self.0.try_take(bytes * COPIES)
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.0.poll_take(cx, bytes * COPIES)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.give_back(bytes * COPIES);
+    }
 }
 
 fn bounded(

@@ -115,7 +115,7 @@ pub(crate) type InspectLane = Box<dyn FnOnce(&Lane) -> Box<dyn FnOnce() + Send> 
 struct ThroughMailbox(mpsc::WeakSender<Command>);
 
 impl Undone for ThroughMailbox {
-    fn undo(self: Box<Self>, at: LaneAt, loans: Vec<Loan>) {
+    fn undo(&self, at: LaneAt, loans: Vec<Loan>) {
         let Some(mailbox) = self.0.upgrade() else {
             return;
         };
