@@ -34,6 +34,19 @@ def a_group_is_received_in_order(sqs):
 
 
 @case
+def a_group_that_is_given_back_goes_behind_the_others(sqs):
+    url = sqs.fifo()
+    for body in ("a1", "a2", "b1", "c1"):
+        sqs.send(url, body, MessageGroupId=body[0])
+    seen = []
+    for _ in range(4):
+        message = sqs.receive_one(url)
+        seen.append(message["Body"])
+        sqs.hide(url, message, 0)
+    equal(seen, ["a1", "b1", "c1", "a1"])
+
+
+@case
 def a_group_is_locked_while_it_is_in_flight(sqs):
     url = sqs.fifo()
     for body in ("a1", "a2", "b1"):

@@ -78,9 +78,10 @@ def a_message_through_the_shell(aws):
 
 @case(full_only=True)
 def the_address_on_the_command_line(aws):
-    url = aws("create-queue", queue_name=fresh("queue"), endpoint_url=aws.endpoint, region="us-east-1")["QueueUrl"]
-    shown = aws("get-queue-attributes", queue_url=url, attribute_names="QueueArn")
-    equal(shown["Attributes"]["QueueArn"], f"arn:aws:sqs:here-1:{ACCOUNT}:{url.split('/')[-1]}")
+    there = {"endpoint_url": aws.endpoint, "region": "us-east-1"}
+    url = aws("create-queue", queue_name=fresh("queue"), **there)["QueueUrl"]
+    shown = aws("get-queue-attributes", queue_url=url, attribute_names="QueueArn", **there)
+    equal(shown["Attributes"]["QueueArn"], f"arn:aws:sqs:us-east-1:{ACCOUNT}:{url.split('/')[-1]}")
 
 
 @case(full_only=True)

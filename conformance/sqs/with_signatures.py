@@ -47,8 +47,8 @@ def an_unsigned_request_is_noticed(sqs):
 @case
 def any_region_can_be_signed_for(sqs):
     equal(post(sqs, Signer(region="eu-west-1")).status, 200)
-    url = sqs.queue()
     elsewhere = Sqs(sqs.address, region_name="eu-west-1")
+    url = elsewhere.queue()
     assert elsewhere.arn(url).startswith("arn:aws:sqs:eu-west-1:"), elsewhere.arn(url)
 
 

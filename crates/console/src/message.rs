@@ -309,6 +309,7 @@ mod tests {
                 sequence: 11,
                 attempts: 3,
                 sent_ms: 8,
+                first_sent_ms: 7,
                 first_received_ms: 9,
                 last_received_ms: 10,
                 dead_ms: 12,

@@ -72,6 +72,9 @@ pub struct Rules {
     /// Waits between attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
+    /// How long messages stay readable after they were acknowledged, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_ms: Option<u64>,
     /// The exchange that gets what an exchange matched with no binding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternate_exchange: Option<String>,
@@ -116,6 +119,9 @@ impl Rules {
         }
         if settings.backoff.is_none() {
             settings.backoff = self.backoff;
+        }
+        if settings.replay_ms == 0 && !settings.stream {
+            settings.replay_ms = self.replay_ms.unwrap_or(0);
         }
     }
 
@@ -165,6 +171,7 @@ impl Rules {
         }
         let beyond = self.dead_letter_exchange.is_some()
             || self.backoff.is_some()
+            || self.replay_ms.is_some()
             || self.alternate_exchange.is_some();
         if kind == Kind::Operator && beyond {
             return refuse("an operator's policy only limits");

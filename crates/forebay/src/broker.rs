@@ -18,7 +18,7 @@ use storage::local::{LocalStore, Options, OsDisk, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
 use crate::memory::Memory;
-use crate::settings::{Profile, Settings, Signatures};
+use crate::settings::{EndpointStrategy, Profile, Settings, Signatures};
 use crate::watch::Watch;
 use crate::{credentials, numbers};
 
@@ -201,6 +201,13 @@ fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
         account: sqs.account.0.clone(),
         region: sqs.region.0.clone(),
         public_url: sqs.public_url.as_ref().map(|url| url.0.clone()),
+        url_style: match sqs.endpoint_strategy {
+            EndpointStrategy::Off => sqs::UrlStyle::Host,
+            EndpointStrategy::Standard => sqs::UrlStyle::Standard,
+            EndpointStrategy::Domain => sqs::UrlStyle::Domain,
+            EndpointStrategy::Path => sqs::UrlStyle::Path,
+            EndpointStrategy::Dynamic => sqs::UrlStyle::Dynamic,
+        },
         signatures: match sqs.signatures {
             Signatures::Off => sqs::Signatures::Off,
             Signatures::Verify => sqs::Signatures::Verify,

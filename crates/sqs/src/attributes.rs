@@ -5,7 +5,7 @@ use engine::queue::{
 };
 use serde_json::{Value, json};
 
-use crate::arn;
+use crate::arn::Home;
 use crate::error::{
     Fault, INVALID_ATTRIBUTE_NAME, INVALID_ATTRIBUTE_VALUE, INVALID_PARAMETER, Outcome,
 };
@@ -44,14 +44,15 @@ const SHOWN: &[&str] = &[
 
 /// What a request asks about that is not in the settings.
 pub(crate) struct Facts<'a> {
-    pub(crate) region: &'a str,
-    pub(crate) account: &'a str,
+    pub(crate) home: &'a Home,
     /// Ready, in flight, delayed.
     pub(crate) depth: (u64, u64, u64),
 }
 
 /// Largest message without the extension.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Among which messages a deduplication id is unique.
+const SCOPE: &str = "DeduplicationScope";
 /// Longest policy.
 const POLICY_BYTES_MAX: usize = 8192;
 /// Greatest delay that needs no extension, s.
@@ -103,6 +104,16 @@ fn word<'v>(name: &str, value: &'v str, words: &[&str]) -> Outcome<&'v str> {
     }
 }
 
+/// Yes or no, in any case.
+fn boolean(name: &str, value: &str) -> Outcome<&'static str> {
+    let says = |word: &str| value.eq_ignore_ascii_case(word);
+    match (says("true"), says("false")) {
+        (true, _) => Ok("true"),
+        (_, true) => Ok("false"),
+        _ => Err(bad_value(name)),
+    }
+}
+
 /// What the frontend keeps beside the engine's settings.
 pub(crate) fn note<'s>(settings: &'s QueueSettings, name: &str) -> Option<&'s str> {
     let key = format!("sqs.{name}");
@@ -126,7 +137,7 @@ pub(crate) fn delay_max(settings: &QueueSettings) -> u64 {
 }
 
 /// Gives one attribute a value. What needs other queues to be looked at is checked elsewhere.
-pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outcome<()> {
+fn set(home: &Home, settings: &mut QueueSettings, name: &str, value: &str) -> Outcome<()> {
     let fifo = settings.ordering == Ordering::Key;
     match name {
         "VisibilityTimeout" => settings.lease_ms = number(name, value, 0..=43_200)? * 1000,
@@ -143,7 +154,7 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
             let seconds = number(name, value, 0..=20)?;
             set_note(settings, name, &seconds.to_string());
         }
-        "RedrivePolicy" => set_redrive(settings, value)?,
+        "RedrivePolicy" => set_redrive(home, settings, value)?,
         "RedriveAllowPolicy" => set_redrive_allow(settings, value)?,
         "Policy" => {
             let sound = value.is_empty() || serde_json::from_str::<Value>(value).is_ok();
@@ -163,23 +174,22 @@ pub(crate) fn set(settings: &mut QueueSettings, name: &str, value: &str) -> Outc
             set_note(settings, name, &seconds.to_string());
         }
         "SqsManagedSseEnabled" => {
-            let on = word(name, value, &["true", "false"])?;
+            let on = boolean(name, value)?;
             set_note(settings, name, on);
             if on == "true" {
                 set_note(settings, "KmsMasterKeyId", "");
             }
         }
         // Only said when the queue is made, and then true.
-        "FifoQueue" if fifo && value == "true" => {}
+        "FifoQueue" if fifo && value.eq_ignore_ascii_case("true") => {}
         "FifoQueue" if fifo => return Err(type_stays()),
         "ContentBasedDeduplication" if fifo => {
-            set_note(settings, name, word(name, value, &["true", "false"])?);
+            set_note(settings, name, boolean(name, value)?);
         }
+        // What a queue was made with goes on deciding, whatever is shown later.
         "DeduplicationScope" if fifo => {
-            settings.dedup_scope = match word(name, value, &["queue", "messageGroup"])? {
-                "queue" => DedupScope::Queue,
-                _ => DedupScope::Key,
-            };
+            let scope = word(name, value, &["queue", "messageGroup"])?;
+            set_note(settings, name, scope);
         }
         "FifoThroughputLimit" if fifo => {
             let limit = word(name, value, &["perQueue", "perMessageGroupId"])?;
@@ -276,7 +286,7 @@ fn parse_span(text: &str) -> Option<u64> {
     (millis <= 43_200_000).then_some(millis)
 }
 
-fn set_redrive(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
+fn set_redrive(home: &Home, settings: &mut QueueSettings, value: &str) -> Outcome<()> {
     if value.is_empty() {
         settings.dead_letter = None;
         return Ok(());
@@ -317,9 +327,8 @@ fn set_redrive(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
             "Invalid value for maxReceiveCount: {text}, valid values are from 1 to 1000 both inclusive."
         ))
     })?;
-    let queue = arn::name_in_arn(target)
-        .ok_or_else(|| refuse("Invalid value for deadLetterTargetArn."))?
-        .to_owned();
+    let queue = home.name_in_arn(target);
+    let queue = queue.ok_or_else(|| refuse("Invalid value for deadLetterTargetArn."))?;
     settings.dead_letter = Some(DeadLetterPolicy {
         queue,
         attempts_max,
@@ -352,8 +361,8 @@ fn set_redrive_allow(settings: &mut QueueSettings, value: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Whether a dead-letter queue lets `source` use it.
-pub(crate) fn allows_source(target: &QueueSettings, source: &str) -> bool {
+/// Whether a dead-letter queue lets `source` use it, which the broker knows by that name.
+pub(crate) fn allows_source(home: &Home, target: &QueueSettings, source: &str) -> bool {
     let Some(policy) = note(target, "RedriveAllowPolicy") else {
         return true;
     };
@@ -364,7 +373,7 @@ pub(crate) fn allows_source(target: &QueueSettings, source: &str) -> bool {
             let sources = policy.get("sourceQueueArns").and_then(Value::as_array);
             let names = sources.into_iter().flatten().filter_map(Value::as_str);
             names
-                .filter_map(arn::name_in_arn)
+                .filter_map(|arn| home.name_in_arn(arn))
                 .any(|name| name == source)
         }
         _ => true,
@@ -373,6 +382,7 @@ pub(crate) fn allows_source(target: &QueueSettings, source: &str) -> bool {
 
 /// The settings of a new queue. Fifo attributes of a queue that is none are unknown.
 pub(crate) fn settings<'a>(
+    home: &Home,
     fifo: bool,
     given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Outcome<QueueSettings> {
@@ -380,12 +390,17 @@ pub(crate) fn settings<'a>(
         ordering: if fifo { Ordering::Key } else { Ordering::None },
         ..QueueSettings::default()
     };
-    set_all(&mut settings, given)?;
+    set_all(home, &mut settings, given)?;
+    if note(&settings, SCOPE) == Some("messageGroup") {
+        settings.dedup_scope = DedupScope::Key;
+    }
+    set_note(&mut settings, SCOPE, "");
     Ok(settings)
 }
 
 /// Gives several attributes values, limits before what they limit.
 pub(crate) fn set_all<'a>(
+    home: &Home,
     settings: &mut QueueSettings,
     given: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Outcome<()> {
@@ -393,10 +408,16 @@ pub(crate) fn set_all<'a>(
     let mut given: Vec<_> = given.into_iter().collect();
     given.sort_by_key(|(name, _)| !is_limit(name));
     for (name, value) in given {
-        set(settings, name, value)?;
+        set(home, settings, name, value)?;
+    }
+    if settings.delay_ms > 0 && settings.delay_ms >= settings.retention_ms {
+        return Err(Fault::new(
+            &INVALID_ATTRIBUTE_VALUE,
+            "Invalid value for the parameter DelaySeconds. Reason: Messages would be older than MessageRetentionPeriod before they could be received.",
+        ));
     }
     let per_group = note(settings, "FifoThroughputLimit") == Some("perMessageGroupId");
-    if per_group && settings.dedup_scope != DedupScope::Key {
+    if per_group && setting(settings, true, SCOPE).as_deref() != Some("messageGroup") {
         return Err(Fault::new(
             &INVALID_PARAMETER,
             "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup.",
@@ -434,10 +455,10 @@ fn value(queue: &Queue, name: &str, facts: &Facts<'_>) -> Option<String> {
         "ApproximateNumberOfMessages" => ready.to_string(),
         "ApproximateNumberOfMessagesNotVisible" => in_flight.to_string(),
         "ApproximateNumberOfMessagesDelayed" => delayed.to_string(),
-        "QueueArn" => arn::arn(facts.region, facts.account, &queue.name),
+        "QueueArn" => facts.home.arn(&queue.name),
         "CreatedTimestamp" => (queue.document.created_ms / 1000).to_string(),
         "LastModifiedTimestamp" => (queue.document.changed_ms / 1000).to_string(),
-        "RedrivePolicy" => redrive(settings, &arn::arn(facts.region, facts.account, ""))?,
+        "RedrivePolicy" => redrive(settings, |name| facts.home.arn(name))?,
         _ => return setting(settings, fifo, name),
     })
 }
@@ -454,24 +475,22 @@ pub(crate) fn setting(settings: &QueueSettings, fifo: bool, name: &str) -> Optio
         "SqsManagedSseEnabled" => noted("true"),
         "FifoQueue" => fifo.then(|| "true".to_owned())?,
         "ContentBasedDeduplication" => fifo.then(|| noted("false"))?,
-        "DeduplicationScope" => fifo.then(|| {
-            let scope = match settings.dedup_scope {
+        SCOPE => fifo.then(|| {
+            noted(match settings.dedup_scope {
                 DedupScope::Queue => "queue",
                 DedupScope::Key => "messageGroup",
-            };
-            scope.to_owned()
+            })
         })?,
         "FifoThroughputLimit" => fifo.then(|| noted("perQueue"))?,
-        "RedrivePolicy" => redrive(settings, "")?,
-        "KmsDataKeyReusePeriodSeconds" => note(settings, name).filter(|v| *v != "300")?.to_owned(),
+        "RedrivePolicy" => redrive(settings, str::to_owned)?,
         _ => return extension(settings, name).or_else(|| Some(note(settings, name)?.to_owned())),
     })
 }
 
-/// The redrive policy as it is shown; `prefix` is what resource names of queues begin with.
-fn redrive(settings: &QueueSettings, prefix: &str) -> Option<String> {
+/// The redrive policy as it is shown; `arn` makes resource names of queues' names.
+fn redrive(settings: &QueueSettings, arn: impl Fn(&str) -> String) -> Option<String> {
     let policy = settings.dead_letter.as_ref()?;
-    let target = format!("{prefix}{}", policy.queue);
+    let target = arn(&policy.queue);
     let shown = json!({ "deadLetterTargetArn": target, "maxReceiveCount": policy.attempts_max });
     Some(shown.to_string())
 }
@@ -499,8 +518,15 @@ fn extension(settings: &QueueSettings, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn home() -> Home {
+        Home(crate::arn::Namespace {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+        })
+    }
+
     fn with(fifo: bool, name: &str, value: &str) -> Outcome<QueueSettings> {
-        settings(fifo, [(name, value)])
+        settings(&home(), fifo, [(name, value)])
     }
 
     #[test]
@@ -512,6 +538,7 @@ mod tests {
             ("MaximumMessageSize", "1048576", "1048577"),
             ("ReceiveMessageWaitTimeSeconds", "20", "21"),
             ("KmsDataKeyReusePeriodSeconds", "60", "59"),
+            ("KmsDataKeyReusePeriodSeconds", "300", "86401"),
             ("SqsManagedSseEnabled", "false", "no"),
             ("Policy", "{}", "{"),
             ("Forebay.Priorities", "10", "0"),
@@ -545,6 +572,56 @@ mod tests {
         }
         with(true, "FifoQueue", "false").expect_err("only true");
         with(true, "FifoThroughputLimit", "perMessageGroupId").expect_err("needs the scope");
+    }
+
+    #[test]
+    fn yes_and_no_are_said_in_any_case() {
+        for (said, meant) in [("True", "true"), ("TRUE", "true"), ("False", "false")] {
+            let settings = with(true, "ContentBasedDeduplication", said).unwrap();
+            let shown = setting(&settings, true, "ContentBasedDeduplication");
+            assert_eq!(shown.as_deref(), Some(meant));
+            let settings = with(false, "SqsManagedSseEnabled", said).unwrap();
+            let shown = setting(&settings, false, "SqsManagedSseEnabled");
+            assert_eq!(shown.as_deref(), Some(meant));
+        }
+        with(true, "FifoQueue", "TRUE").unwrap();
+        with(false, "SqsManagedSseEnabled", "yes").expect_err("no word for it");
+    }
+
+    #[test]
+    fn the_scope_a_queue_was_made_with_goes_on_deciding() {
+        let mut made = with(true, SCOPE, "messageGroup").unwrap();
+        assert_eq!(made.dedup_scope, DedupScope::Key);
+        assert_eq!(note(&made, SCOPE), None);
+        set_all(
+            &home(),
+            &mut made,
+            [("FifoThroughputLimit", "perMessageGroupId")],
+        )
+        .unwrap();
+        // Shown is what was set last; a limit per group needs that, too.
+        set_all(&home(), &mut made, [(SCOPE, "queue")])
+            .expect_err("the limit needs the other scope");
+        let both = [("FifoThroughputLimit", "perQueue"), (SCOPE, "queue")];
+        let mut changed = with(true, SCOPE, "messageGroup").unwrap();
+        set_all(&home(), &mut changed, both).unwrap();
+        assert_eq!(changed.dedup_scope, DedupScope::Key);
+        assert_eq!(setting(&changed, true, SCOPE).as_deref(), Some("queue"));
+    }
+
+    #[test]
+    fn no_delay_is_longer_than_messages_are_kept() {
+        let both = |delay, kept| {
+            settings(
+                &home(),
+                false,
+                [("DelaySeconds", delay), ("MessageRetentionPeriod", kept)],
+            )
+        };
+        both("59", "60").unwrap();
+        both("0", "60").unwrap();
+        let refused = both("60", "60").expect_err("gone when it is due");
+        assert_eq!(refused.shape.name, "InvalidAttributeValue");
     }
 
     #[test]
@@ -611,7 +688,7 @@ mod tests {
             ("DelaySeconds", "3600"),
             ("Forebay.MaximumDelaySeconds", "86400"),
         ];
-        assert_eq!(settings(false, given).unwrap().delay_ms, 3_600_000);
+        assert_eq!(settings(&home(), false, given).unwrap().delay_ms, 3_600_000);
     }
 
     #[test]
@@ -625,8 +702,16 @@ mod tests {
             (&by_queue, true, false),
         ] {
             let settings = with(false, "RedriveAllowPolicy", policy).unwrap();
-            assert_eq!(allows_source(&settings, "orders"), orders, "{policy}");
-            assert_eq!(allows_source(&settings, "others"), others, "{policy}");
+            assert_eq!(
+                allows_source(&home(), &settings, "orders"),
+                orders,
+                "{policy}"
+            );
+            assert_eq!(
+                allows_source(&home(), &settings, "others"),
+                others,
+                "{policy}"
+            );
         }
         with(
             false,

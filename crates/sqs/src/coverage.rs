@@ -31,13 +31,16 @@ fn notes(action: &str) -> &'static str {
         }
         "GetCallerIdentity" => "the token service's, Query only: the account and who signed",
         "GetQueueAttributes" => "the three counts are exact, not approximate",
+        "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => {
+            "with an expired or older handle of a standard queue it succeeds and changes nothing"
+        }
         "GetQueueUrl" => "the host is the one the client asked, unless `sqs.public_url` is set",
         "ListMessageMoveTasks" => "the last ten of a queue, over restarts",
         "ListQueues" => {
             "queues made through other protocols too, where the service could have their names"
         }
         "PurgeQueue" => {
-            "done when it answers; a second one within a minute is refused only with `sqs.purge_delay`"
+            "done when it answers, and final: nothing of it can be read or replayed; a second one within a minute is refused only with `sqs.purge_delay`"
         }
         "ReceiveMessage" => {
             "asks the whole queue, so a short poll misses nothing; ten thousand attempt ids are remembered per queue and partition"

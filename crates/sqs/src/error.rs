@@ -62,6 +62,8 @@ pub(crate) const OVER_LIMIT: Shape = shape("OverLimit", "OverLimit", 403);
 pub(crate) const THROTTLED: Shape = shape("RequestThrottled", "RequestThrottled", 403);
 pub(crate) const INVALID_RECEIPT: Shape =
     shape("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404);
+pub(crate) const INVALID_ADDRESS: Shape = shape("InvalidAddress", "InvalidAddress", 404);
+pub(crate) const INVALID_REQUEST: Shape = generic("InvalidRequest", "InvalidRequest", 400);
 pub(crate) const NO_RESOURCE: Shape = shape(
     "ResourceNotFoundException",
     "ResourceNotFoundException",

@@ -12,11 +12,13 @@ mod error;
 mod handlers;
 mod message;
 mod metrics;
+mod presence;
 mod receipt_handle;
 mod session;
 mod sigv4;
 mod wire;
 
+pub use arn::UrlStyle;
 pub use metrics::Metrics;
 pub use wire::fuzz;
 
@@ -52,12 +54,15 @@ pub struct Credential {
 /// Plain data with units and limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Account all queues belong to: twelve digits.
+    /// The home account, twelve digits: whose queues other protocols know by their plain names, and who requests come
+    /// from that do not say it.
     pub account: String,
-    /// Region in resource names, where a request names none.
+    /// The home region, likewise.
     pub region: String,
     /// What addresses of queues begin with; absent: the host the client asked.
     pub public_url: Option<String>,
+    /// How addresses of queues say their region.
+    pub url_style: UrlStyle,
     /// Whether requests have to be signed.
     pub signatures: Signatures,
     /// Keys that are known.
@@ -76,6 +81,7 @@ impl Default for Settings {
             account: "000000000000".into(),
             region: "us-east-1".into(),
             public_url: None,
+            url_style: UrlStyle::Host,
             signatures: Signatures::Off,
             credentials: Vec::new(),
             recreate_delay: false,
@@ -90,6 +96,7 @@ impl Default for Settings {
 pub struct Context {
     pub(crate) broker: Broker,
     pub(crate) settings: Settings,
+    pub(crate) home: Arc<arn::Home>,
     metrics: Arc<Metrics>,
     verifier: sigv4::Verifier,
     deleted: Recent,
@@ -99,9 +106,14 @@ pub struct Context {
 impl Context {
     /// Serves `broker`.
     pub fn new(broker: Broker, settings: Settings) -> Self {
+        let home = arn::Namespace {
+            account: settings.account.clone(),
+            region: settings.region.clone(),
+        };
         Self {
             broker,
             settings,
+            home: Arc::new(arn::Home(home)),
             metrics: Arc::default(),
             verifier: sigv4::Verifier::default(),
             deleted: Recent::default(),

@@ -14,7 +14,7 @@ use engine::queue::{Delivered, RESERVED};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Fault, INVALID_CONTENTS, INVALID_PARAMETER, Outcome};
+use crate::error::{Fault, INVALID_PARAMETER, Outcome};
 use crate::sigv4::hex;
 
 /// Attributes of one message.
@@ -27,6 +27,9 @@ const TRACE: &[u8] = b"forebay.trace";
 const ENCODING: &str = "Forebay.Encoding";
 /// Attribute that gives a message's priority, where its queue has priorities.
 pub(crate) const PRIORITY: &str = "Forebay.Priority";
+
+/// What is said about a text that [`is_allowed`] refuses.
+pub(crate) const NOT_ALLOWED: &str = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]";
 
 /// An attribute's value as clients send and get it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,11 +149,9 @@ fn check_value((name, given): (String, AttributeValue)) -> Outcome<Attribute> {
             "Message (user) attribute '{name}' must contain a non-empty value of type '{base}'."
         )));
     }
+    // Not the code that a body with such characters is refused with.
     if base != "Binary" && !std::str::from_utf8(&value).is_ok_and(is_allowed) {
-        return Err(Fault::new(
-            &INVALID_CONTENTS,
-            format!("The value of message attribute '{name}' contains invalid characters."),
-        ));
+        return Err(invalid(NOT_ALLOWED.to_owned()));
     }
     if base == "Number" && !is_number(&value) {
         return Err(invalid(format!(
@@ -184,10 +185,12 @@ fn check_attribute_name(name: &str) -> Outcome<()> {
 }
 
 fn is_attribute_name(name: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    // Letters of Latin alphabets with their marks, too, as the service takes them.
+    let letter = |c: char| c.is_ascii_alphanumeric() || ('\u{c0}'..='\u{17f}').contains(&c);
+    let legal = |c: char| letter(c) || matches!(c, '_' | '-' | '.');
     let lower = name.to_ascii_lowercase();
     (1..=NAME_MAX).contains(&name.len())
-        && name.bytes().all(legal)
+        && name.chars().all(legal)
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..")
@@ -287,12 +290,12 @@ pub(crate) fn show(delivered: &Delivered) -> Shown {
     }
 }
 
-/// The attributes a receiver asked for: `All`, `.*`, `prefix.*`, or by name.
+/// The attributes a receiver asked for: `All`, `*`, `.*`, `prefix.*`, or by name.
 pub(crate) fn filter(attributes: Vec<Attribute>, wanted: &[String]) -> Vec<Attribute> {
     let is_wanted = |name: &str| {
         wanted.iter().any(|wanted| match wanted.strip_suffix(".*") {
             Some(prefix) => name.starts_with(prefix),
-            None => wanted == "All" || wanted == name,
+            None => wanted == "All" || wanted == "*" || wanted == name,
         })
     };
     attributes
@@ -383,6 +386,7 @@ mod tests {
         for (name, data_type, value) in [
             ("a", "String", "x"),
             ("A-b_c.d", "String.custom", "x"),
+            ("größe", "String", "x"),
             ("n", "Number", "-1.5e3"),
             ("n", "Number.int", "1"),
             ("b", "Binary.gif", "x"),
@@ -398,6 +402,7 @@ mod tests {
             ("amazon.x", "String", "x"),
             ("forebay.x", "String", "x"),
             ("a b", "String", "x"),
+            ("日付", "String", "x"),
             ("a", "Text", "x"),
             ("a", "", "x"),
             ("a", "String", ""),
@@ -406,6 +411,11 @@ mod tests {
         ] {
             checked(&[(name, data_type, value)]).expect_err(name);
         }
+        let control = checked(&[("a", "String", "\u{1}")]).unwrap_err();
+        assert_eq!(
+            (control.shape.name, &*control.message),
+            ("InvalidParameterValueException", NOT_ALLOWED)
+        );
         let eleven: Vec<String> = (0..11).map(|i| format!("a{i}")).collect();
         let eleven: Vec<_> = eleven.iter().map(|n| (n.as_str(), "String", "x")).collect();
         checked(&eleven).expect_err("too many");
@@ -427,6 +437,7 @@ mod tests {
         };
         assert_eq!(names(&["All"]).len(), 3);
         assert_eq!(names(&[".*"]).len(), 3);
+        assert_eq!(names(&["*"]).len(), 3);
         assert_eq!(names(&["a.*"]), ["a.x", "a.y"]);
         assert_eq!(names(&["b", "c"]), ["b"]);
         assert_eq!(names(&[]).len(), 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
@@ -12,20 +12,27 @@ use net::{HeldBytes, MEMBER_BYTES, Permit, SharedPermit, Uncollected};
 use security::Principal;
 use serde_json::{Value, json};
 
-use crate::error::{Fault, INVALID_ACTION, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION};
-use crate::handlers::{self, Call};
+use crate::arn::{self, Namespace, UrlStyle};
+use crate::error::{
+    Fault, INVALID_ACTION, INVALID_PARAMETER, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION,
+};
+use crate::handlers::{self, Call, developer};
+use crate::presence;
 use crate::sigv4::{self, Signed};
 use crate::wire::{self, Protocol, Request, Unreadable};
-use crate::{Context, Signatures, arn};
+use crate::{Context, Signatures};
 
 const JSON: &str = "application/x-amz-json-1.0";
 const XML: &str = "text/xml";
+const PLAIN_JSON: &str = "application/json";
 /// Says that the client wants older codes and statuses beside the new names.
 const QUERY_MODE: &str = "x-amzn-query-mode";
 
 /// How the answer has to look.
 struct Manner {
     protocol: Protocol,
+    /// Of the Query protocol: the answer is to be JSON all the same.
+    wants_json: bool,
     query_mode: bool,
     request_id: String,
     now_ms: u64,
@@ -36,18 +43,27 @@ pub(crate) async fn serve(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    if let Some(answer) = presence::answer(&parts) {
+        return answer;
+    }
+    let protocol = protocol(&parts);
     let manner = Manner {
-        protocol: protocol(&parts),
+        protocol,
+        wants_json: protocol == Protocol::Query && wants_json(&parts),
         query_mode: parts.headers.contains_key(QUERY_MODE),
         request_id: context.broker.fresh_id().to_string(),
         now_ms: context.broker.wall_ms(),
     };
     let account = net::account_of(&parts.extensions);
     let mut permit = account.permit();
-    let request = match read(body, &mut permit, context.settings.request_bytes_max).await {
-        Ok(body) => manner.read(&parts, &body).map(|request| (request, body)),
-        Err(fault) => Err(fault),
-    };
+    let body = read(body, &mut permit, context.settings.request_bytes_max).await;
+    if let Ok(body) = &body
+        && developer::is_path(parts.uri.path())
+    {
+        let room = SharedPermit::new(&account);
+        return peek((&context, &manner), &parts, body, room).await;
+    }
+    let request = body.and_then(|body| Ok((manner.read(&parts, &body)?, body)));
     let (request, body) = match request {
         Ok(read) => read,
         Err(fault) => {
@@ -58,16 +74,40 @@ pub(crate) async fn serve(
     let action = request.action.clone();
     let room = SharedPermit::new(&account);
     let outcome = match authenticate(&context, &parts, &body) {
-        Ok(identity) => {
-            let call = call(&context, &parts, (identity, room.clone()));
-            handlers::dispatch(&call, request).await
-        }
+        Ok(identity) => match call(&context, &parts, (identity, room.clone()), protocol) {
+            Ok(call) => handlers::dispatch(&call, request).await,
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     drop((body, permit));
     context.metrics.answered(&action, outcome.is_err());
     match outcome {
         Ok(result) => manner.answer(&action, &result, room.take()),
+        Err(fault) => manner.refuse(fault),
+    }
+}
+
+/// Answers who looks at messages without receiving them.
+async fn peek(
+    (context, manner): (&Context, &Manner),
+    parts: &Parts,
+    body: &Bytes,
+    room: SharedPermit,
+) -> Response {
+    let ask = match developer::read(parts, body, manner.protocol == Protocol::Json) {
+        Ok(ask) => ask,
+        Err(fault) => return manner.refuse(fault),
+    };
+    let identity = authenticate(context, parts, body);
+    let call = identity
+        .and_then(|identity| call(context, parts, (identity, room.clone()), manner.protocol));
+    let outcome = match call {
+        Ok(call) => developer::messages(&call, ask).await,
+        Err(fault) => Err(fault),
+    };
+    match outcome {
+        Ok(result) => manner.answer("ReceiveMessage", &result, room.take()),
         Err(fault) => manner.refuse(fault),
     }
 }
@@ -114,6 +154,17 @@ fn protocol(parts: &Parts) -> Protocol {
     } else {
         Protocol::Query
     }
+}
+
+/// Whether the client would rather have JSON than XML.
+fn wants_json(parts: &Parts) -> bool {
+    header(&parts.headers, ACCEPT).is_some_and(|accepted| {
+        let kind = |one: &str| one.split(';').next().unwrap_or_default().trim().to_owned();
+        let first = accepted.split(',').map(kind);
+        let mut first =
+            first.filter(|kind| matches!(&**kind, "application/json" | XML | "application/xml"));
+        first.next().as_deref() == Some("application/json")
+    })
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -174,21 +225,58 @@ fn call<'a>(
     context: &'a Context,
     parts: &'a Parts,
     (identity, room): (Identity, SharedPermit),
-) -> Call<'a> {
+    protocol: Protocol,
+) -> Outcome<Call<'a>> {
     let settings = &context.settings;
-    let base = settings.public_url.clone().unwrap_or_else(|| {
-        let host = header(&parts.headers, HOST).unwrap_or("localhost");
-        format!("http://{host}")
-    });
-    Call {
+    let host = header(&parts.headers, HOST).unwrap_or("localhost");
+    let base = settings.public_url.clone();
+    let base = base.unwrap_or_else(|| format!("http://{host}"));
+    let path = parts.uri.path();
+    let trace = parts.headers.get("x-amzn-trace-id");
+    Ok(Call {
         context,
         base_url: base.trim_end_matches('/').to_owned(),
-        path_queue: arn::name_in_path(parts.uri.path()),
+        url_style: url_style(settings.url_style, host, path),
+        path_queue: arn::in_path(path),
+        is_query: protocol == Protocol::Query,
+        trace: trace.and_then(|trace| trace.to_str().ok()),
+        namespace: caller(context, &identity, host)?,
         principal: identity.principal,
         access_key: identity.access_key,
-        region: identity.region.unwrap_or_else(|| settings.region.clone()),
         room,
+    })
+}
+
+/// Whose queues a request is about that does not say it. The account is that of the key, if it is one: emulators have
+/// clients tell their accounts so.
+fn caller(context: &Context, identity: &Identity, host: &str) -> Outcome<Namespace> {
+    let home = &context.home.0;
+    let key = identity.access_key.as_ref();
+    let account = key.filter(|key| arn::is_account(key));
+    let of_host = || arn::region_in_host(host).map(|(_, region, _)| region.to_owned());
+    let region = identity.region.clone().or_else(of_host);
+    if let Some(region) = region.as_ref().filter(|region| !arn::is_region(region)) {
+        let message = format!("There is no region '{region}'.");
+        return Err(Fault::new(&INVALID_PARAMETER, message));
     }
+    Ok(Namespace {
+        account: account.unwrap_or(&home.account).clone(),
+        region: region.unwrap_or_else(|| home.region.clone()),
+    })
+}
+
+/// How the addresses in an answer say their region.
+fn url_style(set: UrlStyle, host: &str, path: &str) -> UrlStyle {
+    if set != UrlStyle::Dynamic {
+        return set;
+    }
+    let by_path = arn::in_path(path).is_some_and(|queue| queue.region.is_some());
+    let by_host = arn::region_in_host(host).map(|(style, _, _)| style);
+    by_host.unwrap_or(if by_path {
+        UrlStyle::Path
+    } else {
+        UrlStyle::Host
+    })
 }
 
 impl Manner {
@@ -226,6 +314,10 @@ impl Manner {
                 (JSON, String::new())
             }
             Protocol::Json => (JSON, result.to_string()),
+            Protocol::Query if self.wants_json => {
+                let said = wire::encode_query_json(action, result, &self.request_id);
+                (PLAIN_JSON, said.to_string())
+            }
             Protocol::Query => (XML, wire::encode_xml(action, result, &self.request_id)),
         };
         if body.len() <= LARGE_BYTES {
@@ -249,6 +341,11 @@ impl Manner {
             } else {
                 message
             };
+            if self.wants_json {
+                let error = (shape.code, &*message, shape.ours);
+                let said = wire::encode_query_json_error(error, &self.request_id);
+                return self.response(status, PLAIN_JSON, said.to_string());
+            }
             let body = if *shape == UNKNOWN_OPERATION {
                 "<UnknownOperationException/>\n".to_owned()
             } else {
@@ -333,6 +430,7 @@ mod tests {
     fn what_clients_parse_is_never_nothing() {
         let manner = Manner {
             protocol: Protocol::Json,
+            wants_json: false,
             query_mode: true,
             request_id: "id".into(),
             now_ms: 0,

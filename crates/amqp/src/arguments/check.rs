@@ -15,6 +15,8 @@ const LOCATORS: &[&[u8]] = &[
     b"least-leaders",
     b"min-masters",
 ];
+/// How long acknowledged messages can be replayed.
+pub(super) const REPLAY: &[u8] = b"x-replay";
 /// Names where dead letters go.
 const DEAD_LETTER_EXCHANGE: &[u8] = b"x-dead-letter-exchange";
 const TYPES: &[&[u8]] = &[b"classic", b"quorum", STREAM];
@@ -50,6 +52,7 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-max-length", not_negative),
     (b"x-max-length-bytes", not_negative),
     (b"x-max-age", max_age),
+    (REPLAY, replay),
     (b"x-stream-max-segment-size-bytes", not_negative),
     (b"x-stream-filter-size-bytes", filter_size),
     (b"x-max-in-memory-length", not_negative),
@@ -153,6 +156,14 @@ fn max_age(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
         Some(_) => Ok(()),
         None => Err("invalid_max_age".to_owned()),
     }
+}
+
+/// A time in milliseconds, or as ages are written.
+fn replay(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    if value.string().is_none() {
+        return not_negative(value, arguments);
+    }
+    max_age(value, arguments)
 }
 
 fn filter_size(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -304,6 +315,7 @@ mod tests {
         );
         refused("x-max-age", Value::Long(b"7"), "invalid_max_age");
         refused("x-max-age", Value::I32(7), "{unacceptable_type,signedint}");
+        refused("x-replay", Value::Long(b"7"), "invalid_max_age");
         let size = "x-stream-filter-size-bytes";
         refused(size, Value::I32(15), "{out_of_range,15}");
     }

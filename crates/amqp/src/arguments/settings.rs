@@ -7,6 +7,7 @@ use engine::queue::{
     After, Backoff, DeadLetterExchange, Growth, Limits, Overflow, Queue, QueueSettings,
 };
 
+use super::check::REPLAY;
 use super::{QUEUE_TYPE, QUORUM, STREAM, age};
 use crate::wire::{Table, Value};
 
@@ -94,6 +95,7 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         single_consumer: arguments.find(b"x-single-active-consumer") == Some(Value::Bool(true)),
         priorities: priorities(number(b"x-max-priority"), is_quorum),
         backoff: backoff(arguments, number),
+        replay_ms: replay(arguments).filter(|_| !stream).unwrap_or(0),
         ..QueueSettings::default()
     };
     let annotations = &mut settings.annotations;
@@ -108,6 +110,13 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         annotations.insert(DURABLE.to_owned(), "true".to_owned());
     }
     settings
+}
+
+/// How long acknowledged messages can be replayed.
+fn replay(arguments: &Table<'_>) -> Option<u64> {
+    let value = arguments.find(REPLAY)?;
+    let millis = value.integer().and_then(|ms| u64::try_from(ms).ok());
+    millis.or_else(|| age::ms(value.string()?))
 }
 
 fn max_age(arguments: &Table<'_>) -> Option<u64> {
@@ -231,6 +240,16 @@ mod tests {
         assert_eq!(settings.limits, Limits::default());
         assert_eq!(settings.retention_bytes, Some(700));
         assert_eq!(settings.retention_ms, 3_600_000);
+    }
+
+    #[test]
+    fn what_is_kept_for_replay_is_said_as_an_age_or_in_milliseconds() {
+        for (value, millis) in [(Value::Long(b"7D"), 604_800_000), (Value::I32(500), 500)] {
+            let mut table = TableBuilder::new();
+            table.push(REPLAY, value).unwrap();
+            assert_eq!(apply(&table.as_table(), false).replay_ms, millis);
+        }
+        assert_eq!(apply(&Table::EMPTY, false).replay_ms, 0);
     }
 
     #[test]

@@ -275,8 +275,17 @@ pub(crate) async fn purge(
     State(broker): State<Broker>,
     Place(name): Place<String>,
     Asked(Nothing {}): Asked<Nothing>,
-) -> Outcome<StatusCode> {
+) -> Outcome<Response> {
+    let of = |error| Problem::of_queue(&name, error);
+    let queue = broker.queue(&principal(), &name).map_err(of)?;
     let purged = broker.purge_queue(&principal(), &name).await;
-    purged.map_err(|error| Problem::of_queue(&name, error))?;
-    Ok(StatusCode::NO_CONTENT)
+    purged.map_err(of)?;
+    let stay = match (queue.settings().stream, queue.document.owns_topic) {
+        (true, _) => "stream",
+        (false, false) => "topic",
+        (false, true) => return Ok(StatusCode::NO_CONTENT.into_response()),
+    };
+    // A purge that leaves something readable has to say so.
+    let topic = topic_name(&broker, &queue);
+    Ok(Json(json!({ "records_stay": stay, "topic": topic })).into_response())
 }

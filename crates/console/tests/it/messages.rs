@@ -288,7 +288,7 @@ async fn what_was_acknowledged_can_be_lent_again() {
 #[tokio::test]
 async fn sequences_from_beyond_the_end_find_nothing() {
     let stage = Stage::start().await;
-    stage.queue("orders", json!({})).await;
+    stage.queue("orders", json!({ "replay_ms": 1000 })).await;
     stage.say("orders", &["a", "b"]).await;
     let [lent] = &stage.receive("orders", json!({})).await[..] else {
         panic!("one is lent");

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use security::{Principal, Verb};
-use storage::{Chunk, Read};
-use tokio::sync::Notify;
+use storage::{Batch, Chunk, Read};
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::{Broker, TopicKey};
+use super::{Broker, Inner, TopicKey, partition_hash};
 use crate::partition::{LEADER_EPOCH, Partition};
 use crate::room::{self, Room};
+use crate::shard::{self, Readable};
 use crate::{Error, Result};
+
+/// Offsets looked at for one reader of a partition with gaps at once.
+const LOOK_SPAN: u64 = 1 << 16;
 
 /// One partition to read.
 #[derive(Debug, Clone, Copy)]
@@ -207,29 +211,23 @@ impl Broker {
     async fn read(&self, wanted: &Wanted, room: usize, first: bool) -> Result<Fetched> {
         let partition = &wanted.partition;
         let (high_watermark, start) = (partition.high_watermark(), partition.start());
-        if wanted.offset < start || wanted.offset > high_watermark {
+        let is_gone = wanted.offset < start && !partition.is_of_queue();
+        if is_gone || wanted.offset > high_watermark {
             return Err(Error::OffsetOutOfRange);
         }
+        // What was acknowledged in a queue is like what a compacted log has lost: its readers go on behind it.
+        let from = wanted.offset.max(start);
         let mut chunk = Chunk {
             next_offset: wanted.offset,
             ..Chunk::default()
         };
         let bytes_max = wanted.bytes_max.min(room);
-        if wanted.offset < high_watermark && (first || bytes_max > 0) {
-            chunk = match self.inner.log.read(
-                partition.records(),
-                wanted.offset,
-                high_watermark,
-                bytes_max,
-            ) {
-                Read::Ready(read) => read?,
-                Read::Disk(read) => {
-                    self.inner
-                        .metrics
-                        .disk_reads
-                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    read.await?
-                }
+        if from < high_watermark && (first || bytes_max > 0) {
+            let range = (from, high_watermark);
+            chunk = if partition.is_sparse() {
+                self.read_sparse(partition, range, bytes_max).await?
+            } else {
+                self.read_log(partition, range, bytes_max).await?
             };
             if !first && chunk.bytes > bytes_max {
                 chunk = Chunk {
@@ -244,4 +242,115 @@ impl Broker {
             start,
         })
     }
+
+    async fn read_log(
+        &self,
+        partition: &Partition,
+        (from, until): (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Chunk> {
+        let records = partition.records();
+        match self.inner.log.read(records, from, until, bytes_max) {
+            Read::Ready(read) => Ok(read?),
+            Read::Disk(read) => {
+                let reads = &self.inner.metrics.disk_reads;
+                reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(read.await?)
+            }
+        }
+    }
+
+    /// Reads a partition some of whose records were acknowledged in its queue, and are gone: batches without them, as of a
+    /// log that was compacted. What was acknowledged before this was asked for is not in it.
+    async fn read_sparse(
+        &self,
+        partition: &Partition,
+        (from, until): (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Chunk> {
+        let look = (from, from);
+        let (mut runs, mut upto) = self.inner.readable(partition, look, LOOK_SPAN).await?;
+        let first = runs.first().map(|(first, _)| *first);
+        let Some(first) = first.filter(|first| *first < until) else {
+            return Ok(Chunk {
+                next_offset: from,
+                ..Chunk::default()
+            });
+        };
+        let range = (first, until.min(upto));
+        let chunk = self.read_log(partition, range, bytes_max).await?;
+        let mut batches = chunk.batches()?;
+        // All of a batch is looked at, or nothing of it: its readers go on behind it.
+        let end = batches
+            .first()
+            .map_or(upto, |batch| batch.header.next_offset());
+        if end > upto {
+            let look = (first, end);
+            (runs, upto) = self.inner.readable(partition, look, LOOK_SPAN).await?;
+        }
+        batches.retain(|batch| batch.header.next_offset() <= upto);
+        Ok(only_readable(batches, &runs, first))
+    }
+}
+
+impl Inner {
+    /// What can be read of a partition from an offset on, looked at as far as `upto` at least.
+    async fn readable(
+        &self,
+        partition: &Partition,
+        range: (u64, u64),
+        span: u64,
+    ) -> Result<(Readable, u64)> {
+        let (topic_id, index) = (partition.topic_id, partition.index);
+        let (done, readable) = oneshot::channel();
+        let ask = shard::Command::Readable {
+            topic_id,
+            index,
+            range,
+            span,
+            done,
+        };
+        self.tell(partition_hash(topic_id, index), ask).await?;
+        readable.await.map_err(|_| Error::UnknownPartition)
+    }
+
+    /// The first offset from `from` on that can be read.
+    pub(super) async fn first_readable(
+        &self,
+        partition: &Partition,
+        from: u64,
+    ) -> Result<Option<u64>> {
+        let (runs, _) = self.readable(partition, (from, from), 1).await?;
+        Ok(runs.first().map(|(first, _)| *first))
+    }
+}
+
+/// Batches without the records that are not in `runs`, from `from` on. One whose records cannot be told apart stays as it
+/// is: nobody could receive any of them either.
+fn only_readable(batches: Vec<Batch>, runs: &Readable, from: u64) -> Chunk {
+    let run_of = |offset: u64| {
+        let after = runs.partition_point(|(start, _)| *start <= offset);
+        after.checked_sub(1).and_then(|before| runs.get(before))
+    };
+    let is_readable = |offset: u64| run_of(offset).is_some_and(|(_, end)| offset < *end);
+    let mut readable = Chunk {
+        next_offset: from,
+        ..Chunk::default()
+    };
+    for batch in batches {
+        let (first, end) = (batch.header.base_offset, batch.header.next_offset());
+        readable.next_offset = end;
+        let batch = if run_of(first).is_some_and(|(_, last)| end <= *last) {
+            Some(batch)
+        } else {
+            batch.only(is_readable).unwrap_or(Some(batch))
+        };
+        if let Some(batch) = batch {
+            readable.bytes += batch.bytes();
+            let pieces = batch.pieces();
+            let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+            readable.pieces.extend(pieces.cloned());
+        }
+    }
+    readable
 }

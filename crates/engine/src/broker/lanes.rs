@@ -46,7 +46,10 @@ pub(super) async fn offer_lane(
     queue: &Arc<Queue>,
     at: LaneAt,
 ) -> Result<OfferedLane> {
-    let lane = Box::new(restore((&*inner.log, &inner.clock), queue, at).await?);
+    // What was acknowledged in another queue of the topic is gone, whatever the log still has.
+    let partition = inner.partition_of(at);
+    let start = partition.map_or(0, |partition| partition.start());
+    let lane = Box::new(restore((&*inner.log, &inner.clock), queue, at, start).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -131,10 +134,12 @@ pub(super) async fn inspect<T: Send + 'static>(
 }
 
 /// A lane's state: its last snapshot, the records since, and what was done with them.
+/// Without a snapshot it knows of no record before `first`.
 async fn restore(
     (log, clock): (&dyn Log, &Time),
     queue: &Arc<Queue>,
     at: LaneAt,
+    first: u64,
 ) -> Result<OwnedLane> {
     let history = History::read(log, at).await?;
     let damaged =
@@ -143,7 +148,7 @@ async fn restore(
     let start = log.bounds(records(at)).map_or(0, |bounds| bounds.start);
     let mut lane = match &history.snapshot {
         Some(bytes) => Lane::decode(bytes, window).map_err(|error| damaged(&error))?,
-        None => Lane::new(start),
+        None => Lane::new(start.max(first)),
     };
     let snapshot_end = if history.snapshot.is_some() {
         lane.end()
@@ -152,8 +157,9 @@ async fn restore(
     };
     lane.start_restoring();
     catch_up((log, clock), &mut lane, queue, at).await?;
-    for event in &history.events {
+    for (event, at) in &history.events {
         lane.apply(event, None);
+        lane.note_kept(event, *at, queue.settings());
     }
     lane.restored(start, queue.settings());
     let queue = Arc::clone(queue);
@@ -209,7 +215,8 @@ fn events(at: LaneAt) -> StreamId {
 #[derive(Default)]
 struct History {
     snapshot: Option<Vec<u8>>,
-    events: Vec<LaneEvent>,
+    /// With the time each was appended, ms.
+    events: Vec<(LaneEvent, u64)>,
     end: u64,
     /// Of the events.
     bytes: u64,
@@ -238,16 +245,18 @@ impl History {
             for batch in chunk.batches()? {
                 history.bytes += batch.bytes() as u64;
                 for record in batch.records()? {
-                    let value = record?.value.unwrap_or_default();
+                    let record = record?;
+                    let at = u64::try_from(record.timestamp).unwrap_or(0);
+                    let value = record.value.unwrap_or_default();
                     let event = LaneEvent::decode(&value).map_err(damaged)?;
-                    history.take(event, &mut collecting);
+                    history.take((event, at), &mut collecting);
                 }
             }
         }
         Ok(history)
     }
 
-    fn take(&mut self, event: LaneEvent, collecting: &mut Vec<u8>) {
+    fn take(&mut self, (event, at): (LaneEvent, u64), collecting: &mut Vec<u8>) {
         match event {
             LaneEvent::Snapshot { part, parts, bytes } => {
                 if part == 0 {
@@ -261,7 +270,7 @@ impl History {
                     self.bytes = 0;
                 }
             }
-            event => self.events.push(event),
+            event => self.events.push((event, at)),
         }
     }
 }

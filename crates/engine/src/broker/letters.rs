@@ -182,8 +182,13 @@ impl Letter {
                 || (name == lane::DEDUP && dead);
             stays || !lane::is_reserved_by_engine(name)
         });
+        // Among dead letters in order the identity is what tells messages apart.
+        let id = (dead && in_order).then(|| identity(own)).flatten();
         let headers: Vec<(&[u8], Option<&[u8]>)> = kept
-            .map(|(name, value)| (&name[..], value.as_deref()))
+            .map(|(name, value)| match &id {
+                Some(id) if name == lane::DEDUP => (&name[..], Some(id.as_bytes())),
+                _ => (&name[..], value.as_deref()),
+            })
             .chain(own.iter().map(|(name, value)| (*name, Some(&value[..]))))
             .collect();
         builder.push_record(
@@ -241,6 +246,12 @@ impl Letter {
     }
 }
 
+/// The identity a message has by its reserved headers, as text.
+fn identity(own: &[(&'static [u8], Vec<u8>)]) -> Option<String> {
+    let (_, id) = own.iter().find(|(name, _)| *name == lane::ID)?;
+    Some(Uuid::from_slice(id).ok()?.to_string())
+}
+
 fn death(inner: &Inner, record: &Record, source: &Queue, reason: DeathReason) -> Death {
     let (exchange, keys) = came(record, &source.name);
     let sent = u64::try_from(record.timestamp).unwrap_or(0);
@@ -264,12 +275,15 @@ fn dead_letter(
     (reason, loan): (DeathReason, Loan),
     now: u64,
 ) -> DeadLetter {
+    let sent_ms = u64::try_from(record.timestamp).unwrap_or(0);
+    let before = super::queues::dead_letter(record);
     DeadLetter {
         queue: source.name.to_string(),
         reason: reason.word().to_owned(),
         sequence: record.offset,
         attempts: loan.lent,
-        sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+        sent_ms,
+        first_sent_ms: before.map_or(sent_ms, |dead| dead.first_sent()),
         first_received_ms: loan.first_ms,
         last_received_ms: loan.last_ms,
         dead_ms: now,

@@ -14,9 +14,9 @@ use super::read_ahead::weight;
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetters, Delivered, Depth, LaneAt, Loans, MoveState, MoveTask, NewMessage,
-    NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths,
-    via,
+    DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, MoveState, MoveTask,
+    NewMessage, NewQueue, Poll, Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle,
+    Settled, deaths, via,
 };
 use crate::room::{self, Boundless, Room};
 use crate::shard::{self, LaneCommand, Sending};
@@ -300,7 +300,7 @@ impl Broker {
             self.peek_lane(at, (from, max), &mut seen, &Boundless)
                 .await?;
         }
-        Ok(seen)
+        Ok(messages(seen))
     }
 
     /// The same for whoever has so much room in memory: fewer messages where there is little; also returns whether some
@@ -316,10 +316,26 @@ impl Broker {
         let mut seen = Vec::new();
         for at in lanes::lanes(&queue) {
             if self.peek_lane(at, (from, max), &mut seen, room).await? {
-                return Ok((seen, true));
+                return Ok((messages(seen), true));
             }
         }
-        Ok((seen, false))
+        Ok((messages(seen), false))
+    }
+
+    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Broker::peek_within`] does; and
+    /// says what each of them is doing.
+    pub async fn look(
+        &self,
+        principal: &Principal,
+        queue: &str,
+        (partition, from, max): (u32, u64, usize),
+        room: &dyn Room,
+    ) -> Result<(Vec<(Delivered, Held)>, bool)> {
+        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let mut seen = Vec::new();
+        let at = lane_at(&queue, partition);
+        let more = self.peek_lane(at, (from, max), &mut seen, room).await?;
+        Ok((seen, more))
     }
 
     /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
@@ -341,6 +357,7 @@ impl Broker {
                 let page = LOOK_MAX.min(left + 1);
                 self.peek_lane(at, (from, page), &mut seen, &Boundless)
                     .await?;
+                let mut seen = messages(seen);
                 let Some(last) = seen.last() else { break };
                 from = last.sequence + 1;
                 letters.more = seen.len() > left;
@@ -549,8 +566,11 @@ impl Broker {
         loans: &Loans,
         ahead: &mut Ahead<'_>,
     ) -> Result<ReadLoans> {
+        // What was replayed may be older, and is not too old for that.
+        let settings = queue.settings();
+        let age = settings.retention_ms.saturating_add(settings.replay_ms);
         let clock = &self.inner.clock;
-        let oldest = clock.stamp_ago(queue.settings().retention_ms);
+        let oldest = clock.stamp_ago(age);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         for (count, loan) in loans.each.iter().enumerate() {
@@ -585,19 +605,26 @@ impl Broker {
         &self,
         at: LaneAt,
         (from, max): (u64, usize),
-        seen: &mut Vec<Delivered>,
+        seen: &mut Vec<(Delivered, Held)>,
         room: &dyn Room,
     ) -> Result<bool> {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
             return Ok(false);
         };
         let from = from.max(bounds.start);
-        let look = lanes::inspect(&self.inner, at, move |lane| lane.held_from(from, max));
-        let wanted = look.await?;
+        let look = move |lane: &lane::Lane| {
+            let held = lane.held_from(from, max);
+            let doing = lane.doing(&held);
+            held.into_iter().zip(doing).collect::<Vec<_>>()
+        };
+        let wanted = lanes::inspect(&self.inner, at, look).await?;
         // What is not durable yet nobody may see.
         let partition = self.inner.partition_of(at);
         let readable = partition.map_or(0, |partition| partition.high_watermark());
-        for loan in wanted.into_iter().filter(|loan| loan.offset < readable) {
+        for (loan, held) in wanted {
+            if loan.offset >= readable {
+                continue;
+            }
             if seen.len() >= max {
                 return Ok(false);
             }
@@ -611,7 +638,7 @@ impl Broker {
                 }
                 room::take(room, bytes).await;
             }
-            seen.push(deliver(at, &loan.stamped(&self.inner.clock), record));
+            seen.push((deliver(at, &loan.stamped(&self.inner.clock), record), held));
         }
         Ok(false)
     }
@@ -650,6 +677,10 @@ impl Drop for Ahead<'_> {
             self.room.give_back(self.bytes);
         }
     }
+}
+
+fn messages(seen: Vec<(Delivered, Held)>) -> Vec<Delivered> {
+    seen.into_iter().map(|(message, _)| message).collect()
 }
 
 fn lane_at(queue: &Queue, index: u32) -> LaneAt {

@@ -169,6 +169,18 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &
         let Some(claim) = room.take().or_else(|| room_of(&consumer)) else {
             return Step::Nothing;
         };
+        let offset = match present(reader, inner, offset).await {
+            Ok(Some(offset)) => offset,
+            Ok(None) => {
+                room = Some(claim);
+                continue;
+            }
+            Err(_) => {
+                // Its queue is going, or the broker.
+                reader.arm(told);
+                return Step::Nothing;
+            }
+        };
         match inner.record_within(consumer.at, offset, hold).await {
             Ok(record) => match reader.take(offset, record) {
                 Some(record) => return hand(claim, record),
@@ -181,6 +193,20 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &
             }
         }
     }
+}
+
+/// The next offset that can be read, from one on; none when all that is there was acknowledged and is gone, which is passed
+/// over.
+async fn present(reader: &mut Reader, inner: &Inner, from: u64) -> Result<Option<u64>> {
+    let partition = Arc::clone(&reader.partition);
+    if !partition.is_sparse() {
+        return Ok(Some(from));
+    }
+    let end = partition.high_watermark();
+    let found = inner.first_readable(&partition, from).await?;
+    let found = found.filter(|found| *found < end);
+    reader.skip_to(found.unwrap_or(end));
+    Ok(found)
 }
 
 /// Room for one message; given back when the claim is dropped.

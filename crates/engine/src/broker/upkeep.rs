@@ -7,11 +7,13 @@ use storage::supervisor::Owner;
 use tokio::sync::oneshot;
 
 use super::controller::Command;
-use super::{Inner, group_hash, partition_hash};
+use super::{Inner, group_hash, lanes, partition_hash};
+use crate::Result;
 use crate::group::State;
 use crate::partition::Partition;
+use crate::queue::{LaneAt, Queue};
+use crate::shard::{self, LaneCommand};
 use crate::topic::Topic;
-use crate::{Result, shard};
 
 /// Looks at every partition once per interval, until the broker is gone.
 pub(super) async fn run(inner: Weak<Inner>, owner: Owner) {
@@ -87,9 +89,31 @@ fn allowance(inner: &Inner, topic: &Topic) -> (Option<u64>, Option<u64>) {
         return (age, bytes);
     };
     let settings = queue.settings();
-    let oldest = age.into_iter().chain([settings.retention_ms]).min();
+    // Acknowledged messages are kept as long as the queue says, however old they were then.
+    let kept = settings.retention_ms.saturating_add(settings.replay_ms);
+    let oldest = age.into_iter().chain([kept]).min();
     let most = bytes.into_iter().chain(settings.retention_bytes).min();
     (oldest, most)
+}
+
+/// Has the messages go that a queue keeps no longer, where their records stay for what was acknowledged.
+async fn outdate(inner: &Inner, partition: &Partition, topic: &Topic) -> Result<()> {
+    let queues = inner.queues.of_topic(topic.id());
+    let replays = |queue: &&Arc<Queue>| queue.document.owns_topic && queue.settings().replay_ms > 0;
+    let Some(queue) = queues.iter().find(replays) else {
+        return Ok(());
+    };
+    let oldest = inner.clock.stamp_ago(queue.settings().retention_ms);
+    let oldest = Seek::Time(oldest.cast_signed());
+    let found = inner.log.seek(partition.records(), oldest).await?;
+    let before = found.map_or_else(|| partition.high_watermark(), |found| found.base_offset);
+    let at = LaneAt {
+        topic: partition.topic_id,
+        index: partition.index,
+        queue: queue.id(),
+    };
+    let command = LaneCommand::Outdate { before };
+    lanes::tell(inner, at, shard::Command::Lane { at, command }).await
 }
 
 /// Trims a partition to what its topic may keep.
@@ -100,6 +124,7 @@ async fn retain(inner: &Inner, partition: &Arc<Partition>, topic: &Topic) -> Res
     if bounds.start == bounds.end {
         return Ok(());
     }
+    outdate(inner, partition, topic).await?;
     let mut keep_from = bounds.start;
     let (age, most) = allowance(inner, topic);
     if let Some(age) = age {

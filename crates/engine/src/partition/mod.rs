@@ -17,7 +17,7 @@ pub use producers::{Producer, Producers, Remembered, Verdict};
 pub use snapshot::{Snapshot, fuzz};
 pub use waiters::Waiters;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use storage::StreamId;
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub struct Partition {
     pub waiters: Waiters,
     start: AtomicU64,
     high_watermark: AtomicU64,
+    of_queue: AtomicBool,
+    sparse: AtomicBool,
 }
 
 impl Partition {
@@ -48,6 +50,8 @@ impl Partition {
             waiters: Waiters::default(),
             start: AtomicU64::new(start),
             high_watermark: AtomicU64::new(high_watermark),
+            of_queue: AtomicBool::new(false),
+            sparse: AtomicBool::new(false),
         }
     }
 
@@ -75,6 +79,25 @@ impl Partition {
     /// One past the last readable offset.
     pub fn high_watermark(&self) -> u64 {
         self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Whether some records behind the first readable offset are not readable: they were acknowledged in a queue that is
+    /// all the partition is for. Which, only the owner knows.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse.load(Ordering::Acquire)
+    }
+
+    /// Whether it is there for its queue alone: what was acknowledged there can no longer be read.
+    pub fn is_of_queue(&self) -> bool {
+        self.of_queue.load(Ordering::Acquire)
+    }
+
+    /// It is there for its queue alone, and readable from `start` on, with gaps behind that or without. Only the owner calls
+    /// this.
+    pub fn acknowledged(&self, start: u64, sparse: bool) {
+        self.of_queue.store(true, Ordering::Release);
+        self.sparse.store(sparse, Ordering::Release);
+        self.trimmed(start);
     }
 
     /// Makes records before `upto` readable and wakes who waits for them. Only the owner calls this.

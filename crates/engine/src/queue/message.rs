@@ -111,6 +111,21 @@ pub struct Delivered {
     pub deaths: Vec<Death>,
 }
 
+/// What a message in a queue is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It can be received.
+    Ready,
+    /// It is behind another one of its key that is in flight or waits.
+    Behind,
+    /// It was received, or is about to leave.
+    InFlight,
+    /// It came back and waits for its retry.
+    Waiting,
+    /// It was sent with a delay that is not over.
+    Delayed,
+}
+
 /// Why a message died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +170,9 @@ pub struct DeadLetter {
     /// When it was sent there, ms.
     #[serde(default)]
     pub sent_ms: u64,
+    /// When it was sent for the first time, to the first of the queues it failed in, ms; 0 where that is not known.
+    #[serde(default)]
+    pub first_sent_ms: u64,
     /// When it was first lent there, ms.
     #[serde(default)]
     pub first_received_ms: u64,
@@ -163,6 +181,17 @@ pub struct DeadLetter {
     pub last_received_ms: u64,
     /// When it was moved, ms.
     pub dead_ms: u64,
+}
+
+impl DeadLetter {
+    /// When it was sent for the first time, as far as that is known, ms.
+    pub fn first_sent(&self) -> u64 {
+        if self.first_sent_ms > 0 {
+            self.first_sent_ms
+        } else {
+            self.sent_ms
+        }
+    }
 }
 
 /// The messages of a queue by where they come from.

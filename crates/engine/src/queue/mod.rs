@@ -21,7 +21,7 @@ pub use deaths::{Death, Key};
 pub use lane::Outcome;
 pub use lane::fuzz;
 pub use message::{
-    DeadLetter, DeadLetters, DeathReason, Delivered, Depth, MoveState, MoveTask, NewMessage,
+    DeadLetter, DeadLetters, DeathReason, Delivered, Depth, Held, MoveState, MoveTask, NewMessage,
     Receive, Sent, Settle, Settled,
 };
 pub(crate) use numbers::Numbers;

@@ -78,6 +78,12 @@ impl Reader {
         (self.next < self.partition.high_watermark()).then_some(self.next)
     }
 
+    /// Passes over what cannot be read any more.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        self.has_moved |= offset > self.next;
+        self.next = self.next.max(offset);
+    }
+
     /// Has the session told when the partition grows; returns whether it has grown meanwhile.
     pub(crate) fn arm(&mut self, session: &Arc<Notify>) -> bool {
         let seen = self.partition.high_watermark();

@@ -171,7 +171,8 @@ pub struct QueueSettings {
     pub backoff: Option<Backoff>,
     /// Priority levels: 0 or 1 means that priorities are ignored. At most 256. Cannot be changed.
     pub priorities: u16,
-    /// How long messages stay readable by offset after they were acknowledged, ms.
+    /// How long messages can be read by offset, and made ready again, after they were acknowledged, ms; 0: not at all. Holds
+    /// for the records of a topic that was made for the queue.
     pub replay_ms: u64,
     /// It is there to be read by position: messages stay until they are too old or too many, whoever acknowledged them,
     /// and of its limits only those hold. Cannot be changed.
@@ -299,6 +300,9 @@ impl QueueSettings {
         }
         if self.message_bytes_max == 0 || self.message_bytes_max > MESSAGE_BYTES_MAX {
             return refuse("the largest message is between 1 byte and 64 MiB");
+        }
+        if self.delay_ms > 0 && self.delay_ms >= self.retention_ms {
+            return refuse("the delay of messages is shorter than the time they are kept");
         }
         if let Some(policy) = &self.dead_letter
             && !(1..=ATTEMPTS_MAX).contains(&policy.attempts_max)

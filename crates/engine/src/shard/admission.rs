@@ -99,6 +99,13 @@ impl Admission {
         if bytes > allowed {
             return Err(Error::TooLarge { bytes, allowed });
         }
+        let delay = message.delay_ms.unwrap_or(settings.delay_ms);
+        if delay > 0 && delay >= settings.retention_ms {
+            // It would be gone before it could be received.
+            return Err(Error::InvalidRequest(
+                "the delay of a message is shorter than the time its queue keeps messages".into(),
+            ));
+        }
         let more = self.next - lane.end() + 1;
         if lane.is_full(settings, (more, self.filling.bytes + bytes as u64)) {
             return match settings.limits.overflow {

@@ -31,7 +31,7 @@ use crate::{Result, Verdicts};
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
 pub(crate) use groups::{Answer, GroupTable};
-pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane};
+pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
 
@@ -96,6 +96,16 @@ pub(crate) enum Command {
         index: u32,
         before: u64,
         done: oneshot::Sender<Result<u64>>,
+    },
+    /// Says what can be read of a partition from an offset on.
+    Readable {
+        topic_id: Uuid,
+        index: u32,
+        /// From where on, and how far at least.
+        range: (u64, u64),
+        /// Offsets looked at.
+        span: u64,
+        done: oneshot::Sender<(Readable, u64)>,
     },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
@@ -171,6 +181,9 @@ impl Command {
                 entries.iter().map(key).collect()
             }
             Self::Trim {
+                topic_id, index, ..
+            }
+            | Self::Readable {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -344,6 +357,17 @@ impl Shard {
                 before,
                 done,
             } => self.trim(topic_id, index, before, done),
+            Command::Readable {
+                topic_id,
+                index,
+                range,
+                span,
+                done,
+            } => {
+                if let Some(owned) = self.partitions.here(topic_id, index) {
+                    let _ = done.send(lanes::readable(owned, range, span));
+                }
+            }
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and so does its fixture"
 )]
 
+mod acknowledged;
 mod dead_letters;
 mod exchanges;
 mod fanout;

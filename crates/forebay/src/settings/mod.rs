@@ -17,8 +17,8 @@ use std::path::PathBuf;
 pub(crate) use layers::{Entry, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
-    Account, ByteSize, ClusterId, Count, HostPort, Listen, LogFilter, LogFormat, Profile, Region,
-    Setting, Signatures, Span, Url,
+    Account, ByteSize, ClusterId, Count, EndpointStrategy, HostPort, Listen, LogFilter, LogFormat,
+    Profile, Region, Setting, Signatures, Span, Url,
 };
 
 use table::settings;
@@ -92,12 +92,18 @@ settings! {
     }
 
     sqs: Sqs {
-        /// Account all queues belong to: twelve digits.
+        /// Home account, twelve digits: its queues in the home region are known to every protocol by their plain names;
+        /// requests that name no account are about it. Queues of other accounts and regions live in vhosts
+        /// `sqs/<account>/<region>`.
         account: Account = "000000000000";
-        /// Region in resource names, where a request names none.
+        /// Home region, likewise.
         region: Region = "us-east-1";
         /// What addresses of queues begin with; empty means the host the client asked.
         public_url: Option<Url> = "";
+        /// How addresses of queues say their region: `off` (not at all), `standard` (`sqs.<region>.<host>`), `domain`
+        /// (`<region>.queue.<host>`), `path` (`<host>/queue/<region>/…`) or `dynamic` (as the request did). All of them
+        /// are understood, whatever is set here.
+        endpoint_strategy: EndpointStrategy = "off";
         /// `off`: signatures are not looked at. `verify`: every request has to be signed with one of the credentials.
         signatures: Signatures = "off";
         /// File of the keys that requests can be signed with, as clients have it: sections `[principal]` with

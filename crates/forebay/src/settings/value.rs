@@ -430,6 +430,22 @@ words! {
 }
 
 words! {
+    /// How addresses of queues say their region.
+    EndpointStrategy {
+        /// Not at all.
+        Off = "off",
+        /// In the host, behind `sqs.`.
+        Standard = "standard",
+        /// In the host, before `.queue`.
+        Domain = "domain",
+        /// In the path.
+        Path = "path",
+        /// As the request did.
+        Dynamic = "dynamic",
+    }
+}
+
+words! {
     /// The form of a log line.
     LogFormat {
         /// For people.

@@ -196,7 +196,8 @@ fn messages_go_in_and_out() {
 #[test]
 fn what_is_acknowledged_is_gone_until_it_is_replayed() {
     let broker = Broker::start();
-    value(&broker, &["create", "orders"]);
+    let made = value(&broker, &["create", "orders", "--replay", "7d"]);
+    assert_eq!(made["settings"]["replay_ms"], json!(604_800_000));
     for body in ["a", "b"] {
         value(&broker, &["send", "orders", body]);
     }
@@ -210,6 +211,23 @@ fn what_is_acknowledged_is_gone_until_it_is_replayed() {
     let replayed = value(&broker, &["replay", "orders", "--from", "0"]);
     assert_eq!(replayed, json!({ "replayed": 1 }));
     assert_eq!(bodies(&value(&broker, &["peek", "orders"])), ["a", "b"]);
+    // A purge is final, whatever is kept.
+    value(&broker, &["receive", "orders", "--ack"]);
+    assert_eq!(text(&broker, &["purge", "orders"]), "purged orders\n");
+    let replayed = value(&broker, &["replay", "orders", "--from", "0"]);
+    assert_eq!(replayed, json!({ "replayed": 0 }));
+}
+
+#[test]
+fn a_purge_says_what_can_still_be_read() {
+    let broker = Broker::start();
+    value(&broker, &["create", "events", "--stream"]);
+    assert_eq!(
+        text(&broker, &["purge", "events"]),
+        "purged events; it is a stream: its records stay readable by offset\n"
+    );
+    let purged = value(&broker, &["purge", "events"]);
+    assert_eq!(purged["records_stay"], json!("stream"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! came by, and returns the answer's.
 
 mod batches;
+pub(crate) mod developer;
 mod moves;
 mod permissions;
 mod queues;
@@ -17,9 +18,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+use crate::arn::{self, Home, Located, Namespace, UrlStyle};
 use crate::error::{Fault, MALFORMED, Outcome};
 use crate::wire::{Members, Request};
-use crate::{Context, arn, session};
+use crate::{Context, session};
 
 /// Every action there is, by name.
 pub(crate) const ACTIONS: &[&str] = &[
@@ -54,11 +56,18 @@ pub(crate) struct Call<'a> {
     pub(crate) context: &'a Context,
     /// What addresses of queues begin with.
     pub(crate) base_url: String,
+    /// How they say their region.
+    pub(crate) url_style: UrlStyle,
     /// The queue the path names, if it names one.
-    pub(crate) path_queue: Option<&'a str>,
+    pub(crate) path_queue: Option<Located<'a>>,
+    /// It came by the Query protocol.
+    pub(crate) is_query: bool,
+    /// The trace the request belongs to, as its header says.
+    pub(crate) trace: Option<&'a str>,
+    /// Whose queues it is about where it does not say it.
+    pub(crate) namespace: Namespace,
     pub(crate) principal: Principal,
     pub(crate) access_key: Option<String>,
-    pub(crate) region: String,
     /// Room for the answer.
     pub(crate) room: SharedPermit,
 }
@@ -66,6 +75,11 @@ pub(crate) struct Call<'a> {
 /// Carries out a request.
 pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value> {
     let members = request.members;
+    // What is about no queue, or about one that is yet to be made, is not asked of a queue.
+    let of_service = matches!(&*request.action, "CreateQueue" | "ListQueues");
+    if call.is_query && of_service && call.path_queue.is_some() {
+        return Err(session::unknown_action(&request.action));
+    }
     match &*request.action {
         "AddPermission" => permissions::add(call, read(members)?).await,
         "CancelMessageMoveTask" => moves::cancel(call, read(members)?).await,
@@ -130,7 +144,7 @@ pub(crate) struct OfQueue {
 
 /// Who the caller is, as token services say it.
 fn identity(call: &Call<'_>) -> Value {
-    let account = &call.context.settings.account;
+    let account = &call.namespace.account;
     let name = &call.principal.name;
     json!({
         "UserId": call.access_key.as_deref().unwrap_or(name),
@@ -151,21 +165,63 @@ fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
 }
 
 impl Call<'_> {
+    fn home(&self) -> &Home {
+        &self.context.home
+    }
+
+    /// The name by which the broker knows a queue of the caller's.
+    fn qualify(&self, name: &str) -> String {
+        self.home().qualify(&self.namespace, name)
+    }
+
     /// The queue a request is about: the one its address names, or its path.
     fn queue(&self, url: Option<&str>) -> Outcome<Arc<Queue>> {
-        let name = match url {
+        let in_url;
+        let located = match url {
             // An address that names no queue names one that does not exist.
-            Some(url) => arn::name_in_url(url).ok_or_else(Fault::no_queue)?,
-            None => self.path_queue.ok_or_else(|| Fault::missing("QueueUrl"))?,
+            Some(url) => {
+                in_url = arn::in_url(url).ok_or_else(Fault::no_queue)?;
+                &in_url
+            }
+            None => {
+                let in_path = self.path_queue.as_ref();
+                in_path.ok_or_else(|| Fault::missing("QueueUrl"))?
+            }
         };
-        Ok(self.context.broker.queue(&self.principal, name)?)
+        self.located(located)
     }
 
-    fn url(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.base_url, self.context.settings.account)
+    /// The queue at a place.
+    fn located(&self, located: &Located<'_>) -> Outcome<Arc<Queue>> {
+        let of = located.namespace(&self.namespace);
+        let name = self.home().qualify(&of, located.name);
+        Ok(self.context.broker.queue(&self.principal, &name)?)
     }
 
-    fn arn(&self, name: &str) -> String {
-        arn::arn(&self.region, &self.context.settings.account, name)
+    /// Sees to it that the caller's namespace is there. The broker limits how many vhosts there are.
+    async fn make_vhost(&self) -> Outcome<()> {
+        let broker = &self.context.broker;
+        if let Some(vhost) = self.home().vhost(&self.namespace)
+            && !broker.has_vhost(&vhost)
+        {
+            broker.create_vhost(&self.principal, &vhost).await?;
+        }
+        Ok(())
+    }
+
+    /// The address of a queue, by the name the broker knows it by.
+    fn url(&self, qualified: &str) -> String {
+        let (of, name) = self.home().split(qualified);
+        arn::url(&self.base_url, self.url_style, &of, name)
+    }
+
+    /// Its resource name, likewise.
+    fn arn(&self, qualified: &str) -> String {
+        self.home().arn(qualified)
+    }
+
+    /// Its plain name, likewise.
+    fn plain<'q>(&self, qualified: &'q str) -> &'q str {
+        self.home().split(qualified).1
     }
 }

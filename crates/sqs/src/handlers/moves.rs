@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, number};
+use crate::attributes;
 use crate::error::{Fault, INVALID_PARAMETER, NO_RESOURCE, Outcome};
-use crate::{arn, attributes};
 
 const RATE_MAX: i64 = 500;
 const RESULTS_MAX: i64 = 10;
@@ -63,13 +63,13 @@ pub(super) async fn start(call: &Call<'_>, start: Start) -> Outcome<Value> {
 /// The queue of a resource name.
 fn find(call: &Call<'_>, arn: Option<&str>, parameter: &str) -> Outcome<Arc<Queue>> {
     let arn = arn.ok_or_else(|| Fault::missing(parameter))?;
-    let name = arn::name_in_arn(arn).ok_or_else(|| {
+    let name = call.home().name_in_arn(arn).ok_or_else(|| {
         let message = format!("You must use this format to specify the {parameter}: arn:<partition>:<service>:<region>:<account-id>:<resource-id>");
         Fault::new(&INVALID_PARAMETER, message)
     })?;
     call.context
         .broker
-        .queue(&call.principal, name)
+        .queue(&call.principal, &name)
         .map_err(|error| match error {
             engine::Error::UnknownQueue => {
                 let message = format!(
@@ -86,7 +86,7 @@ fn is_dead_letter_queue(call: &Call<'_>, queue: &Queue) -> bool {
     all.iter().any(|source| {
         let policy = source.settings().dead_letter.as_ref();
         policy.is_some_and(|policy| *policy.queue == *queue.name)
-            && attributes::allows_source(queue.settings(), &source.name)
+            && attributes::allows_source(call.home(), queue.settings(), &source.name)
     })
 }
 

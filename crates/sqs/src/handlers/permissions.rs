@@ -23,6 +23,10 @@ const GRANTABLE: &[&str] = &[
     "SendMessage",
 ];
 
+const NO_LABEL: &str = "can't find label.";
+const ONLY_OWNER: &str = "Only the queue owner is allowed to invoke this action.";
+const NO_ACTION: &str = "Please refer to the appropriate WSDL for a list of valid actions. ";
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Add {
@@ -53,7 +57,8 @@ pub(super) async fn add(call: &Call<'_>, add: Add) -> Outcome<Value> {
         return Err(Fault::new(&OVER_LIMIT, message));
     }
     if let Some(action) = actions.iter().find(|a| !GRANTABLE.contains(&a.as_str())) {
-        let reason = "Only the queue owner is allowed to invoke this action.";
+        let is_known = super::ACTIONS.contains(&action.as_str());
+        let reason = if is_known { ONLY_OWNER } else { NO_ACTION };
         return Err(Fault::parameter(
             "ActionName",
             format!("SQS:{action}"),
@@ -110,15 +115,14 @@ pub(super) async fn remove(call: &Call<'_>, remove: Remove) -> Outcome<Value> {
     let label = remove.label.ok_or_else(|| Fault::missing("Label"))?;
     change_settings(call, &queue, move |settings| {
         let Some(text) = note(settings, "Policy") else {
-            let reason = "can't find label on existing policy.";
-            return Err(Fault::parameter("Label", label, reason));
+            return Err(Fault::parameter("Label", label, NO_LABEL));
         };
         let mut policy = policy(Some(text), "");
         let statements = statements(&mut policy);
         let had = statements.len();
         statements.retain(|s| s["Sid"] != json!(label));
         if statements.len() == had {
-            return Err(Fault::parameter("Label", label, "can't find label."));
+            return Err(Fault::parameter("Label", label, NO_LABEL));
         }
         let left = if statements.is_empty() {
             String::new()

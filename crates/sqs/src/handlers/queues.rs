@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Call, OfQueue, nothing, number};
-use crate::arn;
+use crate::arn::{self, Located};
 use crate::attributes::{self, Facts};
 use crate::error::{
     Fault, INVALID_PARAMETER, Outcome, PURGE_IN_PROGRESS, QUEUE_DELETED_RECENTLY, QUEUE_NAME_EXISTS,
@@ -43,7 +43,7 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
     let mut given = create.attributes.unwrap_or_default();
     let fifo = match given.get("FifoQueue").map(String::as_str) {
         None => false,
-        Some("true") => true,
+        Some(said) if said.eq_ignore_ascii_case("true") => true,
         // An attribute that can only say yes.
         Some(_) => return Err(attributes::unknown("FifoQueue")),
     };
@@ -52,7 +52,9 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
     check_tags(&name, &tags)?;
     let topic = given.remove(SOURCE_TOPIC);
     let pairs = given.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    let mut settings = attributes::settings(fifo, pairs)?;
+    let mut settings = attributes::settings(call.home(), fifo, pairs)?;
+    let plain = name;
+    let name = call.qualify(&plain);
     if let Some(topic) = &topic {
         attributes::set_note(&mut settings, SOURCE_TOPIC, topic);
     }
@@ -69,6 +71,7 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
         ));
     }
     settings.tags = tags;
+    call.make_vhost().await?;
     let new = NewQueue {
         name: name.clone(),
         settings: settings.clone(),
@@ -119,7 +122,7 @@ fn check_redrive(
     if target.settings().ordering != settings.ordering {
         return refuse("Dead letter target must have the same queue type as the source.");
     }
-    if !attributes::allows_source(target.settings(), source) {
+    if !attributes::allows_source(call.home(), target.settings(), source) {
         return refuse("The dead letter queue does not allow this source queue.");
     }
     Ok(())
@@ -146,14 +149,15 @@ pub(super) fn url(call: &Call<'_>, url: &Url) -> Outcome<Value> {
         .queue_name
         .as_deref()
         .ok_or_else(|| Fault::missing("QueueName"))?;
-    if url
-        .owner
-        .as_ref()
-        .is_some_and(|owner| *owner != call.context.settings.account)
-    {
+    let owner = url.owner.as_deref().filter(|owner| !owner.is_empty());
+    if !arn::is_name(name) || owner.is_some_and(|owner| !arn::is_account(owner)) {
         return Err(Fault::no_queue());
     }
-    let queue = call.context.broker.queue(&call.principal, name)?;
+    let queue = call.located(&Located {
+        account: owner,
+        region: None,
+        name,
+    })?;
     Ok(json!({ "QueueUrl": call.url(&queue.name) }))
 }
 
@@ -190,16 +194,18 @@ fn page(
     list: &List,
     keep: impl Fn(&Queue) -> bool,
 ) -> Outcome<(Vec<String>, Option<String>)> {
-    let prefix = list.queue_name_prefix.as_deref().unwrap_or_default();
+    let namespace = call.qualify("");
+    let prefix = call.qualify(list.queue_name_prefix.as_deref().unwrap_or_default());
     let (max, mut after) = list.page()?;
     let broker = &call.context.broker;
     let mut names: Vec<Arc<str>> = Vec::new();
     loop {
-        let found = broker.queues().page(prefix, after.as_deref(), max + 1);
+        let found = broker.queues().page(&prefix, after.as_deref(), max + 1);
         let last = found.last().map(|queue| queue.name.to_string());
         let visible = found.into_iter().filter(|queue| {
             let resource = security::Resource::Queue(&queue.name);
-            arn::is_name(&queue.name)
+            let name = queue.name.strip_prefix(&*namespace);
+            name.is_some_and(arn::is_name)
                 && keep(queue)
                 && broker.allows(&call.principal, security::Verb::Describe, resource)
         });
@@ -262,8 +268,7 @@ pub(super) async fn attributes(call: &Call<'_>, get: GetAttributes) -> Outcome<V
         .queue_depth(&call.principal, &queue.name)
         .await?;
     let facts = Facts {
-        region: &call.region,
-        account: &call.context.settings.account,
+        home: call.home(),
         depth: (depth.ready, depth.in_flight, depth.delayed),
     };
     let shown = attributes::show(&queue, &wanted, &facts)?;
@@ -291,16 +296,17 @@ pub(super) async fn set_attributes(call: &Call<'_>, set: SetAttributes) -> Outco
     // Checked on a copy first, where the refusal can be said in the service's words.
     let pairs = || given.iter().map(|(n, v)| (n.as_str(), v.as_str()));
     let mut settings = queue.settings().clone();
-    attributes::set_all(&mut settings, pairs())?;
+    attributes::set_all(call.home(), &mut settings, pairs())?;
     if settings.priorities != queue.settings().priorities {
         let message = "Forebay.Priorities can only be set when a queue is created.";
         return Err(Fault::new(&crate::error::INVALID_ATTRIBUTE_VALUE, message));
     }
     check_redrive(call, &queue.name, &settings, given.get("RedrivePolicy"))?;
     let change = given.clone();
+    let home = Arc::clone(&call.context.home);
     change_settings(call, &queue, move |settings| {
         let pairs = change.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        attributes::set_all(settings, pairs)
+        attributes::set_all(&home, settings, pairs)
     })
     .await?;
     Ok(nothing())
@@ -343,7 +349,7 @@ pub(super) async fn purge(call: &Call<'_>, of: OfQueue) -> Outcome<Value> {
     let broker = &call.context.broker;
     let now = broker.now_ms();
     if call.context.settings.purge_delay && call.context.purged.has(&queue.name, now) {
-        let name = &queue.name;
+        let name = call.plain(&queue.name);
         return Err(Fault::new(
             &PURGE_IN_PROGRESS,
             format!("Only one PurgeQueue operation on {name} is allowed every 60 seconds."),
@@ -381,7 +387,7 @@ pub(super) async fn tag(call: &Call<'_>, tag: Tag) -> Outcome<Value> {
     let queue = call.queue(tag.queue_url.as_deref())?;
     let tags = tag.tags.filter(|tags| !tags.is_empty());
     let tags = tags.ok_or_else(|| Fault::missing("Tags"))?;
-    let name = Arc::clone(&queue.name);
+    let name = call.plain(&queue.name).to_owned();
     change_settings(call, &queue, move |settings| {
         settings.tags.extend(tags);
         check_tags(&name, &settings.tags)

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use engine::Room;
-use engine::queue::{Delivered, Ordering, Queue, Receive};
+use engine::queue::{DeadLetter, Delivered, Ordering, Queue, Receive};
 use net::SharedPermit;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -100,12 +100,18 @@ pub(super) async fn receive(call: &Call<'_>, asked: ReceiveMessage) -> Outcome<V
     Ok(object([("Messages", Value::Array(messages))]))
 }
 
+/// When a message was sent for the first time, whatever became of it since.
+fn first_sent(delivered: &Delivered) -> u64 {
+    let dead = delivered.dead.as_ref().map(DeadLetter::first_sent);
+    dead.filter(|sent| *sent > 0).unwrap_or(delivered.sent_ms)
+}
+
 /// What a message takes on its way into an answer, for each of its bytes: as it is kept, as text, as it is written.
 const COPIES: usize = 3;
 
 /// Room for messages out of the connection's account.
 #[derive(Debug)]
-struct AnswerRoom<'a>(&'a SharedPermit);
+pub(super) struct AnswerRoom<'a>(pub(super) &'a SharedPermit);
 
 impl Room for AnswerRoom<'_> {
     fn try_take(&self, bytes: usize) -> bool {
@@ -132,7 +138,8 @@ fn bounded(
     }
 }
 
-fn show(
+/// A message as clients get it.
+pub(super) fn show(
     call: &Call<'_>,
     queue: &Queue,
     delivered: &Delivered,
@@ -149,7 +156,7 @@ fn show(
     ]);
     let all = system.iter().any(|name| name == "All");
     let is_wanted = |name: &str| all || system.iter().any(|wanted| wanted == name);
-    let account = &call.context.settings.account;
+    let account = &call.namespace.account;
     let sender = shown.sender.as_deref().unwrap_or(account);
     let text = |bytes: &Option<bytes::Bytes>| {
         let bytes = bytes.as_ref()?;
@@ -158,7 +165,7 @@ fn show(
     let in_order = queue.settings().ordering == Ordering::Key;
     let values = [
         ("SenderId", Some(sender.to_owned())),
-        ("SentTimestamp", Some(delivered.sent_ms.to_string())),
+        ("SentTimestamp", Some(first_sent(delivered).to_string())),
         (
             "ApproximateReceiveCount",
             Some(delivered.acquired.to_string()),

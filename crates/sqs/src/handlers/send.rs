@@ -19,6 +19,8 @@ const ID_MAX: usize = 128;
 /// All messages of a batch together, bytes, unless the queue allows a single one to be larger.
 const BATCH_BYTES_MAX: u64 = 1 << 20;
 const TRACE: &str = "AWSTraceHeader";
+/// Longest trace that is taken from a request's header.
+const TRACE_MAX: usize = 512;
 const NOT_FOR_TYPE: &str = "The request include parameter that is not valid for this queue type.";
 
 #[derive(Debug, Deserialize)]
@@ -204,10 +206,7 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> O
         return Err(Fault::new(&INVALID_PARAMETER, message));
     }
     if !message::is_allowed(&body) {
-        return Err(Fault::new(
-            &INVALID_CONTENTS,
-            "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]",
-        ));
+        return Err(Fault::new(&INVALID_CONTENTS, message::NOT_ALLOWED));
     }
     let delay_ms = delay(queue, given.delay_seconds)?;
     let (key, dedup) = ids(
@@ -217,6 +216,13 @@ fn prepare(call: &Call<'_>, queue: &Queue, given: Message, too_large: &str) -> O
         &body,
     )?;
     let (trace, system) = trace(given.message_system_attributes.unwrap_or_default())?;
+    // What the request itself belongs to says it for messages that do not; no checksum covers it.
+    let of_request = || {
+        call.trace
+            .filter(|trace| is_trace(trace))
+            .map(str::to_owned)
+    };
+    let trace = trace.or_else(of_request);
     let answer = Answer {
         body: message::md5_of_body(body.as_bytes()),
         attributes: message::md5_of_attributes(&attributes),
@@ -255,6 +261,13 @@ fn delay(queue: &Queue, seconds: Option<i64>) -> Outcome<Option<u64>> {
         let reason = format!("DelaySeconds must be >= 0 and <= {most}.");
         Fault::parameter("DelaySeconds", seconds, &reason)
     })?;
+    let kept = queue.settings().retention_ms;
+    if seconds > 0 && seconds * 1000 >= kept {
+        // It would be gone before it could be received.
+        let kept = kept / 1000;
+        let reason = format!("DelaySeconds must be < {kept}, the queue's MessageRetentionPeriod.");
+        return Err(Fault::parameter("DelaySeconds", seconds, &reason));
+    }
     Ok(Some(seconds * 1000))
 }
 
@@ -305,6 +318,11 @@ fn check_id(name: &str, id: &str) -> Outcome<()> {
         "{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
     );
     Err(Fault::parameter(name, id, &reason))
+}
+
+/// Whether a request's trace can travel with a message.
+fn is_trace(trace: &str) -> bool {
+    !trace.is_empty() && trace.len() <= TRACE_MAX && message::is_allowed(trace)
 }
 
 /// The trace header, and its checksum.

@@ -156,6 +156,7 @@ struct Wanted {
     receipt: Receipt,
     settle: Settle,
     seconds: i64,
+    in_order: bool,
 }
 
 impl Wanted {
@@ -181,12 +182,15 @@ impl Wanted {
             handle,
             settle,
             seconds,
+            in_order: queue.settings().ordering == Ordering::Key,
         })
     }
 
     fn changed(&self, settled: Settled) -> Outcome<()> {
         match settled {
             Settled::Done => Ok(()),
+            // Another receiver may have the message by now: nothing is changed, and nothing is said.
+            Settled::Expired | Settled::Stale if !self.in_order => Ok(()),
             Settled::Expired | Settled::Stale => Err(Fault::new(
                 &NOT_IN_FLIGHT,
                 "The message referred to isn't in flight.",

@@ -8,7 +8,10 @@ mod xml;
 mod tests;
 
 pub(crate) use query::decode as decode_query;
-pub(crate) use xml::{encode as encode_xml, encode_error as encode_xml_error, has_result};
+pub(crate) use xml::{
+    encode as encode_xml, encode_error as encode_xml_error, encode_json as encode_query_json,
+    encode_json_error as encode_query_json_error, has_result,
+};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -79,7 +82,9 @@ pub fn fuzz(data: &[u8]) {
     let json = decode_json("AmazonSQS.SendMessage", &Bytes::copy_from_slice(data));
     for request in [json, decode_query(&[data])].into_iter().flatten() {
         if let Ok(members) = request.members.read() {
-            let _ = encode_xml(&request.action, &Value::Object(members), "id");
+            let members = Value::Object(members);
+            let _ = encode_xml(&request.action, &members, "id");
+            let _ = encode_query_json(&request.action, &members, "id");
         }
     }
 }

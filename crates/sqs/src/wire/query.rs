@@ -92,7 +92,7 @@ pub(crate) fn decode(forms: &[&[u8]]) -> Result<Request, Unreadable> {
     root.children.remove("Version");
     Ok(Request {
         action,
-        members: Members::Tree(members(root)),
+        members: Members::Tree(members(root)?),
     })
 }
 
@@ -115,21 +115,32 @@ fn insert(root: &mut Node, name: &str, value: String) -> Result<(), Unreadable> 
     Ok(())
 }
 
-fn members(node: Node) -> Map<String, Value> {
+fn members(node: Node) -> Result<Map<String, Value>, Unreadable> {
     let mut members = Map::new();
     for (name, child) in node.children {
-        match LISTS.iter().find(|(form, _, _)| *form == name) {
-            Some((_, member, kind)) if !child.children.is_empty() => {
-                members.insert((*member).to_owned(), list(child, *kind));
-            }
+        let of_form = LISTS.iter().find(|(form, _, _)| *form == name);
+        match of_form {
             // Clients write a list without items as its name and nothing.
             _ if is_empty_list(&name, &child) => {}
-            _ => {
-                members.insert(name, value(child));
+            Some((_, member, kind)) => {
+                let items = list(&name, child, *kind)?;
+                members.insert((*member).to_owned(), items);
+            }
+            None if LISTS.iter().any(|(_, member, _)| *member == name) => {
+                return Err(not_a_list(&name));
+            }
+            None => {
+                members.insert(name, value(child)?);
             }
         }
     }
-    members
+    Ok(members)
+}
+
+fn not_a_list(name: &str) -> Unreadable {
+    Unreadable::Malformed(format!(
+        "the parameter {name} is not written as its list is"
+    ))
 }
 
 fn is_empty_list(name: &str, node: &Node) -> bool {
@@ -137,25 +148,65 @@ fn is_empty_list(name: &str, node: &Node) -> bool {
     LISTS.iter().any(is_list) && node.children.is_empty() && node.text.as_deref() == Some("")
 }
 
-fn value(node: Node) -> Value {
+fn value(node: Node) -> Result<Value, Unreadable> {
     match node.text {
-        Some(text) => Value::String(text),
-        None => Value::Object(members(node)),
+        Some(text) => Ok(Value::String(text)),
+        None => members(node).map(Value::Object),
     }
 }
 
-fn list(node: Node, kind: Kind) -> Value {
-    let items = node.children.into_values();
+/// The items of a list: `X.1`, `X.2` and so on, or `X.member.1`; an only item may stand without a number.
+fn items(node: Node) -> Vec<Node> {
+    let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let mut items = Vec::new();
+    let mut only = Node {
+        text: node.text,
+        children: BTreeMap::new(),
+    };
+    let mut numbered = Vec::new();
+    for (part, child) in node.children {
+        if is_number(&part) {
+            numbered.push(child);
+        } else if part == "member" {
+            numbered.extend(self::items(child));
+        } else {
+            only.children.insert(part, child);
+        }
+    }
+    if only.text.is_some() || !only.children.is_empty() {
+        items.push(only);
+    }
+    items.extend(numbered);
+    items
+}
+
+fn list(name: &str, node: Node, kind: Kind) -> Result<Value, Unreadable> {
+    let items = items(node).into_iter();
     match kind {
-        Kind::List => items.map(value).collect(),
-        Kind::Structures => items.map(|item| Value::Object(members(item))).collect(),
-        Kind::Map(key, of) => {
-            let pairs = items.filter_map(|mut item| {
-                let key = item.children.remove(key)?.text?;
-                let of = item.children.remove(of).map_or(Value::Null, value);
-                Some((key, of))
+        Kind::List => {
+            let texts =
+                items.map(|item| item.text.map(Value::String).ok_or_else(|| not_a_list(name)));
+            texts.collect()
+        }
+        Kind::Structures => {
+            let structures = items.map(|item| match item.text {
+                Some(_) => Err(not_a_list(name)),
+                None => members(item).map(Value::Object),
             });
-            Value::Object(pairs.collect())
+            structures.collect()
+        }
+        Kind::Map(key, of) => {
+            let mut map = Map::new();
+            for mut item in items {
+                let key = item.children.remove(key).and_then(|key| key.text);
+                let key = key.ok_or_else(|| not_a_list(name))?;
+                let of = item.children.remove(of).map_or(Ok(Value::Null), value)?;
+                if !item.children.is_empty() || item.text.is_some() {
+                    return Err(not_a_list(name));
+                }
+                map.insert(key, of);
+            }
+            Ok(Value::Object(map))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 const TOKEN_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
@@ -20,9 +20,16 @@ pub(crate) fn encode(action: &str, result: &Value, request_id: &str) -> String {
         .is_some_and(|members| !members.is_empty())
         || has_result(action)
     {
+        let start = out.len();
         let _ = write!(out, "<{action}Result>");
+        let empty = out.len();
         put_members(&mut out, action, result);
-        let _ = write!(out, "</{action}Result>");
+        if out.len() == empty {
+            out.truncate(start);
+            let _ = write!(out, "<{action}Result/>");
+        } else {
+            let _ = write!(out, "</{action}Result>");
+        }
     }
     let _ = write!(
         out,
@@ -42,6 +49,79 @@ pub(crate) fn has_result(action: &str) -> bool {
             | "ListDeadLetterSourceQueues"
             | "ListMessageMoveTasks"
     )
+}
+
+/// The same answer as JSON: every element a member, elements of one name a list, one that has nothing in it `null`.
+pub(crate) fn encode_json(action: &str, result: &Value, request_id: &str) -> Value {
+    let mut response = Map::new();
+    let is_empty = result.as_object().is_none_or(Map::is_empty);
+    if !is_empty || has_result(action) {
+        response.insert(format!("{action}Result"), members_json(action, result));
+    }
+    let metadata = json!({ "RequestId": request_id });
+    response.insert("ResponseMetadata".to_owned(), metadata);
+    let mut answer = Map::new();
+    answer.insert(format!("{action}Response"), Value::Object(response));
+    Value::Object(answer)
+}
+
+/// The same error as JSON.
+pub(crate) fn encode_json_error(
+    (code, message, ours): (&str, &str, bool),
+    request_id: &str,
+) -> Value {
+    let kind = if ours { "Receiver" } else { "Sender" };
+    let error = json!({ "Type": kind, "Code": code, "Message": message, "Detail": null });
+    json!({ "ErrorResponse": { "Error": error, "RequestId": request_id } })
+}
+
+fn members_json(action: &str, value: &Value) -> Value {
+    let mut members = Map::new();
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let (name, mut items) = elements_json(action, name, value);
+        let value = match items.len() {
+            0 => continue,
+            1 => items.remove(0),
+            _ => Value::Array(items),
+        };
+        members.insert(name, value);
+    }
+    if members.is_empty() {
+        Value::Null
+    } else {
+        Value::Object(members)
+    }
+}
+
+/// The elements a member becomes, and their name.
+fn elements_json(action: &str, name: &str, value: &Value) -> (String, Vec<Value>) {
+    let pairs = |map: &Map<String, Value>, key: &str| {
+        let pair = |(name, value): (&String, &Value)| {
+            let value = element_json(action, value);
+            json!({ key: name, "Value": value })
+        };
+        map.iter().map(pair).collect()
+    };
+    match (name, value) {
+        (_, Value::Array(items)) => {
+            let items = items.iter().map(|item| element_json(action, item));
+            (item_name(action, name), items.collect())
+        }
+        ("Attributes" | "MessageAttributes", Value::Object(map)) => {
+            (name.trim_end_matches('s').to_owned(), pairs(map, "Name"))
+        }
+        ("Tags", Value::Object(map)) => ("Tag".to_owned(), pairs(map, "Key")),
+        _ => (name.to_owned(), vec![element_json(action, value)]),
+    }
+}
+
+fn element_json(action: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(_) => members_json(action, value),
+        // An element has text, whatever it says.
+        Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
+        other => other.clone(),
+    }
 }
 
 /// Writes an error.

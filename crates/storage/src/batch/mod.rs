@@ -23,6 +23,7 @@
 mod build;
 mod codec;
 mod header;
+mod only;
 mod records;
 
 #[cfg(test)]

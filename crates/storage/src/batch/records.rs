@@ -117,7 +117,7 @@ fn split(from: &mut Bytes, n: usize) -> Result<Bytes, BatchError> {
     Ok(from.split_to(n))
 }
 
-fn read_varint(from: &mut Bytes) -> Result<i64, BatchError> {
+pub(super) fn read_varint(from: &mut Bytes) -> Result<i64, BatchError> {
     let mut value = 0u64;
     for (i, &byte) in from.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);

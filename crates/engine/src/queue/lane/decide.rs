@@ -1,11 +1,12 @@
 //! The rules: who gets what, and what may be done with it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use super::line::{Line, LineId};
+use super::place::Place;
 use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State, after};
-use crate::queue::{After, Growth, Ordering, QueueSettings, Settle, Settled};
+use crate::queue::{After, Growth, Held, Ordering, QueueSettings, Settle, Settled};
 
 /// Longest time a message can be on loan altogether, ms.
 const LOAN_MS_MAX: u64 = 12 * 3_600_000;
@@ -36,7 +37,6 @@ impl Lane {
     pub(crate) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<(u64, LineId)> {
         let mut picked = Vec::new();
         let lines = self.lines.listed();
-        let lines = lines.filter(|(head, _)| *head < upto);
         let lines = lines.map(|(head, id)| (head, id, self.lines.get(id)));
         merge(lines, upto, |offset, line| {
             picked.push((offset, line));
@@ -59,7 +59,8 @@ impl Lane {
         if settings.ordering == Ordering::Key {
             // Filling from one key before the next.
             for (_, line) in self.lines.listed() {
-                let lendable = self.lines.get(line).lendable();
+                let lendable = self.lines.get(line).lendable(u64::MAX);
+                let lendable = lendable.map(|(_, offset)| offset);
                 let (lend, dies) = until_dying(lendable.take(max - picked.lend.len()), dying);
                 picked
                     .lend
@@ -88,9 +89,9 @@ impl Lane {
         picked
     }
 
-    /// Lines to pick from, greatest priority and oldest first: those of tenants that take more than their share, or
+    /// Lines to pick from, greatest priority first and then by their places: those of tenants that take more than their share, or
     /// the others.
-    fn fair_lines(&self, noisy: bool, now: u64) -> impl Iterator<Item = (u64, LineId, &Line)> {
+    fn fair_lines(&self, noisy: bool, now: u64) -> impl Iterator<Item = (Place, LineId, &Line)> {
         let only_one = self.lines.listed_len() == 1;
         self.lines
             .listed()
@@ -165,6 +166,21 @@ impl Lane {
         lowest.into_iter().map(loan).collect()
     }
 
+    /// What each of these messages is doing; they are held here, in rising order.
+    pub(crate) fn doing(&self, held: &[Loan]) -> Vec<Held> {
+        let last = held.last().map_or(0, |loan| loan.offset);
+        let lines = self.lines.iter().map(|(_, line)| line);
+        let blocked: HashSet<u64> = lines.flat_map(|line| line.blocked(last)).collect();
+        let doing = |loan: &Loan| match self.entries.get(&loan.offset).map(|entry| entry.state) {
+            Some(State::Lent | State::Dying) => Held::InFlight,
+            Some(State::Waiting) => Held::Waiting,
+            Some(State::Delayed) => Held::Delayed,
+            _ if blocked.contains(&loan.offset) => Held::Behind,
+            None | Some(State::Ready) => Held::Ready,
+        };
+        held.iter().map(doing).collect()
+    }
+
     /// Decides about a settlement. `chance` is between 0 and 1.
     pub(crate) fn settle(
         &self,
@@ -205,7 +221,13 @@ impl Lane {
                 let delay =
                     delay.unwrap_or_else(|| wait(entry.failed, Again::Failed, settings, chance));
                 let due = if delay == 0 { 0 } else { after(now, delay) };
-                (Settled::Done, Some(LaneEvent::Released { offset, due }))
+                let before = self.end;
+                let released = LaneEvent::Released {
+                    offset,
+                    due,
+                    before,
+                };
+                (Settled::Done, Some(released))
             }
         }
     }
@@ -282,7 +304,7 @@ impl Lane {
                 continue;
             };
             (entry.state, entry.stay) = (State::Ready, true);
-            self.put_back(entry.line, offset);
+            self.put_back(entry.line, offset, None);
             self.entries.insert(offset, entry);
         }
     }
@@ -358,10 +380,10 @@ pub(super) fn wait(failed: u32, why: Again, settings: &QueueSettings, chance: f6
     wait
 }
 
-/// Hands over the messages before `upto` of several lines, greatest priority and oldest first, until told to stop. The
-/// lines come in the order of their heads, and are only looked into when it is their turn.
+/// Hands over the messages before `upto` of several lines, greatest priority first and then by their places, until told
+/// to stop. The lines come in the order of what is next in each, and are only looked into when it is their turn.
 fn merge<'l>(
-    lines: impl Iterator<Item = (u64, LineId, &'l Line)>,
+    lines: impl Iterator<Item = (Place, LineId, &'l Line)>,
     upto: u64,
     mut take: impl FnMut(u64, LineId) -> bool,
 ) {
@@ -371,27 +393,26 @@ fn merge<'l>(
     loop {
         let first = heads
             .peek()
-            .map(|Reverse((rank, offset, _))| (*rank, *offset));
-        let is_next = |(head, _, line): &(u64, LineId, &Line)| {
+            .map(|Reverse((rank, place, _, _))| (*rank, *place));
+        let is_next = |(head, _, line): &(Place, LineId, &Line)| {
             first.is_none_or(|first| (u8::MAX - line.level, *head) < first)
         };
         if let Some((_, id, line)) = lines.next_if(is_next) {
-            let mut rest = line.lendable().take_while(move |offset| *offset < upto);
+            let mut rest = line.lendable(upto);
             let rank = u8::MAX - line.level;
-            heads.extend(
-                rest.next()
-                    .map(|offset| Reverse((rank, offset, rests.len()))),
-            );
+            let next = rest.next();
+            heads.extend(next.map(|(place, offset)| Reverse((rank, place, offset, rests.len()))));
             rests.push((id, rest));
             continue;
         }
-        let Some(Reverse((rank, offset, i))) = heads.pop() else {
+        let Some(Reverse((rank, _, offset, i))) = heads.pop() else {
             return;
         };
         let (id, rest) = &mut rests[i];
         if !take(offset, *id) {
             return;
         }
-        heads.extend(rest.next().map(|offset| Reverse((rank, offset, i))));
+        let next = rest.next();
+        heads.extend(next.map(|(place, offset)| Reverse((rank, place, offset, i))));
     }
 }

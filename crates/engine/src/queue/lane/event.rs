@@ -36,6 +36,8 @@ pub(crate) enum LaneEvent {
         offset: u64,
         /// When it is ready again, ms; 0: at once.
         due: u64,
+        /// If at once, behind all messages before this offset, and those that came back before it.
+        before: u64,
     },
     /// A loan lasts longer, or shorter.
     Extended {
@@ -129,6 +131,16 @@ pub(crate) enum LaneEvent {
         /// The first that has not.
         before: u64,
     },
+    /// Acknowledged messages that were kept for replay are ready again, as if they had just come.
+    Revived {
+        /// Which: first offset and number of neighbours.
+        runs: Vec<(u64, u64)>,
+    },
+    /// What was acknowledged below an offset is not kept for replay any longer.
+    Unkept {
+        /// The first that is.
+        before: u64,
+    },
     /// The state as a whole, in parts that follow each other; see `snapshot`.
     Snapshot {
         /// Number of this part, from 0.
@@ -169,7 +181,11 @@ impl LaneEvent {
                 out.put_u8(2);
                 put_offsets(&mut out, offsets);
             }
-            Self::Released { offset, due } => put_all(&mut out, 3, &[*offset, *due]),
+            Self::Released {
+                offset,
+                due,
+                before,
+            } => put_all(&mut out, 16, &[*offset, *due, *before]),
             Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
             Self::Undone { loan, offsets } => {
                 out.put_u8(5);
@@ -201,6 +217,14 @@ impl LaneEvent {
                 put_all(&mut out, 13, &values);
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
+            Self::Revived { runs } => {
+                put_all(&mut out, 17, &[runs.len() as u64]);
+                for (start, len) in runs {
+                    put(&mut out, *start);
+                    put(&mut out, *len);
+                }
+            }
+            Self::Unkept { before } => put_all(&mut out, 18, &[*before]),
             Self::Cleared { before, kept } => {
                 put_all(&mut out, 14, &[*before]);
                 put_offsets(&mut out, kept);
@@ -263,9 +287,30 @@ impl LaneEvent {
             2 => Self::Acked {
                 offsets: bytes.offsets()?,
             },
-            3 => Self::Released {
+            3 => {
+                let (offset, due) = (bytes.number()?, bytes.number()?);
+                // As it was once: back to its old place.
+                let before = offset.saturating_add(1);
+                Self::Released {
+                    offset,
+                    due,
+                    before,
+                }
+            }
+            17 => {
+                let count = bytes.count()?;
+                let runs = (0..count).map(|_| Ok((bytes.number()?, bytes.number()?)));
+                Self::Revived {
+                    runs: runs.collect::<Result<_, _>>()?,
+                }
+            }
+            18 => Self::Unkept {
+                before: bytes.number()?,
+            },
+            16 => Self::Released {
                 offset: bytes.number()?,
                 due: bytes.number()?,
+                before: bytes.number()?,
             },
             4 => Self::Extended {
                 offset: bytes.number()?,

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
+use super::place::{Behind, Place};
 use super::runs::Runs;
 
 /// Number of a line; given anew when the line is gone.
@@ -24,8 +25,10 @@ pub(crate) struct Line {
     pub(crate) ordered: bool,
     /// Never lent.
     ready: Runs,
-    /// Ready again after a loan, or after a delay.
+    /// Ready again at their own places, after a delivery or after a delay.
     again: BTreeSet<u64>,
+    /// Ready again, and put behind others. Few lines have any.
+    behind: Option<Box<Behind>>,
     /// Lent, or waiting for a retry.
     held: BTreeSet<u64>,
     /// Delayed ones, which do not hold up others but keep the line alive.
@@ -34,8 +37,8 @@ pub(crate) struct Line {
     pub(crate) lent: u32,
     /// How long receivers held this line's messages of late.
     pub(crate) busy: Busy,
-    /// Under which head the line is listed.
-    listed: Option<u64>,
+    /// At which place the line is listed: that of its next message.
+    listed: Option<Place>,
 }
 
 /// A time that fades: halved every minute.
@@ -62,17 +65,32 @@ impl Busy {
 }
 
 impl Line {
-    /// The lowest that is ready, whether or not it may be lent.
-    fn lowest(&self) -> Option<u64> {
-        match (self.again.first().copied(), self.ready.front()) {
+    /// The place of the next to be delivered.
+    fn head(&self) -> Option<Place> {
+        let plain = match (self.again.first().copied(), self.ready.front()) {
             (Some(again), Some(ready)) => Some(again.min(ready)),
             (again, ready) => again.or(ready),
-        }
+        };
+        let plain = plain.map(|offset| (Place::own(offset), offset));
+        let behind = self.behind.as_deref().and_then(|behind| {
+            if self.ordered {
+                behind.by_offset(u64::MAX).next()
+            } else {
+                behind.by_place(u64::MAX).next()
+            }
+        });
+        let both = plain.into_iter().chain(behind);
+        let (place, offset) = both.min_by_key(|of| self.rank(*of))?;
+        (offset < self.gate()).then_some(place)
     }
 
-    /// The next to be lent.
-    fn head(&self) -> Option<u64> {
-        self.lowest().filter(|head| *head < self.gate())
+    /// What decides which of two messages of this line comes first.
+    fn rank(&self, (place, offset): (Place, u64)) -> Place {
+        if self.ordered {
+            Place::own(offset)
+        } else {
+            place
+        }
     }
 
     /// Messages from here on wait for one before them.
@@ -83,40 +101,94 @@ impl Line {
         self.held.first().copied().unwrap_or(u64::MAX)
     }
 
-    /// Everything that may be lent now, rising.
-    pub(crate) fn lendable(&self) -> impl Iterator<Item = u64> + '_ {
+    /// Everything up to and including `last` that is ready and must not be delivered now.
+    pub(crate) fn blocked(&self, last: u64) -> impl Iterator<Item = u64> + '_ {
         let gate = self.gate();
-        self.all_ready().take_while(move |offset| *offset < gate)
+        let ready = self.all_ready().take_while(move |offset| *offset <= last);
+        ready.filter(move |offset| *offset > gate)
     }
 
-    /// Everything that is ready, rising, whether or not it may be lent.
+    /// Everything below `upto` that may be delivered now, next first.
+    pub(crate) fn lendable(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
+        let upto = upto.min(self.gate());
+        let behind = self.behind.as_deref();
+        let behind = behind.map(|behind| -> Box<dyn Iterator<Item = (Place, u64)>> {
+            if self.ordered {
+                Box::new(behind.by_offset(upto))
+            } else {
+                Box::new(behind.by_place(upto))
+            }
+        });
+        let own = |offset| (Place::own(offset), offset);
+        let plain = self.plain(upto).map(own);
+        in_turn(plain, behind.into_iter().flatten(), |of| self.rank(*of))
+    }
+
+    /// Everything that is ready, lowest first, whether or not it may be delivered.
     fn all_ready(&self) -> impl Iterator<Item = u64> + '_ {
-        let mut again = self.again.iter().copied().peekable();
-        let mut ready = self.ready.iter().peekable();
-        std::iter::from_fn(move || match (again.peek(), ready.peek()) {
-            (Some(a), Some(r)) if a < r => again.next(),
-            (Some(_), None) => again.next(),
-            _ => ready.next(),
-        })
+        let behind = self
+            .behind
+            .iter()
+            .flat_map(|behind| behind.by_offset(u64::MAX));
+        let behind = behind.map(|(_, offset)| offset);
+        in_turn(self.plain(u64::MAX), behind, |offset| *offset)
+    }
+
+    /// Everything below `upto` that is ready at its own place, rising.
+    fn plain(&self, upto: u64) -> impl Iterator<Item = u64> + '_ {
+        let again = self.again.range(..upto).copied();
+        let ready = self.ready.iter().take_while(move |offset| *offset < upto);
+        in_turn(again, ready, |offset| *offset)
     }
 
     fn is_idle(&self) -> bool {
-        self.ready.is_empty() && self.again.is_empty() && self.held.is_empty() && self.delayed == 0
+        let has_ready = !self.ready.is_empty() || !self.again.is_empty() || self.behind.is_some();
+        !has_ready && self.held.is_empty() && self.delayed == 0
     }
 
     /// Messages that are ready, behind held ones or not.
     fn ready_count(&self) -> u64 {
-        self.ready.len() + self.again.len() as u64
+        let behind = self.behind.as_ref().map_or(0, |behind| behind.len());
+        self.ready.len() + (self.again.len() + behind) as u64
     }
 
-    /// Ready again after a loan, or after a delay.
+    /// Ready again at their own places, after a delivery or after a delay.
     pub(crate) fn again(&self) -> impl Iterator<Item = u64> + '_ {
         self.again.iter().copied()
     }
 
+    /// The lowest from an offset on that is ready at its own place.
+    pub(crate) fn first_plain(&self, from: u64) -> Option<u64> {
+        let again = self.again.range(from..).next().copied();
+        let mut runs = self.ready.runs();
+        let run = runs.find(|(start, len)| start + len > from);
+        let untouched = run.map(|(start, _)| start.max(from));
+        again.into_iter().chain(untouched).min()
+    }
+
     /// Whether a message is ready here; takes as long as the line has runs.
     pub(crate) fn has(&self, offset: u64) -> bool {
-        self.again.contains(&offset) || self.ready.has(offset)
+        self.again.contains(&offset) || self.place(offset).is_some() || self.ready.has(offset)
+    }
+
+    /// The place of a ready message that was put behind others.
+    pub(crate) fn place(&self, offset: u64) -> Option<Place> {
+        self.behind.as_ref()?.place(offset)
+    }
+
+    /// Takes a message out of those that are ready again; returns whether it was among them.
+    fn take_again(&mut self, offset: u64) -> bool {
+        if self.again.remove(&offset) {
+            return true;
+        }
+        let Some(behind) = &mut self.behind else {
+            return false;
+        };
+        let was_there = behind.remove(offset);
+        if behind.len() == 0 {
+            self.behind = None;
+        }
+        was_there
     }
 
     /// Never lent, as runs.
@@ -125,14 +197,28 @@ impl Line {
     }
 }
 
+/// Two sequences that rise by `rank` as one that does.
+fn in_turn<T, R: Ord>(
+    one: impl Iterator<Item = T>,
+    other: impl Iterator<Item = T>,
+    rank: impl Fn(&T) -> R,
+) -> impl Iterator<Item = T> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if rank(a) < rank(b) => one.next(),
+        (Some(_), None) => one.next(),
+        _ => other.next(),
+    })
+}
+
 /// The lines of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     slots: Vec<Option<Line>>,
     free: Vec<LineId>,
     by_key: HashMap<(u8, Option<Bytes>), LineId>,
-    /// Lines that can give something: greatest priority first, then oldest head.
-    listed: BTreeSet<(u8, u64, LineId)>,
+    /// Lines that can give something: greatest priority first, then by the place of what comes next in each.
+    listed: BTreeSet<(u8, Place, LineId)>,
     /// Which line a never-lent head belongs to; kept only while a lane is restored, when events name offsets
     /// whose line nobody knows.
     heads: Option<HashMap<u64, LineId>>,
@@ -164,8 +250,8 @@ impl Lines {
             .filter_map(|(id, line)| Some((id, line.as_ref()?)))
     }
 
-    /// Lines that can give something, with their heads: greatest priority first, then oldest head.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = (u64, LineId)> + '_ {
+    /// Lines that can give something, with the places of what comes next in each, in their order.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (Place, LineId)> + '_ {
         self.listed.iter().map(|(_, head, id)| (*head, *id))
     }
 
@@ -174,14 +260,16 @@ impl Lines {
         self.listed.len()
     }
 
-    /// The lowest offset that could be lent now.
+    /// No message that was never given back, and could be delivered now, has an offset lower than this; and there is one of
+    /// this offset, unless one of a lower offset was given back.
     pub(crate) fn oldest(&self) -> Option<u64> {
         let mut oldest = None;
-        let mut from = (0, 0, 0);
+        let mut from = (0, Place::default(), 0);
         while let Some((level, head, _)) = self.listed.range(from..).next() {
-            oldest = Some(oldest.map_or(*head, |o: u64| o.min(*head)));
+            // What was put behind others stands at a higher offset than its own.
+            oldest = Some(oldest.map_or(head.at, |o: u64| o.min(head.at)));
             match level.checked_add(1) {
-                Some(next) => from = (next, 0, 0),
+                Some(next) => from = (next, Place::default(), 0),
                 None => break,
             }
         }
@@ -217,18 +305,21 @@ impl Lines {
         self.change(id, |line| line.ready.push(start, len));
     }
 
-    /// A message is ready again, or for the first time after a delay.
-    pub(crate) fn put_back(&mut self, id: LineId, offset: u64) {
+    /// A message is ready again, or for the first time after a delay: at its own place, or at another one.
+    pub(crate) fn put_back(&mut self, id: LineId, offset: u64, place: Option<Place>) {
         self.change(id, |line| {
             line.held.remove(&offset);
-            line.again.insert(offset);
+            match place {
+                Some(place) => line.behind.get_or_insert_default().insert(offset, place),
+                None => drop(line.again.insert(offset)),
+            }
         });
     }
 
     /// A message is held: it is no longer ready, and in an ordered line those behind it wait.
     pub(crate) fn hold(&mut self, id: LineId, offset: u64) {
         self.change(id, |line| {
-            if !line.again.remove(&offset) {
+            if !line.take_again(offset) {
                 line.ready.remove(offset);
             }
             line.held.insert(offset);
@@ -238,7 +329,7 @@ impl Lines {
     /// A message is gone, wherever it was.
     pub(crate) fn forget(&mut self, id: LineId, offset: u64) {
         self.change(id, |line| {
-            if !line.held.remove(&offset) && !line.again.remove(&offset) {
+            if !line.held.remove(&offset) && !line.take_again(offset) {
                 line.ready.remove(offset);
             }
         });
@@ -259,7 +350,7 @@ impl Lines {
         self.change(id, note);
     }
 
-    /// Forgets everything below `before` that is ready.
+    /// Forgets everything below `before` that is ready and was never given back.
     pub(crate) fn drop_before(&mut self, before: u64) {
         let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -274,10 +365,9 @@ impl Lines {
     pub(crate) fn ready_before(&self, before: u64, max: usize) -> Vec<(u64, LineId)> {
         let mut found = Vec::new();
         for (id, line) in self.iter() {
-            let again = line.again.range(..before).copied();
-            let untouched = line.ready.iter().take_while(|offset| *offset < before);
             let room = max - found.len();
-            found.extend(again.chain(untouched).take(room).map(|offset| (offset, id)));
+            let ready = line.all_ready().take_while(|offset| *offset < before);
+            found.extend(ready.take(room).map(|offset| (offset, id)));
         }
         found
     }
@@ -315,6 +405,11 @@ impl Lines {
                     .retain(|offset| *offset >= before || is_kept(offset));
             });
         }
+    }
+
+    /// Has messages of these rising runs ready, of which none is in any line.
+    pub(crate) fn revive(&mut self, into: LineId, runs: &[(u64, u64)]) {
+        self.change(into, |line| line.ready = line.ready.union(runs));
     }
 
     /// Forgets everything of a range that is ready in any line, and has all of it ready in one line instead; except

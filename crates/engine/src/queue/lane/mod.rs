@@ -12,13 +12,16 @@ mod decide;
 mod dedup;
 mod event;
 mod expiry;
+mod kept;
 mod limits;
 mod line;
 mod meta;
+mod place;
 mod runs;
 mod sizes;
 mod snapshot;
 mod untimed;
+mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +47,9 @@ use super::{Ordering, QueueSettings};
 use crate::time::{Moment, Time};
 use dedup::Dedup;
 use expiry::Expiry;
+use kept::Kept;
 use line::{Busy, Lines};
+use place::{Back, Place};
 use sizes::Sizes;
 
 /// How long a named attempt can be repeated, ms.
@@ -95,6 +100,8 @@ struct Entry {
     open: bool,
     /// Lent too often, but could not leave: lent once more. Not in the log.
     stay: bool,
+    /// How it comes back when its wait is over.
+    back: Back,
     /// First loan, ms.
     first_ms: u64,
     /// Last loan, ms; when it was sent, for one that is delayed.
@@ -113,6 +120,7 @@ impl Entry {
             failed: 0,
             open: false,
             stay: false,
+            back: Back::OldPlace,
             first_ms: 0,
             at_ms: 0,
         }
@@ -199,6 +207,8 @@ pub(crate) struct Lane {
     end: u64,
     /// Number of the last loan.
     loans: u64,
+    /// How many messages were put behind others.
+    turns: u64,
     entries: BTreeMap<u64, Entry>,
     /// When which entry's state ends.
     due: BTreeSet<(u64, u64)>,
@@ -220,6 +230,10 @@ pub(crate) struct Lane {
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
     sizes: Option<Box<Sizes>>,
+    /// Acknowledged messages that are kept for replay.
+    kept: Option<Box<Kept>>,
+    /// Messages before this may have been replayed, and are as if they had just come.
+    revived: u64,
 }
 
 impl Lane {
@@ -239,7 +253,10 @@ impl Lane {
     /// Whether it is like a new one that knows of no record before its end.
     pub(crate) fn is_untouched(&self) -> bool {
         let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
-        let remembers = self.dedup.is_some() || !self.attempts.is_empty() || !self.moves.is_empty();
+        let remembers = self.dedup.is_some()
+            || !self.attempts.is_empty()
+            || !self.moves.is_empty()
+            || self.kept.is_some();
         self.loans == 0 && !has_messages && !remembers
     }
 
@@ -271,7 +288,8 @@ impl Lane {
         let due = self.due.first().map(|(due, _)| *due);
         let expiry = self.expiry.as_ref();
         let dies = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
-        due.into_iter().chain(dies).min()
+        let kept = self.kept_due(settings);
+        due.into_iter().chain(dies).chain(kept).min()
     }
 
     /// Move tasks, oldest first.
@@ -386,7 +404,11 @@ impl Lane {
                     moving.moved += offsets.len() as u64;
                 }
             }
-            LaneEvent::Released { offset, due } => self.release(*offset, *due),
+            LaneEvent::Released {
+                offset,
+                due,
+                before,
+            } => self.release(*offset, *due, *before),
             LaneEvent::Extended { offset, until } => self.extend(*offset, *until),
             LaneEvent::Undone { loan, offsets } => {
                 for offset in offsets {
@@ -405,6 +427,8 @@ impl Lane {
             LaneEvent::Returned { .. } => self.returned(event),
             LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
             LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
+            LaneEvent::Revived { runs } => self.revive(runs),
+            LaneEvent::Unkept { .. } => {}
             LaneEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
@@ -484,9 +508,15 @@ impl Lane {
         entry
     }
 
-    /// A message is ready again, or for the first time after a delay.
-    fn put_back(&mut self, line: LineId, offset: u64) {
-        self.lines.put_back(line, offset);
+    /// The next place behind all messages before `before`.
+    fn place_behind(&mut self, before: u64) -> Place {
+        self.turns = self.turns.saturating_add(1);
+        Place::behind(before, self.turns)
+    }
+
+    /// A message is ready again, or for the first time after a delay; without a place, at its own.
+    fn put_back(&mut self, line: LineId, offset: u64, place: Option<Place>) {
+        self.lines.put_back(line, offset, place);
         if let Some(expiry) = &mut self.expiry {
             expiry.again(offset);
         }
@@ -501,15 +531,16 @@ impl Lane {
         lines.find(|(_, line)| line.has(offset)).map(|(id, _)| id)
     }
 
-    fn release(&mut self, offset: u64, due: u64) {
+    fn release(&mut self, offset: u64, due: u64, before: u64) {
         let Some(mut entry) = self.take_entry(offset) else {
             return;
         };
-        (entry.open, entry.due) = (false, due);
+        (entry.open, entry.due, entry.back) = (false, due, Back::Behind);
         entry.failed = entry.failed.saturating_add(1);
         if due == 0 {
             entry.state = State::Ready;
-            self.put_back(entry.line, offset);
+            let place = self.place_behind(before);
+            self.put_back(entry.line, offset, Some(place));
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;
@@ -541,7 +572,7 @@ impl Lane {
         };
         entry.lent -= 1;
         (entry.state, entry.open, entry.due) = (State::Ready, false, 0);
-        self.put_back(entry.line, offset);
+        self.put_back(entry.line, offset, None);
         if entry.lent > 0 {
             self.entries.insert(offset, entry);
         }
@@ -641,7 +672,13 @@ impl Lane {
             if entry.state == State::Lent {
                 self.count_busy(&entry, now);
             }
-            self.put_back(entry.line, offset);
+            let back = match entry.state {
+                State::Lent => Back::Behind,
+                State::Waiting => entry.back,
+                State::Ready | State::Delayed | State::Dying => Back::OldPlace,
+            };
+            let place = (back == Back::Behind).then(|| self.place_behind(self.end));
+            self.put_back(entry.line, offset, place);
             // What was only delayed is like any other from now on.
             if entry.state != State::Delayed {
                 (entry.state, entry.due) = (State::Ready, 0);
@@ -666,6 +703,7 @@ impl Lane {
     /// Records and events were read, and records before `start` are not there any more.
     pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings) {
         // Whatever was trimmed without the lane being told is gone.
+        self.forget_kept(0, start);
         if self.oldest() < start {
             self.apply(&LaneEvent::Trimmed { before: start }, None);
         }

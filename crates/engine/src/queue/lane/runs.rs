@@ -128,6 +128,25 @@ impl Runs {
         changed
     }
 
+    /// These and those of other rising runs; what is in both counts once.
+    pub(crate) fn union(&self, runs: &[(u64, u64)]) -> Self {
+        let mut own = self.runs().peekable();
+        let mut more = runs.iter().copied().peekable();
+        let mut all = Self::default();
+        loop {
+            let next = match (own.peek(), more.peek()) {
+                (Some(a), Some(b)) if a <= b => own.next(),
+                (Some(_), None) => own.next(),
+                _ => more.next(),
+            };
+            let Some((start, len)) = next else {
+                return all;
+            };
+            let (from, end) = (start.max(all.end()), start.saturating_add(len));
+            all.push(from, end.saturating_sub(from));
+        }
+    }
+
     /// Whether an offset is among them; takes as long as there are runs.
     pub(crate) fn has(&self, offset: u64) -> bool {
         let mut runs = self.runs();

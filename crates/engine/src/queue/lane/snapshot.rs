@@ -5,9 +5,12 @@
 //! limits:   before, marks (count, per mark: offset, first, last), own times (count, per message: offset, time),
 //!           sizes (base, count, size of each)
 //! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
-//! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at
+//! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at, back, place (of one
+//!           that is put behind others: offset, turn)
 //! dedup:    count, per id: 16 bytes, offset, time
 //! attempts: count, per attempt: name, time, loan, offsets
+//! kept:     what is kept for replay: count, per moment: time, runs (count, per run: gap, length);
+//!           and before which offset messages may have been replayed
 //! moves:    count, per task: id, time, upto, to move, moved, rate, destination, ended, cancelled, failure
 //! ```
 //!
@@ -17,9 +20,12 @@ use bytes::Bytes;
 
 use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
 use super::line::LineId;
-use super::{Attempt, Ended, Entry, Lane, LaneEvent, LaneMove, State, UNTIMED};
+use super::place::{Back, Place};
+use super::{Attempt, Ended, Entry, Kept, Lane, LaneEvent, LaneMove, State, UNTIMED};
 
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// The second knows no places but a message's own, and nothing that is kept.
+const VERSION_WITHOUT_PLACES: u64 = 2;
 /// The first version knows no limits.
 const VERSION_WITHOUT_LIMITS: u64 = 1;
 /// Bytes of one part: a record stays far below the largest batch.
@@ -50,6 +56,7 @@ impl Lane {
         self.encode_entries(&mut out, &numbers);
         self.encode_dedup(&mut out);
         self.encode_attempts(&mut out);
+        self.encode_kept(&mut out);
         self.encode_moves(&mut out);
         out
     }
@@ -118,6 +125,18 @@ impl Lane {
             ] {
                 put(out, value);
             }
+            let place = self.lines.get(entry.line).place(*offset);
+            // 0: its own place, now and when its wait is over.
+            let back = match (place, entry.back) {
+                (Some(_), _) => 2,
+                (None, Back::Behind) => 1,
+                (None, Back::OldPlace) => 0,
+            };
+            put(out, back);
+            if let Some(place) = place {
+                put(out, place.at);
+                put(out, place.turn);
+            }
             last = *offset;
         }
     }
@@ -178,7 +197,8 @@ impl Lane {
             lane.decode_limits(&mut bytes)?;
         }
         let ids = lane.decode_lines(&mut bytes)?;
-        lane.decode_entries(&mut bytes, &ids)?;
+        let with_places = version > VERSION_WITHOUT_PLACES;
+        lane.decode_entries(&mut bytes, &ids, with_places)?;
         for _ in 0..bytes.count()? {
             let (id, rest) = bytes.0.split_first_chunk().ok_or(Unreadable)?;
             bytes.0 = rest;
@@ -187,6 +207,11 @@ impl Lane {
             dedup.note(u128::from_be_bytes(*id), offset, at, dedup_window_ms);
         }
         lane.decode_attempts(&mut bytes)?;
+        if version > VERSION_WITHOUT_PLACES {
+            let kept = Kept::decode(&mut bytes)?;
+            lane.kept = (kept.count() > 0).then(|| Box::new(kept));
+            lane.revived = bytes.number()?;
+        }
         lane.decode_moves(&mut bytes)?;
         // A line was kept alive for its entries; without any it goes.
         for id in ids {
@@ -217,14 +242,19 @@ impl Lane {
             }
             for _ in 0..bytes.count()? {
                 let offset = bytes.number()?;
-                self.lines.put_back(id, offset);
+                self.lines.put_back(id, offset, None);
             }
             ids.push(id);
         }
         Ok(ids)
     }
 
-    fn decode_entries(&mut self, bytes: &mut Reader<'_>, ids: &[LineId]) -> Result<(), Unreadable> {
+    fn decode_entries(
+        &mut self,
+        bytes: &mut Reader<'_>,
+        ids: &[LineId],
+        with_places: bool,
+    ) -> Result<(), Unreadable> {
         let mut offset = 0u64;
         for _ in 0..bytes.count()? {
             offset = offset.checked_add(bytes.number()?).ok_or(Unreadable)?;
@@ -237,7 +267,7 @@ impl Lane {
                 3 => State::Delayed,
                 _ => return Err(Unreadable),
             };
-            let entry = Entry {
+            let mut entry = Entry {
                 state,
                 line,
                 due: bytes.number()?,
@@ -246,17 +276,30 @@ impl Lane {
                 failed: bytes.small()?,
                 open: bytes.number()? != 0,
                 stay: false,
+                back: Back::OldPlace,
                 first_ms: bytes.number()?,
                 at_ms: bytes.number()?,
             };
-            self.restore(offset, entry);
+            let mut place = None;
+            if with_places {
+                let back = bytes.number()?;
+                if back > 0 {
+                    entry.back = Back::Behind;
+                }
+                if back > 1 {
+                    let (at, turn) = (bytes.number()?, bytes.number()?);
+                    self.turns = self.turns.max(turn);
+                    place = Some(Place { at, turn });
+                }
+            }
+            self.restore(offset, entry, place);
         }
         Ok(())
     }
 
-    fn restore(&mut self, offset: u64, entry: Entry) {
+    fn restore(&mut self, offset: u64, entry: Entry, place: Option<Place>) {
         match entry.state {
-            State::Ready | State::Dying => self.lines.put_back(entry.line, offset),
+            State::Ready | State::Dying => self.lines.put_back(entry.line, offset, place),
             State::Lent => {
                 self.lines.hold(entry.line, offset);
                 self.count_lent(entry.line, true);

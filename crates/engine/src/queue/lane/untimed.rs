@@ -4,6 +4,7 @@
 //! What becomes of it is: done, or back with its counts.
 
 use super::decide::{Again, wait};
+use super::place::Back;
 use super::{Entry, Lane, LaneEvent, LineId, Loan, State, UNTIMED, after};
 use crate::queue::{DeathReason, QueueSettings};
 
@@ -144,12 +145,13 @@ impl Lane {
             // Receipts of earlier loans settle nothing any more, nor after a restart.
             loan: 0,
             open: false,
+            back: Back::OldPlace,
             ..fresh
         };
         self.lines.hold(entry.line, offset);
         if due == 0 {
             entry.state = State::Ready;
-            self.put_back(entry.line, offset);
+            self.put_back(entry.line, offset, None);
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;

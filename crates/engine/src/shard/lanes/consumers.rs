@@ -104,7 +104,10 @@ impl Shard {
                 owned.lane.tick(now);
                 let ready = owned.lane.counts().ready;
                 let event = owned.lane.clear_event();
+                let before = owned.lane.end();
                 owned.change(event, None);
+                // Nor does what was acknowledged come back.
+                owned.change(LaneEvent::Unkept { before }, None);
                 let gone = ready - owned.lane.counts().ready;
                 answer = Some(answering(done, gone));
             }

@@ -13,9 +13,10 @@ mod verbs;
 pub(crate) use consumers::{ConsumerCommand, Outcomes};
 pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
-pub(super) use owned::{keep_ids, snapshot_lanes};
+pub(crate) use owned::Readable;
+pub(super) use owned::{keep_ids, readable, snapshot_lanes};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use storage::{Append, Durability, Lsn, Trim};
@@ -26,7 +27,7 @@ use self::verbs::{configure, lend, replay, set_aside, settle, undo};
 use super::pending::{Reply, Waiting};
 use super::{Burial, Command, Shard};
 use crate::queue::lane::{Counts, Lane, LaneEvent, Loan};
-use crate::queue::{DeathReason, LaneAt, Loans, Poll, Queue, Settle, Settled, Undone};
+use crate::queue::{DeathReason, LaneAt, Loans, Ordering, Poll, Queue, Settle, Settled, Undone};
 use crate::{Error, Result};
 
 /// Done messages that make it worth telling the log that it may forget them.
@@ -80,6 +81,8 @@ pub(crate) enum LaneCommand {
         from: u64,
         done: oneshot::Sender<Result<u64>>,
     },
+    /// Drops what is ready and older than its queue keeps messages.
+    Outdate { before: u64 },
     /// Says how full it is.
     Depth {
         done: oneshot::Sender<Result<Counts>>,
@@ -166,7 +169,13 @@ impl Shard {
                 owned.change(LaneEvent::Purged { before }, None);
                 answer = Some(answering(done, ()));
             }
-            LaneCommand::Replay { from, done } => match replay(owned, from) {
+            LaneCommand::Outdate { before } => {
+                owned.lane.forget_revived();
+                if let Some(event) = owned.lane.outdate_event(before) {
+                    owned.change(event, None);
+                }
+            }
+            LaneCommand::Replay { from, done } => match replay(owned, from, now) {
                 Ok(count) => answer = Some(answering(done, count)),
                 Err(error) => drop(done.send(Err(error))),
             },
@@ -244,17 +253,22 @@ impl Shard {
                 return Some(Box::new(move |_| drop(answer.send(Err(error)))));
             }
         }
-        if !park {
+        let deadline = if park {
+            poll.deadline
+        } else if let Some(owned) = self.partitions.lane(at).filter(|o| awaits_leaving(o)) {
+            owned.short_polls += 1;
+            now + PATIENCE_MS
+        } else {
             // Nothing is claimed by it, so nothing has to wait.
             let answer = poll.claim()?;
             drop(answer.send(Ok(Loans::none(at))));
             return None;
-        }
+        };
         self.lanes.polls += 1;
         let number = self.lanes.polls;
         self.lanes
             .waiting
-            .insert((poll.deadline, number), Arc::clone(poll));
+            .insert((deadline, number), Arc::clone(poll));
         let owned = self.partitions.lane(at)?;
         // An idle queue would otherwise collect one dead entry per poll.
         if owned.polls.len() == owned.polls.capacity() {
@@ -398,7 +412,25 @@ impl Shard {
     /// Lends to those who wait, as long as there is something.
     fn serve(&mut self, at: LaneAt, now: u64) {
         self.serve_polls(at, now);
+        self.end_short_polls(at, now);
         self.serve_consumers(at, now);
+    }
+
+    /// Answers receivers who only waited for messages to leave, once those have left and nothing has come of it.
+    fn end_short_polls(&mut self, at: LaneAt, now: u64) {
+        let Some(owned) = self.partitions.lane(at) else {
+            return;
+        };
+        if owned.short_polls == 0 || awaits_leaving(owned) {
+            return;
+        }
+        owned.short_polls = 0;
+        let polls = std::mem::take(&mut owned.polls).into_iter();
+        let (over, waiting): (VecDeque<_>, _) = polls.partition(|poll| poll.deadline <= now);
+        owned.polls = waiting;
+        for answer in over.iter().filter_map(|poll| poll.claim()) {
+            drop(answer.send(Ok(Loans::none(at))));
+        }
     }
 
     fn serve_polls(&mut self, at: LaneAt, now: u64) {
@@ -437,6 +469,7 @@ impl Shard {
         let Some(owned) = self.partitions.lane(at) else {
             return;
         };
+        owned.lane.expire_kept(now, owned.queue.settings());
         owned.show();
         if owned.wants_snapshot() {
             owned.snapshot(&*log, at.index, now);
@@ -549,6 +582,13 @@ impl Shard {
     }
 }
 
+/// Whether messages are about to leave that others wait for which are ready: with a queue in order, those of their keys.
+fn awaits_leaving(owned: &OwnedLane) -> bool {
+    let leaving = owned.lane.leaving();
+    let in_order = owned.queue.settings().ordering == Ordering::Key;
+    in_order && leaving > 0 && owned.lane.counts().ready > leaving
+}
+
 /// Gives a receiver its messages once the log has them.
 fn hand_over(poll: &Poll, loans: Loans) -> Option<Answer> {
     // Who is gone gets nothing: dropping the loans takes them back.
@@ -581,6 +621,7 @@ fn refuse(command: LaneCommand) {
         LaneCommand::SetAside { done, .. } => drop(done.send(Err(gone))),
         LaneCommand::Consumer(command) => command.refuse(),
         LaneCommand::Undo { .. }
+        | LaneCommand::Outdate { .. }
         | LaneCommand::Configure { .. }
         | LaneCommand::TakeBack { .. }
         | LaneCommand::Inspect(_) => {}

@@ -36,6 +36,8 @@ pub(crate) struct OwnedLane {
     /// Records before this are accounted for by a snapshot.
     snapshot_end: u64,
     pub(super) polls: VecDeque<Arc<Poll>>,
+    /// How many of them do not wait for messages to come, but for some to leave; at least.
+    pub(super) short_polls: usize,
     /// Who is handed messages as they come: greatest priority first, then who came first.
     pub(super) consumers: Vec<Arc<Consumer>>,
     /// Whose turn it is among equals.
@@ -66,6 +68,7 @@ impl OwnedLane {
             snapshot_bytes: 0,
             snapshot_end,
             polls: VecDeque::new(),
+            short_polls: 0,
             consumers: Vec::new(),
             turn: 0,
             patient_until: 0,
@@ -142,6 +145,9 @@ impl OwnedLane {
 
     /// The events of this round as a batch of the lane's stream.
     pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
+        for event in &self.events {
+            self.lane.note_kept(event, now, self.queue.settings());
+        }
         if self.is_transient() {
             self.events.clear();
             self.is_telling = false;
@@ -244,9 +250,14 @@ impl OwnedLane {
         self.snapshot_end = self.lane.end();
     }
 
-    /// Records before this are done, and a restart does without them.
+    /// Whether its records are there for its queue alone, and only as long as that says.
+    pub(crate) fn owns_records(&self) -> bool {
+        owns_records(&self.queue)
+    }
+
+    /// Records before this are done and not kept, and a restart does without them.
     fn forgettable(&self) -> u64 {
-        let oldest = self.lane.oldest();
+        let oldest = self.lane.lowest_visible();
         // What was sent with an id has to be remembered, and only a snapshot does that without the record.
         if self.lane.dedup_ids() > 0 && !self.is_transient() {
             return oldest.min(self.snapshot_end);
@@ -275,16 +286,18 @@ pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u6
     }
 }
 
-/// Lets the log forget what every lane of a partition is done with, where the partition is there for its queue alone
-/// and nobody wants to read it again.
+/// Whether the topic of a queue is there for the queue alone, and its records only as long as the queue says.
+fn owns_records(queue: &Queue) -> bool {
+    queue.document.owns_topic && !queue.settings().stream
+}
+
+/// Shows readers what is left for them, and lets the log forget the rest when it is `step` records, where the partition is
+/// there for its queue alone.
 pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64) {
-    let for_queue = owned.lanes.queues().any(|queue| {
-        let settings = queue.settings();
-        queue.document.owns_topic && settings.replay_ms == 0 && !settings.stream
-    });
-    if !for_queue {
+    if !owned.lanes.queues().any(|queue| owns_records(queue)) {
         return;
     }
+    show_readable(owned);
     let done = owned.lanes.used().map(OwnedLane::forgettable).min();
     let before = done.unwrap_or(owned.ledger.end);
     let before = before.min(owned.partition.high_watermark());
@@ -292,4 +305,50 @@ pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64)
         return;
     }
     trim_to(owned, log, before, now);
+}
+
+/// What is done in every lane, and kept in none, is not there any more for readers, whatever the log still has.
+fn show_readable(owned: &mut Owned) {
+    let end = owned.ledger.end;
+    let lowest = owned.lanes.used().map(|lane| lane.lane.lowest_visible());
+    let lowest = lowest.min().unwrap_or(end);
+    let has_all = |lane: &OwnedLane| {
+        let first = lane.lane.lowest_visible();
+        first == lowest && lane.lane.visible_count() == lane.lane.end() - first
+    };
+    let sparse = lowest < end && !owned.lanes.used().any(has_all);
+    let readable = owned.partition.high_watermark();
+    owned.partition.acknowledged(lowest.min(readable), sparse);
+}
+
+/// Runs of offsets that can be read: first offset and end of each, rising, none next to another.
+pub(crate) type Readable = Vec<(u64, u64)>;
+
+/// What can be read of a partition from an offset on: `span` offsets from the first one that can, and as far as `least`; up
+/// to the offset that is also returned.
+pub(in crate::shard) fn readable(
+    owned: &Owned,
+    (from, least): (u64, u64),
+    span: u64,
+) -> (Readable, u64) {
+    let lanes = || owned.lanes.used().map(|lane| &lane.lane);
+    let first = lanes().filter_map(|lane| lane.first_visible(from)).min();
+    let Some(first) = first else {
+        return (Vec::new(), owned.ledger.end);
+    };
+    let upto = first.saturating_add(span).max(least);
+    let upto = upto.min(owned.ledger.end);
+    let mut runs = Vec::new();
+    for lane in lanes() {
+        lane.visible_within((first, upto), &mut runs);
+    }
+    runs.sort_unstable();
+    let mut readable: Readable = Vec::with_capacity(runs.len().min(1024));
+    for (start, end) in runs {
+        match readable.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => readable.push((start, end)),
+        }
+    }
+    (readable, upto)
 }

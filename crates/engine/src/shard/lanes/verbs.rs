@@ -121,13 +121,27 @@ pub(super) fn undo(owned: &mut OwnedLane, loans: &[Loan]) {
     owned.queue.numbers.not_received(loans.len() as u64);
 }
 
-/// Makes what was acknowledged ready again; returns how many messages.
-pub(super) fn replay(owned: &mut OwnedLane, from: u64) -> Result<u64> {
+/// Makes what was acknowledged ready again; returns how many messages. Where the records are there for the queue alone,
+/// that is what it keeps for replay, else whatever the log has.
+pub(super) fn replay(owned: &mut OwnedLane, from: u64, now: u64) -> Result<u64> {
     let settings = owned.queue.settings();
     if settings.ordering == Ordering::Key || settings.priorities > 1 {
         return Err(Error::InvalidRequest(
             "only a queue without order and priorities can be replayed".into(),
         ));
+    }
+    if owned.owns_records() {
+        if settings.replay_ms == 0 {
+            return Err(Error::InvalidRequest(
+                "the queue keeps nothing for replay: what is acknowledged is gone at once".into(),
+            ));
+        }
+        owned.lane.expire_kept(now, settings);
+        let (events, count) = owned.lane.revive_events(from);
+        for event in events {
+            owned.change(event, None);
+        }
+        return Ok(count);
     }
     let had = owned.lane.counts().ready;
     let event = owned.lane.replay_event(from);
@@ -146,6 +160,7 @@ pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>, now: u64) {
         owned.lane.limits_changed(new, now);
     }
     owned.queue = queue;
+    owned.lane.expire_kept(now, owned.queue.settings());
 }
 
 /// Sets messages aside that are about to leave; returns which.

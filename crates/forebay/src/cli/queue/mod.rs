@@ -95,8 +95,12 @@ impl Queue {
             Verb::Peek(peek) => peek.run(&context),
             Verb::Purge(named) => {
                 let path = format!("{}/purge", path(&named.name));
-                context.api.post(&path, &json!({}))?;
-                context.done("purged", &named.name)
+                let mut purged = context.api.post(&path, &json!({}))?;
+                if !purged.is_object() {
+                    purged = json!({});
+                }
+                purged["purged"] = json!(named.name);
+                context.output.print(&purged, show::purged)
             }
             Verb::Redrive(redrive) => redrive.run(&context),
             Verb::Replay(replay) => replay.run(&context),

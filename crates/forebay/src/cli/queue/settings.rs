@@ -31,6 +31,9 @@ pub(super) struct Create {
     /// How long messages are kept.
     #[arg(long, value_name = "TIME", value_parser = span)]
     retention: Option<Span>,
+    /// How long acknowledged messages can be read by offset and replayed: `7d`.
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "stream")]
+    replay: Option<Span>,
     /// Make it a stream: read by position, and nothing is taken out.
     #[arg(long)]
     stream: bool,
@@ -79,6 +82,7 @@ impl Create {
                 "retention_ms",
                 self.retention.map(|span| json!(millis(span))),
             ),
+            ("replay_ms", self.replay.map(|span| json!(millis(span)))),
             ("stream", self.stream.then_some(json!(true))),
             (
                 "retention_bytes",

@@ -95,6 +95,20 @@ fn text_of(message: &Value, name: &str) -> String {
     }
 }
 
+/// Purged; and what of it can still be read.
+pub(super) fn purged(answer: &Value) -> String {
+    let name = answer["purged"].as_str().unwrap_or_default();
+    let stays = match answer["records_stay"].as_str() {
+        Some("stream") => "; it is a stream: its records stay readable by offset".to_owned(),
+        Some(_) => {
+            let topic = answer["topic"].as_str().unwrap_or_default();
+            format!("; the records stay in the topic {topic}, which has a retention of its own")
+        }
+        None => String::new(),
+    };
+    format!("purged {name}{stays}\n")
+}
+
 pub(super) fn replayed(answer: &Value) -> String {
     format!("replayed {}\n", answer["replayed"])
 }

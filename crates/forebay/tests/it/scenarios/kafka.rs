@@ -124,7 +124,7 @@ impl Stage {
 fn show(mut bytes: bytes::Bytes, from: u64) -> String {
     let mut lines = Vec::new();
     while !bytes.is_empty() {
-        let batch = Batch::split_first(&mut bytes).unwrap();
+        let batch = Batch::split_trusted(&mut bytes).unwrap();
         for record in batch.records().unwrap().map(Result::unwrap) {
             if record.offset < from {
                 continue;

@@ -2,7 +2,10 @@
 //! the wire, plain HTTP.
 
 mod actions;
+mod answers;
 mod http;
+mod namespaces;
+mod order;
 mod shared;
 mod traps;
 
@@ -36,18 +39,21 @@ impl Sqs {
 
     /// A client of `broker` that signs with this key.
     pub(crate) fn of(broker: Broker, key: &str, secret: &str) -> Self {
+        let client = Self::client(&broker, (key, secret), "us-east-1");
+        Self { broker, client }
+    }
+
+    /// A client of `broker` that signs with this key, in this region.
+    pub(crate) fn client(broker: &Broker, (key, secret): (&str, &str), region: &str) -> Client {
         let at = broker.address("sqs").expect("sqs is on");
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .endpoint_url(format!("http://{at}"))
-            .region(Region::new("us-east-1"))
+            .region(Region::new(region.to_owned()))
             .credentials_provider(Credentials::new(key, secret, None, None, "test"))
             .build();
-        Self {
-            broker,
-            client: Client::from_conf(config),
-        }
+        Client::from_conf(config)
     }
 
     /// The same broker, killed and started again.

@@ -228,7 +228,7 @@ fn both_protocols_are_taken_on_both_paths() {
         .get("/000000000000/orders?Action=ReceiveMessage&VisibilityTimeout=0&Version=2012-11-05");
     assert!(got.body.contains("<Body>a&amp;b</Body>"), "{got:?}");
     let body =
-        json!({"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}).to_string();
+        json!({"QueueUrl": "https://sqs.us-east-1.amazonaws.com/000000000000/orders"}).to_string();
     let length = body.len();
     http.write(&format!(
         "POST /000000000000/orders HTTP/1.1\r\nhost: x\r\nx-amz-target: AmazonSQS.ReceiveMessage\r\n\

@@ -21,7 +21,11 @@ fn event() -> impl Strategy<Value = LaneEvent> {
             }
         ),
         offsets().prop_map(|offsets| LaneEvent::Acked { offsets }),
-        any::<(u64, u64)>().prop_map(|(offset, due)| LaneEvent::Released { offset, due }),
+        any::<(u64, u64, u64)>().prop_map(|(offset, due, before)| LaneEvent::Released {
+            offset,
+            due,
+            before
+        }),
         any::<(u64, u64)>().prop_map(|(offset, until)| LaneEvent::Extended { offset, until }),
         (any::<u64>(), offsets()).prop_map(|(loan, offsets)| LaneEvent::Undone { loan, offsets }),
         (offsets(), proptest::option::of(id()))
@@ -56,6 +60,9 @@ fn event() -> impl Strategy<Value = LaneEvent> {
                 failure,
             }
         }),
+        proptest::collection::vec(any::<(u64, u64)>(), 0..5)
+            .prop_map(|runs| LaneEvent::Revived { runs }),
+        any::<u64>().prop_map(|before| LaneEvent::Unkept { before }),
         (any::<(u64, u64)>(), any::<Vec<u8>>())
             .prop_map(|((part, parts), bytes)| { LaneEvent::Snapshot { part, parts, bytes } }),
     ]

@@ -108,7 +108,11 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
         } else {
             stage.now + due_after
         };
-        let expected = crate::queue::lane::LaneEvent::Released { offset: 0, due };
+        let expected = crate::queue::lane::LaneEvent::Released {
+            offset: 0,
+            due,
+            before: 1,
+        };
         assert_eq!(event, Some(expected));
     }
 }

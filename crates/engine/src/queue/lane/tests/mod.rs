@@ -3,6 +3,7 @@
 mod codec;
 mod dedup;
 mod fairness;
+mod kept;
 mod model;
 mod order;
 mod random;

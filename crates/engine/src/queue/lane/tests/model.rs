@@ -35,6 +35,10 @@ pub(super) struct Known {
     /// When it dies, if it has a time of its own.
     pub(super) expires: Option<u64>,
     bytes: u64,
+    /// Where it stands among those that are ready: at a message's offset, as this one of those put behind it.
+    pub(super) place: (u64, u64),
+    /// It goes behind the others when its wait is over.
+    behind: bool,
     /// Nothing is known of it but its record: no event, no snapshot.
     plain: bool,
     /// What a restart would make of it.
@@ -62,6 +66,8 @@ pub(super) struct Model {
     pub(super) backoff: Option<Backoff>,
     pub(super) delivery_limit: Option<u32>,
     loans: u64,
+    /// How many messages were put behind others.
+    turns: u64,
     /// The last loan the log knows of.
     loans_logged: u64,
     /// When, as which loan, and which messages.
@@ -77,6 +83,7 @@ impl Model {
             backoff: None,
             delivery_limit: None,
             loans: 0,
+            turns: 0,
             loans_logged: 0,
             attempts: BTreeMap::new(),
         }
@@ -106,6 +113,8 @@ impl Model {
             first: 0,
             expires: None,
             bytes: 1,
+            place: (offset, 0),
+            behind: false,
             plain: true,
             durable: is,
             logged: None,
@@ -114,11 +123,18 @@ impl Model {
     }
 
     pub(super) fn tick(&mut self, now: u64) {
-        for known in &mut self.all {
-            let timed = matches!(known.is, Is::Lent | Is::Waiting | Is::Delayed);
-            if timed && known.due <= now {
-                known.is = Is::Ready;
+        let timed = |k: &&mut Known| matches!(k.is, Is::Lent | Is::Waiting | Is::Delayed);
+        let last = self.all.len() as u64;
+        let over = self.all.iter_mut().filter(timed);
+        let mut over: Vec<&mut Known> = over.filter(|k| k.due <= now).collect();
+        over.sort_by_key(|known| (known.due, known.offset));
+        for known in over {
+            known.place = (known.offset, 0);
+            if known.is == Is::Lent || (known.is == Is::Waiting && known.behind) {
+                self.turns += 1;
+                known.place = (last - 1, self.turns);
             }
+            known.is = Is::Ready;
         }
     }
 
@@ -141,6 +157,7 @@ impl Model {
             durable: Is::Ready,
             due: 0,
             lent: known.lent - 1,
+            place: (known.offset, 0),
             loan: if known.lent == 1 { 0 } else { known.loan },
             logged: None,
             ..known.clone()
@@ -222,7 +239,21 @@ impl Model {
     /// In the order in which they are lent.
     fn candidates(&self) -> Vec<&Known> {
         let mut all: Vec<&Known> = self.all.iter().filter(|k| k.is == Is::Ready).collect();
-        all.sort_by_key(|known| (u8::MAX - known.level, known.offset));
+        all.sort_by_key(|known| (u8::MAX - known.level, known.place));
+        all
+    }
+
+    /// In order, the messages of a key are delivered by their offsets, and the key stands where the first of them stands.
+    fn heads(&self) -> Vec<&Known> {
+        let mut all = self.candidates();
+        if self.ordering == Ordering::Key {
+            let first = |known: &&Known| {
+                let before = |k: &&Known| k.key == known.key && k.offset < known.offset;
+                known.key.is_none() || !all.iter().any(before)
+            };
+            let heads: Vec<&Known> = all.iter().copied().filter(|k| first(&k)).collect();
+            all = heads;
+        }
         all
     }
 
@@ -254,13 +285,17 @@ impl Model {
             return (taken, dying);
         }
         let mut done: Vec<Option<&str>> = Vec::new();
-        for head in self.candidates() {
+        for head in self.heads() {
             if done.contains(&head.key) || self.blocked(head) {
                 continue;
             }
             done.push(head.key);
-            let of_key = self.candidates().into_iter().filter(|k| k.key == head.key);
-            for known in of_key.filter(|k| !self.blocked(k)) {
+            let mut of_key = self.candidates();
+            of_key.retain(|k| k.key == head.key && !self.blocked(k));
+            if head.key.is_some() {
+                of_key.sort_by_key(|known| known.offset);
+            }
+            for known in of_key {
                 if taken.len() == max {
                     return (taken, dying);
                 }
@@ -276,9 +311,23 @@ impl Model {
 
     /// What leaves: greatest priority and oldest first, nothing out of turn.
     pub(super) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<u64> {
-        let ready = self.candidates().into_iter();
-        let free = ready.filter(|k| k.offset < upto && !self.blocked(k));
-        free.map(|k| k.offset).take(max).collect()
+        let mut left = self.candidates();
+        left.retain(|k| k.offset < upto && !self.blocked(k));
+        let is_key = |k: &Known| self.ordering == Ordering::Key && k.key.is_some();
+        let mut leaving = Vec::new();
+        while leaving.len() < max {
+            // Whose turn it is: a key where its first message stands.
+            let comes_first = |k: &&Known| {
+                let before = |o: &&Known| o.key == k.key && o.offset < k.offset;
+                !is_key(k) || !left.iter().any(before)
+            };
+            let Some(next) = left.iter().copied().find(comes_first) else {
+                break;
+            };
+            leaving.push(next.offset);
+            left.retain(|k| k.offset != next.offset);
+        }
+        leaving
     }
 
     pub(super) fn lend(&mut self, offsets: &[u64], now: u64, until: u64) {
@@ -334,6 +383,7 @@ impl Model {
             (known.is, known.durable) = (Is::Gone, Is::Gone);
             return true;
         }
+        known.place = (offset, 0);
         if what == Outcome::Unsent {
             known.is = Is::Ready;
             known.due = 0;
@@ -354,7 +404,7 @@ impl Model {
         let delay = backoff.map_or(0, grown).max(hot);
         known.failed = total;
         known.log();
-        known.plain = false;
+        (known.plain, known.behind) = (false, false);
         // After a restart no loan is known, but that there was one.
         known.loan = u64::MAX;
         let is = if delay == 0 { Is::Ready } else { Is::Waiting };
@@ -369,6 +419,7 @@ impl Model {
 
     pub(super) fn settle(&mut self, (offset, loan): (u64, u64), what: Settle, now: u64) -> Settled {
         let (ordering, backoff) = (self.ordering, self.backoff);
+        let (last, turn) = (self.all.len() as u64 - 1, self.turns + 1);
         let Some(known) = self.all.iter_mut().find(|k| k.offset == offset) else {
             return Settled::Gone;
         };
@@ -405,7 +456,11 @@ impl Model {
                 (known.is, known.durable) = (is, is);
                 known.due = now + delay;
                 known.failed += 1;
-                known.open = false;
+                (known.open, known.behind) = (false, true);
+                if delay == 0 {
+                    known.place = (last, turn);
+                    self.turns = turn;
+                }
                 Settled::Done
             }
         }
@@ -415,6 +470,7 @@ impl Model {
         let known = self.find(offset);
         if known.is == Is::Lent && known.loan == loan {
             (known.is, known.durable) = (Is::Ready, Is::Ready);
+            known.place = (offset, 0);
             known.lent -= 1;
             known.open = false;
             if known.lent == 0 {
@@ -504,6 +560,7 @@ impl Model {
                 (known.is, known.durable) = (Is::Ready, Is::Ready);
                 (known.loan, known.lent) = (0, 0);
                 (known.failed, known.open, known.plain) = (0, false, false);
+                known.place = (known.offset, 0);
                 // It is one of many from now on.
                 known.key = None;
             }

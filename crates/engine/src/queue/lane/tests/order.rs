@@ -138,3 +138,105 @@ fn a_repeated_attempt_gives_the_same_loans_until_one_changes() {
     stage.settle((offsets[0], loan), Settle::Ack);
     assert_eq!(stage.lane.repeat("try-1", stage.now), None);
 }
+
+#[test]
+fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
+    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let sent: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
+    // Given back by its receipt, or run out: it is all the same.
+    let (taken, loan) = stage.receive(1, 30_000);
+    assert_eq!(taken, [sent[0]]);
+    stage.settle((sent[0], loan), Settle::Release(Some(0)));
+    assert_eq!(stage.receive(1, 1000).0, [sent[1]]);
+    stage.pass(1000);
+    let late = stage.send_key("a");
+    for snapshot in [false, true] {
+        if snapshot {
+            stage.take_snapshot();
+        }
+        stage.restart();
+        let ready: Vec<u64> = stage
+            .lane
+            .pick(9, &stage.settings, stage.now)
+            .lend
+            .iter()
+            .map(|(o, _)| *o)
+            .collect();
+        // Before a snapshot only the give-back is in the log: what ran out meanwhile goes behind all there is.
+        let expected = if snapshot {
+            [sent[2], sent[3], sent[0], late, sent[1]]
+        } else {
+            [sent[2], sent[3], sent[0], late, sent[1]]
+        };
+        assert_eq!(ready, expected, "snapshot: {snapshot}");
+    }
+}
+
+#[test]
+fn a_message_that_always_fails_does_not_keep_others_waiting() {
+    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let all: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
+    let mut served = Vec::new();
+    for _ in 0..8 {
+        let (taken, loan) = stage.receive(1, 30_000);
+        served.push(taken[0]);
+        stage.settle((taken[0], loan), Settle::Release(Some(0)));
+    }
+    assert_eq!(served, [&all[..], &all[..]].concat());
+}
+
+#[test]
+fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
+    let mut stage = Stage::ordered();
+    let (a1, a2) = (stage.send_key("a"), stage.send_key("a"));
+    let (b1, c1) = (stage.send_key("b"), stage.send_key("c"));
+    let (taken, loan) = stage.receive(1, 30_000);
+    assert_eq!(taken, [a1]);
+    stage.settle((a1, loan), Settle::Release(Some(0)));
+    let d1 = stage.send_key("d");
+    for restarted in [false, true] {
+        if restarted {
+            stage.take_snapshot();
+            stage.restart();
+        }
+        let picked = stage.lane.pick(9, &stage.settings, stage.now).lend;
+        let picked: Vec<u64> = picked.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(picked, [b1, c1, a1, a2, d1], "restarted: {restarted}");
+    }
+    // When the message is done, the key stands where its next message stands.
+    assert_eq!(stage.receive(3, 1000).0, [b1, c1, a1]);
+    let loan = stage.lane.loan(a1).unwrap().number;
+    stage.settle((a1, loan), Settle::Ack);
+    stage.pass(1000);
+    assert_eq!(stage.receive(9, 1000).0, [a2, d1, b1, c1]);
+}
+
+#[test]
+fn who_requeues_gives_back_the_old_place() {
+    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
+    let (taken, loan, _) = stage.borrow(1);
+    assert_eq!(taken, [all[0]]);
+    stage.outcome((all[0], loan), crate::queue::lane::Outcome::Requeue);
+    assert_eq!(stage.borrow(3).0, all);
+}
+
+#[test]
+fn a_give_back_written_before_places_were_known_is_read_as_its_old_place() {
+    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
+    stage.receive(2, 30_000);
+    let old = [1, 3, 0, 0];
+    let event = crate::queue::lane::LaneEvent::decode(&old).unwrap();
+    stage.apply(&event, None);
+    let (offset, due, before) = (0, 0, 1);
+    assert_eq!(
+        event,
+        crate::queue::lane::LaneEvent::Released {
+            offset,
+            due,
+            before
+        }
+    );
+    assert_eq!(stage.receive(9, 1000).0, [all[0], all[2]]);
+}

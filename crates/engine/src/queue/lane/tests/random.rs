@@ -307,6 +307,7 @@ impl World {
             } else {
                 self.stage.lane.take_back(&dying);
                 for offset in &dying {
+                    self.model.find(*offset).place = (*offset, 0);
                     self.model.find(*offset).is = Is::Ready;
                 }
                 // It would be lent once more whatever the limit, which the model does not know: it leaves instead.
@@ -403,8 +404,8 @@ impl World {
             let known = known.expect("only what is ready is lent");
             let line = (known.key, known.level);
             assert!(
-                last.insert(line, known.offset)
-                    .is_none_or(|b| b < known.offset),
+                last.insert(line, known.place)
+                    .is_none_or(|b| b < known.place),
                 "out of order in {line:?}"
             );
         }
@@ -412,7 +413,7 @@ impl World {
             let line = (known.key, known.level);
             let passed = last
                 .get(&line)
-                .is_some_and(|last: &u64| known.offset < *last);
+                .is_some_and(|last: &(u64, u64)| known.place < *last);
             assert!(!passed || taken.contains(&known.offset), "passed over");
         }
         let has_much =

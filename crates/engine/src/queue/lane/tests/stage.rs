@@ -29,7 +29,8 @@ pub(super) struct Stage {
     pub(super) settings: QueueSettings,
     pub(super) now: u64,
     records: Vec<Batch>,
-    pub(super) events: Vec<Vec<u8>>,
+    /// With the time each was appended.
+    pub(super) events: Vec<(Vec<u8>, u64)>,
     snapshot: Option<Vec<u8>>,
     /// Records before this are accounted for by the snapshot.
     snapshot_end: u64,
@@ -216,7 +217,8 @@ impl Stage {
 
     pub(super) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
         self.lane.apply(event, lines);
-        self.events.push(event.encode());
+        self.lane.note_kept(event, self.now, &self.settings);
+        self.events.push((event.encode(), self.now));
     }
 
     pub(super) fn pass(&mut self, millis: u64) {
@@ -243,7 +245,7 @@ impl Stage {
     pub(super) fn forget(&mut self) {
         let ids = self.lane.dedup_ids() > 0;
         let most = if ids { self.snapshot_end } else { u64::MAX };
-        self.start = self.start.max(self.lane.oldest().min(most));
+        self.start = self.start.max(self.lane.lowest_visible().min(most));
         let start = self.start;
         self.records
             .retain(|batch| batch.header.next_offset() > start);
@@ -266,8 +268,10 @@ impl Stage {
         for batch in &self.records {
             lane.index(batch, &self.settings, told);
         }
-        for event in &self.events {
-            lane.apply(&LaneEvent::decode(event).unwrap(), None);
+        for (event, at) in &self.events {
+            let event = LaneEvent::decode(event).unwrap();
+            lane.apply(&event, None);
+            lane.note_kept(&event, *at, &self.settings);
         }
         lane.restored(self.start, &self.settings);
         lane.stop_restoring();

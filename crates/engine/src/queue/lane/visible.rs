@@ -1,0 +1,155 @@
+//! Which messages of a lane can be read by offset: those that are not done, and those kept for replay. What was
+//! acknowledged, and is not kept, nobody reads any more.
+
+use super::event::put;
+use super::{Kept, Lane, LaneEvent, State};
+use crate::queue::QueueSettings;
+
+/// Runs in one event.
+const EVENT_RUNS_MAX: usize = 1 << 16;
+
+impl Lane {
+    /// The lowest offset that can be read; the end when there is none.
+    pub(crate) fn lowest_visible(&self) -> u64 {
+        let kept = self.kept.as_ref().and_then(|kept| kept.lowest());
+        kept.map_or(self.oldest(), |kept| kept.min(self.oldest()))
+    }
+
+    /// How many messages can be read.
+    pub(crate) fn visible_count(&self) -> u64 {
+        let counts = self.counts();
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.count());
+        counts.ready + counts.lent + counts.waiting + kept
+    }
+
+    /// The lowest offset from `from` on that can be read.
+    pub(crate) fn first_visible(&self, from: u64) -> Option<u64> {
+        let touched = self.entries.range(from..).next().map(|(offset, _)| *offset);
+        let lines = self.lines.iter();
+        let untouched = lines.filter_map(|(_, line)| line.first_plain(from)).min();
+        let kept = self.kept.as_ref().and_then(|kept| kept.first(from));
+        touched.into_iter().chain(untouched).chain(kept).min()
+    }
+
+    /// What can be read of a range, as first offset and end of each run; in no order, and neighbours apart.
+    pub(crate) fn visible_within(&self, (from, upto): (u64, u64), runs: &mut Vec<(u64, u64)>) {
+        let touched = self.entries.range(from..upto);
+        runs.extend(touched.map(|(offset, _)| (*offset, offset + 1)));
+        for (_, line) in self.lines.iter() {
+            let plain = line.again().filter(|offset| (from..upto).contains(offset));
+            runs.extend(plain.map(|offset| (offset, offset + 1)));
+            let untouched = line.untouched().runs();
+            let untouched = untouched.skip_while(|(start, len)| start + len <= from);
+            let untouched = untouched.take_while(|(start, _)| *start < upto);
+            let clipped = |(start, len): (u64, u64)| (start.max(from), (start + len).min(upto));
+            runs.extend(untouched.map(clipped));
+        }
+        if let Some(kept) = &self.kept {
+            runs.extend(kept.within(from, upto));
+        }
+    }
+
+    /// Takes note of what an event that was appended at `at` means for what is kept for replay.
+    pub(crate) fn note_kept(&mut self, event: &LaneEvent, at: u64, settings: &QueueSettings) {
+        let keep_ms = settings.replay_ms;
+        match event {
+            LaneEvent::Acked { offsets } if keep_ms > 0 => {
+                let kept = self.kept.get_or_insert_default();
+                for offset in offsets {
+                    kept.add(*offset, at, keep_ms);
+                }
+            }
+            LaneEvent::Trimmed { before }
+            | LaneEvent::Purged { before }
+            | LaneEvent::Unkept { before } => self.forget_kept(0, *before),
+            LaneEvent::Revived { runs } => {
+                for (start, len) in runs {
+                    self.forget_kept(*start, start.saturating_add(*len));
+                }
+            }
+            LaneEvent::Replayed { from, upto, .. } => self.forget_kept(*from, *upto),
+            _ => {}
+        }
+    }
+
+    /// Nothing that was replayed is left once all of it is done.
+    pub(crate) fn forget_revived(&mut self) {
+        if self.oldest() >= self.revived {
+            self.revived = 0;
+        }
+    }
+
+    pub(super) fn forget_kept(&mut self, from: u64, upto: u64) {
+        if let Some(kept) = &mut self.kept {
+            kept.remove(from, upto);
+            self.kept = self.kept.take().filter(|kept| kept.count() > 0);
+        }
+    }
+
+    /// Gives up what was kept for replay for long enough.
+    pub(crate) fn expire_kept(&mut self, now: u64, settings: &QueueSettings) {
+        if let Some(kept) = &mut self.kept {
+            kept.expire(now, settings.replay_ms);
+            self.kept = self.kept.take().filter(|kept| kept.count() > 0);
+        }
+    }
+
+    /// When something kept for replay is given up next, ms.
+    pub(super) fn kept_due(&self, settings: &QueueSettings) -> Option<u64> {
+        self.kept.as_ref()?.next_due(settings.replay_ms)
+    }
+
+    /// The events that make everything ready again that is kept for replay, from `from` on; and how many messages that is.
+    pub(crate) fn revive_events(&self, from: u64) -> (Vec<LaneEvent>, u64) {
+        let kept = self.kept.iter();
+        let runs = kept.flat_map(|kept| kept.within(from, self.end));
+        let mut runs: Vec<(u64, u64)> = runs.map(|(start, end)| (start, end - start)).collect();
+        runs.sort_unstable();
+        let count = runs.iter().map(|(_, len)| len).sum();
+        let events = runs.chunks(EVENT_RUNS_MAX);
+        let events = events.map(|runs| LaneEvent::Revived {
+            runs: runs.to_vec(),
+        });
+        (events.collect(), count)
+    }
+
+    /// Messages of these runs, none of which is here, are ready again as if they had just come.
+    pub(super) fn revive(&mut self, runs: &[(u64, u64)]) {
+        let mut fresh = Vec::with_capacity(runs.len());
+        for (start, len) in runs {
+            // Nothing is ever here twice, whatever an event says.
+            let end = start.saturating_add(*len).min(self.end);
+            let mut at = *start;
+            let here = self.entries.range(*start..end.max(*start));
+            for offset in here.map(|(offset, _)| *offset).chain([end]) {
+                if at < offset {
+                    fresh.push((at, offset - at));
+                }
+                at = offset + 1;
+            }
+        }
+        let end = fresh.last().map_or(0, |(start, len)| start + len);
+        self.revived = self.revived.max(end);
+        let line = self.lines.line(0, None, false);
+        self.lines.revive(line, &fresh);
+    }
+
+    /// The event that drops what is ready and older than its queue keeps messages: everything before `before`. Nothing goes
+    /// where something was replayed, which is as if it had just come: the log gives it up in the end.
+    pub(crate) fn outdate_event(&self, before: u64) -> Option<LaneEvent> {
+        if self.revived > 0 || self.lines.ready_before(before, 1).is_empty() {
+            return None;
+        }
+        let held = self.entries.range(..before);
+        let held = held.filter(|(_, entry)| entry.state != State::Ready);
+        Some(LaneEvent::Cleared {
+            before,
+            kept: held.map(|(offset, _)| *offset).collect(),
+        })
+    }
+
+    pub(super) fn encode_kept(&self, out: &mut Vec<u8>) {
+        self.kept.as_deref().unwrap_or(&Kept::default()).encode(out);
+        put(out, self.revived);
+    }
+}

@@ -1,0 +1,145 @@
+//! What was acknowledged is gone for readers by offset, by the message; unless its queue keeps it for replay.
+
+use std::time::Duration;
+
+use engine::queue::{QueueSettings, Settle};
+
+use crate::queues::{LEASE, texts};
+use crate::stage::{ENDS, End, Stage, anyone};
+
+fn keeping(replay: Duration) -> QueueSettings {
+    QueueSettings {
+        replay_ms: u64::try_from(replay.as_millis()).unwrap(),
+        ..QueueSettings::default()
+    }
+}
+
+/// Receives everything and acknowledges what `done` says.
+async fn acknowledge(stage: &Stage, count: usize, done: impl Fn(usize) -> bool) {
+    let mut seen = 0;
+    while seen < count {
+        for lent in stage.receive("orders", 10, LEASE).await {
+            if done(seen) {
+                stage.settle("orders", lent.receipt, Settle::Ack).await;
+            }
+            seen += 1;
+        }
+    }
+}
+
+async fn say(stage: &Stage, count: usize) {
+    let all: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    stage.say("orders", &all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_by_offset_get_what_is_not_done_and_nothing_else() {
+    for end in ENDS {
+        let stage = Stage::new().await;
+        stage.queue("orders", QueueSettings::default()).await;
+        say(&stage, 100).await;
+        acknowledge(&stage, 100, |i| {
+            i < 10 || i % 3 == 0 || (50..70).contains(&i)
+        })
+        .await;
+        let left: Vec<String> = (10..100)
+            .filter(|i| i % 3 != 0 && !(50..70).contains(i))
+            .map(|i: usize| i.to_string())
+            .collect();
+        assert_eq!(stage.values("orders", 0).await.unwrap(), left);
+        let behind: Vec<String> = left
+            .iter()
+            .filter(|v| v.len() == 2 && v.as_str() >= "51")
+            .cloned()
+            .collect();
+        assert_eq!(
+            stage.values("orders", 51).await.unwrap(),
+            behind,
+            "from a gap on"
+        );
+        let stage = stage.again(end).await;
+        assert_eq!(stage.values("orders", 0).await.unwrap(), left, "{end:?}");
+        // When all is done nothing is left, and what comes then is read.
+        stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+        assert_eq!(stage.values("orders", 0).await.unwrap(), [""; 0]);
+        stage.say("orders", &["new"]).await;
+        assert_eq!(stage.values("orders", 0).await.unwrap(), ["new"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_keeps_for_replay_as_long_as_it_says_and_by_the_message() {
+    let stage = Stage::new().await;
+    stage
+        .queue("orders", keeping(Duration::from_secs(100)))
+        .await;
+    say(&stage, 20).await;
+    acknowledge(&stage, 10, |i| i % 2 == 0).await;
+    stage.skip(Duration::from_secs(50));
+    acknowledge(&stage, 10, |i| i % 2 == 0).await;
+    let all: Vec<String> = (0..20).map(|i: usize| i.to_string()).collect();
+    assert_eq!(stage.values("orders", 0).await.unwrap(), all);
+    stage.skip(Duration::from_secs(51));
+    let later: Vec<String> = (0..20)
+        .filter(|i| *i >= 10 || i % 2 == 1)
+        .map(|i: usize| i.to_string())
+        .collect();
+    // Those of the first round are over; a restart does not make them last longer.
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(stage.values("orders", 0).await.unwrap(), later);
+    let replayed = stage.broker.replay(anyone(), "orders", 0).await;
+    assert_eq!(replayed, Ok(5));
+    let depth = stage.broker.queue_depth(anyone(), "orders").await.unwrap();
+    assert_eq!(
+        depth.ready, 15,
+        "all that were not acknowledged ran out, and five are back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_outlives_what_is_too_old_to_be_received() {
+    let stage = Stage::new().await;
+    let settings = QueueSettings {
+        retention_ms: 60_000,
+        ..keeping(Duration::from_secs(3600))
+    };
+    stage.queue("orders", settings).await;
+    say(&stage, 4).await;
+    acknowledge(&stage, 4, |i| i < 2).await;
+    stage.skip(Duration::from_secs(120));
+    let mut left = Vec::new();
+    for _ in 0..500 {
+        left = stage.values("orders", 0).await.unwrap();
+        if left.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left, ["0", "1"], "the others are too old");
+    let replayed = stage.broker.replay(anyone(), "orders", 1).await;
+    assert_eq!(replayed, Ok(1));
+    // It is there again as if it had just come.
+    assert_eq!(texts(&stage.receive("orders", 9, LEASE).await), ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_keeps_nothing_cannot_be_replayed_and_another_queue_gets_nothing_back() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    say(&stage, 5).await;
+    acknowledge(&stage, 5, |i| i < 3).await;
+    let refused = stage.broker.replay(anyone(), "orders", 0).await;
+    assert!(
+        matches!(refused, Err(engine::Error::InvalidRequest(_))),
+        "{refused:?}"
+    );
+    let attached = engine::queue::NewQueue {
+        name: "copies".into(),
+        topic: Some("orders".into()),
+        ..engine::queue::NewQueue::default()
+    };
+    stage.broker.create_queue(anyone(), attached).await.unwrap();
+    let copies = stage.receive("copies", 9, LEASE).await;
+    assert_eq!(texts(&copies), ["3", "4"]);
+}
