@@ -1,4 +1,5 @@
-"""The README's examples, word for word, except for the address: the broker under test has ports of its own."""
+"""The examples of the README and the guides, word for word, except for the address: the broker under test has ports of
+its own."""
 
 import os
 import re
@@ -6,16 +7,20 @@ import subprocess
 import sys
 import tempfile
 
-README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "README.md")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SECONDS = 60
 
 
-def example(language, word):
+def examples(language, page):
+    """All code blocks in this language on a page."""
+    with open(os.path.join(ROOT, page), encoding="utf-8") as text:
+        return re.findall(rf"```{language}\n(.*?)```", text.read(), re.DOTALL)
+
+
+def example(language, word, page="README.md"):
     """The one code block in this language that mentions this word."""
-    with open(README, encoding="utf-8") as readme:
-        blocks = re.findall(rf"```{language}\n(.*?)```", readme.read(), re.DOTALL)
-    found = [block for block in blocks if word in block]
-    assert len(found) == 1, f"the README has {len(found)} {language} examples with {word}"
+    found = [block for block in examples(language, page) if word in block]
+    assert len(found) == 1, f"{page} has {len(found)} {language} examples with {word}"
     return found[0]
 
 

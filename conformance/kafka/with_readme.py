@@ -1,10 +1,10 @@
-"""The root README's Kafka examples, word for word, except for the address."""
+"""The Kafka examples of the README and the guide, word for word, except for the address."""
 
 import shutil
 import sys
 
 from harness.cases import Skipped, case, equal, main
-from harness.readme import example, run
+from harness.readme import example, examples, run
 
 ADDRESS = "127.0.0.1:9092"
 
@@ -13,6 +13,13 @@ ADDRESS = "127.0.0.1:9092"
 def the_python_example(bootstrap):
     text = example("python", "confluent_kafka")
     equal(run([sys.executable, "-"], text, ADDRESS, bootstrap), "b'one coffee'\n")
+
+
+@case
+def the_guide(bootstrap):
+    produce, consume = examples("python", "docs/guides/kafka-first-ten-minutes.md")
+    equal(run([sys.executable, "-"], produce, ADDRESS, bootstrap), "0 messages left\n")
+    equal(run([sys.executable, "-"], consume, ADDRESS, bootstrap), "table-4 True\n")
 
 
 @case

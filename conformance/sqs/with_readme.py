@@ -1,9 +1,9 @@
-"""The root README's SQS examples, word for word, except for the address."""
+"""The SQS examples of the README and the guide, word for word, except for the address."""
 
 import sys
 
 from harness.cases import case, equal, main
-from harness.readme import example, run
+from harness.readme import example, examples, run
 
 ADDRESS = "127.0.0.1:9324"
 
@@ -17,6 +17,13 @@ def the_python_example(address):
 def the_shell_example(address):
     shown = run(["sh", "-e"], example("sh", "sqs send-message"), ADDRESS, address)
     equal(shown.splitlines()[-1], "one soup")
+
+
+@case
+def the_guide(address):
+    first, fifo = examples("python", "docs/guides/sqs-first-ten-minutes.md")
+    equal(run([sys.executable, "-"], first, ADDRESS, address), "one omelette\n")
+    equal(run([sys.executable, "-"], fifo, ADDRESS, address), "charge\n")
 
 
 if __name__ == "__main__":

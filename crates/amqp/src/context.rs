@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::Broker;
+use net::LogLimit;
 use security::Principal;
 use subtle::ConstantTimeEq;
 
@@ -62,6 +63,17 @@ impl Logins {
         }
     }
 
+    /// Why somebody was not let in; for the log alone, never for the peer.
+    pub(crate) fn refusal(&self, user: &[u8]) -> &'static str {
+        match self {
+            Self::Open => "the user name is not UTF-8",
+            Self::Known(logins) if logins.iter().any(|login| login.user.as_bytes() == user) => {
+                "wrong password"
+            }
+            Self::Known(_) => "unknown user",
+        }
+    }
+
     /// The principal that logs in without a name, if it may.
     pub(crate) fn anonymous(&self) -> Option<Principal> {
         matches!(self, Self::Open).then(Principal::anonymous)
@@ -105,6 +117,10 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) replies: Replies,
     alarm: DiskAlarm,
+    /// Of lines about logins that were refused.
+    pub(crate) refused_logins: LogLimit,
+    /// Of lines about connections that were closed for what the peer did.
+    pub(crate) faults: LogLimit,
 }
 
 impl std::fmt::Debug for Context {
@@ -124,12 +140,30 @@ impl Context {
             metrics: Arc::default(),
             replies: Replies::default(),
             alarm,
+            refused_logins: LogLimit::default(),
+            faults: LogLimit::default(),
         }
     }
 
     /// The frontend's numbers.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Logs that a connection is closed for what its peer did.
+    pub(crate) fn log_fault(&self, entry: &net::Entry, reason: &str) {
+        let Some(suppressed) = self.faults.admit(self.broker.now_ms()) else {
+            return;
+        };
+        let facts = entry.facts();
+        tracing::info!(
+            peer = %entry.peer(),
+            user = facts.user.as_deref().unwrap_or_default(),
+            client = facts.client.as_deref().unwrap_or_default(),
+            reason,
+            suppressed,
+            "connection closed: protocol error"
+        );
     }
 
     /// Whether publishes are to wait for disk space.

@@ -176,6 +176,9 @@ impl About<'_> {
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::UnknownEpoch

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use net::Entry;
 use security::Principal;
 use tokio::time::{sleep, timeout};
 
@@ -84,6 +85,7 @@ impl From<io::Error> for Stop {
 /// A connection that is beginning.
 pub(crate) struct Handshake<'a> {
     context: &'a Context,
+    entry: &'a Entry,
     inlet: &'a mut Inlet,
     outlet: &'a mut Outlet,
     held: Held,
@@ -91,9 +93,14 @@ pub(crate) struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    pub(crate) fn new(context: &'a Context, inlet: &'a mut Inlet, outlet: &'a mut Outlet) -> Self {
+    pub(crate) fn new(
+        context: &'a Context,
+        entry: &'a Entry,
+        (inlet, outlet): (&'a mut Inlet, &'a mut Outlet),
+    ) -> Self {
         Self {
             context,
+            entry,
             inlet,
             outlet,
             held: Held::default(),
@@ -111,7 +118,10 @@ impl<'a> Handshake<'a> {
             Err(Stop::Gone) => Ok(None),
             Err(Stop::Io(error)) => Err(error),
             Err(Stop::Fault(fault, numbers)) => {
-                tracing::debug!(text = fault.text(), "connection refused");
+                // A refused login has its own line.
+                if fault.code != ReplyCode::AccessRefused || numbers != (0, 0) {
+                    self.context.log_fault(self.entry, &fault.text());
+                }
                 parting::close(self.inlet, self.outlet, &fault, numbers).await?;
                 Ok(None)
             }
@@ -178,6 +188,14 @@ impl<'a> Handshake<'a> {
             return Err(out_of_turn(&payload, "starting"));
         };
         self.capabilities = capabilities(&answer.client_properties);
+        if let Some(client) = client_name(&answer.client_properties) {
+            self.entry.set_client(&client);
+        }
+        let user = match answer.mechanism {
+            b"PLAIN" => plain(answer.response).map(|(user, _)| user),
+            b"AMQPLAIN" => table_login(answer.response).map(|(user, _)| user),
+            _ => None,
+        };
         let principal = match answer.mechanism {
             b"PLAIN" => plain(answer.response).map(|(user, password)| logins.check(user, password)),
             b"AMQPLAIN" => {
@@ -197,13 +215,29 @@ impl<'a> Handshake<'a> {
             }
         };
         match principal.flatten() {
-            Some(principal) => Ok(principal),
-            None => Err(self.refuse_login(answer.mechanism).await),
+            Some(principal) => {
+                self.entry.set_user(&principal.name);
+                Ok(principal)
+            }
+            None => Err(self.refuse_login(answer.mechanism, user).await),
         }
     }
 
-    async fn refuse_login(&self, mechanism: &[u8]) -> Stop {
+    async fn refuse_login(&self, mechanism: &[u8], user: Option<&[u8]>) -> Stop {
         crate::Metrics::one(&self.context.metrics.logins_refused);
+        let context = self.context;
+        if let Some(suppressed) = context.refused_logins.admit(context.broker.now_ms()) {
+            let reason = user.map(|user| context.settings.logins.refusal(user));
+            let user = String::from_utf8_lossy(user.unwrap_or_default());
+            tracing::warn!(
+                peer = %self.entry.peer(),
+                user = %user.escape_debug(),
+                mechanism = %String::from_utf8_lossy(mechanism).escape_debug(),
+                reason = reason.unwrap_or("the mechanism is not allowed, or its response cannot be read"),
+                suppressed,
+                "login refused"
+            );
+        }
         if !self.capabilities.authentication_failure_close {
             sleep(SILENCE).await;
             return Stop::Gone;
@@ -245,6 +279,7 @@ impl<'a> Handshake<'a> {
         check_vhost(self.context, principal, &vhost)
             .map_err(|fault| Stop::Fault(fault, numbers::<connection::Open<'_>>()))?;
         self.say(&connection::OpenOk {}).await?;
+        self.entry.set_vhost(&vhost);
         Ok(vhost)
     }
 
@@ -342,6 +377,23 @@ fn server_properties(cluster: &str) -> TableBuilder {
         let _ = properties.push(name.as_bytes(), Value::Long(text.as_bytes()));
     }
     properties
+}
+
+/// What a client calls itself: the name of its connection, or its product and version.
+fn client_name(client_properties: &Table<'_>) -> Option<String> {
+    let text = |name: &[u8]| {
+        let value = client_properties.find(name)?;
+        let text = String::from_utf8_lossy(value.string()?).into_owned();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    text(b"connection_name").or_else(|| {
+        let (product, version) = (text(b"product")?, text(b"version"));
+        Some(
+            format!("{product} {}", version.unwrap_or_default())
+                .trim_end()
+                .to_owned(),
+        )
+    })
 }
 
 fn capabilities(client_properties: &Table<'_>) -> Capabilities {

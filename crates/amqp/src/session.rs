@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use engine::queue::{Claim, Outcome as Fate};
 use engine::{Deliveries, Event};
-use net::{Account, Connection, Drain, Owed, Permit, SharedPermit};
+use net::{Account, Connection, Drain, Entry, Owed, Permit, SharedPermit};
 use tokio::time::sleep;
 
 use crate::brake::Brake;
@@ -62,17 +62,18 @@ async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -
 
 /// Greets the peer; none if the two do not come together.
 async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
+    let entry = Arc::clone(connection.entry());
     let account = connection.account().clone();
     let (reader, writer) = connection.split();
     let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
     let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
-    let shaken = Handshake::new(&context, &mut inlet, &mut outlet)
+    let shaken = Handshake::new(&context, &entry, (&mut inlet, &mut outlet))
         .shake()
         .await?;
     let Some((peer, held)) = shaken else {
         return Ok(None);
     };
-    let mut session = Session::new(context, peer, (inlet, outlet), &account);
+    let mut session = Session::new(context, (peer, entry), (inlet, outlet), &account);
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -112,6 +113,7 @@ impl From<Fault> for Ending {
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) peer: Peer,
+    entry: Arc<Entry>,
     inlet: Inlet,
     pub(crate) outlet: Outlet,
     /// Frames that arrived and wait: for their turn, or for space on the disk.
@@ -150,23 +152,25 @@ enum Next {
     Sent(io::Result<()>),
     Tick,
     Look,
-    Drain,
+    End(Ending),
 }
 
 impl Session {
     fn new(
         context: Arc<Context>,
-        peer: Peer,
+        (peer, entry): (Peer, Arc<Entry>),
         (inlet, outlet): (Inlet, Outlet),
         account: &Account,
     ) -> Self {
         let room = Arc::new(DeliveryRoom(SharedPermit::new(account)));
         let opened = context.broker.open_session_within(&peer.principal, room);
         let (engine, deliveries) = opened;
+        entry.set_session(engine.id().as_u128());
         let pulse = Pulse::new(peer.heartbeat);
         Self {
             context,
             peer,
+            entry,
             inlet,
             outlet,
             held: Held::default(),
@@ -189,7 +193,13 @@ impl Session {
     }
 
     async fn run(&mut self, drain: &Drain) -> Ending {
-        let mut draining = pin!(drain.draining());
+        let entry = Arc::clone(&self.entry);
+        let mut draining = pin!(async {
+            tokio::select! {
+                () = drain.draining() => shutdown(),
+                () = entry.closing() => closed(),
+            }
+        });
         // Frames may have come along with the end of the handshake.
         let mut outcome = self.serve_frames().await;
         loop {
@@ -201,7 +211,10 @@ impl Session {
     }
 
     /// Waits for something, serves it and what else is there, and writes what came of it.
-    async fn turn(&mut self, draining: Pin<&mut impl Future<Output = ()>>) -> Result<(), Ending> {
+    async fn turn(
+        &mut self,
+        draining: Pin<&mut impl Future<Output = Ending>>,
+    ) -> Result<(), Ending> {
         let unsent = self.outlet.len();
         let may_deliver = unsent < self.unsent_max(DELIVER_BYTES_MAX);
         let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
@@ -216,7 +229,7 @@ impl Session {
             () = self.pulse.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
             () = self.brake.released(), if self.brake.is_on() => Next::Look,
-            () = draining => Next::Drain,
+            ending = draining => Next::End(ending),
         };
         let is_tick = matches!(next, Next::Tick);
         match next {
@@ -230,7 +243,8 @@ impl Session {
             Next::Sent(sent) => sent?,
             Next::Tick => self.tick(may_read)?,
             Next::Look => {}
-            Next::Event(None) | Next::Drain => return Err(shutdown()),
+            Next::Event(None) => return Err(shutdown()),
+            Next::End(ending) => return Err(ending),
         }
         if self.is_blocked && !self.context.is_disk_low() {
             self.unblock();
@@ -422,6 +436,7 @@ impl Session {
             mut inlet,
             mut outlet,
             context,
+            entry,
             ..
         } = *self;
         engine.close().await;
@@ -435,8 +450,8 @@ impl Session {
             Ending::Fault(fault, numbers) => {
                 if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
+                    context.log_fault(&entry, &fault.text());
                 }
-                tracing::debug!(text = fault.text(), "connection is closed");
                 parting::close(&mut inlet, &mut outlet, &fault, numbers).await
             }
         }
@@ -575,4 +590,9 @@ impl engine::Room for DeliveryRoom {
 fn shutdown() -> Ending {
     let text = "broker forced connection closure with reason 'shutdown'";
     Fault::new(ReplyCode::ConnectionForced, text).into()
+}
+
+/// An operator wants the connection to end.
+fn closed() -> Ending {
+    Fault::new(ReplyCode::ConnectionForced, "Closed via management api").into()
 }

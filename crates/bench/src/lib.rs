@@ -17,6 +17,7 @@ mod run;
 mod spawned;
 mod sqs;
 mod stopwatch;
+mod target;
 mod usage;
 
 pub use amqp::Options as AmqpOptions;

@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use engine::Error;
+use engine::{Error, vhost};
 use serde_json::json;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -41,18 +41,26 @@ pub(crate) const NO_ROUTE: Kind = kind(
 );
 pub(crate) const NO_QUEUE: Kind = kind("no-such-queue", "No such queue", StatusCode::NOT_FOUND);
 pub(crate) const NO_TOPIC: Kind = kind("no-such-topic", "No such topic", StatusCode::NOT_FOUND);
+pub(crate) const NO_GROUP: Kind = kind("no-such-group", "No such group", StatusCode::NOT_FOUND);
+pub(crate) const NO_CONNECTION: Kind = kind(
+    "no-such-connection",
+    "No such connection",
+    StatusCode::NOT_FOUND,
+);
+pub(crate) const NOT_DEAD: Kind = kind(
+    "not-a-dead-letter-queue",
+    "Not a dead-letter queue",
+    StatusCode::CONFLICT,
+);
 pub(crate) const NO_TASK: Kind = kind("no-such-task", "No such task", StatusCode::NOT_FOUND);
 pub(crate) const NOT_ALLOWED: Kind = kind(
     "method-not-allowed",
     "The resource does not have this method",
     StatusCode::METHOD_NOT_ALLOWED,
 );
-pub(crate) const EXISTS: Kind = kind("exists", "It exists already", StatusCode::CONFLICT);
-pub(crate) const CONFLICT: Kind = kind(
-    "conflict",
-    "Something else stands in the way",
-    StatusCode::CONFLICT,
-);
+pub(crate) const EXISTS: Kind = kind("exists", "Already exists", StatusCode::CONFLICT);
+pub(crate) const CONFLICT: Kind = kind("conflict", "Conflict", StatusCode::CONFLICT);
+pub(crate) const IN_USE: Kind = kind("in-use", "In use", StatusCode::CONFLICT);
 pub(crate) const TOO_LARGE: Kind = kind(
     "request-too-large",
     "The request is too large",
@@ -70,12 +78,12 @@ pub(crate) const WRONG_HOST: Kind = kind(
 );
 pub(crate) const INVALID: Kind = kind(
     "invalid",
-    "The request makes no sense",
+    "Invalid request",
     StatusCode::UNPROCESSABLE_ENTITY,
 );
 pub(crate) const THROTTLED: Kind = kind(
     "throttled",
-    "Too much at once",
+    "Too many requests",
     StatusCode::TOO_MANY_REQUESTS,
 );
 pub(crate) const INTERNAL: Kind = kind(
@@ -88,17 +96,24 @@ pub(crate) const UNAVAILABLE: Kind = kind(
     "The broker is not available",
     StatusCode::SERVICE_UNAVAILABLE,
 );
-pub(crate) const DISK_FULL: Kind = kind(
-    "disk-full",
-    "The disk is nearly full",
-    StatusCode::INSUFFICIENT_STORAGE,
-);
+pub(crate) const DISK_FULL: Kind = kind("disk-full", "Low disk", StatusCode::INSUFFICIENT_STORAGE);
 
 /// A refusal on its way to the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) kind: &'static Kind,
     pub(crate) detail: String,
+    /// The number that was out of bounds, where that is the reason.
+    pub(crate) bounds: Option<Box<Bounds>>,
+}
+
+/// A number that was given, and what it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) parameter: String,
+    pub(crate) value: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 /// The result of a request.
@@ -109,6 +124,22 @@ impl Problem {
         Self {
             kind,
             detail: detail.into(),
+            bounds: None,
+        }
+    }
+
+    /// A number that is none of those allowed.
+    pub(crate) fn out_of_bounds(parameter: &str, value: u64, (min, max): (u64, u64)) -> Self {
+        let detail = format!("`{parameter}` is {value}: expected {min} to {max}");
+        let bounds = Bounds {
+            parameter: parameter.to_owned(),
+            value,
+            min,
+            max,
+        };
+        Self {
+            bounds: Some(Box::new(bounds)),
+            ..Self::new(&INVALID, detail)
         }
     }
 
@@ -120,19 +151,53 @@ impl Problem {
     /// What the engine refused about the queue of this name.
     pub(crate) fn of_queue(name: &str, error: Error) -> Self {
         match error {
-            Error::UnknownQueue => Self::new(&NO_QUEUE, format!("there is no queue '{name}'")),
+            Error::UnknownQueue => {
+                let why = match vhost::split(name) {
+                    (vhost::DEFAULT, name) => format!("there is no queue '{name}'"),
+                    (vhost, name) => format!("there is no queue '{name}' in vhost '{vhost}'"),
+                };
+                Self::new(&NO_QUEUE, why)
+            }
+            other => other.into(),
+        }
+    }
+
+    /// What the engine refused about the topic of this name.
+    pub(crate) fn of_topic(name: &str, error: Error) -> Self {
+        match error {
+            Error::UnknownTopic => Self::new(&NO_TOPIC, format!("there is no topic '{name}'")),
+            Error::UnknownPartition => {
+                Self::new(&NO_TOPIC, format!("topic '{name}' has no such partition"))
+            }
+            other => other.into(),
+        }
+    }
+
+    /// What the engine refused about the group of this name.
+    pub(crate) fn of_group(name: &str, error: Error) -> Self {
+        match error {
+            Error::Group(engine::group::Error::NotFound) => {
+                Self::new(&NO_GROUP, format!("there is no group '{name}'"))
+            }
             other => other.into(),
         }
     }
 
     /// The members of the JSON document, which also stands in for one message of several.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        json!({
+        let mut document = json!({
             "type": format!("{NAMESPACE}{}", self.kind.name),
             "title": self.kind.title,
             "status": self.kind.status.as_u16(),
             "detail": self.detail,
-        })
+        });
+        if let Some(bounds) = self.bounds.as_deref() {
+            document["parameter"] = json!(bounds.parameter);
+            document["value"] = json!(bounds.value);
+            document["min"] = json!(bounds.min);
+            document["max"] = json!(bounds.max);
+        }
+        document
     }
 }
 
@@ -160,6 +225,9 @@ impl From<Error> for Problem {
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::InvalidTimestamp(_)

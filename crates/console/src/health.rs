@@ -1,12 +1,18 @@
 //! Are we alive, and may clients come? Told by the binary, asked by probes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Says why clients should not come, while there is a reason.
+pub type Probe = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Health of the process. Starts alive and not ready.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Health {
+    /// Conditions that are looked at whenever somebody asks.
+    probes: Vec<(&'static str, Probe)>,
     ready: AtomicBool,
     draining: AtomicBool,
     failed: AtomicBool,
@@ -15,10 +21,25 @@ pub struct Health {
     reasons: Mutex<BTreeMap<&'static str, String>>,
 }
 
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("reasons", &self.reasons())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Health {
     /// Alive, still starting.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Unready because of `name` while `probe` gives a reason.
+    #[must_use]
+    pub fn with_probe(mut self, name: &'static str, probe: Probe) -> Self {
+        self.probes.push((name, probe));
+        self
     }
 
     /// Start-up is over: recovered and listening.
@@ -73,6 +94,8 @@ impl Health {
         if self.has_failed() {
             reasons.push("failed".to_owned());
         }
+        let probed = self.probes.iter();
+        reasons.extend(probed.filter_map(|(name, probe)| Some(format!("{name}: {}", probe()?))));
         let lasting = self.lock();
         reasons.extend(
             lasting

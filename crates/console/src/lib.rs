@@ -3,7 +3,9 @@
 //! It owns no truth: health is told to it by the binary, numbers are read from [`Source`]s when asked for, and what the
 //! API does is done by the engine.
 
+mod accept;
 mod error;
+mod exposition;
 mod handlers;
 mod health;
 mod message;
@@ -16,12 +18,14 @@ mod tests;
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 use engine::Broker;
-use net::HttpLimits;
+use net::{Connections, HttpLimits};
 
-pub use health::Health;
+pub use handlers::root::Overview;
+pub use health::{Health, Probe};
 pub use metrics::{BuildInfo, Histogram, Metrics, Prepare, Samples, Source, Value};
 
 /// What the pages are made from.
@@ -31,6 +35,8 @@ pub struct State {
     pub health: Arc<Health>,
     /// Everything `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// What the start page tells.
+    pub overview: Arc<Overview>,
 }
 
 /// Largest request, bytes. A message that comes in base 64 needs a third more than it has.
@@ -44,13 +50,47 @@ pub fn limits() -> HttpLimits {
     }
 }
 
-/// The JSON API over a broker, to be merged with [`router`].
-pub fn api(broker: Broker) -> Router {
-    use handlers::{messages, policies, queues, redrive};
+/// What the JSON API works on.
+#[derive(Clone, Debug)]
+struct Served {
+    broker: Broker,
+    connections: Connections,
+}
+
+impl FromRef<Served> for Broker {
+    fn from_ref(served: &Served) -> Self {
+        served.broker.clone()
+    }
+}
+
+impl FromRef<Served> for Connections {
+    fn from_ref(served: &Served) -> Self {
+        served.connections.clone()
+    }
+}
+
+/// The JSON API over a broker and the connections to it, to be merged with [`router`].
+pub fn api(broker: Broker, connections: Connections) -> Router {
+    let routes = Router::new()
+        .route("/", get(handlers::index))
+        .merge(queue_routes())
+        .merge(topic_routes())
+        .fallback(handlers::no_route)
+        .method_not_allowed_fallback(handlers::not_allowed)
+        .layer(middleware::from_fn(request::guard))
+        .with_state(Served {
+            broker,
+            connections,
+        });
+    Router::new().nest("/api/v1", routes)
+}
+
+fn queue_routes() -> Router<Served> {
+    use handlers::{exchanges, messages, policies, queues, redrive};
     let queue = get(queues::describe)
         .patch(queues::change)
         .delete(queues::delete);
-    let routes = Router::new()
+    Router::new()
         .route("/queues", get(queues::list).post(queues::create))
         .route("/queues/{name}", queue)
         .route("/queues/{name}/purge", post(queues::purge))
@@ -68,18 +108,40 @@ pub fn api(broker: Broker) -> Router {
         .route("/queues/{name}/redrive/{task}", delete(redrive::cancel))
         .route("/policies", get(policies::list).post(policies::put))
         .route("/policies/{name}", delete(policies::remove))
-        .fallback(handlers::no_route)
-        .method_not_allowed_fallback(handlers::not_allowed)
-        .layer(middleware::from_fn(request::guard))
-        .with_state(broker);
-    Router::new().nest("/api/v1", routes)
+        .route("/exchanges", get(exchanges::list))
+        .route("/bindings", get(exchanges::bindings))
 }
 
-/// Health and metrics, which need no broker that works.
+fn topic_routes() -> Router<Served> {
+    use handlers::{connections, groups, topics};
+    let topic = get(topics::describe)
+        .patch(topics::change)
+        .delete(topics::delete);
+    Router::new()
+        .route("/topics", get(topics::list).post(topics::create))
+        .route("/topics/{name}", topic)
+        .route(
+            "/topics/{name}/records",
+            get(topics::read).post(topics::append),
+        )
+        .route("/groups", get(groups::list))
+        .route(
+            "/groups/{name}",
+            get(groups::describe).delete(groups::delete),
+        )
+        .route("/groups/{name}/seek", post(groups::seek))
+        .route("/connections", get(connections::list))
+        .route("/connections/{id}", delete(connections::close))
+        .route("/consumers", get(connections::consumers))
+}
+
+/// The start page, health and metrics, which need no broker that works.
 pub fn router(state: State) -> Router {
     Router::new()
+        .route("/", get(handlers::root::show))
         .route("/livez", get(handlers::health::live))
         .route("/readyz", get(handlers::health::ready))
         .route("/metrics", get(handlers::metrics::scrape))
+        .fallback(handlers::root::nowhere)
         .with_state(state)
 }

@@ -32,9 +32,10 @@ pub(crate) struct MessageForm {
     priority: u8,
 }
 
+/// A header of a message or a record.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HeaderForm {
+pub(crate) struct HeaderForm {
     name: String,
     value: Option<String>,
     value_base64: Option<String>,
@@ -76,14 +77,14 @@ impl MessageForm {
 /// Refuses delays that are too long.
 pub(crate) fn check_delay(name: &str, delay_ms: Option<u64>) -> Outcome<()> {
     match delay_ms {
-        Some(delay) if delay > DELAY_MS_MAX => Err(Problem::invalid(format!(
-            "`{name}` is {delay}: expected at most {DELAY_MS_MAX}"
-        ))),
+        Some(delay) if delay > DELAY_MS_MAX => {
+            Err(Problem::out_of_bounds(name, delay, (0, DELAY_MS_MAX)))
+        }
         _ => Ok(()),
     }
 }
 
-fn headers(forms: Vec<HeaderForm>) -> Outcome<Vec<(Bytes, Bytes)>> {
+pub(crate) fn headers(forms: Vec<HeaderForm>) -> Outcome<Vec<(Bytes, Bytes)>> {
     if forms.len() > HEADERS_MAX {
         let why = format!("a message has at most {HEADERS_MAX} headers");
         return Err(Problem::invalid(why));
@@ -103,7 +104,11 @@ fn headers(forms: Vec<HeaderForm>) -> Outcome<Vec<(Bytes, Bytes)>> {
 }
 
 /// What was given as text or in base 64.
-fn bytes_of(name: &str, text: Option<String>, coded: Option<String>) -> Outcome<Option<Bytes>> {
+pub(crate) fn bytes_of(
+    name: &str,
+    text: Option<String>,
+    coded: Option<String>,
+) -> Outcome<Option<Bytes>> {
     match (text, coded) {
         (Some(_), Some(_)) => Err(Problem::invalid(format!(
             "`{name}` and `{name}_base64` exclude each other"
@@ -117,14 +122,14 @@ fn bytes_of(name: &str, text: Option<String>, coded: Option<String>) -> Outcome<
 }
 
 /// Writes bytes as text under `name`, or else in base 64 under a name that says so.
-fn put(shown: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+pub(crate) fn put(shown: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => shown.insert(name.to_owned(), json!(text)),
         Err(_) => shown.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
     };
 }
 
-/// A message on loan, with what settles it.
+/// A message that was received, with what settles it.
 pub(crate) fn show_lent(message: &Delivered) -> Value {
     let mut shown = Map::new();
     shown.insert("receipt".to_owned(), json!(encode_receipt(message.receipt)));
@@ -178,8 +183,12 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
 /// Headers in their order; those of reserved names belong to the broker and its frontends.
 fn show_headers(message: &Delivered) -> Value {
     let given = message.headers.iter();
-    let given = given.filter(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
-    let shown = given.map(|(name, value)| {
+    show_each(given.filter(|(name, _)| !name.starts_with(RESERVED.as_bytes())))
+}
+
+/// Headers as a list of names and values.
+pub(crate) fn show_each<'h>(headers: impl Iterator<Item = &'h (Bytes, Option<Bytes>)>) -> Value {
+    let shown = headers.map(|(name, value)| {
         let mut header = Map::new();
         header.insert("name".to_owned(), json!(String::from_utf8_lossy(name)));
         match value {
@@ -191,14 +200,19 @@ fn show_headers(message: &Delivered) -> Value {
     shown.collect()
 }
 
+/// What a receipt as text begins with, so that it is never taken for a flag.
+const RECEIPT_PREFIX: &str = "r";
+
 /// A receipt as text.
 pub(crate) fn encode_receipt(receipt: Receipt) -> String {
-    URL_SAFE_NO_PAD.encode(receipt.to_bytes())
+    let coded = URL_SAFE_NO_PAD.encode(receipt.to_bytes());
+    format!("{RECEIPT_PREFIX}{coded}")
 }
 
 /// Reads what [`encode_receipt`] wrote.
 pub(crate) fn decode_receipt(text: &str) -> Outcome<Receipt> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let coded = text.strip_prefix(RECEIPT_PREFIX);
+    let bytes = coded.and_then(|coded| URL_SAFE_NO_PAD.decode(coded).ok());
     let receipt = bytes.and_then(|bytes| Receipt::from_bytes(&bytes));
     receipt.ok_or_else(|| Problem::invalid("a receipt is not one that `receive` gave"))
 }

@@ -21,6 +21,8 @@ pub type Source = Box<dyn Fn(&mut Samples<'_>) + Send + Sync>;
 pub struct BuildInfo {
     /// The release.
     pub version: &'static str,
+    /// The commit it was built from.
+    pub commit: &'static str,
     /// The profile it runs under.
     pub profile: &'static str,
 }
@@ -84,8 +86,13 @@ impl Metrics {
     pub fn new(build: BuildInfo, sources: Vec<Source>) -> Self {
         let mut registry = Registry::default();
         let info = move |samples: &mut Samples<'_>| {
-            let labels = [("version", build.version), ("profile", build.profile)];
-            samples.gauges("forebay_build_info", "What is running", [(labels, 1_u64)]);
+            let labels = [
+                ("version", build.version),
+                ("commit", build.commit),
+                ("profile", build.profile),
+            ];
+            let help = "Version, commit and profile that are running";
+            samples.gauges("forebay_build_info", help, [(labels, 1_u64)]);
         };
         for source in [Box::new(info) as Source, Box::new(process::sample)]
             .into_iter()
@@ -106,7 +113,7 @@ impl Metrics {
         self
     }
 
-    /// One scrape.
+    /// One scrape, as OpenMetrics has it.
     pub async fn scrape(&self) -> Result<String, fmt::Error> {
         if let Some(prepare) = &self.prepare {
             prepare().await;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::metrics::Samples;
 
 /// Adds the `process_*` metrics; a number the system does not tell is left out.
@@ -22,6 +24,12 @@ pub(crate) fn sample(samples: &mut Samples<'_>) {
             "Memory of the process that is in RAM",
             stat.resident_pages * page,
         );
+        samples.gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory of the process",
+            stat.virtual_bytes,
+        );
+        samples.gauge("process_threads", "Threads of the process", stat.threads);
         if let Some(boot) = boot_seconds() {
             samples.gauge(
                 "process_start_time_seconds",
@@ -29,6 +37,16 @@ pub(crate) fn sample(samples: &mut Samples<'_>) {
                 boot + seconds(stat.start_ticks),
             );
         }
+    }
+    if let Some(max) = getrlimit(Resource::Nofile).current {
+        samples.gauge("process_max_fds", "File descriptors that may be open", max);
+    }
+    if let Some(max) = getrlimit(Resource::As).current {
+        samples.gauge(
+            "process_virtual_memory_max_bytes",
+            "Virtual memory the process may have",
+            max,
+        );
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One of them is the folder being read.
@@ -41,7 +59,9 @@ pub(crate) fn sample(samples: &mut Samples<'_>) {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     cpu_ticks: u64,
+    threads: u64,
     start_ticks: u64,
+    virtual_bytes: u64,
     resident_pages: u64,
 }
 
@@ -52,7 +72,9 @@ impl Stat {
         let number = |man_page_field: usize| fields.get(man_page_field - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu_ticks: number(14)? + number(15)?,
+            threads: number(20)?,
             start_ticks: number(22)?,
+            virtual_bytes: number(23)?,
             resident_pages: number(24)?,
         })
     }
@@ -84,7 +106,9 @@ mod tests {
         let text = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 13 14 15 16 17 18 99 20 55 22";
         let expected = Stat {
             cpu_ticks: 42,
+            threads: 17,
             start_ticks: 99,
+            virtual_bytes: 20,
             resident_pages: 55,
         };
         assert_eq!(Stat::parse(text), Some(expected));

@@ -3,8 +3,8 @@
 //! Under the `dev` profile whoever reaches the listener may do everything, and the pages that a browser shows on the
 //! same machine reach it too. Two rules keep them out, beside the absence of any header that would let them in: a
 //! request that changes something says that it brings JSON, which a page of another origin cannot say without asking
-//! first; and the host it was sent to is an address or `localhost`, which a page that has made its own name point here
-//! cannot arrange.
+//! first; and the host it was sent to is an address or a name without a dot (`localhost`, a container's name), which a
+//! page that has made its own name point here cannot arrange: such names are not to be had in public.
 
 use std::task::{Context, Poll};
 
@@ -15,8 +15,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use engine::Room;
+use engine::{Room, vhost};
 use net::{HeldBytes, Permit, SharedPermit, Uncollected};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -107,7 +108,8 @@ impl Room for AnswerRoom {
 fn check(request: &Request) -> Result<(), Problem> {
     let host = request.headers().get(HOST);
     if host.is_some_and(|host| !host.to_str().is_ok_and(is_here)) {
-        let detail = "the host of a request must be an IP address or `localhost`";
+        let detail =
+            "the host of a request must be an IP address, `localhost` or a name without a dot";
         return Err(Problem::new(&WRONG_HOST, detail));
     }
     // A form cannot delete.
@@ -125,7 +127,8 @@ fn is_here(host: &str) -> bool {
         Some(ipv6) => ipv6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    let is_local = !name.is_empty() && !name.contains('.');
+    is_local && !host.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -179,6 +182,54 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// The queue a path names, in the vhost that stands behind the `?`: the name by which the broker knows it.
+#[derive(Debug)]
+pub(crate) struct QueueName(pub(crate) String);
+
+/// Which vhost, whatever else stands behind the `?`.
+#[derive(Debug, Deserialize)]
+struct InVhost {
+    vhost: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for QueueName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let malformed = |text: String| Problem::new(&MALFORMED, text);
+        let asked = Query::<InVhost>::try_from_uri(&parts.uri);
+        let Query(asked) = asked.map_err(|rejection| malformed(rejection.body_text()))?;
+        // A path may name more than the queue.
+        let named = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Path(named) = named.map_err(|rejection| malformed(rejection.body_text()))?;
+        let name = named.into_iter().find(|(key, _)| key == "name");
+        let (_, name) = name.ok_or_else(|| malformed("the path names no queue".to_owned()))?;
+        let vhost = asked.vhost.as_deref().unwrap_or(vhost::DEFAULT);
+        Ok(Self(vhost::qualify(vhost, &name)))
+    }
+}
+
+/// What stands behind the `?` of a queue's path, beside its vhost.
+#[derive(Debug)]
+pub(crate) struct QueueParams<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueueParams<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let others: Vec<&str> = pairs.filter(|pair| !pair.starts_with("vhost=")).collect();
+        // What was behind one `?` can stand behind another.
+        let uri = format!("/?{}", others.join("&"))
+            .parse()
+            .unwrap_or_default();
+        match Query::try_from_uri(&uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+        }
+    }
+}
+
 /// What the path names.
 #[derive(Debug)]
 pub(crate) struct Place<T>(pub(crate) T);
@@ -221,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_here() {
+    fn only_addresses_and_names_without_a_dot_are_here() {
         for host in [
             "localhost",
             "LOCALHOST:8080",
@@ -229,6 +280,7 @@ mod tests {
             "127.0.0.1:8080",
             "[::1]:8080",
             "10.0.0.1:1",
+            "forebay:8080",
         ] {
             assert!(is_here(host), "{host}");
         }
@@ -238,6 +290,8 @@ mod tests {
             "evil.example:8080",
             "127.0.0.1.evil.example",
             "localhost.evil.example:8080",
+            "evil.",
+            ":8080",
             "[evil.example]:8080",
         ] {
             assert!(!is_here(host), "{host}");

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use engine::queue::{
     After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, QueueSettings,
 };
-use engine::{Error, Result};
+use engine::{Error, Result, vhost};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+
+use crate::error::{Outcome, Problem};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -23,7 +25,15 @@ const RETENTION_MS_MIN: u64 = 1000;
 const DEDUP_MS_MAX: u64 = 7 * DAY_MS;
 /// Longest wait between attempts.
 const BACKOFF_MS_MAX: u64 = 12 * HOUR_MS;
-/// Most messages a queue can be allowed to lend at once.
+/// Largest message, as the engine has it.
+const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+/// Most levels of priority.
+const PRIORITIES_MAX: u64 = 256;
+/// Most attempts before a message is dead-lettered.
+const ATTEMPTS_MAX: u64 = 1000;
+/// What the name of an ordered queue of SQS ends with, and of no other one.
+const ORDERED_SUFFIX: &str = ".fifo";
+/// Most messages a queue can be allowed to have in flight.
 const IN_FLIGHT_MAX: u32 = 1_000_000;
 
 /// Settings of a request; what it does not name stays.
@@ -86,6 +96,62 @@ impl Changes {
             Removable::Set(form) => Some(&form.queue),
             Removable::Left | Removable::Removed => None,
         }
+    }
+
+    /// Refuses numbers that are out of bounds before anything is asked of the engine.
+    pub(crate) fn check(&self) -> Outcome<()> {
+        let retention = (RETENTION_MS_MIN, RETENTION_MS_MAX);
+        let in_flight = (1, IN_FLIGHT_MAX.into());
+        let attempts = match &self.dead_letter {
+            Removable::Set(form) => Some(u64::from(form.attempts_max)),
+            Removable::Left | Removable::Removed => None,
+        };
+        for (name, value, limits) in [
+            ("lease_ms", self.lease_ms, (0, LEASE_MS_MAX)),
+            ("delay_ms", self.delay_ms, (0, DELAY_MS_MAX)),
+            ("retention_ms", self.retention_ms, retention),
+            ("dedup_window_ms", self.dedup_window_ms, (0, DEDUP_MS_MAX)),
+            ("replay_ms", self.replay_ms, (0, RETENTION_MS_MAX)),
+            (
+                "in_flight_max",
+                self.in_flight_max.map(u64::from),
+                in_flight,
+            ),
+            (
+                "message_bytes_max",
+                self.message_bytes_max,
+                (1, MESSAGE_BYTES_MAX),
+            ),
+            (
+                "priorities",
+                self.priorities.map(u64::from),
+                (0, PRIORITIES_MAX),
+            ),
+            ("attempts_max", attempts, (1, ATTEMPTS_MAX)),
+        ] {
+            match value {
+                Some(value) if !(limits.0..=limits.1).contains(&value) => {
+                    return Err(Problem::out_of_bounds(name, value, limits));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues that are named are in this vhost.
+    pub(crate) fn qualify(&mut self, vhost: &str) {
+        if let Removable::Set(form) = &mut self.dead_letter {
+            form.queue = vhost::qualify(vhost, &form.queue);
+        }
+    }
+
+    /// Makes a queue ordered whose name says that it is, as one face of it demands; `false` when it was asked not to be.
+    pub(crate) fn order_by_name(&mut self, name: &str) -> bool {
+        if !name.ends_with(ORDERED_SUFFIX) {
+            return true;
+        }
+        *self.ordering.get_or_insert(Ordering::Key) == Ordering::Key
     }
 
     /// The settings of a new queue. Errors: `InvalidConfig`.
@@ -221,7 +287,7 @@ pub(crate) fn show(settings: &QueueSettings) -> Value {
         "message_bytes_max": settings.message_bytes_max,
         "in_flight_max": settings.in_flight_max,
         "dead_letter": dead_letter.map(|policy| json!({
-            "queue": policy.queue,
+            "queue": vhost::split(&policy.queue).1,
             "attempts_max": policy.attempts_max,
         })),
         "dedup_window_ms": settings.dedup_window_ms,

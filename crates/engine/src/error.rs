@@ -69,6 +69,9 @@ pub enum Error {
     /// The batch is malformed or breaks the stream's rules.
     #[error("{0}")]
     InvalidRecord(String),
+    /// Single records of the batch are malformed or break the stream's rules.
+    #[error("{0}")]
+    InvalidRecords(Box<RecordErrors>),
     /// The batch's checksum does not match.
     #[error("the batch is corrupt: {0}")]
     CorruptBatch(String),
@@ -86,9 +89,15 @@ pub enum Error {
         /// The topic's limit.
         allowed: usize,
     },
+    /// The batch opens to more than a batch may hold.
+    #[error("{}", storage::batch::BatchError::Opened)]
+    OpensTooLarge,
     /// The batch's timestamps lie outside what the topic allows.
     #[error("the timestamp {0} is out of the range the topic allows")]
     InvalidTimestamp(i64),
+    /// The sender says that the batch's timestamps are those of the append.
+    #[error("the producer must not set the timestamp type to the time of the append")]
+    InvalidTimestampType,
     /// A gap in an idempotent producer's sequence.
     #[error("out of order: expected sequence {expected}, got {got}")]
     OutOfOrderSequence {
@@ -120,6 +129,30 @@ pub enum Error {
     Storage(String),
 }
 
+/// What is wrong with single records of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordErrors {
+    /// Timestamps are among it.
+    pub timestamps: bool,
+    /// Records it is about.
+    pub count: usize,
+    /// The first of them: place in the batch, and what is wrong.
+    pub first: Vec<(usize, String)>,
+}
+
+impl std::fmt::Display for RecordErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.count;
+        match self.first.first() {
+            Some((place, text)) => write!(
+                f,
+                "{count} records are refused, the first in place {place}: {text}"
+            ),
+            None => write!(f, "{count} records are refused"),
+        }
+    }
+}
+
 /// The result of an engine operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -145,9 +178,10 @@ impl From<storage::batch::BatchError> for Error {
         use storage::batch::BatchError;
         match error {
             BatchError::Checksum | BatchError::Truncated => Self::CorruptBatch(error.to_string()),
-            BatchError::Magic(_) | BatchError::Inconsistent(_) | BatchError::Compressed => {
+            BatchError::Magic(_) | BatchError::Inconsistent(_) => {
                 Self::InvalidRecord(error.to_string())
             }
+            BatchError::Opened => Self::OpensTooLarge,
         }
     }
 }

@@ -20,14 +20,16 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Broker, ConfigChange, Deliveries, Delivery, Event, FetchPartition, FetchResult, FetchSpec,
-    Fetched, NewConsumer, NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, Removal,
-    SendOrder, Sends, Session, Settings, Subscription, TimeLookup, TopicKey,
+    Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
+    FetchResult, FetchSpec, Fetched, Keep, NewConsumer, NewRecord, NewTopic, Outgoing, Parts,
+    Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session,
+    Settings, Subscription, TimeLookup, TopicKey,
 };
 pub use clock::{Clock, Dice, Uptime};
-pub use error::{Error, Result};
+pub use error::{Error, RecordErrors, Result};
 pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.
+pub use storage::batch::Record;
 pub use storage::{Batch, Chunk};
 
 /// Where a published batch went.

@@ -177,7 +177,7 @@ impl Rules {
             return refuse("an operator's policy only limits");
         }
         if *self == Self::default() {
-            return refuse("a policy says something");
+            return refuse("rules must not be empty");
         }
         if let Some(exchange) = &self.dead_letter_exchange {
             exchange.check()?;

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use console::{BuildInfo, Health, Metrics, State};
-use net::{Capacity, serve_http};
+use console::{BuildInfo, Health, Metrics, Overview, State};
+use engine::Clock as _;
+use net::{Capacity, Connections, serve_http};
 use storage::Supervisor;
 
 use crate::broker::{Broker, start_broker};
+use crate::clock::Machine;
 use crate::crash;
+use crate::credentials::Known;
 use crate::descriptors;
-use crate::listeners::{Listeners, connection_source};
+use crate::listeners::{All, Listeners, connection_source};
 use crate::lock::DataLock;
-use crate::settings::{Profile, Settings};
+use crate::settings::{Profile, Setting as _, Settings};
 use crate::signals::Signals;
 
 /// Client connections may finish what they are doing for this long …
@@ -29,30 +32,61 @@ const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 /// Probes, scrapers and people; far fewer than clients.
 const CONSOLE_CONNECTIONS: usize = 1024;
 
-/// Runs the broker until it is told to stop.
-pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
+/// Runs the broker until it is told to stop. `file` is the one its settings were read from.
+pub(crate) fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+    log_start(settings, file);
+    // Before anything is created.
+    let known = Known::read(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let outcome = runtime.block_on(run(settings));
+    let outcome = runtime.block_on(run(settings, known));
     // A blocking task that hangs on a dead disk must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-async fn run(settings: &Settings) -> anyhow::Result<()> {
+/// What is started, in one line.
+fn log_start(settings: &Settings, file: Option<&Path>) {
+    let dir = &settings.data.dir;
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+    let [kafka, amqp, sqs, http] = settings.listen_keys().map(|(_, listen)| listen.show());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = env!("FOREBAY_COMMIT"),
+        profile = settings.profile.word(),
+        data_dir = %dir.display(),
+        settings_file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
+        kafka,
+        amqp,
+        sqs,
+        http,
+        "forebay is starting"
+    );
+    if settings.profile == Profile::Dev {
+        let open = settings.open_listeners().join(" ");
+        if open.is_empty() {
+            tracing::warn!(
+                "dev profile: no TLS, and authentication is off where none is configured"
+            );
+        } else {
+            tracing::warn!(
+                listeners = open,
+                "dev profile: everyone who reaches these listeners may do everything"
+            );
+        }
+    }
+}
+
+async fn run(settings: &Settings, known: Known) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let lock = DataLock::take(&settings.data.dir)?;
     let supervisor = Supervisor::new();
-    let health = Arc::new(Health::new());
     let outcome = tokio::select! {
         biased;
-        failure = failed(&supervisor) => {
-            health.set_failed();
-            Err(failure)
-        }
-        outcome = serve_until_told(settings, &supervisor, &health, &mut signals) => outcome,
+        failure = failed(&supervisor) => Err(failure),
+        outcome = serve_until_told((settings, known), &supervisor, &mut signals) => outcome,
     };
     // An owner that ended is why whatever else went wrong did.
     if outcome.is_err() && supervisor.failure().is_some() {
@@ -66,30 +100,37 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// Starts everything, serves until a signal comes, drains.
 async fn serve_until_told(
-    settings: &Settings,
+    (settings, known): (&Settings, Known),
     supervisor: &Supervisor,
-    health: &Arc<Health>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let broker = start_broker(settings, supervisor).await?;
-    let total = Capacity::new(descriptors::connections_max());
-    let protocols = open_protocols(settings, &broker, &total).await?;
-    let console = open_console(settings, &broker, health, (&protocols, &total)).await?;
+    let broker = start_broker(settings, known, supervisor).await?;
+    let low_disk = broker.low_disk(settings.storage.min_free_bytes);
+    let health = Arc::new(Health::new().with_probe("low disk", low_disk));
+    let all = All {
+        total: Capacity::new(descriptors::connections_max()),
+        connections: Connections::new(Box::new(|| Machine.wall_ms())),
+    };
+    let protocols = open_protocols(settings, &broker, &all).await?;
+    let console = open_console(settings, &broker, &health, (&protocols, &all)).await?;
 
-    announce(settings, &[&protocols, &console]);
+    announce(&[&protocols, &console]);
     health.set_ready();
     say("forebay ready");
 
-    let watch = broker.watch(health).run();
+    let watch = broker.watch(&health).run();
     let signal = tokio::select! {
         signal = signals.next() => signal,
         never = watch => match never {},
     };
-    tracing::info!(signal, "draining");
+    tracing::info!(signal = signal.name, "stopping: draining connections");
     health.set_draining();
     tokio::select! {
         closed = drain(protocols, console, broker) => closed,
-        signal = signals.next() => std::process::exit(128 + signal),
+        signal = signals.next() => {
+            tracing::warn!(signal = signal.name, "second signal: exiting at once");
+            std::process::exit(128 + signal.number)
+        }
     }
 }
 
@@ -135,9 +176,9 @@ fn die(data: &Path, supervisor: &Supervisor) -> ! {
 async fn open_protocols(
     settings: &Settings,
     broker: &Broker,
-    total: &Capacity,
+    all: &All,
 ) -> anyhow::Result<Listeners> {
-    let mut protocols = Listeners::new(total, broker.budget(), PROTOCOL_DRAIN);
+    let mut protocols = Listeners::new(all, broker.budget(), PROTOCOL_DRAIN);
     let context = broker.kafka();
     let serve = move |listener: net::Listener, drain: net::Drain| {
         let each = drain.clone();
@@ -185,9 +226,9 @@ async fn open_console(
     settings: &Settings,
     broker: &Broker,
     health: &Arc<Health>,
-    (protocols, total): (&Listeners, &Capacity),
+    (protocols, all): (&Listeners, &All),
 ) -> anyhow::Result<Listeners> {
-    let mut console = Listeners::new(total, broker.budget(), CONSOLE_DRAIN);
+    let mut console = Listeners::new(all, broker.budget(), CONSOLE_DRAIN);
     let serve = |listener: net::Listener, drain| {
         let mut observers = protocols.observers();
         observers.push((listener.name(), listener.observer()));
@@ -195,14 +236,18 @@ async fn open_console(
         sources.push(connection_source(observers));
         let build = BuildInfo {
             version: env!("CARGO_PKG_VERSION"),
+            commit: env!("FOREBAY_COMMIT"),
             profile: settings.profile.word(),
         };
         let metrics = Arc::new(Metrics::new(build, sources).prepared_by(broker.prepare()));
+        let mut addresses = protocols.addresses().to_vec();
+        addresses.push((listener.name(), listener.address()));
         let router = console::router(State {
             health: Arc::clone(health),
             metrics,
+            overview: Arc::new(Overview { build, addresses }),
         });
-        let router = router.merge(console::api(broker.engine()));
+        let router = router.merge(console::api(broker.engine(), all.connections.clone()));
         serve_http(listener, router, console::limits(), drain)
     };
     console
@@ -211,11 +256,7 @@ async fn open_console(
     Ok(console)
 }
 
-fn announce(settings: &Settings, groups: &[&Listeners]) {
-    match settings.profile {
-        Profile::Dev => tracing::warn!("dev profile: no authentication, no TLS, loopback only"),
-        Profile::Production => {}
-    }
+fn announce(groups: &[&Listeners]) {
     for (name, address) in groups.iter().flat_map(|listeners| listeners.addresses()) {
         say(&format!("{name} listening on {address}"));
     }

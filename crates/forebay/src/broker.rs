@@ -1,6 +1,6 @@
 //! Everything between the listeners and the disk, as one thing that is started and closed.
 //!
-//! The data folder is locked by the caller. Storage and engine are built in [`start_broker`] and owned by
+//! The data directory is locked by the caller. Storage and engine are built in [`start_broker`] and owned by
 //! [`Broker`]; frontends get what they need from it.
 
 use std::collections::BTreeMap;
@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use console::{Health, Prepare, Source};
+use console::{Health, Prepare, Probe, Source};
 use engine::group::GroupSettings;
 use security::AllowAll;
 use storage::Supervisor;
 use storage::disk::Disk;
-use storage::local::{LocalStore, Options, OsDisk, Stopwatch};
+use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
+use crate::credentials::Known;
 use crate::memory::Memory;
-use crate::settings::{EndpointStrategy, Profile, Settings, Signatures};
+use crate::numbers;
+use crate::settings::{ByteSize, EndpointStrategy, Profile, Setting as _, Settings, Signatures};
 use crate::watch::Watch;
-use crate::{credentials, numbers};
 
 /// The running broker.
 pub(crate) struct Broker {
@@ -30,12 +31,14 @@ pub(crate) struct Broker {
     kafka: Arc<kafka::Context>,
     amqp: Arc<amqp::Context>,
     sqs: Arc<sqs::Context>,
+    groups: numbers::SeenGroups,
     budget: net::Budget,
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
 pub(crate) async fn start_broker(
     settings: &Settings,
+    known: Known,
     supervisor: &Supervisor,
 ) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
@@ -43,6 +46,7 @@ pub(crate) async fn start_broker(
     let memory = Memory::of(settings)?;
     #[cfg(feature = "failpoints")]
     crate::failpoints::set_folder(&settings.data.dir);
+    let is_new = is_new(&folder);
     let disk = open_disk(&folder)?;
     let options = Options {
         supervisor: supervisor.clone(),
@@ -50,8 +54,8 @@ pub(crate) async fn start_broker(
     };
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
-    let store = opened.context("cannot open the data folder")?;
-    tracing::info!(report = ?store.recovery(), "storage is open");
+    let store = opened.context("cannot open the data directory")?;
+    log_recovery(store.recovery(), is_new);
     let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
@@ -62,10 +66,13 @@ pub(crate) async fn start_broker(
     let full = store.clone();
     let amqp = Arc::new(amqp::Context::new(
         engine.clone(),
-        amqp_settings(settings)?,
+        amqp_settings(settings, known.logins),
         Box::new(move || full.is_full()),
     ));
-    let sqs = Arc::new(sqs::Context::new(engine.clone(), sqs_settings(settings)?));
+    let sqs = Arc::new(sqs::Context::new(
+        engine.clone(),
+        sqs_settings(settings, known.keys),
+    ));
     Ok(Broker {
         supervisor: supervisor.clone(),
         store,
@@ -73,6 +80,7 @@ pub(crate) async fn start_broker(
         kafka,
         amqp,
         sqs,
+        groups: numbers::SeenGroups::default(),
         budget: net::Budget::new(bytes(memory.connections)),
     })
 }
@@ -93,6 +101,29 @@ fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
 
 fn bytes(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Whether nothing has been kept in a folder yet.
+fn is_new(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut files| files.next().is_none())
+}
+
+fn log_recovery(report: &RecoveryReport, is_new: bool) {
+    let took_ms = report.took.as_millis();
+    if is_new {
+        tracing::info!(took_ms, "storage created");
+        return;
+    }
+    tracing::info!(
+        clean_shutdown = report.clean,
+        replayed_bytes = report.bytes,
+        replayed_groups = report.groups,
+        cut_groups = report.cut_groups,
+        orphan_segments = report.orphans,
+        streams = report.streams,
+        took_ms,
+        "storage recovered"
+    );
 }
 
 fn open_disk(folder: &Path) -> anyhow::Result<Arc<dyn Disk>> {
@@ -142,6 +173,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
             subscription: kafka::subscription,
             ..GroupSettings::default()
         },
+        kept_defaults: kafka::topic_defaults,
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
         read_ahead_bytes: bytes(memory.cache),
@@ -161,6 +193,22 @@ fn initial_rebalance_delay(settings: &Settings) -> Duration {
     }
 }
 
+/// The data folder as its tools see it, with its disk's space.
+fn log_dir(dir: &Path) -> kafka::LogDir {
+    let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let shown = path.display().to_string();
+    let bytes =
+        |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(i64::MAX);
+    let space = move || match rustix::fs::statvfs(&path) {
+        Ok(stat) => (
+            bytes(stat.f_blocks, stat.f_frsize),
+            bytes(stat.f_bavail, stat.f_frsize),
+        ),
+        Err(_) => (-1, -1),
+    };
+    kafka::LogDir::new(shown, Arc::new(space))
+}
+
 fn kafka_settings(settings: &Settings) -> kafka::Settings {
     let kafka = &settings.kafka;
     kafka::Settings {
@@ -170,34 +218,28 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
             .map(|at| (at.host.clone(), at.port)),
         node_id: i32::try_from(kafka.node_id.0).unwrap_or(1),
         fetch_sessions_max: kafka.fetch_sessions_max.0 as usize,
+        log_dir: log_dir(&settings.data.dir),
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
         ..kafka::Settings::default()
     }
 }
 
-fn amqp_settings(settings: &Settings) -> anyhow::Result<amqp::Settings> {
+fn amqp_settings(settings: &Settings, logins: Option<Vec<amqp::Login>>) -> amqp::Settings {
     let amqp = &settings.amqp;
-    let logins = match &amqp.credentials_file {
-        Some(path) => amqp::Logins::Known(credentials::read_logins(path)?),
-        None => amqp::Logins::Open,
-    };
-    Ok(amqp::Settings {
+    let logins = logins.map_or(amqp::Logins::Open, amqp::Logins::Known);
+    amqp::Settings {
         frame_max: u32::try_from(amqp.frame_max.0).unwrap_or(u32::MAX),
         channel_max: u16::try_from(amqp.channel_max.0).unwrap_or(u16::MAX),
         heartbeat: u16::try_from(amqp.heartbeat.0.as_secs()).unwrap_or(u16::MAX),
         message_bytes_max: usize::try_from(amqp.message_bytes_max.0).unwrap_or(usize::MAX),
         logins,
-    })
+    }
 }
 
-fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
+fn sqs_settings(settings: &Settings, credentials: Vec<sqs::Credential>) -> sqs::Settings {
     let sqs = &settings.sqs;
-    let credentials = match &sqs.credentials_file {
-        Some(path) => credentials::read(path)?,
-        None => Vec::new(),
-    };
-    Ok(sqs::Settings {
+    sqs::Settings {
         account: sqs.account.0.clone(),
         region: sqs.region.0.clone(),
         public_url: sqs.public_url.as_ref().map(|url| url.0.clone()),
@@ -216,7 +258,7 @@ fn sqs_settings(settings: &Settings) -> anyhow::Result<sqs::Settings> {
         recreate_delay: sqs.recreate_delay,
         purge_delay: sqs.purge_delay,
         request_bytes_max: usize::try_from(sqs.max_request_bytes.0).unwrap_or(usize::MAX),
-    })
+    }
 }
 
 impl Broker {
@@ -235,6 +277,19 @@ impl Broker {
         Arc::clone(&self.kafka)
     }
 
+    /// Tells why publishes are refused for want of disk space, while they are.
+    pub(crate) fn low_disk(&self, min_free_bytes: ByteSize) -> Probe {
+        let store = self.store.clone();
+        Box::new(move || {
+            let limit = min_free_bytes.show();
+            store.is_full().then(|| {
+                format!(
+                    "less than {limit} are free (storage.min_free_bytes): publishes are refused"
+                )
+            })
+        })
+    }
+
     /// The engine's door, for the JSON API.
     pub(crate) fn engine(&self) -> engine::Broker {
         self.engine.clone()
@@ -245,6 +300,7 @@ impl Broker {
         vec![
             numbers::storage(self.store.clone()),
             numbers::engine(self.engine.clone()),
+            numbers::groups(Arc::clone(&self.groups)),
             numbers::kafka(Arc::clone(self.kafka.metrics())),
             numbers::amqp(Arc::clone(self.amqp.metrics())),
             numbers::sqs(Arc::clone(self.sqs.metrics())),
@@ -259,7 +315,7 @@ impl Broker {
 
     /// What its numbers need before they are read.
     pub(crate) fn prepare(&self) -> Prepare {
-        numbers::prepare(self.engine.clone())
+        numbers::prepare(self.engine.clone(), Arc::clone(&self.groups))
     }
 
     /// Ends long polls early: the listeners are about to await their connections.
@@ -272,7 +328,6 @@ impl Broker {
         Watch {
             supervisor: self.supervisor.clone(),
             engine: self.engine.clone(),
-            store: self.store.clone(),
             health: Arc::clone(health),
         }
     }

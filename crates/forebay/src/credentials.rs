@@ -10,23 +10,43 @@ use anyhow::{Context, bail};
 use security::Principal;
 use sqs::Credential;
 
+use crate::settings::Settings;
+
 /// Values of one section by name.
 type Section<'t> = BTreeMap<&'t str, &'t str>;
 
-/// Reads a file of keys: one section per principal, with its key and secret.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Credential>> {
-    read_file(path, parse)
+/// Everybody the files name, by listener.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Users of the AMQP listener; absent: authentication is off.
+    pub(crate) logins: Option<Vec<Login>>,
+    /// Keys that requests to the SQS listener can be signed with.
+    pub(crate) keys: Vec<Credential>,
 }
 
-/// Reads a file of users: one section each, with the password.
-pub(crate) fn read_logins(path: &Path) -> anyhow::Result<Vec<Login>> {
-    read_file(path, parse_logins)
+impl Known {
+    /// Reads the files that the settings name; an error names the setting.
+    pub(crate) fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let logins = settings.amqp.credentials_file.as_deref();
+        let logins = logins.map(|path| read_file("amqp.credentials_file", path, parse_logins));
+        let keys = settings.sqs.credentials_file.as_deref();
+        let keys = keys.map(|path| read_file("sqs.credentials_file", path, parse));
+        Ok(Self {
+            logins: logins.transpose()?,
+            keys: keys.transpose()?.unwrap_or_default(),
+        })
+    }
 }
 
-fn read_file<T>(path: &Path, parse: fn(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn read_file<T>(
+    setting: &str,
+    path: &Path,
+    parse: fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let named = || format!("{setting} = \"{}\"", path.display());
     let text = std::fs::read_to_string(path);
-    let text = text.with_context(|| format!("cannot read credentials file {}", path.display()))?;
-    parse(&text).with_context(|| format!("credentials file {}", path.display()))
+    let text = text.with_context(|| format!("{}: cannot read the file", named()))?;
+    parse(&text).with_context(named)
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Credential>> {

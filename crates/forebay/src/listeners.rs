@@ -6,17 +6,29 @@ use std::time::Duration;
 
 use anyhow::Context;
 use console::Source;
-use net::{Budget, Capacity, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks};
+use net::{
+    Budget, Capacity, Connections, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks,
+};
 
 use crate::settings::Listen;
 
 /// How long a peer may refuse to read.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// What all listeners share.
+#[derive(Debug)]
+pub(crate) struct All {
+    /// How many connections there may be.
+    pub(crate) total: Capacity,
+    /// Those there are.
+    pub(crate) connections: Connections,
+}
+
 /// Listeners that accept, with the means to stop them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     total: Capacity,
+    connections: Connections,
     budget: Budget,
     drain: Duration,
     shutdown: Shutdown,
@@ -26,10 +38,11 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// None yet. All share `total` connections and what `budget` allows them to hold, and have `drain` to end them.
-    pub(crate) fn new(total: &Capacity, budget: &Budget, drain: Duration) -> Self {
+    /// None yet. They share what `all` has and what `budget` allows connections to hold, and have `drain` to end them.
+    pub(crate) fn new(all: &All, budget: &Budget, drain: Duration) -> Self {
         Self {
-            total: total.clone(),
+            total: all.total.clone(),
+            connections: all.connections.clone(),
             budget: budget.clone(),
             drain,
             shutdown: Shutdown::new(),
@@ -61,7 +74,9 @@ impl Listeners {
         };
         let bound = Listener::bind(name, address, limits, &self.total).await;
         let listener = bound.with_context(|| format!("cannot listen on {address} for {name}"))?;
-        let listener = listener.with_budget(&self.budget);
+        let listener = listener
+            .with_connections(&self.connections)
+            .with_budget(&self.budget);
         self.observers.push((name, listener.observer()));
         self.addresses.push((name, listener.address()));
         let serving = serve(listener, self.shutdown.drain());

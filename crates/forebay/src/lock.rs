@@ -1,4 +1,4 @@
-//! One process per data folder: two of them appending to one journal would destroy it.
+//! One process per data directory: two of them appending to one journal would destroy it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 const FILE_NAME: &str = "lock";
 
-/// The right to use a data folder; given up when dropped, and by the system when the process dies.
+/// The right to use a data directory; given up when dropped, and by the system when the process dies.
 #[derive(Debug)]
 pub(crate) struct DataLock {
     #[expect(dead_code, reason = "the lock lives as long as the open file")]
@@ -26,7 +26,7 @@ impl DataLock {
             .recursive(true)
             .mode(0o700)
             .create(dir);
-        made.with_context(|| format!("cannot make the data folder {shown}"))?;
+        made.with_context(|| format!("cannot create the data directory {shown}"))?;
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
@@ -38,7 +38,10 @@ impl DataLock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                bail!("the data folder {shown} is in use by {}", owner(&mut file))
+                bail!(
+                    "the data directory {shown} is in use by {}",
+                    owner(&mut file)
+                )
             }
             Err(error) => return Err(error).with_context(|| format!("cannot lock {shown}")),
         }

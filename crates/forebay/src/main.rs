@@ -4,6 +4,8 @@ mod boot;
 mod broker;
 mod cli;
 mod clock;
+#[cfg(test)]
+mod commit;
 mod crash;
 mod credentials;
 mod descriptors;
@@ -24,9 +26,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With stderr closed there is nobody left to tell; the exit code still does.
-            let _ = writeln!(std::io::stderr(), "forebay: {error:#}");
+        Err(failure) => {
+            // With stderr closed nothing can be shown; the exit code still says it.
+            let _ = std::io::stderr().write_all(failure.text().as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -1,17 +1,23 @@
 //! The crates' plain numbers under the names operators see.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use console::{Histogram, Prepare, Samples, Source};
+use engine::group::Group;
 use engine::queue::Depth;
+use security::Principal;
 use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
 
 /// Partitions listed one by one; beyond it a scrape would grow without bound.
 const LISTED_PARTITIONS_MAX: usize = 1000;
 /// Queues listed one by one, likewise.
 const LISTED_QUEUES_MAX: usize = 1000;
+/// Groups listed one by one, likewise.
+const LISTED_GROUPS_MAX: usize = 1000;
+/// How long a scrape may take to find out what has to be asked for.
+const PREPARE_TIME: Duration = Duration::from_secs(2);
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -54,7 +60,7 @@ pub(crate) fn storage(store: LocalStore) -> Source {
         for (name, help, value) in [
             (
                 "forebay_storage_unflushed_bytes",
-                "Batches in memory and journal only",
+                "Batches in the journal and in memory that are in no segment yet",
                 stats.unflushed_bytes,
             ),
             (
@@ -77,7 +83,7 @@ pub(crate) fn storage(store: LocalStore) -> Source {
                 "Segment files",
                 stats.segment_files,
             ),
-            ("forebay_streams", "Streams in the store", stats.streams),
+            ("forebay_streams", "Internal logs", stats.streams),
             (
                 "forebay_disk_full",
                 "1 when publishes are refused for lack of space",
@@ -171,7 +177,7 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             ("forebay_fetches", "Fetches answered", &metrics.fetches),
             (
                 "forebay_fetched_bytes",
-                "Bytes handed to readers",
+                "Bytes fetched",
                 &metrics.bytes_fetched,
             ),
             (
@@ -186,7 +192,7 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             ),
             (
                 "forebay_messages_received",
-                "Messages lent to receivers",
+                "Messages received",
                 &metrics.messages_received,
             ),
             (
@@ -201,7 +207,7 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             ),
             (
                 "forebay_messages_dead_lettered",
-                "Messages moved aside because they failed too often",
+                "Messages dead-lettered",
                 &metrics.messages_dead_lettered,
             ),
         ] {
@@ -225,21 +231,28 @@ type OfQueue = (&'static str, &'static str, fn(&Depth) -> u64);
 const QUEUE_GAUGES: &[OfQueue] = &[
     (
         "forebay_queue_ready",
-        "Messages that can be received",
+        "Messages ready to be received",
         |d| d.ready,
     ),
-    ("forebay_queue_in_flight", "Messages on loan", |d| {
-        d.in_flight
-    }),
+    (
+        "forebay_queue_in_flight",
+        "Messages in flight (unacked)",
+        |d| d.in_flight,
+    ),
     (
         "forebay_queue_delayed",
-        "Messages that wait for their time",
+        "Messages delayed, or waiting for a retry",
         |d| d.delayed,
     ),
     (
         "forebay_queue_keys_in_flight",
-        "Keys with messages on loan",
+        "Keys with messages in flight",
         |d| d.keys_in_flight,
+    ),
+    (
+        "forebay_queue_unreadable",
+        "Messages whose records cannot be read",
+        |d| d.unreadable,
     ),
 ];
 const QUEUE_COUNTERS: &[OfQueue] = &[
@@ -249,14 +262,12 @@ const QUEUE_COUNTERS: &[OfQueue] = &[
     }),
     (
         "forebay_queue_deduplicated",
-        "Repeats accepted and dropped",
+        "Duplicates accepted and dropped",
         |d| d.deduplicated,
     ),
-    (
-        "forebay_queue_received",
-        "Messages lent to receivers",
-        |d| d.received,
-    ),
+    ("forebay_queue_received", "Messages received", |d| {
+        d.received
+    }),
     (
         "forebay_queue_empty_receives",
         "Receives that found nothing",
@@ -267,27 +278,117 @@ const QUEUE_COUNTERS: &[OfQueue] = &[
     }),
     (
         "forebay_queue_dead_lettered",
-        "Messages that failed too often",
+        "Messages dead-lettered",
         |d| d.dead_lettered,
     ),
 ];
 
-/// Looks how old the oldest messages of the listed queues are, which may take a read of the disk.
-pub(crate) fn prepare(broker: engine::Broker) -> Prepare {
+/// Where groups are, as it was seen before the last scrape.
+pub(crate) type SeenGroups = Arc<Mutex<Vec<SeenGroup>>>;
+
+/// One group.
+#[derive(Debug)]
+pub(crate) struct SeenGroup {
+    name: Arc<str>,
+    members: usize,
+    /// Topic, partition, committed offset, lag.
+    offsets: Vec<(String, String, u64, u64)>,
+}
+
+/// Finds out what can only be asked for: how old the oldest messages of the listed queues are, which may take a read of
+/// the disk, and where groups are. What is not found out in time is left as it was.
+pub(crate) fn prepare(broker: engine::Broker, groups: SeenGroups) -> Prepare {
     Box::new(move || {
-        let broker = broker.clone();
+        let (broker, groups) = (broker.clone(), Arc::clone(&groups));
         Box::pin(async move {
-            for queue in broker.queues().page("", None, LISTED_QUEUES_MAX) {
-                broker.look_for_oldest(&queue).await;
-            }
+            let look = async {
+                let seen = look_at_groups(&broker).await;
+                *groups.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+                for queue in broker.queues().page("", None, LISTED_QUEUES_MAX) {
+                    broker.look_for_oldest(&queue).await;
+                }
+            };
+            let _ = tokio::time::timeout(PREPARE_TIME, look).await;
         })
+    })
+}
+
+/// Every group in the order of names, until as many partitions are listed as may be.
+async fn look_at_groups(broker: &engine::Broker) -> Vec<SeenGroup> {
+    let mut seen = Vec::new();
+    let mut left = LISTED_PARTITIONS_MAX;
+    let principal = Principal::anonymous();
+    for name in broker.group_names().into_iter().take(LISTED_GROUPS_MAX) {
+        let look = |group: Option<&Group>| {
+            let group = group?;
+            Some((group.describe().members.len(), group.committed_all(false)))
+        };
+        let found = broker.inspect_group(&principal, &name, look);
+        let Ok(Some((members, committed))) = found.await else {
+            continue;
+        };
+        let topics = broker.topics();
+        let offsets = committed.into_iter().filter_map(|fetched| {
+            let offset = u64::try_from(fetched.offset.ok()?.offset).ok()?;
+            let topic = topics.with_id(fetched.partition.topic)?;
+            let end = topic
+                .partition(fetched.partition.partition)?
+                .high_watermark();
+            let partition = fetched.partition.partition.to_string();
+            let lag = end.saturating_sub(offset);
+            Some((topic.name.to_string(), partition, offset, lag))
+        });
+        let offsets: Vec<_> = offsets.take(left).collect();
+        left -= offsets.len();
+        seen.push(SeenGroup {
+            name,
+            members,
+            offsets,
+        });
+    }
+    seen
+}
+
+/// Where groups are, under the names dashboards know.
+pub(crate) fn groups(seen: SeenGroups) -> Source {
+    Box::new(move |samples| {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = seen.iter();
+        let members = members.map(|group| ([("consumergroup", &*group.name)], group.members));
+        samples.gauges(
+            "kafka_consumergroup_members",
+            "Members of a consumer group",
+            members,
+        );
+        let each = |number: fn(&(String, String, u64, u64)) -> u64| {
+            seen.iter().flat_map(move |group| {
+                group.offsets.iter().map(move |one| {
+                    let labels = [
+                        ("consumergroup", &*group.name),
+                        ("topic", one.0.as_str()),
+                        ("partition", one.1.as_str()),
+                    ];
+                    (labels, number(one))
+                })
+            })
+        };
+        samples.gauges(
+            "kafka_consumergroup_current_offset",
+            "Committed offset of a consumer group",
+            each(|one| one.2),
+        );
+        samples.gauges(
+            "kafka_consumergroup_lag",
+            "Offsets a consumer group has yet to read",
+            each(|one| one.3),
+        );
     })
 }
 
 /// How full each queue is and what happened to it, up to a limit.
 fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
-    let listed = broker.queues().page("", None, LISTED_QUEUES_MAX);
-    let listed: Vec<_> = listed.iter().map(|q| (&*q.name, q.numbers())).collect();
+    let all = broker.queues().page("", None, LISTED_QUEUES_MAX);
+    let listed: Vec<_> = all.iter().map(|q| (&*q.name, q.numbers())).collect();
     let of = |number: fn(&Depth) -> u64| {
         let listed = listed.iter();
         listed.map(move |(name, depth)| ([("queue", *name)], number(depth)))
@@ -298,6 +399,15 @@ fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
     for (name, help, number) in QUEUE_COUNTERS {
         samples.counters(name, help, of(*number));
     }
+    let consumers = all.iter().map(|queue| {
+        let consumers = u64::from(broker.consumers(queue));
+        ([("queue", &*queue.name)], consumers)
+    });
+    samples.gauges(
+        "forebay_queue_consumers",
+        "Consumers of the queue",
+        consumers,
+    );
     let ages = listed.iter().map(|(name, depth)| {
         let age = depth.oldest_ms.map_or(0, |oldest| broker.age_ms(oldest));
         ([("queue", *name)], age as f64 / 1000.0)
@@ -379,12 +489,12 @@ const AMQP_GAUGES: &[AmqpNumber] = &[
     ("forebay_amqp_channels_open", "Channels open", |metrics| {
         &metrics.channels_open
     }),
-    ("forebay_amqp_consumers", "Consumers there are", |metrics| {
+    ("forebay_amqp_consumers", "AMQP consumers", |metrics| {
         &metrics.consumers
     }),
     (
         "forebay_amqp_connections_blocked",
-        "Connections that may not publish for want of disk space",
+        "Connections blocked from publishing by low disk",
         |metrics| &metrics.connections_blocked,
     ),
 ];
@@ -398,32 +508,32 @@ const AMQP_COUNTERS: &[AmqpNumber] = &[
     ),
     (
         "forebay_amqp_messages_confirmed",
-        "Publishes acknowledged to clients that asked for it",
+        "Publishes confirmed",
         |metrics| &metrics.confirmed,
     ),
     (
         "forebay_amqp_messages_refused",
-        "Publishes refused to clients that asked for confirmation",
+        "Publishes rejected with a nack",
         |metrics| &metrics.refused,
     ),
     (
         "forebay_amqp_messages_returned",
-        "Messages that reached no queue and went back",
+        "Messages returned because they were routed to no queue",
         |metrics| &metrics.returned,
     ),
     (
         "forebay_amqp_messages_unroutable",
-        "Messages that reached no queue and were dropped",
+        "Messages dropped because they were routed to no queue",
         |metrics| &metrics.unroutable,
     ),
     (
         "forebay_amqp_messages_delivered",
-        "Messages handed to clients",
+        "Messages delivered",
         |metrics| &metrics.delivered,
     ),
     (
         "forebay_amqp_messages_redelivered",
-        "Messages handed to clients again",
+        "Messages redelivered",
         |metrics| &metrics.redelivered,
     ),
     (
@@ -433,7 +543,7 @@ const AMQP_COUNTERS: &[AmqpNumber] = &[
     ),
     (
         "forebay_amqp_replies",
-        "Answers to direct requests",
+        "Direct reply-to responses",
         |metrics| &metrics.replies,
     ),
     (

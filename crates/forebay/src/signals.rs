@@ -20,11 +20,22 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one and returns its number.
-    pub(crate) async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) -> Caught {
+        let (name, kind) = tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+            _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+        };
+        Caught {
+            name,
+            number: kind.as_raw_value(),
         }
     }
+}
+
+/// A signal that came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caught {
+    pub(crate) name: &'static str,
+    pub(crate) number: i32,
 }

@@ -1,4 +1,4 @@
-//! Looks after the owners once a second: `/livez` and `/readyz` learn who has stalled and what the disk lacks.
+//! Looks after the owners once a second: `/livez` and `/readyz` learn who has stalled.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use console::Health;
 use engine::Clock;
 use storage::Supervisor;
-use storage::local::LocalStore;
 use storage::supervisor::Stalled;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,7 +19,6 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Watch {
     pub(crate) supervisor: Supervisor,
     pub(crate) engine: engine::Broker,
-    pub(crate) store: LocalStore,
     pub(crate) health: Arc<Health>,
 }
 
@@ -37,7 +35,6 @@ impl Watch {
                 .supervisor
                 .stalled(Duration::from_millis(Machine.now_ms()));
             self.tell_stalled(&stalled, &mut before);
-            self.tell_space();
         }
     }
 
@@ -58,15 +55,6 @@ impl Watch {
         }
         let beyond_help = stalled.iter().any(|one| one.is_beyond_help);
         self.health.set_stalled(beyond_help);
-    }
-
-    fn tell_space(&self) {
-        if self.store.is_full() {
-            let reason = "free space is below storage.min_free_bytes, publishing is refused";
-            self.health.add_reason("disk", reason.to_owned());
-        } else {
-            self.health.clear_reason("disk");
-        }
     }
 }
 

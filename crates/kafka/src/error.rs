@@ -1,7 +1,7 @@
 //! Engine outcomes as Kafka error codes, and the codes frontend rules need. One exhaustive match: a new
 //! outcome needs a deliberate answer here before anything compiles.
 
-use engine::{Error, group};
+use engine::{Error, RecordErrors, group};
 
 /// Error codes of the protocol, as far as this broker gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(crate) enum Code {
     InvalidCommitOffsetSize = 28,
     TopicAuthorizationFailed = 29,
     GroupAuthorizationFailed = 30,
+    ClusterAuthorizationFailed = 31,
     InvalidTimestamp = 32,
     UnsupportedVersion = 35,
     TopicAlreadyExists = 36,
@@ -36,6 +37,7 @@ pub(crate) enum Code {
     InvalidReplicaAssignment = 39,
     InvalidConfig = 40,
     InvalidRequest = 42,
+    PolicyViolation = 44,
     OutOfOrderSequenceNumber = 45,
     InvalidProducerEpoch = 47,
     TransactionalIdAuthorizationFailed = 53,
@@ -49,6 +51,8 @@ pub(crate) enum Code {
     MemberIdRequired = 79,
     GroupMaxSizeReached = 81,
     FencedInstanceId = 82,
+    ElectionNotNeeded = 84,
+    NoReassignmentInProgress = 85,
     GroupSubscribedToTopic = 86,
     InvalidRecord = 87,
     UnstableOffsetCommit = 88,
@@ -89,12 +93,14 @@ pub(crate) fn code(error: &Error) -> Code {
         Error::InvalidConfig(_) => Code::InvalidConfig,
         Error::InvalidPartitions(_) => Code::InvalidPartitions,
         Error::InvalidReplication(_) => Code::InvalidReplicationFactor,
-        Error::InvalidRecord(_) => Code::InvalidRecord,
+        Error::InvalidRecords(errors) if errors.timestamps => Code::InvalidTimestamp,
+        Error::InvalidRecord(_) | Error::InvalidRecords(_) => Code::InvalidRecord,
         Error::CorruptBatch(_) => Code::CorruptMessage,
         Error::UnsupportedCodec => Code::UnsupportedCompressionType,
         Error::UnknownEpoch => Code::UnknownLeaderEpoch,
-        Error::TooLarge { .. } => Code::MessageTooLarge,
-        Error::InvalidTimestamp(_) => Code::InvalidTimestamp,
+        // A producer that compresses then splits the batch.
+        Error::TooLarge { .. } | Error::OpensTooLarge => Code::MessageTooLarge,
+        Error::InvalidTimestamp(_) | Error::InvalidTimestampType => Code::InvalidTimestamp,
         Error::OutOfOrderSequence { .. } => Code::OutOfOrderSequenceNumber,
         Error::ProducerFenced(_) => Code::InvalidProducerEpoch,
         Error::OffsetOutOfRange => Code::OffsetOutOfRange,
@@ -118,7 +124,26 @@ pub(crate) fn group_request_code(error: &Error) -> Code {
 
 /// Text that goes along with a code, where a response has room for it.
 pub(crate) fn message(error: &Error) -> std::borrow::Cow<'static, str> {
-    error.to_string().into()
+    match error {
+        Error::InvalidRecords(errors) => summary(errors).into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// What a broker of this protocol says of a batch with several faults.
+fn summary(errors: &RecordErrors) -> String {
+    if errors.timestamps {
+        return "One or more records have been rejected due to invalid timestamp".to_owned();
+    }
+    let shown = errors.first.iter().take(3);
+    let shown =
+        shown.map(|(place, text)| format!("RecordError(batchIndex={place}, message='{text}')"));
+    format!(
+        "One or more records have been rejected due to {} record errors in total, and only showing the first three \
+         errors at most: [{}]",
+        errors.count,
+        shown.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The code for a group's refusal.

@@ -7,10 +7,12 @@ mod error;
 mod fetch_sessions;
 mod frames;
 mod handlers;
+mod host;
 mod metrics;
 mod session;
 pub mod wire;
 
-pub use handlers::subscription;
+pub use handlers::{subscription, topic_defaults};
+pub use host::{LogDir, Loggers};
 pub use metrics::{Metrics, api_name};
 pub use session::{Context, Settings, serve};

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Broker;
-use net::{Account, Connection, Drain, SharedPermit, Writer};
+use net::{Account, Connection, Drain, Entry, LogLimit, SharedPermit, Writer};
 use security::Principal;
 
 use crate::fetch_sessions::FetchSessions;
 use crate::frames::{Frame, FrameLimits, Frames};
 use crate::handlers;
+use crate::host::{LogDir, Loggers, NoLoggers};
 use crate::metrics::Metrics;
 use crate::wire::{ApiKey, Segments};
 
@@ -44,6 +45,10 @@ pub struct Settings {
     pub node_id: i32,
     /// Fetch sessions that are remembered; 0: none.
     pub fetch_sessions_max: usize,
+    /// Where the records lie.
+    pub log_dir: LogDir,
+    /// The loggers of the process.
+    pub loggers: Arc<dyn Loggers>,
 }
 
 impl Default for Settings {
@@ -55,6 +60,8 @@ impl Default for Settings {
             idle: Duration::from_mins(10),
             node_id: 1,
             fetch_sessions_max: 1000,
+            log_dir: LogDir::default(),
+            loggers: Arc::new(NoLoggers),
         }
     }
 }
@@ -66,6 +73,7 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fetch_sessions: FetchSessions,
     limits: FrameLimits,
+    malformed: LogLimit,
 }
 
 impl Context {
@@ -82,6 +90,7 @@ impl Context {
             metrics: Arc::default(),
             fetch_sessions,
             limits,
+            malformed: LogLimit::default(),
         }
     }
 
@@ -102,6 +111,7 @@ pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) 
     let mut session = Session::new(connection, context);
     match session.run(drain).await {
         Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => session.log_malformed(&error),
         Err(error) => tracing::debug!(%peer, %error, "connection ended"),
     }
 }
@@ -112,6 +122,9 @@ type Answer = Pin<Box<dyn Future<Output = io::Result<Option<Segments>>> + Send>>
 struct Session {
     context: Arc<Context>,
     principal: Principal,
+    entry: Arc<Entry>,
+    /// What the client calls itself is known.
+    is_named: bool,
     client_host: String,
     advertised: (String, u16),
     frames: Frames<net::Reader>,
@@ -141,12 +154,15 @@ impl Session {
             .clone()
             .unwrap_or_else(|| (local.ip().to_string(), local.port()));
         let client_host = format!("/{}", connection.peer().ip());
+        let entry = Arc::clone(connection.entry());
         let account = connection.account().clone();
         let (reader, writer) = connection.split();
         let frames = Frames::new(reader, context.limits.clone(), &account);
         Self {
             context,
             principal: Principal::anonymous(),
+            entry,
+            is_named: false,
             client_host,
             advertised,
             frames,
@@ -159,6 +175,7 @@ impl Session {
     }
 
     async fn run(&mut self, drain: Drain) -> io::Result<()> {
+        let entry = Arc::clone(&self.entry);
         loop {
             let next = tokio::select! {
                 // Answers first: they free memory and keep the client going.
@@ -166,6 +183,7 @@ impl Session {
                 answer = front(&mut self.waiting) => Next::Answer(answer),
                 frame = self.frames.next(), if self.waiting.len() < PIPELINE_MAX => Next::Frame(frame),
                 () = drain.draining() => Next::Drain,
+                () = entry.closing() => Next::Drain,
             };
             match next {
                 Next::Answer(answer) => {
@@ -200,10 +218,17 @@ impl Session {
                 .fetch_add(1, Ordering::Relaxed);
         })?;
         self.context.metrics.request(call.key.into());
+        if !self.is_named
+            && let Some(client) = &call.client_id
+        {
+            self.entry.set_client(client);
+            self.is_named = true;
+        }
         if call.key == ApiKey::Produce {
             let frame_bytes = bytes.len();
-            let pending =
-                handlers::produce::begin(&self.context, &self.principal, call, frame_bytes).await;
+            let (context, principal) = (Arc::clone(&self.context), self.principal.clone());
+            let begun = handlers::produce::begin(&context, &principal, call, frame_bytes);
+            let pending = self.answering(begun).await?;
             let pending = pending.inspect_err(|_| self.count_malformed())?;
             self.waiting.push_back(Box::pin(async move {
                 let answer = pending.finish().await;
@@ -241,6 +266,40 @@ impl Session {
         self.room.set(answer.len());
         self.queue(Some(&answer));
         self.flush().await
+    }
+
+    /// Waits for a publish to be handed over, and sends answers to earlier ones meanwhile: to look through a compressed
+    /// batch may take a while.
+    async fn answering<T>(&mut self, begun: impl Future<Output = T>) -> io::Result<T> {
+        let mut begun = std::pin::pin!(begun);
+        loop {
+            tokio::select! {
+                biased;
+                handed = &mut begun => return Ok(handed),
+                answer = front(&mut self.waiting) => {
+                    self.waiting.pop_front();
+                    self.queue(answer?.as_ref());
+                    self.flush_when_quiet().await?;
+                }
+            }
+        }
+    }
+
+    /// The peer did not keep to the protocol: an operator may want to know who that is.
+    fn log_malformed(&self, error: &io::Error) {
+        let now = self.context.broker.now_ms();
+        let Some(suppressed) = self.context.malformed.admit(now) else {
+            return;
+        };
+        let facts = self.entry.facts();
+        tracing::info!(
+            peer = %self.entry.peer(),
+            user = %self.principal.name,
+            client = facts.client.as_deref().unwrap_or_default(),
+            reason = %error,
+            suppressed,
+            "connection closed: protocol error"
+        );
     }
 
     fn count_malformed(&self) {

@@ -194,6 +194,9 @@ impl From<Error> for Fault {
             | Error::InvalidPartitions(_)
             | Error::InvalidReplication(_)
             | Error::InvalidRecord(_)
+            | Error::InvalidRecords(_)
+            | Error::InvalidTimestampType
+            | Error::OpensTooLarge
             | Error::CorruptBatch(_)
             | Error::UnsupportedCodec
             | Error::UnknownEpoch

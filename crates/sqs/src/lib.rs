@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use engine::Broker;
-use net::HttpLimits;
+use net::{HttpLimits, LogLimit};
 use security::Principal;
 
 /// Whether requests have to be signed.
@@ -99,6 +99,8 @@ pub struct Context {
     pub(crate) home: Arc<arn::Home>,
     metrics: Arc<Metrics>,
     verifier: sigv4::Verifier,
+    /// Of lines about signatures that were refused.
+    refused_signatures: LogLimit,
     deleted: Recent,
     purged: Recent,
 }
@@ -116,6 +118,7 @@ impl Context {
             home: Arc::new(arn::Home(home)),
             metrics: Arc::default(),
             verifier: sigv4::Verifier::default(),
+            refused_signatures: LogLimit::default(),
             deleted: Recent::default(),
             purged: Recent::default(),
         }

@@ -1,9 +1,10 @@
 //! One request: which protocol it speaks, who sends it, what it asks, and how the answer is said.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -68,6 +69,7 @@ pub(crate) async fn serve(
         Ok(read) => read,
         Err(fault) => {
             context.metrics.refused();
+            log_refusal(&context, &parts, "", &fault);
             return manner.refuse(fault);
         }
     };
@@ -78,7 +80,10 @@ pub(crate) async fn serve(
             Ok(call) => handlers::dispatch(&call, request).await,
             Err(fault) => Err(fault),
         },
-        Err(fault) => Err(fault),
+        Err(fault) => {
+            log_refusal(&context, &parts, &action, &fault);
+            Err(fault)
+        }
     };
     drop((body, permit));
     context.metrics.answered(&action, outcome.is_err());
@@ -169,6 +174,31 @@ fn wants_json(parts: &Parts) -> bool {
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Logs that a request was not let in; its signature and its body stay out of the log.
+fn log_refusal(context: &Context, parts: &Parts, action: &str, fault: &Fault) {
+    let Some(suppressed) = context.refused_signatures.admit(context.broker.now_ms()) else {
+        return;
+    };
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let request = Signed {
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        body: &[],
+    };
+    let claim = sigv4::claim(&request).ok().flatten();
+    let access_key = claim.map(|claim| claim.access_key).unwrap_or_default();
+    tracing::warn!(
+        peer = peer.map(|ConnectInfo(peer)| peer.to_string()).unwrap_or_default(),
+        user = %access_key.escape_debug(),
+        action = %action.escape_debug(),
+        reason = %fault.shape.code,
+        suppressed,
+        "request refused"
+    );
 }
 
 /// Who sends a request.

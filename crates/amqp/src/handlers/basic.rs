@@ -130,6 +130,7 @@ impl Session {
             windows,
             priority,
             exclusive: consume.exclusive,
+            name: Arc::from(String::from_utf8_lossy(&tag)),
         };
         let queue = self.qualified(&name);
         let subscribed = match &reading {

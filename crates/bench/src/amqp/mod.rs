@@ -26,8 +26,6 @@ mod tally;
 mod tests;
 mod unconfirmed;
 
-use std::path::Path;
-
 use anyhow::{Result, ensure};
 
 use self::load::Load;
@@ -56,18 +54,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options) -> Result<()> {
-    if let Some(address) = options.brokers.target {
-        let source = Source::of_process(options.brokers.target_pid);
+    if let Some(address) = options.brokers.first.target {
+        let source = options.brokers.first.source();
         let login = &options.brokers.login;
         let target = Peer::meet(address, login, source, None).await?;
         return measure_peers(options, target).await;
     }
-    let parent = options
-        .brokers
-        .data
-        .as_deref()
-        .unwrap_or_else(|| Path::new("."));
-    let broker = Spawned::start(Folder::create(parent)?, &[])?;
+    let parent = options.brokers.first.folder();
+    let broker = Spawned::start(Folder::create(&parent)?, &[])?;
     let outcome = measure_spawned(options, &broker).await;
     outcome.map_err(|error| broker.explain(&error))?;
     broker.stop()

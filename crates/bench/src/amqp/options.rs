@@ -1,7 +1,6 @@
 //! The command line of `forebay bench amqp`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use rustix::process::Pid;
@@ -9,6 +8,7 @@ use rustix::process::Pid;
 use super::link::Login;
 use super::message::{BODY_BYTES_MAX, STAMP_BYTES};
 use crate::report::Output;
+use crate::target::{BrokerFlags, pair, pid};
 
 /// What to measure, against which brokers, for how long.
 #[derive(Args, Clone, Debug)]
@@ -35,19 +35,15 @@ pub struct Options {
     /// Threads of the load generator; the broker needs its share of the machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) client_threads: u16,
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
 }
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct Brokers {
-    /// A running broker; without it one is started for the measurement, on data that is deleted afterwards.
-    #[arg(long, value_name = "ADDR")]
-    pub(super) target: Option<SocketAddr>,
-    /// Its process on this machine, to read what it costs.
-    #[arg(long, value_name = "PID", requires = "target", value_parser = pid)]
-    pub(super) target_pid: Option<Pid>,
+    #[command(flatten)]
+    pub(super) first: BrokerFlags,
     /// A second broker, measured in turn with the first.
     #[arg(long, value_name = "ADDR")]
     pub(super) compare: Option<SocketAddr>,
@@ -60,9 +56,6 @@ pub(super) struct Brokers {
     /// Login at both.
     #[arg(long, value_name = "USER:PASSWORD", default_value = "guest:guest", value_parser = login)]
     pub(super) login: Login,
-    /// Folder where a started broker keeps its data; default: the current folder.
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -119,19 +112,8 @@ pub(super) enum Kind {
 }
 
 fn login(text: &str) -> Result<Login, String> {
-    match text.split_once(':') {
-        Some((user, password)) => Ok(Login {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }),
-        None => Err("must be USER:PASSWORD".to_owned()),
-    }
-}
-
-fn pid(text: &str) -> Result<Pid, String> {
-    let number = text.parse().map_err(|error| format!("{error}"))?;
-    let pid = (number > 0).then(|| Pid::from_raw(number)).flatten();
-    pid.ok_or_else(|| "no process has this number".to_owned())
+    let (user, password) = pair(text)?;
+    Ok(Login { user, password })
 }
 
 fn body_bytes(text: &str) -> Result<usize, String> {
@@ -178,7 +160,7 @@ pub(super) mod tests {
         assert_eq!(options.shape.cases, ALL);
         assert_eq!(options.shape.queues, [1, 4]);
         assert_eq!(options.shape.body_bytes, [16, 1024, 16384]);
-        assert!(options.brokers.target.is_none() && options.brokers.compare.is_none());
+        assert!(options.brokers.first.target.is_none() && options.brokers.compare.is_none());
         assert_eq!(options.brokers.login.user, "guest");
     }
 

@@ -14,7 +14,6 @@ mod produce;
 mod topic;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -66,13 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options) -> Result<()> {
-    let parent = options
-        .target
-        .data
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("."));
-    if let Some(address) = options.target.bootstrap {
-        let source = options.target.http.map_or(Source::Unknown, Source::Metrics);
+    if let Some(address) = options.target.target {
+        let source = options.target.source();
         let folder = options
             .target
             .data
@@ -88,7 +82,7 @@ async fn measure(options: &Options) -> Result<()> {
         )
         .await;
     }
-    let broker = Spawned::start(Folder::create(&parent)?, &[])?;
+    let broker = Spawned::start(Folder::create(&options.target.folder())?, &[])?;
     let outcome = measure_spawned(options, &broker).await;
     outcome.map_err(|error| broker.explain(&error))?;
     broker.stop()

@@ -1,19 +1,18 @@
 //! The command line of `forebay bench kafka`.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use crate::report::Output;
+use crate::target::BrokerFlags;
 
 /// What to measure, against which broker, for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) target: BrokerFlags,
     #[command(flatten)]
     pub(super) shape: Shape,
     /// Seconds per row.
@@ -31,25 +30,9 @@ pub struct Options {
     /// Threads of the load generator; the broker needs its share of the machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(super) client_threads: usize,
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct Target {
-    /// A running broker; without it one is started for the measurement, on data that is deleted afterwards.
-    #[arg(long, value_name = "ADDR")]
-    pub(super) bootstrap: Option<SocketAddr>,
-    /// Start a broker, which is the default.
-    #[arg(long, conflicts_with = "bootstrap")]
-    pub(super) spawn: bool,
-    /// HTTP listener of the broker at --bootstrap, to read what it costs.
-    #[arg(long, value_name = "ADDR", requires = "bootstrap")]
-    pub(super) http: Option<SocketAddr>,
-    /// Folder whose disk is measured, and where a started broker keeps its data; default: the current folder.
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -221,7 +204,8 @@ pub(super) mod tests {
             "--acks all --durability sync --mode produce -o table",
             "--acks 0 --durability flush --mode consume -o json",
             "--spawn --mode both --data x",
-            "--bootstrap 127.0.0.1:9092 --http 127.0.0.1:8080",
+            "--target 127.0.0.1:9092 --http 127.0.0.1:8080",
+            "--bootstrap 127.0.0.1:9092 --target-pid 1",
             "--connections 64 --in-flight 1 --partitions 16 --seconds 0.5 --records 1000",
         ] {
             parse(line).expect(line);

@@ -11,8 +11,23 @@ use super::http::Connection;
 use super::sigv4::{Signer, Unsigned, timestamp};
 use crate::stopwatch::unix_ms;
 
-/// The key that the broker of a signed run knows.
-pub(super) const KEY: (&str, &str) = ("FOREBAYBENCH", "a secret for nobody else");
+/// What requests are signed with.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) access: String,
+    pub(super) secret: String,
+}
+
+impl Default for Key {
+    /// The one that a broker which is started for a signed run knows.
+    fn default() -> Self {
+        Self {
+            access: "FOREBAYBENCH".to_owned(),
+            secret: "a secret for nobody else".to_owned(),
+        }
+    }
+}
+
 const REGION: &str = "us-east-1";
 
 /// One client on one connection.
@@ -56,11 +71,12 @@ struct Entry<'a> {
 
 impl Client {
     /// Connects.
-    pub(super) async fn open(address: SocketAddr, signed: bool) -> Result<Self> {
+    pub(super) async fn open(address: SocketAddr, key: Option<&Key>) -> Result<Self> {
+        let signer = |key: &Key| Signer::new((&key.access, &key.secret), REGION, "sqs");
         Ok(Self {
             connection: Connection::open(address).await?,
             host: address.to_string(),
-            signer: signed.then(|| Signer::new(KEY, REGION, "sqs")),
+            signer: key.map(signer),
             request: String::new(),
         })
     }

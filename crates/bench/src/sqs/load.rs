@@ -1,7 +1,6 @@
 //! What one connection does over and over: it sends, or it receives and deletes what it got.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -25,8 +24,6 @@ pub(super) enum Action {
 /// The queue under load; shared by all connections.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) address: SocketAddr,
-    pub(super) signed: bool,
     pub(super) url: String,
     /// A message's body: nothing that has to be escaped.
     pub(super) text: String,

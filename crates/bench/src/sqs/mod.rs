@@ -12,14 +12,15 @@ mod row;
 mod sigv4;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use self::client::Client;
+use self::client::{Client, Key};
 use self::load::{Action, Tally, Target};
 pub use self::options::Options;
 use self::options::{Kind, Signatures};
@@ -40,6 +41,12 @@ const ACTIONS: [Action; 4] = [
 ];
 /// What the broker needs besides the messages: its journal, and what the rows themselves send.
 const SPARE_BYTES: u64 = 4 << 30;
+/// Connections that fill a queue of a broker that has no faster way in.
+const FILLERS: u16 = 16;
+/// Messages in each of their requests.
+const FILL_BATCH: usize = 10;
+/// How long they may take.
+const FILL_SECONDS_MAX: f64 = 3600.0;
 /// What a message takes beyond its body, generously.
 const OVERHEAD_BYTES: u64 = 128;
 
@@ -49,23 +56,41 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options) -> Result<()> {
-    let parent = options.data.clone().unwrap_or_else(|| PathBuf::from("."));
-    check_space(options, &parent)?;
     let mut report = Report::start(options.output)?;
+    if let Some(address) = options.target.target {
+        let login = options.login.clone();
+        let key = login.map(|(access, secret)| Key { access, secret });
+        for signatures in &options.signatures {
+            let mut bench = Bench {
+                options,
+                sqs: address,
+                kafka: None,
+                source: options.target.source(),
+                key: (*signatures == Signatures::Verify).then(|| key.clone().unwrap_or_default()),
+                report: &mut report,
+            };
+            bench.queues().await?;
+        }
+        return Ok(report.finish()?);
+    }
+    let parent = options.target.folder();
+    check_space(options, &parent)?;
     for signatures in &options.signatures {
         let folder = Folder::create(&parent)?;
-        let signed = *signatures == Signatures::Verify;
-        let file = credentials(folder.path())?;
+        let key = (*signatures == Signatures::Verify).then(Key::default);
+        let file = credentials(folder.path(), &key.clone().unwrap_or_default())?;
         let mut settings = Vec::new();
-        if signed {
+        if key.is_some() {
             settings.push(("sqs.signatures", "verify"));
             settings.push(("sqs.credentials_file", &*file));
         }
         let broker = Spawned::start(folder, &settings)?;
         let mut bench = Bench {
             options,
-            broker: &broker,
-            signed,
+            sqs: broker.address("sqs")?,
+            kafka: Some(broker.address("kafka")?),
+            source: Source::Process(broker.pid()),
+            key,
             report: &mut report,
         };
         let outcome = bench.queues().await;
@@ -95,8 +120,8 @@ fn check_space(options: &Options, parent: &Path) -> Result<()> {
 }
 
 /// Writes the file of keys that the broker reads; answers where.
-fn credentials(folder: &Path) -> Result<String> {
-    let (access_key, secret_key) = client::KEY;
+fn credentials(folder: &Path, key: &Key) -> Result<String> {
+    let (access_key, secret_key) = (&key.access, &key.secret);
     let path = folder.join("credentials");
     let text = format!(
         "[bench]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
@@ -111,8 +136,11 @@ fn credentials(folder: &Path) -> Result<String> {
 /// Everything that lasts for one broker.
 struct Bench<'a> {
     options: &'a Options,
-    broker: &'a Spawned,
-    signed: bool,
+    sqs: SocketAddr,
+    /// The fast way into a queue, where there is one.
+    kafka: Option<SocketAddr>,
+    source: Source,
+    key: Option<Key>,
     report: &'a mut Report<Row>,
 }
 
@@ -127,21 +155,44 @@ impl Bench<'_> {
     }
 
     async fn queue(&mut self, kind: Kind, depth: u64) -> Result<()> {
-        let name = format!("depth-{depth}");
+        let name = format!("bench-{}-depth-{depth}", std::process::id());
         let target = Arc::new(self.make_queue(kind, &name).await?);
-        let kafka = self.broker.address("kafka")?;
-        let text = target.text.as_bytes();
-        kafka::fill(kafka, &name, text, depth).await?;
+        match self.kafka {
+            Some(kafka) => kafka::fill(kafka, &name, target.text.as_bytes(), depth).await?,
+            None => self.fill(&target, depth).await?,
+        }
         for action in ACTIONS {
             let conditions = Conditions {
                 action,
                 kind,
-                signed: self.signed,
+                signed: self.key.is_some(),
                 depth,
             };
             self.row(&target, conditions).await?;
         }
+        let mut client = Client::open(self.sqs, self.key.as_ref()).await?;
+        let body = format!(r#"{{"QueueUrl":"{}"}}"#, target.url);
+        client.call("DeleteQueue", &body).await?;
         Ok(())
+    }
+
+    /// The way in that every broker has.
+    async fn fill(&self, target: &Arc<Target>, depth: u64) -> Result<()> {
+        if depth == 0 {
+            return Ok(());
+        }
+        let clients = self.clients(self.options.connections.min(FILLERS)).await?;
+        let run = Run::start(FILL_SECONDS_MAX, Some(depth.div_ceil(FILL_BATCH as u64)));
+        load::run(clients, target, Action::Send { count: FILL_BATCH }, &run).await?;
+        Ok(())
+    }
+
+    async fn clients(&self, count: u16) -> Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(Client::open(self.sqs, self.key.as_ref()).await?);
+        }
+        Ok(clients)
     }
 
     async fn make_queue(&self, kind: Kind, name: &str) -> Result<Target> {
@@ -150,18 +201,15 @@ impl Bench<'_> {
         struct Made {
             queue_url: String,
         }
-        let address = self.broker.address("sqs")?;
         let (suffix, attributes) = match kind {
             Kind::Standard => ("", ""),
             Kind::Fifo => (".fifo", r#","Attributes":{"FifoQueue":"true"}"#),
         };
         let body = format!(r#"{{"QueueName":"{name}{suffix}"{attributes}}}"#);
-        let mut client = Client::open(address, self.signed).await?;
+        let mut client = Client::open(self.sqs, self.key.as_ref()).await?;
         let made: Made = serde_json::from_slice(&client.call("CreateQueue", &body).await?)?;
         let letters = ('a'..='z').chain('A'..='Z').chain('0'..='9');
         Ok(Target {
-            address,
-            signed: self.signed,
             url: made.queue_url,
             text: letters
                 .cycle()
@@ -173,11 +221,8 @@ impl Bench<'_> {
     }
 
     async fn row(&mut self, target: &Arc<Target>, conditions: Conditions) -> Result<()> {
-        let source = Source::Process(self.broker.pid());
-        let mut clients = Vec::new();
-        for _ in 0..self.options.connections {
-            clients.push(Client::open(target.address, target.signed).await?);
-        }
+        let source = self.source;
+        let clients = self.clients(self.options.connections).await?;
         settle(source).await?;
         let meter = Meter::start(source)?;
         let run = Run::start(self.options.seconds, None);

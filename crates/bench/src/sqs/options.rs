@@ -1,17 +1,18 @@
 //! The command line of `forebay bench sqs`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
 use crate::report::Output;
+use crate::target::{BrokerFlags, pair};
 
 /// What to measure, for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Folder where the broker keeps its data, which is deleted afterwards; default: the current folder.
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: BrokerFlags,
+    /// Access key and secret that signed requests to a running broker are signed with.
+    #[arg(long, value_name = "KEY:SECRET", requires = "target", value_parser = pair)]
+    pub(super) login: Option<(String, String)>,
     /// Seconds per row; rows of receivers end before when nothing is left to receive.
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     pub(super) seconds: f64,
@@ -39,7 +40,7 @@ pub struct Options {
     /// Threads of the load generator; the broker needs its share of the machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) client_threads: u16,
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
 }
@@ -121,6 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn a_running_broker_is_named_as_everywhere() {
+        let line = "--target 127.0.0.1:1 --target-pid 1 --login key:secret --depths 0";
+        let options = parse(line).unwrap();
+        assert!(options.target.target.is_some());
+        let login = ("key".to_owned(), "secret".to_owned());
+        assert_eq!(options.login, Some(login));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for line in [
             "--seconds 0",
@@ -130,6 +140,8 @@ mod tests {
             "--body-bytes 1000000",
             "--signatures maybe",
             "--depths many",
+            "--login a:b",
+            "--target 127.0.0.1:1 --login a",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

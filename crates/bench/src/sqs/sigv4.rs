@@ -10,8 +10,8 @@ const DAY_BYTES: usize = 8;
 /// A key to sign with.
 #[derive(Clone, Debug)]
 pub(super) struct Signer {
-    pub(super) access_key: &'static str,
-    pub(super) secret_key: &'static str,
+    pub(super) access_key: String,
+    pub(super) secret_key: String,
     pub(super) region: &'static str,
     pub(super) service: &'static str,
     /// The key derived for a day.
@@ -33,13 +33,13 @@ pub(super) struct Unsigned<'a> {
 impl Signer {
     /// Signs with this key.
     pub(super) fn new(
-        (access_key, secret_key): (&'static str, &'static str),
+        (access_key, secret_key): (&str, &str),
         region: &'static str,
         service: &'static str,
     ) -> Self {
         Self {
-            access_key,
-            secret_key,
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
             region,
             service,
             derived: None,
@@ -60,7 +60,7 @@ impl Signer {
         let digest = hex(&Sha256::digest(canonical));
         let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{digest}", request.time);
         let signature = hex(&mac(&self.key(day), to_sign.as_bytes()));
-        let access_key = self.access_key;
+        let access_key = &self.access_key;
         format!(
             "{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
         )

@@ -1,4 +1,4 @@
-//! Messages of one queue: send, receive, settle, look, and lend again what was acknowledged.
+//! Messages of one queue: send, receive, settle, browse, and replay what was acknowledged.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use super::principal;
 use super::queues::{find, page_size};
 use crate::error::{Outcome, Problem};
 use crate::message::{self, MessageForm, check_delay, decode_receipt};
-use crate::request::{AnswerRoom, Asked, Params, Place};
+use crate::request::{AnswerRoom, Asked, QueueName, QueueParams};
 use crate::settings::LEASE_MS_MAX;
 
 /// Messages sent or settled in one request.
@@ -36,7 +36,7 @@ pub(crate) struct Sending {
 
 pub(crate) async fn send(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(sending): Asked<Sending>,
 ) -> Outcome<Response> {
     let queue = find(&broker, &name)?;
@@ -77,7 +77,7 @@ fn answer_sent(sent: impl Iterator<Item = Outcome<Sent>>) -> Outcome<Response> {
     Ok((status, Json(json!({ "messages": shown }))).into_response())
 }
 
-fn check_batch(name: &str, count: usize) -> Outcome<()> {
+pub(super) fn check_batch(name: &str, count: usize) -> Outcome<()> {
     if (1..=BATCH_MAX).contains(&count) {
         return Ok(());
     }
@@ -97,7 +97,7 @@ pub(crate) struct Receiving {
 
 pub(crate) async fn receive(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Extension(room): Extension<AnswerRoom>,
     Asked(asked): Asked<Receiving>,
 ) -> Outcome<Json<Value>> {
@@ -121,12 +121,11 @@ pub(crate) async fn receive(
     Ok(Json(json!({ "messages": shown })))
 }
 
-fn check_most(name: &str, value: u64, most: u64) -> Outcome<()> {
+pub(super) fn check_most(name: &str, value: u64, most: u64) -> Outcome<()> {
     if value <= most {
         return Ok(());
     }
-    let why = format!("`{name}` is {value}: expected at most {most}");
-    Err(Problem::invalid(why))
+    Err(Problem::out_of_bounds(name, value, (0, most)))
 }
 
 /// Messages that fit into one answer, however large each of them is.
@@ -135,7 +134,7 @@ fn fitting(settings: &QueueSettings) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).max(1)
 }
 
-/// What to do with messages on loan.
+/// What to do with in-flight messages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settling {
@@ -182,7 +181,7 @@ impl SettleForm {
 
 pub(crate) async fn settle(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(settling): Asked<Settling>,
 ) -> Outcome<Json<Value>> {
     check_batch("settle", settling.settle.len())?;
@@ -216,8 +215,8 @@ pub(crate) struct Peeking {
 
 pub(crate) async fn peek(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(asked): Params<Peeking>,
+    QueueName(name): QueueName,
+    QueueParams(asked): QueueParams<Peeking>,
     Extension(room): Extension<AnswerRoom>,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
@@ -240,7 +239,7 @@ pub(crate) async fn peek(
     Ok(Json(answer))
 }
 
-/// From where on acknowledged messages are lent again.
+/// From where on acknowledged messages are replayed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replaying {
@@ -249,7 +248,7 @@ pub(crate) struct Replaying {
 
 pub(crate) async fn replay(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(asked): Asked<Replaying>,
 ) -> Outcome<Json<Value>> {
     let replayed = broker.replay(&principal(), &name, asked.from).await;

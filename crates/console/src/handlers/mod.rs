@@ -1,20 +1,43 @@
 //! One file per resource.
 
+pub(crate) mod connections;
+pub(crate) mod exchanges;
+pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod redrive;
+pub(crate) mod root;
+pub(crate) mod topics;
 
+use axum::Json;
 use axum::http::Uri;
 use security::Principal;
+use serde_json::{Value, json};
 
 use crate::error::{NO_ROUTE, NOT_ALLOWED, Problem};
 
 /// Who asks. Nobody can say who they are yet; the door decides what that allows.
 fn principal() -> Principal {
     Principal::anonymous()
+}
+
+/// What there is below `/api/v1`.
+pub(crate) async fn index() -> Json<Value> {
+    let resources = [
+        "queues",
+        "policies",
+        "topics",
+        "groups",
+        "exchanges",
+        "bindings",
+        "connections",
+        "consumers",
+    ];
+    let places = resources.map(|name| (name.to_owned(), json!(format!("/api/v1/{name}"))));
+    Json(Value::Object(places.into_iter().collect()))
 }
 
 /// A path below `/api/v1` that leads nowhere.

@@ -1,21 +1,22 @@
 //! Queues: list, make, describe, change, empty and remove them.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::LOCATION;
+use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
-use engine::Broker;
 use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
+use engine::{Broker, TopicKey, vhost};
 use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{principal, redrive};
-use crate::error::{Outcome, Problem};
-use crate::request::{Asked, Params, Place};
+use crate::error::{IN_USE, NO_QUEUE, NO_ROUTE, Outcome, Problem};
+use crate::request::{Asked, Params, QueueName, QueueParams};
 use crate::settings::{self, Changes};
 
 /// Queues on one page at most …
@@ -29,10 +30,16 @@ const SOURCES_MAX: usize = 1000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listing {
+    #[serde(default = "default_vhost")]
+    vhost: String,
     #[serde(default)]
     prefix: String,
     after: Option<String>,
     max: Option<usize>,
+}
+
+fn default_vhost() -> String {
+    vhost::DEFAULT.to_owned()
 }
 
 pub(crate) async fn list(
@@ -40,6 +47,10 @@ pub(crate) async fn list(
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
+    if !broker.has_vhost(&listing.vhost) {
+        let why = format!("there is no vhost '{}'", listing.vhost);
+        return Err(Problem::new(&NO_ROUTE, why));
+    }
     let (names, next) = visible(&broker, &listing, max);
     let mut queues = Vec::with_capacity(names.len());
     for queue in names {
@@ -59,23 +70,24 @@ pub(crate) async fn list(
 
 /// A page of queues that may be seen, and where the next one begins.
 fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, Option<String>) {
-    let mut after = listing.after.clone();
+    let prefix = vhost::qualify(&listing.vhost, &listing.prefix);
+    let after = listing.after.as_deref();
+    let mut after = after.map(|after| vhost::qualify(&listing.vhost, after));
     let mut found: Vec<Arc<Queue>> = Vec::new();
     // One more than wanted tells whether there are more.
     while found.len() <= max {
-        let page = broker
-            .queues()
-            .page(&listing.prefix, after.as_deref(), max + 1);
+        let page = broker.queues().page(&prefix, after.as_deref(), max + 1);
         let Some(last) = page.last() else { break };
         after = Some(last.name.to_string());
         found.extend(page.into_iter().filter(|queue| {
-            broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
+            vhost::split(&queue.name).0 == listing.vhost
+                && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         }));
     }
     let more = found.len() > max;
     found.truncate(max);
     let next = found.last().filter(|_| more);
-    let next = next.map(|queue| queue.name.to_string());
+    let next = next.map(|queue| vhost::split(&queue.name).1.to_owned());
     (found, next)
 }
 
@@ -90,11 +102,11 @@ pub(super) fn page_size(
     if (1..=most).contains(&size) {
         return Ok(size);
     }
-    let why = format!("`{name}` is {size}: expected 1 to {most}");
-    Err(Problem::invalid(why))
+    let (size, most) = (size as u64, most as u64);
+    Err(Problem::out_of_bounds(name, size, (1, most)))
 }
 
-/// The name of the topic a queue lends from.
+/// The name of the topic a queue reads from.
 fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
     let topics = broker.topics();
     let topic = topics.with_id(queue.document.topic)?;
@@ -102,8 +114,10 @@ fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
 }
 
 fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
+    let (vhost, name) = vhost::split(&queue.name);
     json!({
-        "name": *queue.name,
+        "vhost": vhost,
+        "name": name,
         "ordering": settings::ordering(queue.settings()),
         "topic": topic_name(broker, queue),
         "depth": show_depth(depth),
@@ -122,6 +136,8 @@ fn show_depth(depth: &Depth) -> Value {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Creation {
+    #[serde(default = "default_vhost")]
+    vhost: String,
     name: String,
     topic: Option<String>,
     #[serde(default)]
@@ -133,19 +149,28 @@ pub(crate) async fn create(
     Asked(creation): Asked<Creation>,
 ) -> Outcome<Response> {
     let Creation {
+        vhost,
         name,
         topic,
-        settings,
+        mut settings,
     } = creation;
-    engine::topic::name::check(&name)?;
+    settings.check()?;
+    if !settings.order_by_name(&name) {
+        let why = format!("a queue whose name ends with `.fifo` is ordered by key: '{name}'");
+        return Err(Problem::invalid(why));
+    }
+    let name = vhost::qualify(&vhost, &name);
+    settings.qualify(&vhost);
     check_dead_letters(&broker, &name, &settings)?;
     let queue = NewQueue {
         name,
         settings: settings.into_new()?,
         topic,
     };
-    let queue = broker.create_queue(&principal(), queue).await?;
-    let location = format!("/api/v1/queues/{}", queue.name);
+    let source = queue.topic.clone().unwrap_or_default();
+    let queue = broker.create_queue(&principal(), queue).await;
+    let queue = queue.map_err(|error| Problem::of_topic(&source, error))?;
+    let location = location("/api/v1/queues/", &queue.name);
     let body = Json(describe_queue(&broker, &queue).await?);
     Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
 }
@@ -161,7 +186,8 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
     }
     match broker.queue(&principal(), target) {
         Err(engine::Error::UnknownQueue) => Err(Problem::invalid(format!(
-            "there is no queue '{target}' to take the dead letters"
+            "there is no queue '{}' to take the dead letters",
+            vhost::split(target).1
         ))),
         other => Ok(other.map(drop)?),
     }
@@ -169,17 +195,41 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
 
 pub(crate) async fn describe(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
     let described = describe_queue(&broker, &queue).await;
     Ok(Json(described.map_err(|e| Problem::of_queue(&name, e))?))
 }
 
-/// One queue, if it is there and may be seen.
+/// One queue, if it is there and may be seen. A topic that is no queue is told from nothing at all.
 pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
     let queue = broker.queue(&principal(), name);
-    queue.map_err(|error| Problem::of_queue(name, error))
+    queue.map_err(|error| {
+        let is_topic = broker.topic(&principal(), TopicKey::Name(name)).is_ok();
+        if matches!(error, engine::Error::UnknownQueue) && is_topic {
+            let why = format!(
+                "there is no queue '{name}', only a topic of that name: attach a queue to it with \
+                 `forebay queue create {name} --topic {name}`"
+            );
+            return Problem::new(&NO_QUEUE, why);
+        }
+        Problem::of_queue(name, error)
+    })
+}
+
+/// Where something new is found. A name may have any characters.
+pub(super) fn location(folder: &str, name: &str) -> HeaderValue {
+    let mut path = folder.to_owned();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // A string takes all that is written into it.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/api/v1"))
 }
 
 async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
@@ -187,8 +237,10 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     let depth = broker.queue_depth(&principal(), &queue.name).await?;
     let tasks = broker.moves(&principal(), &queue.name).await?;
     let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
+    let (vhost, name) = vhost::split(&queue.name);
     Ok(json!({
-        "name": *queue.name,
+        "vhost": vhost,
+        "name": name,
         "id": queue.id(),
         "topic": {
             "name": topic_name(broker, queue),
@@ -200,6 +252,7 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
         "settings": settings::show(queue.settings()),
         "depth": show_depth(&depth),
         "keys_in_flight": depth.keys_in_flight,
+        "unreadable": depth.unreadable,
         "oldest_ms": depth.oldest_ms,
         "since_start": {
             "sent": depth.sent,
@@ -215,6 +268,11 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     }))
 }
 
+/// Whether any queue's dead letters come here.
+pub(super) fn has_sources(broker: &Broker, name: &str) -> bool {
+    !sources(broker, name).is_empty()
+}
+
 /// Queues whose dead letters come here.
 fn sources(broker: &Broker, name: &str) -> Vec<String> {
     let mut sources = Vec::new();
@@ -228,7 +286,7 @@ fn sources(broker: &Broker, name: &str) -> Vec<String> {
             policy.is_some_and(|policy| policy.queue == name)
                 && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         });
-        sources.extend(here.map(|queue| queue.name.to_string()));
+        sources.extend(here.map(|queue| vhost::split(&queue.name).1.to_owned()));
     }
     sources.truncate(SOURCES_MAX);
     sources
@@ -243,12 +301,15 @@ pub(crate) struct Change {
 
 pub(crate) async fn change(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
     find(&broker, &name)?;
-    check_dead_letters(&broker, &name, &change.settings)?;
-    let changes = change.settings;
+    change.settings.check()?;
+    let mut settings = change.settings;
+    settings.qualify(vhost::split(&name).0);
+    check_dead_letters(&broker, &name, &settings)?;
+    let changes = settings;
     let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
     let refused = |error| Problem::of_queue(&name, error);
     let changed = broker.configure_queue(&principal(), &name, change).await;
@@ -257,10 +318,29 @@ pub(crate) async fn change(
     Ok(Json(described.map_err(refused)?))
 }
 
+/// Whether something goes although others depend on it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removing {
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
 pub(crate) async fn delete(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
+    QueueParams(removing): QueueParams<Removing>,
 ) -> Outcome<StatusCode> {
+    find(&broker, &name)?;
+    let sources = sources(&broker, &name);
+    if !removing.force && !sources.is_empty() {
+        let sources = sources.join("', '");
+        let why = format!(
+            "queue '{name}' takes the dead letters of '{sources}', which would stay there: \
+             delete it nevertheless with `force`"
+        );
+        return Err(Problem::new(&IN_USE, why));
+    }
     let deleted = broker.delete_queue(&principal(), &name).await;
     deleted.map_err(|error| Problem::of_queue(&name, error))?;
     Ok(StatusCode::NO_CONTENT)
@@ -273,7 +353,7 @@ pub(crate) struct Nothing {}
 
 pub(crate) async fn purge(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Outcome<Response> {
     let of = |error| Problem::of_queue(&name, error);

@@ -4,16 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::Broker;
 use engine::queue::{MoveState, MoveTask, Queue};
+use engine::{Broker, vhost};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::principal;
-use super::queues::find;
-use crate::error::{NO_TASK, Outcome, Problem};
-use crate::request::{Asked, Place};
+use super::queues::{find, has_sources};
+use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
+use crate::request::{Asked, Place, QueueName};
 
 /// Greatest rate, messages per second.
 const RATE_MAX: u32 = 100_000;
@@ -32,18 +32,23 @@ pub(crate) struct Start {
 
 pub(crate) async fn start(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Asked(start): Asked<Start>,
+    QueueName(name): QueueName,
+    Asked(mut start): Asked<Start>,
 ) -> Outcome<Response> {
     let queue = find(&broker, &name)?;
+    // Named as things are named in the queue's own vhost.
+    let vhost = vhost::split(&name).0;
+    let qualify = |destination: String| vhost::qualify(vhost, &destination);
+    start.destination = start.destination.map(qualify);
     if let Some(rate) = start.rate_max
         && !(1..=RATE_MAX).contains(&rate)
     {
-        let why = format!("`rate_max` is {rate}: expected 1 to {RATE_MAX}");
-        return Err(Problem::invalid(why));
+        let bounds = (1, RATE_MAX.into());
+        return Err(Problem::out_of_bounds("rate_max", rate.into(), bounds));
     }
-    if let Some(destination) = &start.destination {
-        check_destination(&broker, &queue, destination)?;
+    match &start.destination {
+        Some(destination) => check_destination(&broker, &queue, destination)?,
+        None => check_dead(&broker, &queue).await?,
     }
     if start.dry_run {
         let preview = preview(&broker, &queue, start.destination.as_deref()).await;
@@ -56,10 +61,29 @@ pub(crate) async fn start(
     Ok((StatusCode::ACCEPTED, Json(show(&task))).into_response())
 }
 
+/// Without a destination only dead letters can go anywhere: back to where they came from.
+async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
+    let name = &*queue.name;
+    if has_sources(broker, name) {
+        return Ok(());
+    }
+    let letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
+    let letters = letters.map_err(|error| Problem::of_queue(name, error))?;
+    if letters.sources.keys().any(Option::is_some) {
+        return Ok(());
+    }
+    let why = format!(
+        "queue '{name}' is no dead-letter queue: no queue names it as one, and no message in it is a dead letter; \
+         messages of any queue can be moved to a `destination`"
+    );
+    Err(Problem::new(&NOT_DEAD, why))
+}
+
 fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outcome<()> {
     let target = match broker.queue(&principal(), destination) {
         Err(engine::Error::UnknownQueue) => {
-            let why = format!("there is no queue '{destination}' to move to");
+            let name = vhost::split(destination).1;
+            let why = format!("there is no queue '{name}' to move to");
             return Err(Problem::invalid(why));
         }
         other => other?,
@@ -81,7 +105,7 @@ async fn preview(
     let mut answer = json!({ "dry_run": true, "messages": depth.ready });
     if let Some(name) = destination {
         answer["destinations"] =
-            json!([{ "queue": name, "messages": depth.ready, "exists": true }]);
+            json!([{ "queue": vhost::split(name).1, "messages": depth.ready, "exists": true }]);
         return Ok(answer);
     }
     let letters = broker
@@ -91,6 +115,7 @@ async fn preview(
     let destinations = letters.sources.iter().filter_map(|(name, messages)| {
         let name = name.as_deref()?;
         let exists = broker.queue(&principal(), name).is_ok();
+        let name = vhost::split(name).1;
         Some(json!({ "queue": name, "messages": messages, "exists": exists }))
     });
     answer["destinations"] = destinations.collect();
@@ -101,7 +126,7 @@ async fn preview(
 
 pub(crate) async fn list(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let tasks = broker.moves(&principal(), &name).await;
     let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
@@ -111,7 +136,8 @@ pub(crate) async fn list(
 
 pub(crate) async fn cancel(
     State(broker): State<Broker>,
-    Place((name, task)): Place<(String, String)>,
+    QueueName(name): QueueName,
+    Place((_, task)): Place<(String, String)>,
 ) -> Outcome<Json<Value>> {
     let unknown = || Problem::new(&NO_TASK, format!("no task {task} runs on queue '{name}'"));
     let id = Uuid::parse_str(&task).map_err(|_| unknown())?;
@@ -139,8 +165,8 @@ pub(super) fn show(task: &MoveTask) -> Value {
     };
     json!({
         "id": task.id,
-        "source": task.source,
-        "destination": task.destination,
+        "source": vhost::split(&task.source).1,
+        "destination": task.destination.as_deref().map(|name| vhost::split(name).1),
         "rate_max": task.rate_max,
         "state": state,
         "moved": task.moved,

@@ -10,3 +10,4 @@ mod queues;
 mod redrive;
 mod refusals;
 mod stage;
+mod topics;

@@ -43,7 +43,7 @@ async fn a_queue_that_cannot_be_made_is_refused() {
     post(json!({ "name": "orders" }))
         .await
         .refused(409, "exists", "'orders'");
-    post(json!({ "name": "a b" }))
+    post(json!({ "name": "a\0b" }))
         .await
         .refused(422, "invalid", "");
     post(json!({})).await.refused(422, "invalid", "`name`");
@@ -99,6 +99,7 @@ async fn lists_come_in_pages() {
     assert_eq!(all["queues"].as_array().unwrap().len(), 4);
     assert_eq!(all.get("next"), None);
     let expected = json!({
+        "vhost": "/",
         "name": "a2",
         "ordering": "none",
         "topic": "a2",
@@ -181,4 +182,112 @@ async fn a_queue_is_emptied_and_removed() {
         .delete("/queues/orders")
         .await
         .refused(404, "no-such-queue", "'orders'");
+}
+
+#[tokio::test]
+async fn a_queue_that_others_depend_on_goes_only_by_force() {
+    let stage = Stage::start().await;
+    stage.queue("dead", json!({})).await;
+    let policy = json!({ "dead_letter": { "queue": "dead", "attempts_max": 1 } });
+    stage.queue("orders", policy).await;
+    stage
+        .delete("/queues/dead")
+        .await
+        .refused(409, "in-use", "takes the dead letters of 'orders'");
+    let forced = stage.delete("/queues/dead?force=true").await;
+    assert_eq!(forced.good(204), json!(null));
+}
+
+#[tokio::test]
+async fn a_queue_may_have_any_name_a_protocol_may_give() {
+    let stage = Stage::start().await;
+    let made = stage.post("/queues", json!({ "name": "a b/ü" })).await;
+    assert_eq!(made.headers["location"], "/api/v1/queues/a%20b%2F%C3%BC");
+    assert_eq!(made.good(201)["name"], "a b/ü");
+    let found = stage.get("/queues/a%20b%2F%C3%BC").await.good(200);
+    assert_eq!(found["name"], "a b/ü");
+    for (name, why) in [("", "empty"), ("a\nb", "control characters")] {
+        stage
+            .post("/queues", json!({ "name": name }))
+            .await
+            .refused(422, "invalid", why);
+    }
+}
+
+#[tokio::test]
+async fn an_ordered_name_makes_an_ordered_queue() {
+    let stage = Stage::start().await;
+    let made = stage
+        .post("/queues", json!({ "name": "q.fifo" }))
+        .await
+        .good(201);
+    assert_eq!(made["settings"]["ordering"], "key");
+    let unordered = json!({ "name": "r.fifo", "settings": { "ordering": "none" } });
+    stage
+        .post("/queues", unordered)
+        .await
+        .refused(422, "invalid", "`.fifo`");
+}
+
+#[tokio::test]
+async fn queues_of_a_vhost_are_named_as_in_it() {
+    let stage = Stage::start().await;
+    let broker = stage.test.broker();
+    let root = Principal::anonymous();
+    broker.create_vhost(&root, "shop").await.unwrap();
+    stage.queue("orders", json!({})).await;
+    for name in ["dead", "orders"] {
+        let body = json!({ "vhost": "shop", "name": name });
+        let made = stage.post("/queues", body).await.good(201);
+        assert_eq!(
+            (&made["vhost"], &made["name"]),
+            (&json!("shop"), &json!(name))
+        );
+    }
+    let names = async |path: &str| -> Vec<String> {
+        let listed = stage.get(path).await.good(200);
+        let queues = listed["queues"].as_array().unwrap().iter();
+        queues
+            .map(|q| q["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names("/queues").await, ["orders"]);
+    assert_eq!(names("/queues?vhost=shop").await, ["dead", "orders"]);
+    assert_eq!(names("/queues?vhost=shop&after=dead").await, ["orders"]);
+    let settings = json!({ "dead_letter": { "queue": "dead", "attempts_max": 1 } });
+    let path = "/queues/orders?vhost=shop";
+    let changed = stage
+        .patch(path, json!({ "settings": settings }))
+        .await
+        .good(200);
+    assert_eq!(changed["settings"]["dead_letter"]["queue"], "dead");
+    let message = json!({ "messages": [{ "body": "x" }] });
+    stage
+        .post("/queues/orders/messages?vhost=shop", message)
+        .await
+        .good(200);
+    let seen = stage
+        .get("/queues/orders/messages?max=5&vhost=shop")
+        .await
+        .good(200);
+    assert_eq!(seen["messages"][0]["body"], "x");
+    assert_eq!(stage.depth("orders").await, (0, 0, 0));
+    stage.delete("/queues/dead?vhost=shop").await.refused(
+        409,
+        "in-use",
+        "dead letters of 'orders'",
+    );
+    stage
+        .delete("/queues/dead?force=true&vhost=shop")
+        .await
+        .good(204);
+    stage.get("/queues/nowhere?vhost=shop").await.refused(
+        404,
+        "no-such-queue",
+        "'nowhere' in vhost 'shop'",
+    );
+    stage
+        .get("/queues?vhost=nowhere")
+        .await
+        .refused(404, "no-such-resource", "'nowhere'");
 }

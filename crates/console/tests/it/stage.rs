@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
+use net::Connections;
 use serde_json::{Value, json};
 use testkit::TestBroker;
 use tower::ServiceExt;
@@ -52,7 +53,7 @@ impl Answer {
 impl Stage {
     pub(crate) async fn start() -> Self {
         let test = TestBroker::start().await;
-        let router = console::api(test.broker().clone());
+        let router = console::api(test.broker().clone(), Connections::default());
         Self { test, router }
     }
 

@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
-use super::{Inner, exchange_table, group_hash, partition_hash, policies, queue_table, transfer};
+use super::{
+    Inner, exchange_table, group_hash, kept, partition_hash, policies, queue_table, transfer,
+};
 use crate::group::Group;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
@@ -70,6 +72,7 @@ pub(super) enum Command {
         change: QueueChange,
         done: oneshot::Sender<Result<Arc<Queue>>>,
     },
+    Keep(kept::Command),
     Policy(policies::Command),
     Exchange(exchange_table::Command),
     CreateGroup {
@@ -134,6 +137,7 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Re
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
             Command::Exchange(command) => exchange_table::handle(&inner, command).await,
+            Command::Keep(command) => kept::handle(&inner, command).await,
             Command::Policy(command) => policies::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {
                 drop(done.send(create_group(&inner, name).await));
@@ -299,6 +303,7 @@ async fn grow(inner: &Arc<Inner>, name: &str, count: u32, dry_run: bool) -> Resu
         }));
     }
     check_total(inner, &topics, (count - before) as usize)?;
+    queue_table::check_growth(inner, topic)?;
     if dry_run {
         return Ok(());
     }
@@ -323,8 +328,8 @@ pub(super) async fn configure(
     let mut next = Topic::clone(topic);
     let mut overrides = Values::from(next.document.overrides);
     for change in changes {
-        let defaults = &inner.settings.topic_defaults;
-        change_overrides(&mut overrides, defaults, change)?;
+        let defaults = inner.topic_defaults.load();
+        change_overrides(&mut overrides, &defaults, change)?;
     }
     next.document.overrides = overrides.into();
     next.config = config_of(inner, &next.document.overrides)?;
@@ -551,7 +556,7 @@ fn make_topic(name: &str, document: TopicDocument, config: Config, version: u64)
 
 /// A topic's effective settings: built-in defaults, then the broker's, then the topic's own.
 pub(super) fn config_of(inner: &Inner, overrides: &Overrides) -> Result<Config> {
-    let mut all = inner.settings.topic_defaults.clone();
+    let mut all = Values::clone(&inner.topic_defaults.load());
     all.extend(
         overrides
             .iter()

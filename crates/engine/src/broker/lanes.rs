@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Inner, partition_hash};
-use crate::queue::lane::{Lane, LaneEvent};
+use crate::queue::lane::{Arrival, Lane, LaneEvent};
 use crate::queue::{LaneAt, Queue};
 use crate::shard::{self, LaneCommand, OwnedLane};
 use crate::time::Time;
@@ -49,7 +49,7 @@ pub(super) async fn offer_lane(
     // What was acknowledged in another queue of the topic is gone, whatever the log still has.
     let partition = inner.partition_of(at);
     let start = partition.map_or(0, |partition| partition.start());
-    let lane = Box::new(restore((&*inner.log, &inner.clock), queue, at, start).await?);
+    let lane = Box::new(restore((&*inner.log, &inner.clock), (queue, at), start).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -73,7 +73,8 @@ impl OfferedLane {
         let (at, queue) = (self.at, &self.queue);
         // It is given back when the partition has got more since it was read.
         while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            catch_up((&*inner.log, &inner.clock), &mut lane.lane, queue, at).await?;
+            let from = (&*inner.log, &*inner.clock);
+            catch_up(from, &mut lane.lane, (queue, at)).await?;
             self.outcome = offer(inner, at, lane).await?;
         }
         Ok(())
@@ -137,8 +138,7 @@ pub(super) async fn inspect<T: Send + 'static>(
 /// Without a snapshot it knows of no record before `first`.
 async fn restore(
     (log, clock): (&dyn Log, &Time),
-    queue: &Arc<Queue>,
-    at: LaneAt,
+    (queue, at): (&Arc<Queue>, LaneAt),
     first: u64,
 ) -> Result<OwnedLane> {
     let history = History::read(log, at).await?;
@@ -156,12 +156,12 @@ async fn restore(
         0
     };
     lane.start_restoring();
-    catch_up((log, clock), &mut lane, queue, at).await?;
+    catch_up((log, clock), &mut lane, (queue, at)).await?;
     for (event, at) in &history.events {
         lane.apply(event, None);
         lane.note_kept(event, *at, queue.settings());
     }
-    lane.restored(start, queue.settings());
+    lane.restored(start, queue.settings(), clock.now_ms());
     let queue = Arc::clone(queue);
     let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
     Ok(owned.with_events(history.bytes))
@@ -171,8 +171,7 @@ async fn restore(
 async fn catch_up(
     (log, clock): (&dyn Log, &Time),
     lane: &mut Lane,
-    queue: &Queue,
-    at: LaneAt,
+    (queue, at): (&Queue, LaneAt),
 ) -> Result<()> {
     let Some(bounds) = log.bounds(records(at)) else {
         return Ok(());
@@ -183,7 +182,8 @@ async fn catch_up(
         let chunk = read(log, records(at), from, bounds.end).await?;
         for batch in chunk.batches()? {
             let stamp = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
-            lane.index(&batch, queue.settings(), clock.moment_of(stamp));
+            let arrival = Arrival::Before(clock.moment_of(stamp));
+            lane.index((&batch, None), queue.settings(), arrival);
         }
         if lane.end() <= from {
             return Err(Error::Storage(format!(
@@ -244,7 +244,7 @@ impl History {
                 |error| Error::Storage(format!("an event of queue {}: {error}", at.queue));
             for batch in chunk.batches()? {
                 history.bytes += batch.bytes() as u64;
-                for record in batch.records()? {
+                for record in batch.records() {
                     let record = record?;
                     let at = u64::try_from(record.timestamp).unwrap_or(0);
                     let value = record.value.unwrap_or_default();

@@ -124,19 +124,18 @@ fn as_a_whole(header: &BatchHeader, start: u64) -> Place {
 }
 
 fn find(batch: &Batch, start: u64, wanted: Wanted) -> Result<Option<Place>> {
-    let batch = batch.opened()?;
     let mut newest: Option<Place> = None;
-    for record in batch.records()? {
-        let record = record?;
-        if record.offset < start {
+    for place in batch.times() {
+        let place = place?;
+        let (offset, timestamp) = place;
+        if offset < start {
             continue;
         }
-        let place = (record.offset, record.timestamp);
         match wanted {
-            Wanted::At(time) if record.timestamp >= time => return Ok(Some(place)),
+            Wanted::At(time) if timestamp >= time => return Ok(Some(place)),
             Wanted::At(_) => {}
             Wanted::Newest => {
-                if newest.is_none_or(|(_, time)| time < record.timestamp) {
+                if newest.is_none_or(|(_, time)| time < timestamp) {
                     newest = Some(place);
                 }
             }

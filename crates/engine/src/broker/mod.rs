@@ -1,12 +1,14 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
 mod borrow;
+mod checks;
 mod controller;
 mod exchange_table;
 mod exchanges;
 mod fanout;
 mod fetch;
 mod groups;
+mod kept;
 mod lanes;
 mod letters;
 mod lookup;
@@ -18,6 +20,7 @@ mod queues;
 mod read_ahead;
 mod readers;
 mod reaper;
+mod records;
 mod sessions;
 mod start;
 mod timekeeper;
@@ -27,9 +30,12 @@ mod upkeep;
 
 pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
+pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
-pub use sessions::{Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
+pub(crate) use read_ahead::fuzz_reading;
+pub use records::{Appended, NewRecord, ReadRecords, RecordsRead};
+pub use sessions::{ConsumerOf, Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 
 use std::collections::{BTreeMap, HashMap};
@@ -99,6 +105,8 @@ pub struct Settings {
     pub groups_max: usize,
     /// Settings every topic starts from, where they differ from the built-in defaults.
     pub topic_defaults: BTreeMap<String, String>,
+    /// What follows for topics from what frontends have kept, by the name of what it belongs to.
+    pub kept_defaults: fn(&BTreeMap<String, kept::Values>) -> kept::Values,
     /// How consumer groups behave.
     pub group: GroupSettings,
     /// How often age and size of partitions are looked at.
@@ -127,6 +135,7 @@ impl Default for Settings {
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
+            kept_defaults: |_| BTreeMap::new(),
             group: GroupSettings::default(),
             upkeep_interval: Duration::from_secs(30),
             cluster_id: None,
@@ -176,7 +185,11 @@ struct Inner {
     producer_ids: producers::ProducerIds,
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
+    workers: checks::Workers,
     lookups: lookup::Lookups,
+    kept: ArcSwap<kept::Kept>,
+    /// What topics start from: the settings', and what was changed since.
+    topic_defaults: ArcSwap<BTreeMap<String, String>>,
     cluster_id: String,
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use security::{Principal, Resource, Verb};
 use storage::{Catalog, Expected};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
-use super::Broker;
-use crate::{Error, Result};
+use super::{Broker, TopicKey, partition_hash};
+use crate::partition::Producer;
+use crate::{Error, Result, shard};
 
 const KEY: &str = "producers/next";
 /// Ids reserved with one durable write; a crash wastes at most this many of 2^63.
@@ -64,5 +65,27 @@ impl Broker {
     pub async fn producer_id(&self, principal: &Principal) -> Result<i64> {
         self.authorize(principal, Verb::Describe, Resource::Broker)?;
         self.inner.producer_ids.next().await
+    }
+
+    /// The idempotent producers a partition knows, by id.
+    pub async fn producers(
+        &self,
+        principal: &Principal,
+        key: TopicKey<'_>,
+        partition: i32,
+    ) -> Result<Vec<(i64, Producer)>> {
+        let topic = self.find_topic(principal, key, Verb::Consume)?;
+        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
+        let (topic_id, index) = (partition.topic_id, partition.index);
+        let (done, producers) = oneshot::channel();
+        let command = shard::Command::Producers {
+            topic_id,
+            index,
+            done,
+        };
+        self.inner
+            .tell(partition_hash(topic_id, index), command)
+            .await?;
+        producers.await.map_err(|_| Error::Unavailable)?
     }
 }

@@ -7,6 +7,7 @@ use storage::Batch;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::checks::Unchecked;
 use super::{Broker, partition_hash};
 use crate::shard::{Command, Entry};
 use crate::topic::Topic;
@@ -70,8 +71,8 @@ impl Broker {
         let mut shares: Vec<Share> = Vec::new();
         shares.resize_with(self.inner.shards.len(), Share::default);
         let mut bytes = 0;
-        for (place, publish) in batches.into_iter().enumerate() {
-            match self.entry_of(principal, publish) {
+        for (place, checked) in self.check(principal, batches).await {
+            match checked {
                 Ok(entry) => {
                     bytes += entry.batch.bytes();
                     let share = &mut shares[self.shard_of(&entry)];
@@ -83,6 +84,28 @@ impl Broker {
         }
         let parts = self.hand_over(shares, bytes).await;
         Pending { verdicts, parts }
+    }
+
+    /// Looks through batches; what came of each, in order.
+    async fn check(
+        &self,
+        principal: &Principal,
+        batches: Vec<Publish<'_>>,
+    ) -> Vec<(usize, Result<Entry>)> {
+        let (mut checked, mut slow) = (Vec::with_capacity(batches.len()), Vec::new());
+        for (place, publish) in batches.into_iter().enumerate() {
+            let at_once = self.unchecked(principal, publish).map(Unchecked::at_once);
+            match at_once {
+                Ok(Ok(entry)) => checked.push((place, entry)),
+                Ok(Err(batch)) => slow.push((place, batch)),
+                Err(error) => checked.push((place, Err(error))),
+            }
+        }
+        if !slow.is_empty() {
+            checked.extend(self.inner.check_all(slow).await);
+            checked.sort_by_key(|(place, _)| *place);
+        }
+        checked
     }
 
     async fn hand_over(
@@ -128,23 +151,13 @@ impl Broker {
             .expect("fewer shards than addresses")
     }
 
-    fn entry_of(&self, principal: &Principal, publish: Publish<'_>) -> Result<Entry> {
+    fn unchecked(&self, principal: &Principal, publish: Publish<'_>) -> Result<Unchecked> {
         let topic = self.find_topic(principal, publish.topic, Verb::Publish)?;
         let partition = topic
             .partition(publish.partition)
             .ok_or(Error::UnknownPartition)?;
-        let batch = publish.batch?;
-        // Its reserved headers would be taken for the broker's own.
-        if batch.header.is_made_here() {
-            return Err(Error::InvalidRecord(
-                "only the broker marks a batch as made by itself".into(),
-            ));
-        }
-        Ok(Entry {
-            topic_id: topic.id(),
-            index: partition.index,
-            batch,
-        })
+        let partition = Arc::clone(partition);
+        Unchecked::new(&self.inner, topic, &partition, publish.batch?)
     }
 
     /// Finds a topic the principal may `verb`.

@@ -16,7 +16,7 @@ use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
-use crate::queue::{NewQueue, Numbers, Queue, QueueDocument, QueueSettings};
+use crate::queue::{NewQueue, Numbers, Ordering, Queue, QueueDocument, QueueSettings};
 use crate::shard::LaneCommand;
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
@@ -46,6 +46,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         return Err(Error::QueueExists(new.name));
     }
     let there = topic_of(inner, &new)?;
+    check_order(&new, there.as_deref())?;
     let now = inner.clock.wall_ms();
     let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
@@ -103,6 +104,34 @@ fn check(inner: &Inner, new: &NewQueue) -> Result<()> {
     Ok(())
 }
 
+/// Producers put keys into partitions each in a way of its own: in order is only what is in one.
+fn check_order(new: &NewQueue, topic: Option<&Topic>) -> Result<()> {
+    let partitions = topic.map_or(1, |topic| topic.document.partitions);
+    if new.settings.ordering != Ordering::Key || partitions == 1 {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig(format!(
+        "an ordered queue needs a topic with one partition, and this one has {partitions}: producers that choose \
+         partitions differently would put messages of one group into several"
+    )))
+}
+
+/// Refuses more partitions where a queue delivers in order.
+pub(super) fn check_growth(inner: &Inner, topic: &Topic) -> Result<()> {
+    let queues = inner.queues.of_topic(topic.id());
+    let ordered = queues
+        .iter()
+        .find(|queue| queue.settings().ordering == Ordering::Key);
+    match ordered {
+        Some(queue) => Err(Error::InvalidPartitions(format!(
+            "The queue {} delivers the messages of topic {} in order per message group: more partitions would break \
+             the order, the lock of groups and deduplication.",
+            queue.name, topic.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn check_text(
     annotations: &BTreeMap<String, String>,
     tags: &BTreeMap<String, String>,
@@ -134,7 +163,12 @@ fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
 /// The topic that is made for a queue.
 fn own_topic(new: &NewQueue) -> NewTopic {
     let age = new.settings.retention_ms.to_string();
-    let mut overrides = BTreeMap::from([("retention.ms".to_owned(), age)]);
+    // How old a message is counts from when it came, whoever sent it and whatever time it bears.
+    let append_time = "LogAppendTime".to_owned();
+    let mut overrides = BTreeMap::from([
+        ("retention.ms".to_owned(), age),
+        ("message.timestamp.type".to_owned(), append_time),
+    ]);
     if new.settings.lifetime.transient {
         // Nobody waits for a sync of what a restart throws away.
         overrides.insert("durability".to_owned(), "flush".to_owned());

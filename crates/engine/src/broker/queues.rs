@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::read_ahead::weight;
+use super::read_ahead::{Seen, weight};
 use super::{Broker, lanes, transfer};
 use crate::queue::lane::{self, LaneEvent, LaneMove, Loan, message_id};
 use crate::queue::{
@@ -38,6 +38,8 @@ pub struct Removal {
 
 /// Messages looked at in one step when they are counted.
 const LOOK_MAX: usize = 64;
+/// Stretches of unreadable messages that one look passes over.
+const UNREADABLE_MAX: usize = 64;
 
 /// What one lane gets of a request, and the places of its outcomes.
 type Share<T> = (Vec<usize>, Vec<T>);
@@ -252,6 +254,7 @@ impl Broker {
             in_flight: 0,
             delayed: 0,
             keys_in_flight: 0,
+            unreadable: 0,
             ..queue.numbers()
         };
         for at in lanes::lanes(&queue) {
@@ -260,6 +263,7 @@ impl Broker {
             depth.in_flight += counts.lent;
             depth.delayed += counts.waiting;
             depth.keys_in_flight += counts.keys_lent;
+            depth.unreadable += counts.unreadable;
         }
         Ok(depth)
     }
@@ -277,12 +281,18 @@ impl Broker {
     }
 
     async fn oldest_of_lane(&self, at: LaneAt) -> Result<Option<u64>> {
-        let look = |lane: &lane::Lane| Some(lane.oldest()).filter(|oldest| *oldest < lane.end());
+        let look = |lane: &lane::Lane| {
+            Some((lane.oldest(), lane.came(lane.oldest())))
+                .filter(|(oldest, _)| *oldest < lane.end())
+        };
         let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
             return Ok(None);
         };
-        let record = self.inner.record_at(at, offset).await?;
-        Ok(record.and_then(|record| u64::try_from(record.timestamp).ok()))
+        let (offset, came) = offset;
+        Ok(match self.inner.record_at(at, offset).await? {
+            Seen::Record(record) => Some(lane::sent_ms(record.timestamp, came)),
+            Seen::Gone | Seen::Unreadable { .. } => None,
+        })
     }
 
     /// Looks at up to `max` messages from sequence `from` on without borrowing them; acknowledged ones are left out.
@@ -575,11 +585,17 @@ impl Broker {
         let mut gone = Vec::new();
         for (count, loan) in loans.each.iter().enumerate() {
             loop {
-                let record = self.inner.record_at(loans.at, loan.offset).await?;
-                let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
-                let Some(record) = fresh else {
-                    gone.push(loan.offset);
-                    break;
+                let record = match self.inner.record_at(loans.at, loan.offset).await? {
+                    Seen::Record(record) if sent(&record, loan) >= oldest => record,
+                    Seen::Record(_) | Seen::Gone => {
+                        gone.push(loan.offset);
+                        break;
+                    }
+                    // Neither delivered nor done with.
+                    Seen::Unreadable { upto } => {
+                        self.inner.set_unreadable(loans.at, loan.offset, upto).await;
+                        break;
+                    }
                 };
                 let bytes = weight(&record);
                 if ahead.try_take(bytes) {
@@ -611,34 +627,45 @@ impl Broker {
         let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
             return Ok(false);
         };
-        let from = from.max(bounds.start);
-        let look = move |lane: &lane::Lane| {
-            let held = lane.held_from(from, max);
-            let doing = lane.doing(&held);
-            held.into_iter().zip(doing).collect::<Vec<_>>()
-        };
-        let wanted = lanes::inspect(&self.inner, at, look).await?;
         // What is not durable yet nobody may see.
         let partition = self.inner.partition_of(at);
         let readable = partition.map_or(0, |partition| partition.high_watermark());
-        for (loan, held) in wanted {
-            if loan.offset >= readable {
-                continue;
-            }
-            if seen.len() >= max {
-                return Ok(false);
-            }
-            let Some(record) = self.inner.record_at(at, loan.offset).await? else {
-                continue;
+        let mut from = from.max(bounds.start);
+        for _ in 0..UNREADABLE_MAX {
+            let look = move |lane: &lane::Lane| {
+                let held = lane.held_from(from, max);
+                let doing = lane.doing(&held);
+                held.into_iter().zip(doing).collect::<Vec<_>>()
             };
-            let bytes = weight(&record);
-            if !room.try_take(bytes) {
-                if !seen.is_empty() {
-                    return Ok(true);
+            let wanted = lanes::inspect(&self.inner, at, look).await?;
+            let before = from;
+            let wanted = wanted.into_iter();
+            for (loan, held) in wanted.filter(|(loan, _)| loan.offset < readable) {
+                if seen.len() >= max {
+                    return Ok(false);
                 }
-                room::take(room, bytes).await;
+                let record = match self.inner.record_at(at, loan.offset).await? {
+                    Seen::Record(record) => record,
+                    Seen::Gone => continue,
+                    Seen::Unreadable { upto } => {
+                        // It is not looked at again, and what is behind it takes its place.
+                        self.inner.set_unreadable(at, loan.offset, upto).await;
+                        from = upto;
+                        break;
+                    }
+                };
+                let bytes = weight(&record);
+                if !room.try_take(bytes) {
+                    if !seen.is_empty() {
+                        return Ok(true);
+                    }
+                    room::take(room, bytes).await;
+                }
+                seen.push((deliver(at, &loan.stamped(&self.inner.clock), record), held));
             }
-            seen.push((deliver(at, &loan.stamped(&self.inner.clock), record), held));
+            if from == before {
+                break;
+            }
         }
         Ok(false)
     }
@@ -711,7 +738,15 @@ pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
     serde_json::from_slice(header(record, lane::DEAD)?).ok()
 }
 
+/// When a message was sent, ms: as its record says, within the time in which it can have come. One that was dead-lettered
+/// keeps the time it had.
+pub(super) fn sent(record: &Record, loan: &Loan) -> u64 {
+    let came = loan.came.filter(|_| header(record, lane::DEAD).is_none());
+    lane::sent_ms(record.timestamp, came)
+}
+
 pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
+    let sent = sent(&record, loan);
     let before = header(&record, lane::ATTEMPTS)
         .and_then(|n| Some(u32::from_be_bytes(n[..].try_into().ok()?)))
         .unwrap_or(0);
@@ -740,7 +775,7 @@ pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
         body: record.value.unwrap_or_default(),
         key: record.key,
         headers,
-        sent_ms: u64::try_from(record.timestamp).unwrap_or(0),
+        sent_ms: sent,
         first_received_ms: loan.first_ms,
         acquired: before.saturating_add(loan.lent),
         failed: loan.failed,

@@ -2,19 +2,20 @@
 //! be read, checked and decoded again for each of them.
 //!
 //! What lies at an offset never changes, so nothing here is ever wrong; a record that is gone from its log is asked for
-//! by nobody, because its lane knows that it is gone.
+//! by nobody, because its lane knows that it is gone. A batch that opens to more than is kept at once is opened as far as
+//! it is wanted, and where that ended it is gone on with: it is opened once, not once for each message.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use storage::batch::Record;
-use storage::{Chunk, Read};
+use storage::batch::{BatchError, Record, Records};
+use storage::{Batch, Chunk, Read};
 use uuid::Uuid;
 
 use super::{Inner, lanes};
 use crate::queue::LaneAt;
-use crate::queue::lane::plain_records;
+use crate::queue::lane::strip_reserved;
 use crate::{Error, Result};
 
 /// Bytes read at once by whoever comes from elsewhere.
@@ -24,6 +25,14 @@ const LONG_STRETCH_BYTES: usize = 1 << 20;
 const SHORT_STRETCH_BYTES: usize = 32 << 10;
 /// Stretches of a lane there should be room for: consumers of one lane are not all at the same place.
 const STRETCHES_OF_LANE: usize = 4;
+/// Bytes of records that are made out of a batch at once; one record may exceed it.
+const DECODED_BYTES: usize = 2 << 20;
+/// What batches may take that are kept open, each somewhere in its middle, bytes.
+const OPEN_BYTES_MAX: usize = 32 << 20;
+/// Compressed batches up to this size are opened where they are needed; larger ones by a worker.
+const SMALL_BYTES: usize = 4 << 10;
+/// Faults that are remembered, so that each is logged once.
+const FAULTS_MAX: usize = 1024;
 /// What a record takes beyond its bytes.
 const RECORD_BYTES: usize = size_of::<Record>();
 /// Readers of different lanes do not wait for one another, mostly.
@@ -49,6 +58,18 @@ struct Kept {
     /// Stretches of each lane.
     lanes: HashMap<(Uuid, u32), usize>,
     bytes: usize,
+    /// Batches that were not opened to their end, oldest first.
+    open: VecDeque<((Uuid, u32), Open)>,
+    /// Where it was said that something cannot be read.
+    faults: VecDeque<Key>,
+}
+
+/// A batch that is open somewhere in its middle.
+#[derive(Debug)]
+struct Open {
+    records: Records,
+    end: u64,
+    made_here: bool,
 }
 
 impl Kept {
@@ -100,10 +121,106 @@ pub(super) struct ReadAhead {
 /// What is known of an offset.
 #[derive(Debug, PartialEq)]
 enum Known {
-    /// A record is there, or none.
-    Read(Option<Record>),
+    Read(Seen),
     /// It was not read, or too long ago.
     Unread,
+}
+
+/// What there is at an offset.
+#[derive(Debug, PartialEq)]
+pub(super) enum Seen {
+    /// A record.
+    Record(Record),
+    /// Nothing any more: the log has given it up.
+    Gone,
+    /// Something that cannot be read, and the same up to an offset.
+    Unreadable {
+        /// The first offset behind it.
+        upto: u64,
+    },
+}
+
+impl Seen {
+    /// The record, if there is one.
+    pub(super) fn as_record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Gone | Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// The record, if there is one.
+    pub(super) fn record(self) -> Option<Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Gone | Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// What came of decoding.
+#[derive(Default)]
+struct Decoded {
+    records: Vec<Record>,
+    bytes: usize,
+    /// One past the last offset that was looked at.
+    next: u64,
+    faults: Vec<(u64, u64, BatchError)>,
+    open: Option<Open>,
+}
+
+impl Decoded {
+    /// Takes records out of a batch from an offset on, as many as are wanted at once.
+    fn take(&mut self, mut open: Open, offset: u64) {
+        let skipped = open.records.skip_to(offset);
+        let mut fault = skipped.err();
+        while fault.is_none() && self.bytes < DECODED_BYTES {
+            match open.records.next() {
+                Some(Ok(record)) if record.offset < offset => {}
+                Some(Ok(mut record)) => {
+                    if !open.made_here {
+                        strip_reserved(&mut record);
+                    }
+                    self.bytes += weight(&record);
+                    self.records.push(record);
+                }
+                Some(Err(error)) => fault = Some(error),
+                None => {
+                    fault = (open.records.next_offset() < open.end).then_some(FEWER);
+                    break;
+                }
+            }
+        }
+        let at = open
+            .records
+            .next_offset()
+            .clamp(self.next.min(open.end), open.end);
+        self.next = open.end;
+        if let Some(error) = fault {
+            self.faults.push((at.max(offset), open.end, error));
+        } else if at < open.end {
+            self.next = at;
+            self.open = Some(open);
+        }
+    }
+
+    /// The same for batches that follow each other.
+    fn take_all(&mut self, batches: Vec<Batch>, offset: u64) {
+        for batch in batches {
+            if self.open.is_some() || self.bytes >= DECODED_BYTES {
+                return;
+            }
+            let header = &batch.header;
+            let open = Open {
+                records: batch.records(),
+                end: header.next_offset(),
+                made_here: header.is_made_here(),
+            };
+            if open.end > offset {
+                self.take(open, offset.max(header.base_offset));
+            }
+        }
+    }
 }
 
 impl ReadAhead {
@@ -123,8 +240,7 @@ impl ReadAhead {
         let Some(stretch) = before.filter(|stretch| offset < stretch.next) else {
             return Known::Unread;
         };
-        let place = stretch.records.binary_search_by_key(&offset, |r| r.offset);
-        Known::Read(place.ok().map(|place| stretch.records[place].clone()))
+        Known::Read(seen(&stretch.records, stretch.next, offset))
     }
 
     /// How many bytes to read from an offset on: many where somebody reads on, as far as there is room for all who do.
@@ -164,8 +280,55 @@ impl ReadAhead {
         while kept.bytes > self.room_bytes && kept.drop_oldest() {}
     }
 
+    /// Keeps a batch open.
+    fn keep_open(&self, at: LaneAt, open: Open) {
+        let mut kept = self.lock();
+        kept.open.push_back(((at.topic, at.index), open));
+        let bytes = kept.open.iter().map(|(_, open)| open.records.held_bytes());
+        let mut bytes: usize = bytes.sum();
+        while bytes > OPEN_BYTES_MAX
+            && let Some((_, oldest)) = kept.open.pop_front()
+        {
+            bytes -= oldest.records.held_bytes();
+        }
+    }
+
+    /// A batch that is open at or before an offset it holds.
+    fn take_open(&self, at: LaneAt, offset: u64) -> Option<Open> {
+        let mut kept = self.lock();
+        let place = kept.open.iter().position(|(lane, open)| {
+            let holds = (open.records.next_offset()..open.end).contains(&offset);
+            *lane == (at.topic, at.index) && holds
+        })?;
+        kept.open.remove(place).map(|(_, open)| open)
+    }
+
+    /// Whether it is the first time that this is said.
+    fn is_news(&self, key: Key) -> bool {
+        let mut kept = self.lock();
+        if kept.faults.contains(&key) {
+            return false;
+        }
+        kept.faults.push_back(key);
+        if kept.faults.len() > FAULTS_MAX {
+            kept.faults.pop_front();
+        }
+        true
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What there is at an offset among records that cover all up to `next`: what was looked at and is not there cannot be
+/// read.
+fn seen(records: &[Record], next: u64, offset: u64) -> Seen {
+    match records.binary_search_by_key(&offset, |record| record.offset) {
+        Ok(place) => Seen::Record(records[place].clone()),
+        Err(place) => Seen::Unreadable {
+            upto: records.get(place).map_or(next, |record| record.offset),
+        },
     }
 }
 
@@ -178,67 +341,170 @@ pub(super) fn weight(record: &Record) -> usize {
 }
 
 impl Inner {
-    /// The record at an offset; none when it is gone or damaged. Errors: `Storage` when it is there and cannot be read
-    /// yet: it must not be taken for gone.
-    pub(super) async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Option<Record>> {
+    /// What there is at an offset. Errors: `Storage` when it is there and cannot be read yet: it must not be taken for
+    /// gone.
+    pub(super) async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Seen> {
         let known = &self.read_ahead;
         if let Known::Read(found) = known.find(at, offset) {
             return Ok(found);
         }
-        let log = &self.log;
         let bytes = known.stretch_bytes(at, offset);
-        let read = log.read(lanes::records(at), offset, u64::MAX, bytes);
-        let read = match read {
-            Read::Ready(read) => read,
-            Read::Disk(read) => {
-                let _gate = known.gate(at).await;
-                if let Known::Read(found) = known.find(at, offset) {
-                    return Ok(found);
+        let read = self.log.read(lanes::records(at), offset, u64::MAX, bytes);
+        let batches = match read {
+            Read::Ready(read) => match batches(read, offset)? {
+                None => return Ok(Seen::Gone),
+                Some(batches) if batches.iter().all(is_quick) => {
+                    return Ok(self.found(at, offset, decode(batches, offset)));
                 }
+                Some(batches) => Ok(batches),
+            },
+            Read::Disk(read) => Err(read),
+        };
+        let _gate = known.gate(at).await;
+        if let Known::Read(found) = known.find(at, offset) {
+            return Ok(found);
+        }
+        // Kept before the gate opens.
+        if let Some(open) = known.take_open(at, offset) {
+            let bytes = open.records.opening_bytes();
+            let work = move || {
+                let mut decoded = Decoded::default();
+                decoded.take(open, offset);
+                decoded
+            };
+            let decoded = self.workers.run(bytes, work).await;
+            return Ok(self.found(at, offset, decoded.unwrap_or_default()));
+        }
+        let batches = match batches {
+            Ok(batches) => batches,
+            Err(read) => {
                 self.metrics.disk_reads.fetch_add(1, Relaxed);
-                let read = read.await;
-                // Before the gate opens.
-                return self.found(at, offset, read);
+                match self::batches(read.await, offset)? {
+                    Some(batches) => batches,
+                    None => return Ok(Seen::Gone),
+                }
             }
         };
-        self.found(at, offset, read)
+        if batches.iter().all(is_quick) {
+            return Ok(self.found(at, offset, decode(batches, offset)));
+        }
+        let bytes = batches.iter().map(Batch::opening_bytes).max();
+        let end = batches
+            .last()
+            .map_or(offset, |last| last.header.next_offset());
+        let work = move || decode(batches, offset);
+        let decoded = self.workers.run(bytes.unwrap_or(0), work).await;
+        // A decoder that did not even come back says nothing good about what it was given.
+        let decoded = decoded.unwrap_or_else(|| Decoded {
+            next: end,
+            faults: vec![(offset, end, UNREADABLE)],
+            ..Decoded::default()
+        });
+        Ok(self.found(at, offset, decoded))
     }
 
-    /// Keeps what was read from an offset on, and answers with the record there.
-    fn found(
-        &self,
-        at: LaneAt,
-        offset: u64,
-        read: storage::Result<Chunk>,
-    ) -> Result<Option<Record>> {
-        let chunk = match read {
-            Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
-            other => other?,
-        };
-        let batches = chunk.batches()?;
-        if batches.is_empty() {
-            return Err(Error::Storage(format!(
-                "message {offset} cannot be read yet"
-            )));
-        }
-        let mut records = Vec::new();
-        for batch in batches {
-            match plain_records(&batch) {
-                Ok(more) => records.extend(more),
-                Err(error) => {
-                    let offset = batch.header.base_offset;
-                    tracing::warn!(topic = %at.topic, offset, %error, "messages cannot be read");
-                }
+    /// Keeps what was decoded from an offset on, and answers with what is there.
+    fn found(&self, at: LaneAt, offset: u64, decoded: Decoded) -> Seen {
+        let known = &self.read_ahead;
+        let Decoded {
+            records,
+            next,
+            faults,
+            open,
+            ..
+        } = decoded;
+        for (from, upto, error) in faults {
+            if known.is_news((at.topic, at.index, from)) {
+                let name = self
+                    .topics
+                    .load()
+                    .with_id(at.topic)
+                    .map(|t| t.name.to_string());
+                tracing::warn!(
+                    topic = name.unwrap_or_default(), partition = at.index, offset = from, upto, %error,
+                    "records cannot be read"
+                );
             }
         }
-        let place = records.binary_search_by_key(&offset, |record| record.offset);
-        let record = place.ok().map(|place| records[place].clone());
+        let next = next.max(offset + 1);
+        let found = seen(&records, next, offset);
         let from = records
             .first()
             .map_or(offset, |first| first.offset.min(offset));
-        let known = &self.read_ahead;
-        known.keep(at, from, chunk.next_offset, records);
-        Ok(record)
+        known.keep(at, from, next, records);
+        if let Some(open) = open {
+            known.keep_open(at, open);
+        }
+        found
+    }
+
+    /// Messages of a lane cannot be read: they stay, and are not lent again.
+    pub(super) async fn set_unreadable(&self, at: LaneAt, from: u64, upto: u64) {
+        let command = crate::shard::LaneCommand::Unreadable { from, upto };
+        let _ = lanes::tell(self, at, crate::shard::Command::Lane { at, command }).await;
+    }
+}
+
+const FEWER: BatchError = BatchError::Inconsistent("the batch holds fewer records than it says");
+const UNREADABLE: BatchError = BatchError::Inconsistent("the records cannot be decompressed");
+
+fn decode(batches: Vec<Batch>, offset: u64) -> Decoded {
+    let mut decoded = Decoded {
+        next: offset,
+        ..Decoded::default()
+    };
+    decoded.take_all(batches, offset);
+    decoded
+}
+
+/// Whether a batch is decoded in no time.
+fn is_quick(batch: &Batch) -> bool {
+    batch.header.codec() == 0
+        || (batch.bytes() <= SMALL_BYTES && batch.opening_bytes() <= LONG_STRETCH_BYTES)
+}
+
+/// The batches of a read; none when what was asked for is gone.
+fn batches(read: storage::Result<Chunk>, offset: u64) -> Result<Option<Vec<Batch>>> {
+    let chunk = match read {
+        Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
+        other => other?,
+    };
+    let batches = chunk.batches()?;
+    if batches.is_empty() {
+        return Err(Error::Storage(format!(
+            "message {offset} cannot be read yet"
+        )));
+    }
+    Ok(Some(batches))
+}
+
+/// What a fuzzer asserts of any batch: all its records are found, wherever a reader begins, and a stretch holds no more
+/// than it may.
+pub(crate) fn fuzz_reading(batch: &Batch) {
+    let (base, end) = (batch.header.base_offset, batch.header.next_offset());
+    let there = batch.records().map_while(std::result::Result::ok).count() as u64;
+    for first in [base, base + there / 2, base + there] {
+        let mut offset = first;
+        let mut decoded = decode(vec![batch.clone()], first);
+        while offset < end {
+            assert!(decoded.next > offset, "a step is made");
+            let largest = decoded.records.iter().map(weight).max().unwrap_or(0);
+            assert!(decoded.bytes <= DECODED_BYTES + largest);
+            for record in &decoded.records {
+                assert_eq!(record.offset, offset, "nothing is passed over");
+                offset += 1;
+            }
+            let Some(open) = decoded.open.take() else {
+                break;
+            };
+            decoded = Decoded::default();
+            decoded.take(open, offset);
+        }
+        assert_eq!(
+            offset.max(base + there).min(end),
+            (base + there).min(end),
+            "all were found"
+        );
     }
 }
 
@@ -268,15 +534,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_covered_is_known_even_where_nothing_is() {
+    fn what_is_covered_is_known_even_where_nothing_can_be_read() {
         let known = ReadAhead::new(ROOM_BYTES);
         known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
         for (offset, expected) in [
             (9, Known::Unread),
-            (10, Known::Read(Some(record(10, 1)))),
-            (11, Known::Read(None)),
-            (12, Known::Read(Some(record(12, 1)))),
-            (13, Known::Read(None)),
+            (10, Known::Read(Seen::Record(record(10, 1)))),
+            (11, Known::Read(Seen::Unreadable { upto: 12 })),
+            (12, Known::Read(Seen::Record(record(12, 1)))),
+            (13, Known::Read(Seen::Unreadable { upto: 14 })),
             (14, Known::Unread),
         ] {
             assert_eq!(known.find(lane(0), offset), expected, "{offset}");

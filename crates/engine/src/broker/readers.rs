@@ -11,6 +11,7 @@ use storage::batch::Record;
 use tokio::sync::Notify;
 
 use super::queues::deliver;
+use super::read_ahead::Seen;
 use super::sessions::{Delivery, Event, Hold, NewConsumer, Session, Subscription};
 use super::{Inner, lanes};
 use crate::partition::Partition;
@@ -182,7 +183,11 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &
             }
         };
         match inner.record_within(consumer.at, offset, hold).await {
-            Ok(record) => match reader.take(offset, record) {
+            Ok(Seen::Unreadable { upto }) => {
+                reader.skip_to(upto);
+                room = Some(claim);
+            }
+            Ok(seen) => match reader.take(offset, seen.record()) {
                 Some(record) => return hand(claim, record),
                 None => room = Some(claim),
             },

@@ -36,28 +36,40 @@ pub(super) struct Rosters {
     inner: Mutex<Tables>,
 }
 
+/// A consumer of a queue.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) id: u64,
+    pub(super) session: Uuid,
+    /// What its client calls it.
+    pub(super) name: Arc<str>,
+    pub(super) priority: i32,
+    /// It wants to be the only one.
+    pub(super) exclusive: bool,
+}
+
 #[derive(Debug, Default)]
 struct Tables {
-    /// Consumers by queue, with whether each wants to be the only one.
-    consumers: HashMap<Uuid, Vec<(u64, bool)>>,
+    /// Consumers by queue.
+    consumers: HashMap<Uuid, Vec<Known>>,
     /// Exclusive queues by session.
     owned: HashMap<Uuid, Vec<Uuid>>,
 }
 
 impl Rosters {
     /// Enters a consumer. Errors: `InUse` when it, or another one, wants to be the only one.
-    pub(super) fn join(&self, queue: Uuid, consumer: u64, exclusive: bool) -> Result<()> {
+    pub(super) fn join(&self, queue: Uuid, consumer: Known) -> Result<()> {
         let mut tables = self.lock();
         let there = tables.consumers.entry(queue).or_default();
-        let refused = if exclusive {
+        let refused = if consumer.exclusive {
             !there.is_empty()
         } else {
-            there.iter().any(|(_, exclusive)| *exclusive)
+            there.iter().any(|known| known.exclusive)
         };
         if refused {
             return Err(Error::InUse);
         }
-        there.push((consumer, exclusive));
+        there.push(consumer);
         Ok(())
     }
 
@@ -67,7 +79,7 @@ impl Rosters {
         let Some(there) = tables.consumers.get_mut(&queue) else {
             return false;
         };
-        there.retain(|(id, _)| *id != consumer);
+        there.retain(|known| known.id != consumer);
         let was_last = there.is_empty();
         if was_last {
             tables.consumers.remove(&queue);
@@ -80,6 +92,18 @@ impl Rosters {
         let tables = self.lock();
         let there = tables.consumers.get(&queue).map_or(0, Vec::len);
         u32::try_from(there).unwrap_or(u32::MAX)
+    }
+
+    /// The `max` consumers with the lowest ids above `after`, of one queue or of all, each with its queue.
+    pub(super) fn list(&self, queue: Option<Uuid>, after: u64, max: usize) -> Vec<(Uuid, Known)> {
+        let tables = self.lock();
+        let wanted = tables.consumers.iter();
+        let wanted = wanted.filter(|(id, _)| queue.is_none_or(|only| only == **id));
+        let each = wanted.flat_map(|(id, all)| all.iter().map(|known| (*id, known)));
+        let mut found: Vec<(Uuid, &Known)> = each.filter(|(_, k)| k.id > after).collect();
+        found.sort_unstable_by_key(|(_, known)| known.id);
+        let page = found.into_iter().take(max);
+        page.map(|(id, known)| (id, known.clone())).collect()
     }
 
     /// A queue belongs to a session.

@@ -10,10 +10,10 @@ use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::queues::deliver;
-use super::read_ahead::weight;
+use super::queues::{deliver, sent};
+use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
-use super::reaper::Reap;
+use super::reaper::{Known, Reap};
 use super::{Broker, Inner, lanes, partition_hash};
 use crate::queue::lane::Loan;
 use crate::queue::{
@@ -151,6 +151,25 @@ pub struct NewConsumer {
     pub priority: i32,
     /// It wants to be the only one.
     pub exclusive: bool,
+    /// What its client calls it, for people who look at consumers.
+    pub name: Arc<str>,
+}
+
+/// A consumer of a queue, for people who look.
+#[derive(Debug, Clone)]
+pub struct ConsumerOf {
+    /// Names it; consumers that began later have greater ones.
+    pub id: u64,
+    /// The queue.
+    pub queue: Arc<str>,
+    /// The session it belongs to.
+    pub session: Uuid,
+    /// What its client calls it.
+    pub name: Arc<str>,
+    /// Its priority.
+    pub priority: i32,
+    /// It is the only one.
+    pub exclusive: bool,
 }
 
 /// A consumer that is served until this is dropped or cancelled. What it holds stays with it.
@@ -205,6 +224,23 @@ impl Broker {
     /// Consumers of a queue.
     pub fn consumers(&self, queue: &Queue) -> u32 {
         self.inner.rosters.count(queue.id())
+    }
+
+    /// The `max` consumers with the lowest ids above `after`, of one queue or of all. Frontends filter by
+    /// [`Broker::allows`].
+    pub fn list_consumers(&self, queue: Option<&Queue>, after: u64, max: usize) -> Vec<ConsumerOf> {
+        let listed = self.inner.rosters.list(queue.map(Queue::id), after, max);
+        let named = listed.into_iter().filter_map(|(queue, known)| {
+            Some(ConsumerOf {
+                id: known.id,
+                queue: Arc::clone(&self.inner.queues.with_id(queue)?.name),
+                session: known.session,
+                name: known.name,
+                priority: known.priority,
+                exclusive: known.exclusive,
+            })
+        });
+        named.collect()
     }
 
     /// Says that somebody has asked for a queue: it does not expire for as long as its settings say.
@@ -294,7 +330,14 @@ impl Session {
     pub(super) fn enter(&self, queue: &Arc<Queue>, new: &NewConsumer) -> Result<Subscription> {
         let id = CONSUMERS.fetch_add(1, Relaxed);
         let rosters = &self.broker.inner.rosters;
-        rosters.join(queue.id(), id, new.exclusive)?;
+        let known = Known {
+            id,
+            session: self.id,
+            name: Arc::clone(&new.name),
+            priority: new.priority,
+            exclusive: new.exclusive,
+        };
+        rosters.join(queue.id(), known)?;
         Ok(Subscription {
             broker: self.broker.clone(),
             queue: Arc::clone(queue),
@@ -472,13 +515,13 @@ impl Inner {
         at: LaneAt,
         offset: u64,
         room: &mut Hold,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Seen> {
         loop {
-            let record = self.record_at(at, offset).await?;
-            match room.try_take(record.as_ref()) {
-                Ok(()) => return Ok(record),
+            let seen = self.record_at(at, offset).await?;
+            match room.try_take(seen.as_record()) {
+                Ok(()) => return Ok(seen),
                 Err(bytes) => {
-                    drop(record);
+                    drop(seen);
                     room.wait(bytes).await;
                 }
             }
@@ -492,10 +535,10 @@ impl Inner {
         loan: &Loan,
         room: &mut Hold,
     ) -> Result<Option<Box<Delivery>>> {
-        let record = self
+        let seen = self
             .record_within(claim.consumer.at, loan.offset, room)
             .await?;
-        self.deliver_claim(claim, loan, record).await
+        self.deliver_claim(claim, loan, seen).await
     }
 
     /// The same for a record that was read.
@@ -503,15 +546,25 @@ impl Inner {
         &self,
         claim: Claim,
         loan: &Loan,
-        record: Option<Record>,
+        seen: Seen,
     ) -> Result<Option<Box<Delivery>>> {
         let at = claim.consumer.at;
+        let record = match seen {
+            Seen::Record(record) => Some(record),
+            Seen::Gone => None,
+            Seen::Unreadable { upto } => {
+                claim.settled();
+                self.set_unreadable(at, loan.offset, upto).await;
+                return Ok(None);
+            }
+        };
         let retention = self
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
+        let loan = &loan.stamped(&self.clock);
         let oldest = self.clock.stamp_ago(retention);
-        let fresh = record.filter(|r| u64::try_from(r.timestamp).unwrap_or(0) >= oldest);
+        let fresh = record.filter(|record| sent(record, loan) >= oldest);
         let Some(record) = fresh else {
             let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
             claim.settled();
@@ -524,7 +577,7 @@ impl Inner {
             consumer: claim.consumer.number,
             redelivered: loan.again,
             ready: 0,
-            message: deliver(at, &loan.stamped(&self.clock), record),
+            message: deliver(at, loan, record),
             claim,
         })))
     }
@@ -584,7 +637,7 @@ impl Deliveries {
             handed.consumer.outbox.give(1);
             let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
             match seen {
-                Ok(record) => match inner.deliver_claim(claim, &loan, record).await {
+                Ok(seen) => match inner.deliver_claim(claim, &loan, seen).await {
                     Ok(Some(delivery)) => return Some(delivery),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "a message cannot be handed over"),

@@ -16,8 +16,8 @@ use super::lookup::Lookups;
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, policies, queue_table, reaper, timekeeper,
-    transfer, upkeep,
+    Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper,
+    timekeeper, transfer, upkeep,
 };
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
@@ -48,6 +48,7 @@ impl Broker {
             Some(id) => id,
             None => cluster_id(&*parts.catalog, parts.dice.fresh_id()).await?,
         };
+        let topic_defaults = ArcSwap::from_pointee(settings.topic_defaults.clone());
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
@@ -76,7 +77,10 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
+            workers: super::checks::Workers::default(),
             lookups: Lookups::default(),
+            kept: ArcSwap::default(),
+            topic_defaults,
             cluster_id,
         });
         recover(&inner).await?;
@@ -203,6 +207,7 @@ impl Owners {
 
 /// Folds everything that was durable into what is known.
 async fn recover(inner: &Arc<Inner>) -> Result<()> {
+    kept::recover(inner).await?;
     queue_table::finish_removals(inner).await?;
     finish_removals(inner).await?;
     recover_topics(inner).await?;
@@ -379,7 +384,7 @@ async fn last_snapshot(log: &dyn Log, stream: StreamId) -> Result<Option<Snapsho
             break;
         }
         for batch in chunk.batches()? {
-            for record in batch.records()?.flatten() {
+            for record in batch.records().flatten() {
                 snapshot = record
                     .value
                     .as_deref()
@@ -426,7 +431,7 @@ async fn recover_group(inner: &Inner, id: Uuid) -> Result<(Group, u64)> {
             )));
         }
         for batch in chunk.batches()? {
-            for record in batch.records()? {
+            for record in batch.records() {
                 let value = record?.value.unwrap_or_default();
                 let event = GroupEvent::decode(&value)
                     .map_err(|error| Error::Storage(format!("an event of group {id}: {error}")))?;

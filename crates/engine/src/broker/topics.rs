@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::controller::Command;
 use super::{Broker, TopicKey, partition_hash};
+use crate::partition::Partition;
 use crate::topic::{Topic, Topics};
 use crate::{Error, Result, shard};
 
@@ -173,6 +174,12 @@ impl Broker {
             )
             .await?;
         outcome.await.map_err(|_| Error::Unavailable)?
+    }
+
+    /// What a partition's records take in the log, bytes.
+    pub fn bytes_of(&self, partition: &Partition) -> u64 {
+        let bounds = self.inner.log.bounds(partition.records());
+        bounds.map_or(0, |bounds| bounds.bytes)
     }
 
     /// Finds an offset and its timestamp; `None` when there is no such record.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::borrow::{Hand, borrow, partition_of};
 use super::letters::{Cause, Letter, Whither};
+use super::read_ahead::Seen;
 use super::{Inner, lanes};
 use crate::partition::Decision;
 use crate::queue::lane::{self, Ended, LaneEvent, LaneMove};
@@ -101,7 +102,15 @@ async fn transfer(
     let mut letters: Vec<Letter> = Vec::new();
     let (mut bytes, mut lanes) = (0, 0);
     for offset in offsets {
-        let record = inner.record_at(at, *offset).await?;
+        let record = match inner.record_at(at, *offset).await? {
+            Seen::Record(record) => Some(record),
+            Seen::Gone => None,
+            // It cannot go anywhere, and stays.
+            Seen::Unreadable { upto } => {
+                inner.set_unreadable(at, *offset, upto).await;
+                continue;
+            }
+        };
         let letter = Letter::address(inner, source, (*offset, record), whither, cause)?;
         bytes += letter.bytes();
         lanes += letter.to.len();
@@ -425,7 +434,10 @@ async fn move_set_aside(
     for offset in offsets {
         let target = match &moving.destination {
             Some(name) => name.clone(),
-            None => origin(inner, at, *offset).await?,
+            None => match origin(inner, at, *offset).await? {
+                Some(name) => name,
+                None => continue,
+            },
         };
         by_target.entry(target).or_default().push(*offset);
     }
@@ -439,12 +451,19 @@ async fn move_set_aside(
     Ok(())
 }
 
-/// The queue a dead letter comes from.
-async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<String> {
-    let record = inner.record_at(at, offset).await?;
+/// The queue a dead letter comes from; none when it cannot be read, and stays.
+async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<String>> {
+    let record = match inner.record_at(at, offset).await? {
+        Seen::Record(record) => Some(record),
+        Seen::Gone => None,
+        Seen::Unreadable { upto } => {
+            inner.set_unreadable(at, offset, upto).await;
+            return Ok(None);
+        }
+    };
     let dead = record
         .as_ref()
         .and_then(super::queues::dead_letter)
-        .ok_or_else(|| Error::InvalidRequest("a message has no source to go back to".into()))?;
-    Ok(dead.queue)
+        .ok_or_else(|| Error::InvalidRequest("not a dead letter: name a `destination`".into()))?;
+    Ok(Some(dead.queue))
 }

@@ -35,7 +35,10 @@ pub enum Decision {
 impl Ledger {
     /// Decides what a batch becomes at `now` (ms).
     pub fn decide(&self, batch: Batch, config: &Config, now: u64) -> Result<Decision> {
-        check_batch(&batch, config, now)?;
+        if !batch.header.is_made_here() {
+            check_batch(&batch, config)?;
+            check_time(&batch, config, now)?;
+        }
         match self.producers.decide(&batch.header)? {
             Verdict::Duplicate(original) => Ok(Decision::Duplicate {
                 base_offset: original.base_offset,
@@ -69,12 +72,9 @@ impl Ledger {
     }
 }
 
-fn check_batch(batch: &Batch, config: &Config, now: u64) -> Result<()> {
+/// Refuses what a peer's batch must not be, by its header.
+pub(crate) fn check_batch(batch: &Batch, config: &Config) -> Result<()> {
     let header = &batch.header;
-    if header.is_made_here() {
-        // Made of messages that their queue has judged by its own limits.
-        return Ok(());
-    }
     if batch.bytes() > config.batch_bytes_max {
         return Err(Error::TooLarge {
             bytes: batch.bytes(),
@@ -91,16 +91,19 @@ fn check_batch(batch: &Batch, config: &Config, now: u64) -> Result<()> {
             "transactions are not supported".into(),
         ));
     }
+    Ok(())
+}
+
+/// Refuses a batch whose greatest timestamp the topic does not allow; those of its records were checked before.
+fn check_time(batch: &Batch, config: &Config, now: u64) -> Result<()> {
     if config.append_time {
         return Ok(());
     }
-    let now = now.cast_signed();
-    if header.max_timestamp > now.saturating_add(config.timestamp_after_max_ms) {
-        return Err(Error::InvalidTimestamp(header.max_timestamp));
-    }
-    if header.max_timestamp >= 0
-        && header.max_timestamp < now.saturating_sub(config.timestamp_before_max_ms)
-    {
+    let (header, now) = (&batch.header, now.cast_signed());
+    let is_late = header.max_timestamp > now.saturating_add(config.timestamp_after_max_ms);
+    let is_early = header.max_timestamp >= 0
+        && header.max_timestamp < now.saturating_sub(config.timestamp_before_max_ms);
+    if is_late || is_early {
         return Err(Error::InvalidTimestamp(header.max_timestamp));
     }
     Ok(())

@@ -12,6 +12,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ledger::check_batch;
 pub use ledger::{Decision, Ledger};
 pub use producers::{Producer, Producers, Remembered, Verdict};
 pub use snapshot::{Snapshot, fuzz};

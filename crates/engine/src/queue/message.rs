@@ -242,6 +242,8 @@ pub struct Depth {
     pub delayed: u64,
     /// Keys that messages on loan have.
     pub keys_in_flight: u64,
+    /// Messages whose records cannot be read: they stay and are not delivered.
+    pub unreadable: u64,
     /// Sent, ever since the broker started: repeats and messages that were moved here left out.
     pub sent: u64,
     /// Their bodies, header names and values, bytes.

@@ -19,7 +19,7 @@ pub(crate) use consumer::{Aside, Consumer, Handed, Said, Source};
 pub use consumer::{Claim, Window};
 pub use deaths::{Death, Key};
 pub use lane::Outcome;
-pub use lane::fuzz;
+pub use lane::{fuzz, fuzz_batch};
 pub use message::{
     DeadLetter, DeadLetters, DeathReason, Delivered, Depth, Held, MoveState, MoveTask, NewMessage,
     Receive, Sent, Settle, Settled,

@@ -30,6 +30,7 @@ struct Counted {
     lent: AtomicU64,
     waiting: AtomicU64,
     keys_lent: AtomicU64,
+    unreadable: AtomicU64,
     /// The oldest message that is not done, as last looked at: when it was sent, ms; 0: there was none.
     oldest_ms: AtomicU64,
 }
@@ -91,6 +92,7 @@ impl Numbers {
             (&counted.lent, now.lent, before.lent),
             (&counted.waiting, now.waiting, before.waiting),
             (&counted.keys_lent, now.keys_lent, before.keys_lent),
+            (&counted.unreadable, now.unreadable, before.unreadable),
         ] {
             // The sum over all lanes is never negative, whatever wraps on the way.
             gauge.fetch_add(now.wrapping_sub(before), Relaxed);
@@ -116,6 +118,7 @@ impl Numbers {
             in_flight: read(&counted.lent),
             delayed: read(&counted.waiting),
             keys_in_flight: read(&counted.keys_lent),
+            unreadable: read(&counted.unreadable),
             sent: read(&counted.sent),
             sent_bytes: read(&counted.sent_bytes),
             deduplicated: read(&counted.deduplicated),

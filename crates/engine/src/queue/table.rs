@@ -69,7 +69,7 @@ impl Queues {
     }
 
     /// Queues that lend from a topic.
-    pub(crate) fn of_topic(&self, topic: Uuid) -> Vec<Arc<Queue>> {
+    pub fn of_topic(&self, topic: Uuid) -> Vec<Arc<Queue>> {
         self.read(|tables| {
             let all = tables
                 .topics

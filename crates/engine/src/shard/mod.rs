@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition};
+use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
 use crate::time::Time;
 use crate::topic::Config;
@@ -52,6 +52,8 @@ pub(crate) struct Entry {
     pub(crate) topic_id: Uuid,
     pub(crate) index: u32,
     pub(crate) batch: storage::Batch,
+    /// Of its records, where a queue wanted them when it was checked.
+    pub(crate) outlines: Option<Vec<storage::batch::Outline>>,
 }
 
 /// How a partition stands when its owner takes it over.
@@ -106,6 +108,12 @@ pub(crate) enum Command {
         /// Offsets looked at.
         span: u64,
         done: oneshot::Sender<(Readable, u64)>,
+    },
+    /// Answers with the producers a partition knows.
+    Producers {
+        topic_id: Uuid,
+        index: u32,
+        done: oneshot::Sender<Result<Vec<(i64, Producer)>>>,
     },
     /// Forgets producers silent since before `horizon` (ms).
     ExpireProducers { horizon: u64 },
@@ -184,6 +192,9 @@ impl Command {
                 topic_id, index, ..
             }
             | Self::Readable {
+                topic_id, index, ..
+            }
+            | Self::Producers {
                 topic_id, index, ..
             } => vec![(*topic_id, Some(*index))],
             Self::Borrow { partitions, .. } | Self::Fence { partitions, .. } => {
@@ -368,6 +379,11 @@ impl Shard {
                     let _ = done.send(lanes::readable(owned, range, span));
                 }
             }
+            Command::Producers {
+                topic_id,
+                index,
+                done,
+            } => drop(done.send(self.partitions.producers(topic_id, index))),
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
             Command::OpenGroup {
                 name,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use storage::batch::BatchBuilder;
+use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, Trim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::lanes::{self, Lanes, OwnedLane};
 use super::pending::{Reply, Waiting};
 use super::{Command, Entry, Opening, Shard};
-use crate::partition::{Decision, Ledger, Partition, Snapshot};
+use crate::partition::{Decision, Ledger, Partition, Producer, Snapshot};
 use crate::queue::LaneAt;
-use crate::queue::lane::LaneEvent;
+use crate::queue::lane::{Arrival, LaneEvent};
 use crate::time::Moment;
 use crate::topic::Config;
 use crate::{Error, Published, Result, Verdicts};
@@ -52,7 +52,7 @@ impl Owned {
         if let Some(batch) = batch {
             self.ledger.apply(&batch.header, now.now);
             self.bytes_since_snapshot += batch.bytes() as u64;
-            index(self, batch, now);
+            index(self, batch, None, now);
         }
         self.ledger.end
     }
@@ -106,6 +106,13 @@ impl PartitionTable {
         for owned in self.of_topic(topic_id) {
             owned.config = config;
         }
+    }
+
+    /// The producers a partition knows, by id.
+    pub(super) fn producers(&mut self, topic_id: Uuid, index: u32) -> Result<Vec<(i64, Producer)>> {
+        let producers = self.find(topic_id, index)?.ledger.producers.sorted();
+        let own = producers.into_iter().map(|(id, known)| (id, known.clone()));
+        Ok(own.collect())
     }
 
     pub(super) fn expire_producers(&mut self, horizon: u64) {
@@ -217,7 +224,7 @@ impl Shard {
         let mut grown = Vec::with_capacity(entries.len());
         let mut wait_for = (Lsn(0), Durability::Flush);
         for entry in entries {
-            let placed = check_origin(&entry).and_then(|()| self.place(entry));
+            let placed = self.place(entry);
             if let Ok(placed) = &placed {
                 wait_for.0 = wait_for.0.max(placed.lsn);
                 if placed.durability == Durability::Sync {
@@ -252,6 +259,7 @@ impl Shard {
         let owned = self.partitions.find(entry.topic_id, entry.index)?;
         let durability = owned.durability(self.durable);
         let start = owned.ledger.start;
+        let outlines = entry.outlines;
         match owned
             .ledger
             .decide(entry.batch, &owned.config, moment.wall)?
@@ -272,13 +280,18 @@ impl Shard {
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
                 let for_lanes = (!owned.lanes.is_empty()).then(|| batch.clone());
-                let lsn = self.log.append(
-                    vec![Append {
-                        stream: owned.partition.records(),
-                        batch,
-                    }],
-                    durability,
-                )?;
+                let mut appends = vec![Append {
+                    stream: owned.partition.records(),
+                    batch,
+                }];
+                let arrivals = stage_arrivals(owned, &header, now);
+                appends.extend(arrivals.iter().map(|(_, append, _)| append.clone()));
+                let lsn = self.log.append(appends, durability)?;
+                for (queue, _, end) in arrivals {
+                    if let Some(lane) = owned.lanes.lane(queue, header.base_offset) {
+                        lane.arrived(end, lsn);
+                    }
+                }
                 owned.ledger.apply(&header, now);
                 owned.appended((lsn, durability));
                 owned.bytes_since_snapshot += bytes;
@@ -296,7 +309,7 @@ impl Shard {
                     snapshot(&*self.log, owned, now);
                 }
                 if let Some(batch) = for_lanes {
-                    let lanes = index(owned, &batch, moment);
+                    let lanes = index(owned, &batch, outlines.as_deref(), moment);
                     for at in lanes {
                         self.gather(at);
                     }
@@ -417,21 +430,35 @@ impl Shard {
     }
 }
 
-/// Only the engine says that a batch is its own: what such a batch says in reserved headers is believed.
-fn check_origin(entry: &Entry) -> Result<()> {
-    if entry.batch.header.is_made_here() {
-        return Err(Error::InvalidRecord(
-            "an attribute of the batch is reserved".into(),
-        ));
+/// What lanes have to remember of when a batch came, to be appended with it: its queue, the append, and the end of the
+/// lane's log behind it.
+fn stage_arrivals(
+    owned: &mut Owned,
+    header: &storage::BatchHeader,
+    now: u64,
+) -> Vec<(Uuid, Append, u64)> {
+    if owned.lanes.is_empty() || Arrival::is_told(header) {
+        return Vec::new();
     }
-    Ok(())
+    let index = owned.partition.index;
+    let lanes = owned.lanes.all(header.base_offset);
+    let staged = lanes.filter_map(|lane| {
+        let (append, end) = lane.stage_arrival(header, index, now)?;
+        Some((lane.queue.id(), append, end))
+    });
+    staged.collect()
 }
 
 /// Shows the lanes of a partition a batch it got; returns who they are.
-fn index(owned: &mut Owned, batch: &storage::Batch, now: Moment) -> Vec<LaneAt> {
+fn index(
+    owned: &mut Owned,
+    batch: &storage::Batch,
+    outlines: Option<&[Outline]>,
+    now: Moment,
+) -> Vec<LaneAt> {
     let (topic, index) = (owned.partition.topic_id, owned.partition.index);
     let lanes = owned.lanes.all(batch.header.base_offset).map(|lane| {
-        lane.index(batch, now);
+        lane.index(batch, outlines, now);
         LaneAt {
             topic,
             index,

@@ -87,9 +87,9 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The same moment, as if the wall clock showed this now.
-    pub(crate) fn stamped(self, wall: u64) -> Self {
-        Self { wall, ..self }
+    /// One at which both clocks show the same.
+    pub(crate) fn both(ms: u64) -> Self {
+        Self { now: ms, wall: ms }
     }
 
     /// In broker time, when a record came that was stamped like this by the wall clock as it stands; not later than now.

@@ -36,6 +36,8 @@ pub enum Kind {
     List(&'static [&'static str]),
     /// `*`, or pairs of partition and node: `0:1,1:1`.
     Replicas,
+    /// Any text.
+    Text,
     /// Only `false`; the text says why.
     Off(&'static str),
 }
@@ -219,7 +221,7 @@ pub const SETTINGS: &[Setting] = &[
         "min.insync.replicas",
         "1",
         int_at_least(1),
-        "Copies there have to be for an append that asks for all of them; more than the topic has refuses it.",
+        "Accepted and reported; never more than a topic has copies.",
     ),
     setting("preallocate", "false", Kind::Boolean, STORED),
     setting("remote.copy.lag.bytes", "-1", at_least(-1), NOT_TIERED),
@@ -299,6 +301,7 @@ impl Setting {
             Kind::Ratio => ratio(value),
             Kind::Choice(words) if words.contains(&value) => Ok(()),
             Kind::Choice(words) => Err(one_of(words)),
+            Kind::Text => Ok(()),
             Kind::List(words) => return self.check_list(value, words),
             Kind::Replicas => return self.check_replicas(value),
             Kind::Off(why) => match boolean(value) {
@@ -422,13 +425,18 @@ pub struct Config {
     pub retention_bytes: Option<u64>,
     /// Every record needs a key.
     pub keyed: bool,
+    /// Old records go.
+    pub deletes: bool,
     /// Largest size of a compressed batch's records when they are opened, bytes.
     pub opened_bytes_max: usize,
-    /// Copies there have to be for an append that asks for all of them.
-    pub copies_min: u32,
 }
 
 impl Config {
+    /// Whether records go only when there is a newer one of their key: not by age, size or request.
+    pub fn keeps_newest_only(&self) -> bool {
+        self.keyed && !self.deletes
+    }
+
     /// Checks `overrides` and derives what the engine acts on. Errors: `InvalidConfig`.
     pub fn new(overrides: &BTreeMap<String, String>) -> Result<Self> {
         for (name, value) in overrides {
@@ -463,9 +471,9 @@ impl Config {
             retention_ms: limit("retention.ms").filter(|_| deletes),
             retention_bytes: limit("retention.bytes").filter(|_| deletes),
             keyed: has_policy("compact"),
+            deletes,
             opened_bytes_max: usize::try_from(number("max.decompressed.message.bytes"))
                 .unwrap_or(0),
-            copies_min: u32::try_from(number("min.insync.replicas")).unwrap_or(u32::MAX),
         })
     }
 }

@@ -135,7 +135,6 @@ fn what_compacts_alone_is_not_deleted_by_age() {
     let both = with("cleanup.policy", " compact , delete ").unwrap();
     assert_eq!((both.retention_ms, both.keyed), (Some(604_800_000), true));
     assert_eq!(with("retention.ms", " 5 ").unwrap().retention_ms, Some(5));
-    assert_eq!(with("min.insync.replicas", "2").unwrap().copies_min, 2);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 )]
 
 mod acknowledged;
+mod batches;
+mod damage;
 mod dead_letters;
 mod exchanges;
 mod fanout;

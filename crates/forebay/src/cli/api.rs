@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::remote::Refusal;
 use crate::settings::{HostPort, Setting};
 
 /// How long a broker may take to accept a connection.
@@ -37,7 +38,9 @@ impl Api {
     pub(super) fn new(address: &str) -> anyhow::Result<Self> {
         let bare = address.strip_prefix("http://").unwrap_or(address);
         let parsed = HostPort::parse(bare.trim_end_matches('/'));
-        let address = parsed.map_err(|expected| anyhow!("{address} is no address: {expected}"))?;
+        let address = parsed.map_err(|_| {
+            anyhow!("invalid address `{address}`: expected HOST:PORT, as in `127.0.0.1:8080`")
+        })?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -47,6 +50,15 @@ impl Api {
 
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, None, Duration::ZERO)
+    }
+
+    /// A request whose answer may take `wait` to come.
+    pub(super) fn get_and_wait(&self, path: &str, wait: Duration) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, None, wait)
+    }
+
+    pub(super) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PATCH, path, Some(body), Duration::ZERO)
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -65,6 +77,12 @@ impl Api {
 
     pub(super) fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::DELETE, path, None, Duration::ZERO)
+    }
+
+    /// Does nothing for a while.
+    pub(super) fn pause(&self, time: Duration) {
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 
     fn ask(
@@ -89,8 +107,7 @@ impl Api {
             let answered = timeout(ANSWER.saturating_add(wait), exchange(stream, request)).await;
             let answered = answered.unwrap_or_else(|_| Err(anyhow!("it does not answer")));
             let (status, bytes) = answered.with_context(|| format!("the broker at {at} fails"))?;
-            judge(status, &bytes)
-                .with_context(|| format!("the broker at {at} answers strangely"))?
+            judge(status, &bytes).with_context(|| format!("{at} is not a Forebay HTTP listener"))?
         })
     }
 
@@ -139,11 +156,8 @@ fn judge(status: StatusCode, bytes: &[u8]) -> anyhow::Result<anyhow::Result<Valu
     if status.is_success() {
         return Ok(Ok(document?));
     }
-    let detail = document
-        .ok()
-        .and_then(|problem| problem["detail"].as_str().map(str::to_owned));
-    match detail {
-        Some(detail) => Ok(Err(anyhow!(detail))),
+    match document.ok().and_then(Refusal::of) {
+        Some(refusal) => Ok(Err(refusal.into())),
         None => bail!("{status}"),
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Show {
     /// Also show where each value comes from.
     #[arg(long)]
     origin: bool,
-    /// Form of the output.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     #[command(flatten)]
@@ -44,7 +44,11 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
 
 impl Show {
     fn text(self) -> anyhow::Result<String> {
-        let (_, entries) = self.flags.into_sources()?.resolve()?;
+        let sources = self.flags.into_sources()?;
+        let (_, entries) = sources.resolve()?;
+        for warning in sources.warnings() {
+            writeln!(io::stderr(), "forebay: {warning}")?;
+        }
         match self.output {
             Output::Table => Ok(table(&entries, self.origin)),
             Output::Json => json(&entries, self.origin),

@@ -2,10 +2,17 @@
 
 mod api;
 mod config;
+mod failure;
+mod group;
+mod listing;
 mod output;
 mod policy;
 mod queue;
+mod remote;
+mod topic;
 mod yaml;
+
+pub(crate) use failure::Failure;
 
 use std::path::PathBuf;
 
@@ -15,11 +22,19 @@ use clap::{Args, Parser, Subcommand};
 use crate::boot;
 use crate::crash;
 use crate::logging;
-use crate::settings::{FlagValue, Sources};
+use crate::settings::{FAMILY, FlagValue, Sources};
+
+/// The release and the commit it was built from.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("FOREBAY_COMMIT"),
+    ")"
+);
 
 /// One message broker for Kafka, AMQP and Amazon SQS clients, over one durable log.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, args_conflicts_with_subcommands = true)]
+#[command(name = "forebay", version = VERSION, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -31,12 +46,24 @@ struct Cli {
 enum Command {
     /// Run the broker (the default command).
     Serve(Flags),
-    /// Look at settings.
+    /// Show configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Work with the queues of a running broker.
+    /// Queues of a running broker, and their messages.
     Queue(queue::Queue),
-    /// Work with the policies of a running broker.
+    /// Topics of a running broker, and their records.
+    Topic(topic::Topic),
+    /// Consumer groups of a running broker: members, offsets, lag.
+    Group(group::Group),
+    /// Exchanges of a running broker.
+    Exchange(listing::Exchange),
+    /// Bindings of a running broker.
+    Binding(listing::Binding),
+    /// Connections of clients to a running broker.
+    Connection(listing::Connection),
+    /// Consumers of queues of a running broker.
+    Consumer(listing::Consumer),
+    /// Policies of a running broker.
     Policy(policy::Policy),
     /// Put a broker under load and measure it.
     #[command(subcommand)]
@@ -49,7 +76,7 @@ struct Flags {
     /// Settings file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of everything that must survive.
+    /// Data directory.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// Kafka listener, or `off`.
@@ -67,6 +94,9 @@ struct Flags {
     /// `dev` or `production`.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// Lets listeners without a login have addresses that other machines can reach.
+    #[arg(long)]
+    allow_open: bool,
     /// A bug to run with, for tests of the tests.
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "BUG", hide = true)]
@@ -82,6 +112,11 @@ impl Flags {
             ("listeners.sqs", "--sqs", self.sqs),
             ("listeners.http", "--http", self.http),
             ("profile", "--profile", self.profile),
+            (
+                "allow_open",
+                "--allow-open",
+                self.allow_open.then(|| "true".to_owned()),
+            ),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, text)| {
             Some(FlagValue {
@@ -99,24 +134,36 @@ impl Flags {
 }
 
 /// Runs what the command line asks for.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> Result<(), Failure> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.flags)) {
-        Command::Serve(flags) => {
-            #[cfg(feature = "failpoints")]
-            if let Some(bug) = flags.planted_bug {
-                crate::failpoints::plant(bug);
-            }
-            let (settings, _) = flags.into_sources()?.resolve()?;
-            logging::start(&settings.log)?;
-            crash::remember_panics();
-            boot::serve(&settings)
-        }
-        Command::Config(command) => config::run(command),
-        Command::Queue(queue) => queue.run(),
-        Command::Policy(policy) => policy.run(),
-        Command::Bench(command) => bench::run(&command),
+        Command::Serve(flags) => Ok(serve(flags)?),
+        Command::Config(command) => Ok(config::run(command)?),
+        Command::Queue(queue) => Failure::shown_as(queue.remote.output, || queue.run()),
+        Command::Topic(topic) => Failure::shown_as(topic.remote.output, || topic.run()),
+        Command::Group(group) => Failure::shown_as(group.remote.output, || group.run()),
+        Command::Exchange(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
+        Command::Binding(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
+        Command::Connection(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
+        Command::Consumer(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
+        Command::Policy(policy) => Failure::shown_as(policy.remote.output, || policy.run()),
+        Command::Bench(command) => Ok(bench::run(&command)?),
     }
+}
+
+fn serve(flags: Flags) -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    if let Some(bug) = flags.planted_bug {
+        crate::failpoints::plant(bug);
+    }
+    let sources = flags.into_sources()?;
+    let (settings, _) = sources.resolve()?;
+    logging::start(&settings.log)?;
+    crash::remember_panics();
+    for warning in sources.warnings() {
+        tracing::warn!("{warning}");
+    }
+    boot::serve(&settings, sources.file.as_deref())
 }
 
 /// Where a broker's HTTP listener is unless somebody says otherwise.
@@ -149,7 +196,7 @@ fn environment_http() -> anyhow::Result<Option<String>> {
 fn environment() -> anyhow::Result<Vec<(String, String)>> {
     let mut ours = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("FOREBAY__")) else {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(FAMILY)) else {
             continue;
         };
         let Some(value) = value.to_str() else {
@@ -183,6 +230,7 @@ mod tests {
             sqs: some(),
             http: some(),
             profile: some(),
+            allow_open: true,
             #[cfg(feature = "failpoints")]
             planted_bug: None,
         };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::yaml;
 use crate::settings::{ByteSize, Setting, Span};
 
-/// Form of the output.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
     Table,
@@ -32,6 +32,13 @@ impl Output {
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
     }
+}
+
+/// Shows one line at once, for answers that come bit by bit.
+pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }
 
 /// Longest text in a cell; scripts get all of it.
@@ -78,7 +85,7 @@ fn cell(text: &str) -> String {
 }
 
 /// A message may hold anything; a terminal must not obey it.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
@@ -98,6 +105,9 @@ pub(super) fn leaf(name: &str, value: &Value) -> String {
         "started_ms",
         "sent_ms",
         "dead_ms",
+        "since_ms",
+        "timestamp_ms",
+        "committed_ms",
     ];
     match value {
         Value::Null => "-".to_owned(),

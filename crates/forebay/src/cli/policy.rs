@@ -5,17 +5,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::api::escape;
-use super::broker_api;
-use super::output::{Output, leaf, table};
+use super::output::{leaf, table};
+use super::remote::Remote;
 
 #[derive(Args, Debug)]
 pub(super) struct Policy {
-    /// HTTP listener of the broker; else `FOREBAY_HTTP`, else `127.0.0.1:8080`.
-    #[arg(long, value_name = "ADDR", global = true)]
-    http: Option<String>,
-    /// Form of the output.
-    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
-    output: Output,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     /// The vhost.
     #[arg(long, value_name = "NAME", default_value = "/", global = true)]
     vhost: String,
@@ -33,7 +29,7 @@ enum Verb {
     Delete {
         /// Name of the policy.
         name: String,
-        /// An operator's policy.
+        /// An operator policy.
         #[arg(long)]
         operator: bool,
     },
@@ -50,7 +46,7 @@ struct Set {
     /// What it applies to.
     #[arg(long, value_enum, default_value_t = Scope::All)]
     scope: Scope,
-    /// Of several that match, the one of the greatest priority holds.
+    /// Only the policy with the highest priority applies.
     #[arg(
         long,
         value_name = "N",
@@ -58,7 +54,7 @@ struct Set {
         allow_negative_numbers = true
     )]
     priority: i32,
-    /// An operator's policy: it narrows what users say.
+    /// An operator policy: applied as well; the stricter limit wins.
     #[arg(long)]
     operator: bool,
 }
@@ -86,23 +82,23 @@ fn kind(operator: bool) -> &'static str {
 
 impl Policy {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let api = broker_api(self.http)?;
+        let context = self.remote.open()?;
+        let api = &context.api;
         match self.verb {
             Verb::List => {
                 let path = format!("/policies?vhost={}", escape(&self.vhost));
                 let listed = api.get(&path)?;
-                self.output.print(&listed["policies"], show)
+                context.output.print(&listed["policies"], show)
             }
             Verb::Set(set) => {
                 let put = api.post("/policies", &set.body(&self.vhost)?)?;
-                self.output.print(&json!([put]), show)
+                context.output.print(&json!([put]), show)
             }
             Verb::Delete { name, operator } => {
                 let (path, kind) = (escape(&name), kind(operator));
                 let vhost = escape(&self.vhost);
                 api.delete(&format!("/policies/{path}?vhost={vhost}&kind={kind}"))?;
-                let said = |_: &Value| format!("deleted {name}\n");
-                self.output.print(&json!({ "deleted": name }), said)
+                context.done("deleted", &name)
             }
         }
     }
@@ -110,7 +106,7 @@ impl Policy {
 
 impl Set {
     fn body(&self, vhost: &str) -> anyhow::Result<Value> {
-        let rules: Value = serde_json::from_str(&self.rules).context("the rules are no JSON")?;
+        let rules: Value = serde_json::from_str(&self.rules).context("the rules are not JSON")?;
         Ok(json!({
             "vhost": vhost,
             "name": self.name,

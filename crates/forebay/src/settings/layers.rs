@@ -9,8 +9,14 @@ use super::suggest::closest;
 use super::table::Key;
 use super::{KEYS, Settings};
 
-/// Environment variables that begin like this are ours.
+/// Environment variables that begin like this are settings.
 pub(super) const PREFIX: &str = "FOREBAY__";
+/// Variables that begin like this look as if they were meant for us.
+pub(crate) const FAMILY: &str = "FOREBAY_";
+/// Those that are, and are no settings: where commands find a broker, and where conformance suites keep their tools.
+const OTHERS: &[&str] = &["FOREBAY_HTTP", "FOREBAY_CACHE"];
+/// Those that an orchestrator sets in every container for a service named `forebay`.
+const SERVICE: &[&str] = &["FOREBAY_SERVICE_", "FOREBAY_PORT"];
 
 /// One value given on the command line.
 #[derive(Clone, Debug)]
@@ -27,7 +33,7 @@ pub(crate) struct FlagValue {
 pub(crate) struct Sources {
     /// The settings file.
     pub(crate) file: Option<PathBuf>,
-    /// The whole environment; what is not ours is ignored.
+    /// The environment; what is not ours is ignored.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) flags: Vec<FlagValue>,
 }
@@ -71,6 +77,39 @@ impl Sources {
         let settings = Settings::parse(text_of).map_err(anyhow::Error::msg)?;
         settings.validate()?;
         Ok((settings, entries))
+    }
+
+    /// Variables that look like settings and are none, with what may have been meant: they have no effect.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let names = self.environment.iter().map(|(name, _)| name.as_str());
+        let strange = names.filter(|name| {
+            let is_service = SERVICE.iter().any(|start| name.starts_with(start));
+            name.starts_with(FAMILY)
+                && !name.starts_with(PREFIX)
+                && !OTHERS.contains(name)
+                && !is_service
+        });
+        let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        let known = known
+            .iter()
+            .map(String::as_str)
+            .chain(OTHERS.iter().copied());
+        strange
+            .map(|name| {
+                // `FOREBAY_LOG_LEVEL` differs from the right name by underscores alone.
+                let plain = |name: &str| name.replace('_', "");
+                let same = known.clone().find(|key| plain(key) == plain(name));
+                match same.or_else(|| closest(name, known.clone())) {
+                    Some(meant) => format!(
+                        "the environment variable `{name}` has no effect, did you mean `{meant}`?"
+                    ),
+                    None => format!(
+                        "the environment variable `{name}` has no effect: settings are named \
+                         `FOREBAY__SECTION__KEY`, `forebay config show` lists all of them"
+                    ),
+                }
+            })
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ mod value;
 
 use std::path::PathBuf;
 
-pub(crate) use layers::{Entry, FlagValue, Sources};
+pub(crate) use layers::{Entry, FAMILY, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, EndpointStrategy, HostPort, Listen, LogFilter, LogFormat,
@@ -24,12 +24,15 @@ pub(crate) use value::{
 use table::settings;
 
 settings! {
-    /// `dev`: loopback only, open to everyone who can reach it. `production`: authentication, TLS and an
-    /// encryption key source are required.
+    /// `dev`: open to everyone who can reach it, and therefore on loopback only, unless a login is configured or
+    /// `allow_open` is set. `production`: authentication, TLS and an encryption key source are required.
     profile: Profile = "dev";
+    /// Lets listeners of the `dev` profile that ask for no login have addresses other machines can reach: everyone who
+    /// reaches them may do everything.
+    allow_open: bool = "false";
 
     data: Data {
-        /// Folder of everything that must survive; one process at a time.
+        /// Data directory: everything that must survive. One process at a time.
         dir: PathBuf = "./forebay-data";
     }
 
@@ -76,8 +79,8 @@ settings! {
     }
 
     amqp: Amqp {
-        /// File of the users that may log in: sections `[user]` with a `password`. Empty means that everyone may, as
-        /// whoever they say they are.
+        /// File of the users that may log in: sections `[user]` with a `password`. Empty: authentication is off, any
+        /// user and password is accepted.
         credentials_file: Option<PathBuf> = "";
         /// Largest body of a message accepted from a client.
         message_bytes_max: ByteSize = "16MiB";
@@ -85,7 +88,7 @@ settings! {
         frame_max: ByteSize = "128KiB";
         /// Channels a connection may have open; clients may ask for less.
         channel_max: Count<1, 65535> = "2047";
-        /// Time between signs of life, in whole seconds, that is proposed to clients; `0s` is none.
+        /// AMQP heartbeat interval proposed to clients, in whole seconds; `0s` is none.
         heartbeat: Span = "1m";
         /// Connections open at once.
         max_connections: Count<1, 1_000_000> = "20000";
@@ -120,12 +123,12 @@ settings! {
     }
 
     storage: Storage {
-        /// Size of one journal file; files are made ahead and reused.
+        /// Size of one journal file; files are preallocated and recycled.
         journal_file_bytes: ByteSize = "256MiB";
-        /// Records in memory that are in the journal but in no segment yet; reaching it flushes. Empty means a sixteenth
-        /// of the memory budget, at most 32MiB.
+        /// Write buffer: records that are in the journal and in no segment yet are flushed to segments at this size.
+        /// Empty means a sixteenth of the memory budget, at most 32MiB.
         unflushed_bytes: Option<ByteSize> = "";
-        /// Longest time until what was acknowledged before it was on disk (topics with `durability=flush`) is synced.
+        /// fsync interval of topics with `durability=flush`.
         flush_interval: Span = "100ms";
         /// Free space below which publishes are refused; acks and deletes go on.
         min_free_bytes: ByteSize = "512MiB";

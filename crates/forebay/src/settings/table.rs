@@ -59,7 +59,7 @@ impl Key {
 macro_rules! settings {
     (
         $( $(#[doc = $top_help:literal])+ $top:ident : $Top:ty = $top_default:literal; )+
-        $( $(#[$attribute:meta])* $section:ident : $Section:ident {
+        $( $section:ident : $Section:ident {
             $( $(#[doc = $help:literal])+ $key:ident : $Kind:ty = $default:literal; )+
         } )+
     ) => {
@@ -72,7 +72,6 @@ macro_rules! settings {
 
         $(
             /// One section of the settings.
-            $(#[$attribute])*
             #[derive(Clone, Debug)]
             pub(crate) struct $Section {
                 $( $(#[doc = $help])+ pub(crate) $key: $Kind, )+

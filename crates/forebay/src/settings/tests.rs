@@ -167,7 +167,7 @@ fn what_this_build_cannot_do_is_refused() {
         "",
         &[],
         &[("listeners.kafka", "0.0.0.0:9092")],
-        "listens on loopback only: listeners.kafka",
+        "listeners.kafka = \"0.0.0.0:9092\" can be reached by other machines",
     );
     refused(
         "[kafka]\nmax_message_bytes = \"200MiB\"\n",
@@ -220,7 +220,13 @@ fn values_are_spelled_in_one_way() {
     spelling::<ByteSize>("0", Some("0"));
     spelling::<ByteSize>("99999999999TiB", None);
     spelling::<ByteSize>("-1", None);
-    spelling::<ByteSize>("1MB", None);
+    spelling::<ByteSize>("1MB", Some("1000000"));
+    spelling::<ByteSize>("4096kb", Some("4000KiB"));
+    spelling::<ByteSize>("10mib", Some("10MiB"));
+    spelling::<ByteSize>("512B", Some("512"));
+    spelling::<ByteSize>("1M", None);
+    spelling::<ByteSize>("MiB", None);
+    spelling::<ByteSize>("1.5MiB", None);
     spelling::<Span>("1500ms", Some("1500ms"));
     spelling::<Span>("60s", Some("1m"));
     spelling::<Span>("168h", Some("7d"));

@@ -1,5 +1,6 @@
 //! What no single value can tell: profiles, and limits that must fit each other.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -23,6 +24,7 @@ impl Settings {
     /// Refuses combinations that cannot work, in words an operator can act on.
     pub(super) fn validate(&self) -> anyhow::Result<()> {
         self.validate_profile()?;
+        self.validate_listeners()?;
         self.validate_amqp()?;
         self.validate_sizes()
     }
@@ -63,11 +65,65 @@ impl Settings {
             );
         }
         for (key, listen) in self.listen_keys() {
-            if let Listen::At(address) = listen {
+            let Listen::At(address) = listen else {
+                continue;
+            };
+            let login = self.login_key(key);
+            let asks = login.is_some_and(|(_, configured)| configured);
+            if address.ip().is_loopback() || self.allow_open || asks {
+                continue;
+            }
+            let or_login = login.map(|(how, _)| format!(", or require a login with {how}"));
+            bail!(
+                "{key} = \"{address}\" can be reached by other machines, and the dev profile lets everyone in: \
+                 use a loopback address, or accept that with --allow-open (allow_open = true){}",
+                or_login.unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+
+    /// How a listener is made to ask for a login, where it can, and whether it is.
+    fn login_key(&self, listener: &str) -> Option<(&'static str, bool)> {
+        let signed = self.sqs.signatures == Signatures::Verify;
+        match listener {
+            "listeners.amqp" => Some((
+                "amqp.credentials_file",
+                self.amqp.credentials_file.is_some(),
+            )),
+            "listeners.sqs" => Some(("sqs.signatures = \"verify\"", signed)),
+            _ => None,
+        }
+    }
+
+    /// Every listener that lets in whoever reaches it, from other machines too.
+    pub(crate) fn open_listeners(&self) -> Vec<&'static str> {
+        let open = self.listen_keys().into_iter().filter(|(key, listen)| {
+            let asks = self
+                .login_key(key)
+                .is_some_and(|(_, configured)| configured);
+            matches!(listen, Listen::At(address) if !address.ip().is_loopback()) && !asks
+        });
+        open.map(|(key, _)| key).collect()
+    }
+
+    fn validate_listeners(&self) -> anyhow::Result<()> {
+        let keys = self.listen_keys();
+        let on = keys.iter().filter_map(|(key, listen)| match listen {
+            Listen::At(address) => Some((*key, *address)),
+            Listen::Off => None,
+        });
+        let on: Vec<(&str, SocketAddr)> = on.collect();
+        let names = keys.map(|(key, _)| key).join(", ");
+        ensure!(
+            !on.is_empty(),
+            "all listeners are off: set at least one of {names}"
+        );
+        for (place, (key, address)) in on.iter().enumerate() {
+            for (other, taken) in &on[..place] {
                 ensure!(
-                    address.ip().is_loopback(),
-                    "the dev profile is open to everyone and therefore listens on loopback only: \
-                     {key} = \"{address}\" is not a loopback address",
+                    !overlap(*address, *taken),
+                    "{other} = \"{taken}\" and {key} = \"{address}\" are the same address and port"
                 );
             }
         }
@@ -103,4 +159,11 @@ impl Settings {
         );
         Ok(())
     }
+}
+
+/// Whether two listeners cannot both have their address. An address of all interfaces takes every one of them, of
+/// either family; port 0 is another one each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }

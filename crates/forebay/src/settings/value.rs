@@ -90,7 +90,7 @@ impl<const MIN: u32, const MAX: u32> Setting for Count<MIN, MAX> {
     }
 }
 
-/// A number of bytes, written plain or with a binary unit.
+/// A number of bytes, written plain or with a unit: powers of 1024 (`KiB`) or of 1000 (`KB`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ByteSize(pub(crate) u64);
 
@@ -100,6 +100,12 @@ const BYTE_UNITS: [(&str, u64); 4] = [
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
 ];
+const DECIMAL_UNITS: [(&str, u64); 4] = [
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1000),
+];
 
 impl Setting for ByteSize {
     fn kind() -> String {
@@ -107,16 +113,26 @@ impl Setting for ByteSize {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let unit = BYTE_UNITS
-            .iter()
-            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-        let (number, factor) = unit.unwrap_or((text, 1));
-        let number = number.trim().parse::<u64>().ok();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit = unit.trim();
+        let units = BYTE_UNITS.iter().chain(&DECIMAL_UNITS).chain(&[("B", 1)]);
+        let factor = match unit {
+            "" => Some(1),
+            unit => units
+                .clone()
+                .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+                .map(|(_, factor)| *factor),
+        };
+        let number = number.parse::<u64>().ok();
         number
-            .and_then(|number| number.checked_mul(factor))
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor))
             .map(Self)
             .ok_or_else(|| {
-                "expected a number of bytes, plain or in KiB, MiB, GiB or TiB".to_owned()
+                "expected a number of bytes, plain or with a unit: `64MiB` (KiB, MiB, GiB, TiB) or `64MB` (KB, MB, \
+                 GB, TB)"
+                    .to_owned()
             })
     }
 

@@ -105,5 +105,9 @@ fn what_this_build_lacks_is_said_before_anything_starts() {
         &[],
         "requires authentication, TLS and an encryption key source",
     );
-    refused(&["--http", "0.0.0.0:8080"], &[], "listens on loopback only");
+    refused(
+        &["--http", "0.0.0.0:8080"],
+        &[],
+        "listeners.http = \"0.0.0.0:8080\" can be reached by other machines",
+    );
 }

@@ -70,8 +70,8 @@ fn what_cannot_be_is_refused() {
     for (args, why) in [
         (&["set", "p", "(", r#"{"messages_max": 2}"#][..], "pattern"),
         (&["set", "p", "x", r#"{"messages": 2}"#], "messages"),
-        (&["set", "p", "x", "{}"], "says something"),
-        (&["set", "p", "x", "{"], "no JSON"),
+        (&["set", "p", "x", "{}"], "rules must not be empty"),
+        (&["set", "p", "x", "{"], "the rules are not JSON"),
         (&["delete", "p"], "no policy"),
         (&["list", "--vhost", "nowhere"], "no such vhost"),
     ] {

@@ -363,7 +363,7 @@ fn yaml_shows_the_same() {
     value(&broker, &["create", "orders"]);
     let yaml = text(&broker, &["list", "-o", "yaml"]);
     let expected = "- depth:\n    delayed: 0\n    in_flight: 0\n    ready: 0\n  name: orders\n  \
-        ordering: none\n  topic: orders\n";
+        ordering: none\n  topic: orders\n  vhost: \"/\"\n";
     assert_eq!(yaml, expected);
 }
 
@@ -390,13 +390,13 @@ fn refusals_come_in_the_brokers_words() {
         "queue 'orders' already exists",
     );
     let long = ["create", "q", "--lease", "13h"];
-    refused(&run(&broker, &long), "`lease_ms`");
+    refused(&run(&broker, &long), "--lease 13h: expected 0ms to 12h");
     refused(
         &run(&broker, &["describe", "a/../b"]),
         "there is no queue 'a/../b'",
     );
     let many = ["receive", "orders", "--max", "101"];
-    refused(&run(&broker, &many), "`max` is 101");
+    refused(&run(&broker, &many), "--max 101: expected 1 to 100");
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn a_command_line_that_makes_no_sense_is_refused_before_anything_is_asked() {
     for args in [
         &["queue"][..],
         &["queue", "create", "q", "--lease", "45"],
-        &["queue", "create", "q", "--max-bytes", "1MB"],
+        &["queue", "create", "q", "--max-bytes", "1M"],
         &["queue", "create", "q", "--dead-letter", "dead"],
         &["queue", "create", "q", "--attempts", "3"],
         &["queue", "create", "q", "--backoff", "base=1"],
@@ -449,7 +449,7 @@ fn a_broker_that_is_not_there_is_named() {
         .args(["--http", "off"])
         .output()
         .unwrap();
-    refused(&off, "off is no address");
+    refused(&off, "invalid address `off`: expected HOST:PORT");
 }
 
 #[test]
@@ -465,4 +465,222 @@ fn the_address_may_stand_in_the_environment_and_before_the_verb() {
         .args(["queue", "--http", &http, "-o", "json", "list"])
         .output();
     assert_eq!(before.unwrap().stdout, b"[]\n");
+}
+
+#[test]
+fn received_messages_are_settled_by_their_receipts() {
+    let broker = Broker::start();
+    value(&broker, &["create", "orders"]);
+    for body in ["a", "b", "c"] {
+        value(&broker, &["send", "orders", body]);
+    }
+    let received = value(
+        &broker,
+        &["receive", "orders", "--max", "3", "--lease", "1h"],
+    );
+    let receipt = |at: usize| received[at]["receipt"].as_str().unwrap().to_owned();
+    let (a, b, c) = (receipt(0), receipt(1), receipt(2));
+    assert_eq!(text(&broker, &["ack", "orders", &a]), "acknowledged 1\n");
+    assert_eq!(
+        text(&broker, &["extend", "orders", &b, "--lease", "2h"]),
+        "extended 1\n"
+    );
+    assert_eq!(lines(&broker, &["list"])[1], "orders none 0 2 0 orders");
+    assert_eq!(
+        value(&broker, &["release", "orders", &b, &c, "--delay", "0s"]),
+        json!({ "released": 2 })
+    );
+    assert_eq!(lines(&broker, &["list"])[1], "orders none 2 0 0 orders");
+    let table = lines(&broker, &["receive", "orders"]);
+    assert_eq!(
+        table[0],
+        "SEQUENCE SENT DELIVERIES KEY FAILED-IN RECEIPT BODY"
+    );
+    let shown = table[1].split(' ').nth(5).unwrap();
+    assert_eq!(text(&broker, &["ack", "orders", shown]), "acknowledged 1\n");
+
+    let again = run(&broker, &["ack", "orders", &a, shown]);
+    refused(&again, &format!("{a}: no such message any more"));
+    refused(&again, "2 of 2 messages were not settled");
+    let nonsense = run(&broker, &["ack", "orders", "nonsense"]);
+    refused(&nonsense, "a receipt is not one that `receive` gave");
+}
+
+#[test]
+fn settings_are_changed_and_taken_away() {
+    let broker = Broker::start();
+    value(&broker, &["create", "dead"]);
+    value(&broker, &["create", "orders"]);
+    let set = "set orders --lease 1m --dead-letter dead --attempts 2 --backoff base=1s \
+        --in-flight 10 --dedup-window 1h";
+    let set: Vec<&str> = set.split_whitespace().collect();
+    let changed = value(&broker, &set);
+    assert_eq!(changed["settings"]["lease_ms"], 60_000);
+    assert_eq!(changed["settings"]["in_flight_max"], 10);
+    assert_eq!(changed["settings"]["dedup_window_ms"], 3_600_000);
+    let policy = json!({ "queue": "dead", "attempts_max": 2 });
+    assert_eq!(changed["settings"]["dead_letter"], policy);
+    let cleared = value(
+        &broker,
+        &["set", "orders", "--no-dead-letter", "--no-backoff"],
+    );
+    assert_eq!(cleared["settings"]["dead_letter"], json!(null));
+    assert_eq!(cleared["settings"]["backoff"], json!(null));
+    assert_eq!(cleared["settings"]["lease_ms"], 60_000);
+    refused(&run(&broker, &["set", "orders"]), "nothing to set");
+    refused(
+        &run(
+            &broker,
+            &[
+                "set",
+                "orders",
+                "--dead-letter",
+                "nowhere",
+                "--attempts",
+                "1",
+            ],
+        ),
+        "there is no queue 'nowhere' to take the dead letters",
+    );
+    let many = [
+        "set",
+        "orders",
+        "--dead-letter",
+        "dead",
+        "--attempts",
+        "1001",
+    ];
+    refused(&run(&broker, &many), "--attempts 1001: expected 1 to 1000");
+    let large = ["set", "orders", "--max-bytes", "65MiB"];
+    refused(
+        &run(&broker, &large),
+        "--max-bytes 65MiB: expected 1 to 64MiB",
+    );
+}
+
+#[test]
+fn a_name_that_ends_with_fifo_makes_a_fifo_queue() {
+    let broker = Broker::start();
+    let made = value(&broker, &["create", "orders.fifo"]);
+    assert_eq!(made["settings"]["ordering"], "key");
+    for (body, key) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+        value(&broker, &["send", "orders.fifo", body, "--key", key]);
+    }
+    let first = value(&broker, &["receive", "orders.fifo", "--max", "1"]);
+    assert_eq!(bodies(&first), ["a1"]);
+    assert_eq!(
+        bodies(&value(&broker, &["receive", "orders.fifo", "--max", "9"])),
+        ["b1"]
+    );
+}
+
+#[test]
+fn names_of_any_protocol_are_taken() {
+    let broker = Broker::start();
+    for name in ["my queue", "a/b?c=d#e", "prüfung:1%2F", "-"] {
+        for (verb, rest) in [
+            ("create", &[][..]),
+            ("send", &["hello"]),
+            ("describe", &[]),
+            ("peek", &[]),
+            ("receive", &[]),
+            ("purge", &[]),
+            ("delete", &[]),
+        ] {
+            let http = broker.http().to_string();
+            let mut command = command();
+            command
+                .args(["queue", "--http", &http, verb, "--", name])
+                .args(rest);
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{verb} {name}: {output:?}");
+        }
+    }
+    assert_eq!(value(&broker, &["list"]), json!([]));
+}
+
+#[test]
+fn what_others_dead_letter_into_is_not_deleted_by_the_way() {
+    let broker = Broker::start();
+    bury(&broker);
+    refused(
+        &run(&broker, &["delete", "dead"]),
+        "queue 'dead' takes the dead letters of 'orders', which would stay there: \
+         delete it nevertheless with `--force`",
+    );
+    assert_eq!(
+        text(&broker, &["delete", "dead", "--force"]),
+        "deleted dead\n"
+    );
+    assert_eq!(text(&broker, &["delete", "orders"]), "deleted orders\n");
+}
+
+#[test]
+fn only_dead_letters_go_back_and_a_task_is_waited_for() {
+    let broker = Broker::start();
+    bury(&broker);
+    refused(
+        &run(&broker, &["redrive", "orders"]),
+        "queue 'orders' is no dead-letter queue: no queue names it as one",
+    );
+    let waited = run(&broker, &["redrive", "dead", "--wait", "-o", "json"]);
+    assert_eq!(waited.status.code(), Some(0), "{waited:?}");
+    let task: Value = serde_json::from_slice(&waited.stdout).unwrap();
+    assert_eq!(task["state"], "completed");
+    assert_eq!(task["moved"], 2);
+    let progress = String::from_utf8_lossy(&waited.stderr);
+    assert!(progress.starts_with("moved 0 of 2\n"), "{progress}");
+    assert_eq!(bodies(&value(&broker, &["peek", "orders"])), ["a", "b"]);
+
+    // A message without a source makes the task fail, and the command with it.
+    value(&broker, &["send", "dead", "stray"]);
+    let failed = run(&broker, &["redrive", "dead", "--wait"]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let said = String::from_utf8_lossy(&failed.stderr);
+    let why = "forebay: the task failed: not a dead letter: name a `--to`\n";
+    assert!(said.ends_with(why), "{said}");
+}
+
+#[test]
+fn refusals_come_as_json_too() {
+    let broker = Broker::start();
+    value(&broker, &["create", "orders"]);
+    let failed = run(&broker, &["set", "orders", "--lease", "13h", "-o", "json"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.stdout.is_empty());
+    let problem: Value = serde_json::from_slice(&failed.stderr).unwrap();
+    let expected = json!({
+        "error": {
+            "type": "urn:forebay:problem:invalid",
+            "title": "Invalid request",
+            "status": 422,
+            "detail": "--lease 13h: expected 0ms to 12h",
+            "parameter": "lease_ms",
+            "value": 46_800_000,
+            "min": 0,
+            "max": 43_200_000,
+        },
+    });
+    assert_eq!(problem, expected);
+    let yaml = run(&broker, &["describe", "nowhere", "-o", "yaml"]);
+    let yaml = String::from_utf8_lossy(&yaml.stderr).into_owned();
+    assert!(
+        yaml.starts_with("error:\n  detail: \"there is no queue 'nowhere'\"\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
+fn a_queue_of_another_vhost_is_reached_like_any() {
+    let broker = Broker::start();
+    refused(
+        &run(&broker, &["list", "--vhost", "shop"]),
+        "there is no vhost 'shop'",
+    );
+    refused(
+        &run(&broker, &["describe", "orders", "--vhost", "shop"]),
+        "there is no queue 'orders' in vhost 'shop'",
+    );
+    value(&broker, &["create", "orders", "--vhost", "/"]);
+    assert_eq!(value(&broker, &["list", "--vhost", "/"])[0]["vhost"], "/");
 }

@@ -1,4 +1,4 @@
-//! Groups from an operator's side, and producer ids.
+//! Groups from an operator's side.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,14 +7,14 @@ use engine::group::{Command, Description, Reply, State};
 use security::{Principal, Resource, Verb};
 
 use super::{Call, groups, metadata};
-use crate::error::{Code, code, group_code, group_request_code};
+use crate::error::{Code, group_code, group_request_code};
 use crate::session::Context;
 use crate::wire::delete_groups::DeletableGroupResult;
 use crate::wire::describe_groups::{DescribedGroup, DescribedGroupMember};
 use crate::wire::list_groups::ListedGroup;
 use crate::wire::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListGroupsRequest, ListGroupsResponse, Segments,
+    ListGroupsRequest, ListGroupsResponse, Segments,
 };
 
 /// First version of DescribeGroups that says when a group does not exist.
@@ -154,31 +154,4 @@ pub(super) async fn delete_groups(
         results,
         ..DeleteGroupsResponse::default()
     })
-}
-
-pub(super) async fn init_producer_id(
-    context: &Context,
-    principal: &Principal,
-    call: &Call<'_>,
-) -> io::Result<Segments> {
-    let request: InitProducerIdRequest<'_> = call.read()?;
-    let refused = |code: Code| InitProducerIdResponse {
-        error_code: code.into(),
-        producer_id: -1,
-        producer_epoch: -1,
-        ..InitProducerIdResponse::default()
-    };
-    let response = if request.transactional_id.is_some() {
-        // Fatal for the client, at once: better than letting it believe in transactions.
-        refused(Code::InvalidRequest)
-    } else {
-        match context.broker.producer_id(principal).await {
-            Ok(producer_id) => InitProducerIdResponse {
-                producer_id,
-                ..InitProducerIdResponse::default()
-            },
-            Err(error) => refused(code(&error)),
-        }
-    };
-    call.answer(&response)
 }

@@ -6,10 +6,13 @@ mod commits;
 mod configs;
 mod fetch;
 mod groups;
+mod log_dirs;
 mod metadata;
 mod offsets;
 mod partitions;
 pub(crate) mod produce;
+mod producers;
+mod replicas;
 mod subscription;
 mod topics;
 mod versions;
@@ -20,6 +23,7 @@ use bytes::Bytes;
 use net::SharedPermit;
 use security::Principal;
 
+pub use configs::topic_defaults;
 pub use subscription::subscription;
 
 use crate::session::Context;
@@ -151,7 +155,7 @@ pub(crate) async fn handle(
         ApiKey::ListGroups => admin::list_groups(context, principal, &call).await,
         ApiKey::DeleteGroups => admin::delete_groups(context, principal, &call).await,
         ApiKey::ApiVersions => versions::versions(context, &call),
-        ApiKey::InitProducerId => admin::init_producer_id(context, principal, &call).await,
+        ApiKey::InitProducerId => producers::init_producer_id(context, principal, &call).await,
         ApiKey::CreateTopics => topics::create(context, principal, &call).await,
         ApiKey::DeleteTopics => topics::delete(context, principal, &call).await,
         ApiKey::CreatePartitions => topics::create_partitions(context, principal, &call).await,
@@ -160,6 +164,16 @@ pub(crate) async fn handle(
         ApiKey::IncrementalAlterConfigs => {
             configs::alter_incremental(context, principal, &call).await
         }
+        ApiKey::ElectLeaders => replicas::elect(context, principal, &call),
+        ApiKey::AlterPartitionReassignments => {
+            replicas::alter_reassignments(context, principal, &call)
+        }
+        ApiKey::ListPartitionReassignments => {
+            replicas::list_reassignments(context, principal, &call)
+        }
+        ApiKey::DescribeLogDirs => log_dirs::describe(context, principal, &call),
+        ApiKey::DescribeProducers => producers::describe(context, principal, &call).await,
+        ApiKey::ListConfigResources => configs::list(context, principal, &call),
         other => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("{other:?} is not served"),

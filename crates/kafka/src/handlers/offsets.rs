@@ -179,6 +179,12 @@ fn epoch_end(
     }
 }
 
+/// Whether a topic's records only go when there is a newer one of their key.
+fn keeps_newest_only(context: &Context, principal: &Principal, topic: &str) -> bool {
+    let found = context.broker.topic(principal, TopicKey::Name(topic));
+    found.is_ok_and(|topic| topic.config.keeps_newest_only())
+}
+
 pub(super) async fn delete_records(
     context: &Context,
     principal: &Principal,
@@ -196,6 +202,14 @@ pub(super) async fn delete_records(
                     .map_err(|_| Error::OffsetOutOfRange),
             };
             let index = partition.partition_index;
+            if keeps_newest_only(context, principal, &topic.name) {
+                partitions.push(DeleteRecordsPartitionResult {
+                    partition_index: index,
+                    low_watermark: -1,
+                    error_code: Code::PolicyViolation.into(),
+                });
+                continue;
+            }
             let outcome = match before {
                 Ok(before) => {
                     context

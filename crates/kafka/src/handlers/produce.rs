@@ -12,7 +12,9 @@ use uuid::Uuid;
 use super::Call;
 use crate::error::{Code, code, message};
 use crate::session::Context;
-use crate::wire::produce::{PartitionProduceResponse, TopicProduceResponse};
+use crate::wire::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use crate::wire::{ProduceRequest, ProduceResponse, Records, Segments};
 
 /// First version that may carry zstd.
@@ -214,7 +216,10 @@ fn answers(
             Code::UnknownTopicId,
             Some(message(&Error::UnknownTopic)),
         ),
-        (None, Some(Err(error))) => failed(index, code(&error), Some(message(&error))),
+        (None, Some(Err(error))) => PartitionProduceResponse {
+            record_errors: record_errors(&error),
+            ..failed(index, code(&error), Some(message(&error)))
+        },
         (None, None) => failed(index, Code::UnknownServerError, None),
     };
     topics
@@ -225,6 +230,19 @@ fn answers(
             partition_responses: topic.partitions.iter().map(|i| answer(*i)).collect(),
         })
         .collect()
+}
+
+/// What is wrong with single records.
+fn record_errors(error: &Error) -> Vec<BatchIndexAndErrorMessage<'static>> {
+    let Error::InvalidRecords(errors) = error else {
+        return Vec::new();
+    };
+    let each = errors.first.iter();
+    each.map(|(place, text)| BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(*place).unwrap_or(i32::MAX),
+        batch_index_error_message: Some(text.clone().into()),
+    })
+    .collect()
 }
 
 fn failed(

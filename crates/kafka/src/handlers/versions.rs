@@ -9,7 +9,7 @@ use crate::wire::api_versions::ApiVersion;
 use crate::wire::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, Segments};
 
 /// The requests that are really carried out.
-const SERVED: [ApiKey; 27] = [
+const SERVED: [ApiKey; 33] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -35,6 +35,12 @@ const SERVED: [ApiKey; 27] = [
     ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::DescribeLogDirs,
+    ApiKey::DescribeProducers,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
 ];

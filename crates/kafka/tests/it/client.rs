@@ -41,6 +41,7 @@ impl Server {
         };
         engine.group.initial_rebalance_delay_ms = 0;
         engine.group.subscription = kafka::subscription;
+        engine.kept_defaults = kafka::topic_defaults;
         let mut settings = Settings::default();
         change(&mut engine, &mut settings);
         Self::over(TestBroker::with(engine).await, settings)

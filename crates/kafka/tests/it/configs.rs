@@ -10,7 +10,7 @@ use kafka::wire::{
 };
 
 use crate::client::{Client, Server};
-use crate::kit::Batch;
+use crate::kit::{Batch, NOW};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -95,7 +95,8 @@ async fn every_value_says_where_it_comes_from() {
     let own = |value: &str, source| (value.to_owned(), source);
     assert_eq!(
         layers("retention.ms"),
-        [own("60000", 1), own("604800000", 5)]
+        [own("60000", 1)],
+        "the broker's setting behind it has no default"
     );
     assert_eq!(
         layers("max.message.bytes"),
@@ -136,16 +137,38 @@ async fn only_the_keys_asked_for_are_shown() {
 #[tokio::test]
 async fn a_broker_is_described_by_its_id_or_by_the_empty_name() {
     let (_server, mut client) = ready().await;
-    for name in ["1", ""] {
-        let shown = describe(&mut client, (BROKER, name), &[], true).await;
-        assert_eq!(shown.error_code, 0);
+    let shown = describe(&mut client, (BROKER, "1"), &[], true).await;
+    assert_eq!(shown.error_code, 0);
+    for (name, value) in [
+        ("auto.create.topics.enable", "true"),
+        ("num.partitions", "1"),
+        ("node.id", "1"),
+        ("broker.id", "1"),
+    ] {
+        let config = find(&shown, name);
         assert_eq!(
-            find(&shown, "auto.create.topics.enable").value.as_deref(),
-            Some("true")
+            (config.value.as_deref(), config.config_source),
+            (Some(value), 4)
         );
-        assert_eq!(find(&shown, "num.partitions").value.as_deref(), Some("1"));
-        assert!(find(&shown, "num.partitions").read_only);
+        assert!(config.read_only, "{name}");
     }
+    let size = find(&shown, "message.max.bytes");
+    assert_eq!(
+        (size.value.as_deref(), size.config_source),
+        (Some("2000000"), 4)
+    );
+    assert!(!size.read_only);
+    let threads = find(&shown, "num.io.threads");
+    assert_eq!(
+        (threads.value.as_deref(), threads.config_source),
+        (Some("8"), 5)
+    );
+    let common = describe(&mut client, (BROKER, ""), &[], true).await;
+    assert_eq!(
+        (common.error_code, common.configs.len()),
+        (0, 0),
+        "nothing was set for all"
+    );
     assert_eq!(
         describe(&mut client, (BROKER, "2"), &[], false)
             .await
@@ -330,16 +353,17 @@ async fn impossible_changes_get_the_right_code_and_change_nothing() {
     assert_eq!(value(&mut client, "retention.ms").await, "60000");
     let set: &[Change] = &[(SET, "retention.ms", Some("1"))];
     assert_eq!(change(&mut client, (TOPIC, "nowhere"), set, false).await, 3);
-    assert_eq!(change(&mut client, (BROKER, "0"), set, false).await, 42);
+    assert_eq!(change(&mut client, (BROKER, "2"), set, false).await, 42);
     assert_eq!(change(&mut client, (99, "x"), set, false).await, 42);
 }
 
 #[tokio::test]
 async fn a_change_takes_effect_at_once() {
     let (_server, mut client) = ready().await;
+    let keyed = testkit::forge::sound(0, NOW, &[(Some(b"key"), &[7; 5000])]);
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         10
@@ -350,7 +374,7 @@ async fn a_change_takes_effect_at_once() {
     );
     assert_eq!(
         client
-            .produce("orders", 0, &Batch::sized(5000))
+            .produce_bytes("orders", 0, keyed.clone())
             .await
             .error_code,
         0
@@ -385,4 +409,221 @@ async fn the_older_request_replaces_all_settings() {
             client.ask(version, &request(Some("soon"), false)).await;
         assert_eq!(answer.responses[0].error_code, 40);
     }
+}
+
+async fn refusal(client: &mut Client, target: (i8, &'static str), change: Change) -> (i16, String) {
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![incremental::AlterConfigsResource {
+            resource_type: target.0,
+            resource_name: target.1.into(),
+            configs: vec![incremental::AlterableConfig {
+                name: change.1.into(),
+                config_operation: change.0,
+                value: change.2.map(Into::into),
+            }],
+        }],
+        validate_only: true,
+    };
+    let answer: IncrementalAlterConfigsResponse<'_> = client.ask(1, &request).await;
+    let result = &answer.responses[0];
+    let text = result.error_message.as_deref().unwrap_or_default();
+    (result.error_code, text.to_owned())
+}
+
+const LOGGER: i8 = 8;
+const GROUP: i8 = 32;
+
+#[tokio::test]
+async fn refusals_say_what_is_wrong() {
+    let (_server, mut client) = ready().await;
+    for (target, change, code, text) in [
+        (
+            (TOPIC, "nowhere"),
+            (SET, "retention.ms", Some("1")),
+            3,
+            "The topic 'nowhere' does not exist.",
+        ),
+        (
+            (TOPIC, ""),
+            (SET, "retention.ms", Some("1")),
+            42,
+            "Default topic resources are not allowed.",
+        ),
+        (
+            (TOPIC, "orders"),
+            (SET, "retention.ms", None),
+            42,
+            "Null value not supported for : retention.ms",
+        ),
+        (
+            (TOPIC, "orders"),
+            (APPEND, "retention.ms", Some("5")),
+            40,
+            "Can't APPEND to key retention.ms because its type is not LIST.",
+        ),
+        (
+            (BROKER, "1"),
+            (SET, "broker.id", Some("7")),
+            42,
+            "Cannot update these configs dynamically: [broker.id]",
+        ),
+        (
+            (BROKER, ""),
+            (SET, "log.retention.ms", Some("bad")),
+            42,
+            "Invalid value bad for configuration log.retention.ms: Not a number of type LONG",
+        ),
+        (
+            (BROKER, "7"),
+            (SET, "log.retention.ms", Some("5")),
+            42,
+            "Unexpected broker id, expected 1 or empty string, but received 7",
+        ),
+        (
+            (GROUP, "g"),
+            (SET, "consumer.session.timeout.ms", Some("1")),
+            40,
+            "consumer.session.timeout.ms must be in the range 45000 to 60000 inclusive.",
+        ),
+        (
+            (GROUP, ""),
+            (SET, "consumer.session.timeout.ms", Some("1")),
+            42,
+            "Default group resources are not allowed.",
+        ),
+        (
+            (LOGGER, "1"),
+            (SET, "no.such.logger", Some("INFO")),
+            40,
+            "Logger no.such.logger does not exist!",
+        ),
+        (
+            (99, "x"),
+            (SET, "a", Some("1")),
+            42,
+            "Unknown resource type 99",
+        ),
+        ((BROKER, "1"), (SET, "x.y", Some("1")), 0, ""),
+    ] {
+        let told = refusal(&mut client, target, change).await;
+        assert_eq!(told, (code, text.to_owned()), "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_for_brokers_is_the_default_of_topics() {
+    let (server, mut client) = ready().await;
+    client
+        .create("plain", 1, &[("cleanup.policy", "delete")])
+        .await;
+    let shown = async |client: &mut Client, target, name| {
+        let shown = describe(client, target, &[name], true).await;
+        let config = shown.configs.into_iter().next().expect("it is listed");
+        let layers = config.synonyms.into_iter();
+        let layers = layers.map(|s| (s.name.to_string(), s.value.unwrap().to_string(), s.source));
+        layers.collect::<Vec<_>>()
+    };
+    let own = |name: &str, value: &str, source| (name.to_owned(), value.to_owned(), source);
+    let all: &[Change] = &[
+        (SET, "message.max.bytes", Some("4000")),
+        (SET, "log.retention.ms", Some("70000")),
+        (SET, "x.secret", Some("s")),
+    ];
+    assert_eq!(change(&mut client, (BROKER, ""), all, true).await, 0);
+    assert_eq!(
+        client
+            .produce("plain", 0, &Batch::of(&[&"v".repeat(5000)]))
+            .await
+            .error_code,
+        0
+    );
+    assert_eq!(change(&mut client, (BROKER, ""), all, false).await, 0);
+    let large = Batch::of(&[&"v".repeat(5000)]);
+    assert_eq!(
+        client.produce("plain", 0, &large).await.error_code,
+        10,
+        "at once"
+    );
+    let size = vec![
+        own("message.max.bytes", "4000", 3),
+        own("message.max.bytes", "2000000", 4),
+        own("message.max.bytes", "1048588", 5),
+    ];
+    assert_eq!(
+        shown(&mut client, (TOPIC, "plain"), "max.message.bytes").await,
+        size
+    );
+    assert_eq!(
+        shown(&mut client, (TOPIC, "plain"), "retention.ms").await,
+        [own("log.retention.ms", "70000", 3)]
+    );
+    let set: &[Change] = &[(SET, "message.max.bytes", Some("9000"))];
+    assert_eq!(change(&mut client, (BROKER, "1"), set, false).await, 0);
+    assert_eq!(
+        client.produce("plain", 0, &large).await.error_code,
+        0,
+        "this broker's goes first"
+    );
+    drop(client);
+    let server = server.restart().await;
+    let mut client = server.connect();
+    assert_eq!(
+        shown(&mut client, (BROKER, "1"), "message.max.bytes").await,
+        [
+            own("message.max.bytes", "9000", 2),
+            own("message.max.bytes", "4000", 3),
+            own("message.max.bytes", "2000000", 4),
+            own("message.max.bytes", "1048588", 5),
+        ],
+        "after a restart"
+    );
+    let huge = Batch::of(&[&"v".repeat(9000)]);
+    assert_eq!(client.produce("plain", 0, &huge).await.error_code, 10);
+    let common = describe(&mut client, (BROKER, ""), &[], true).await;
+    let names: Vec<_> = common.configs.iter().map(|c| c.name.as_ref()).collect();
+    assert_eq!(names, ["log.retention.ms", "message.max.bytes", "x.secret"]);
+    let secret = find(&common, "x.secret");
+    assert_eq!((secret.is_sensitive, secret.value.as_deref()), (true, None));
+    for target in [(BROKER, ""), (BROKER, "1")] {
+        let gone: &[Change] = &[(DELETE, "message.max.bytes", None)];
+        assert_eq!(change(&mut client, target, gone, false).await, 0);
+    }
+    assert_eq!(
+        client.produce("plain", 0, &huge).await.error_code,
+        0,
+        "the one it was started with"
+    );
+}
+
+#[tokio::test]
+async fn settings_of_groups_are_kept() {
+    let (server, mut client) = ready().await;
+    let set: &[Change] = &[(SET, "share.delivery.count.limit", Some("7"))];
+    assert_eq!(change(&mut client, (GROUP, "workers"), set, false).await, 0);
+    drop(client);
+    let server = server.restart().await;
+    let mut client = server.connect();
+    let shown = describe(&mut client, (GROUP, "workers"), &[], true).await;
+    assert_eq!((shown.error_code, shown.configs.len()), (0, 21));
+    let limit = find(&shown, "share.delivery.count.limit");
+    assert_eq!(
+        (limit.value.as_deref(), limit.config_source),
+        (Some("7"), 8)
+    );
+    let other = describe(&mut client, (GROUP, "others"), &[], true).await;
+    let limit = find(&other, "share.delivery.count.limit");
+    assert_eq!(
+        (limit.value.as_deref(), limit.config_source),
+        (Some("5"), 5)
+    );
+    let request = kafka::wire::ListConfigResourcesRequest {
+        resource_types: vec![GROUP],
+    };
+    let answer: kafka::wire::ListConfigResourcesResponse<'_> = client.ask(1, &request).await;
+    let names: Vec<_> = answer
+        .config_resources
+        .iter()
+        .map(|r| r.resource_name.as_ref())
+        .collect();
+    assert_eq!(names, ["workers"]);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use engine::topic::settings::{Kind, SETTINGS};
 use kafka::wire::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 
 use crate::client::Server;
@@ -29,7 +30,18 @@ const TAIL: &str = "
 - A request with records has at most 100 MiB, any other 4 MiB, an array a million elements, a message 10,000 unknown tagged fields. A connection
   that sends nothing for 10 minutes, a request that takes more than 30 seconds and is slower than 64 KiB per second, and a
   peer that does not read for 30 seconds end with their connection.
-- Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch.
+- Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch; and for the
+  greatest timestamp in the header, where it was not that of the records.
+- A produced batch is looked through before it is acknowledged, compressed or not: offset deltas count up from 0, there
+  are as many records as announced, every length is inside of what it is in, nothing follows the last record or the
+  compressed stream. Timestamps have to be within `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`,
+  and records of a topic with `cleanup.policy=compact` need keys. What is not so is refused with `INVALID_RECORD` or
+  `INVALID_TIMESTAMP`, with the first 64 records at fault in `record_errors`; a wrong checksum with `CORRUPT_MESSAGE`.
+  Producers must not set the timestamp type, control, transaction or unknown attribute bits.
+- A batch may open to 128 MiB and hold 1,048,576 records; zstd windows may have 128 MiB. Beyond that it is
+  `MESSAGE_TOO_LARGE`, upon which producers that compress split the batch.
+- The topic that is made for a queue has `message.timestamp.type=LogAppendTime`: how old a message is counts from when it
+  came.
 ";
 
 /// What a user should know about a request beyond its versions.
@@ -44,7 +56,8 @@ fn notes(key: ApiKey) -> &'static str {
              answer has at most 8 MiB; a wait at most 5 minutes; zstd from 10; topic ids from 13; no preferred replica"
         }
         ApiKey::ListOffsets => {
-            "times -1 to -6; nothing is tiered; the greatest timestamp is that of a record that is not deleted"
+            "times -1 to -6; nothing is tiered; the greatest timestamp is that of a record that is not deleted (Kafka 4.4 \
+             may answer a deleted one)"
         }
         ApiKey::Metadata => {
             "creates missing topics where client and broker allow it; topic ids from 12"
@@ -58,10 +71,29 @@ fn notes(key: ApiKey) -> &'static str {
         ApiKey::ListGroups => "every group is of the type `classic`",
         ApiKey::CreateTopics => {
             "a replication factor above 1 is refused, or reported and not carried out where the settings allow it; \
-             `cleanup.policy=compact` is stored, compaction does not run yet"
+             `cleanup.policy=compact` is stored, compaction does not run yet; names that differ only by `.` for `_` \
+             collide, also within one request; settings stand in [topic-settings.md](topic-settings.md)"
         }
-        ApiKey::DescribeConfigs => "topics and brokers; broker settings are read-only",
-        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => "topics only",
+        ApiKey::DescribeConfigs => {
+            "topics, brokers, groups and loggers; no client metrics. What can only be given at a start is read-only, and \
+             of it only what this broker has is listed"
+        }
+        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => {
+            "topics, brokers, groups and loggers. What is set for all brokers or for this one and is a default of \
+             topics takes effect at once and survives a restart; other settings of brokers and those of groups are kept \
+             and reported. Settings of TLS and SASL cannot be changed while it runs"
+        }
+        ApiKey::CreatePartitions => {
+            "refused with a reason where a queue delivers the topic in order"
+        }
+        ApiKey::DeleteRecords => "`POLICY_VIOLATION` where the newest record of each key stays",
+        ApiKey::ElectLeaders => "`ELECTION_NOT_NEEDED` for each partition there is",
+        ApiKey::AlterPartitionReassignments => "a partition can be moved to where it is",
+        ApiKey::ListPartitionReassignments => "none, ever",
+        ApiKey::DescribeLogDirs => {
+            "one directory: the data folder, with the sizes of records as they were sent"
+        }
+        ApiKey::ListConfigResources => "topics, brokers, loggers, and groups that have settings",
         ApiKey::InitProducerId => "idempotent producers; a transactional id is `INVALID_REQUEST`",
         ApiKey::OffsetForLeaderEpoch => "there is one epoch, and it ends at the high watermark",
         ApiKey::DescribeTopicPartitions => "at most 2,000 partitions per answer",
@@ -89,11 +121,72 @@ async fn the_coverage_page_is_fresh() {
     let request = ApiVersionsRequest::default();
     let mut advertised: ApiVersionsResponse<'_> = server.connect().ask(2, &request).await;
     advertised.api_keys.sort_by_key(|range| range.api_key);
-    let page = page(&advertised);
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/kafka-protocol.md");
+    check_page("kafka-protocol.md", &page(&advertised));
+}
+
+const SETTINGS_HEAD: &str = "# Topic settings
+
+Written from the table in `crates/engine/src/topic/settings.rs`, by the test in `crates/kafka/tests/it/coverage.rs`,
+which also keeps it fresh (`UPDATE=1 cargo test -p kafka --test it coverage`).
+
+Names, defaults, rules and error texts are those of Apache Kafka 4.4, with one more: `durability`. A topic takes what it
+does not set itself from the broker's setting of the same meaning, which can be changed while the broker runs
+(`kafka-configs.sh --entity-type brokers`), for all brokers or for one.
+
+| setting | values | default | what it does |
+|---|---|---|---|
+";
+
+const SETTINGS_TAIL: &str = "
+Settings of older versions (`message.format.version`, `message.downconversion.enable`,
+`message.timestamp.difference.max.ms`) are refused as unknown, as Kafka 4.4 refuses them. `min.insync.replicas` above the
+number of copies does not refuse a producer that asks for all of them: Kafka 4.4 takes the smaller of both, and so does
+this broker. A stored setting that a newer version refuses is ignored alone, and an error is logged at the start.
+";
+
+fn values(kind: Kind) -> String {
+    let number = |number: i64| match number {
+        i64::MAX | 2_147_483_647 => "…".to_owned(),
+        number => number.to_string(),
+    };
+    let words = |words: &[&str]| {
+        let quoted = words.iter().map(|word| format!("`{word}`"));
+        quoted.collect::<Vec<_>>().join(", ")
+    };
+    match kind {
+        Kind::Boolean => "`true`, `false`".to_owned(),
+        Kind::Integer { min, max } => format!("{} to {}", number(min), number(max)),
+        Kind::IntegerOr { other, min, max } => {
+            format!("{other}, or {} to {}", number(min), number(max))
+        }
+        Kind::Ratio => "0 to 1".to_owned(),
+        Kind::Choice(choices) => words(choices),
+        Kind::List(choices) => format!("none or several of {}", words(choices)),
+        Kind::Replicas => "`*`, or pairs `partition:broker`".to_owned(),
+        Kind::Text => "text".to_owned(),
+        Kind::Off(_) => "`false`".to_owned(),
+    }
+}
+
+#[test]
+fn the_page_of_topic_settings_is_fresh() {
+    let rows = SETTINGS.iter().map(|setting| {
+        let default = match setting.default {
+            "" => "empty".to_owned(),
+            default => format!("`{default}`"),
+        };
+        let (name, values) = (setting.name, values(setting.kind));
+        format!("| `{name}` | {values} | {default} | {} |\n", setting.help)
+    });
+    let page = SETTINGS_HEAD.to_owned() + &rows.collect::<String>() + SETTINGS_TAIL;
+    check_page("topic-settings.md", &page);
+}
+
+fn check_page(name: &str, page: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
+    let path = folder.join(name);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &page).expect("the page can be written");
+        std::fs::write(&path, page).expect("the page can be written");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(

@@ -2,17 +2,20 @@
 //! that an independent codec reads.
 
 use kafka::wire::{
-    AlterConfigsRequest, AnyRequest, AnyResponse, ApiKey, ApiVersionsRequest, ApiVersionsResponse,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    SyncGroupRequest, alter_configs, create_partitions, create_topics, delete_records,
-    delete_topics, describe_configs, describe_topic_partitions, incremental_alter_configs,
-    join_group, leave_group, list_offsets, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, sync_group,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AnyRequest, AnyResponse, ApiKey,
+    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, SyncGroupRequest, alter_configs, alter_partition_reassignments,
+    create_partitions, create_topics, delete_records, delete_topics, describe_configs,
+    describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders,
+    incremental_alter_configs, join_group, leave_group, list_offsets, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, sync_group,
 };
 use uuid::Uuid;
 
@@ -112,7 +115,75 @@ fn requests(key: ApiKey, v: i16, world: &mut World) -> Vec<AnyRequest<'static>> 
             client_software_version: if v >= 3 { "1.0".into() } else { "".into() },
             ..ApiVersionsRequest::default()
         })],
+        ApiKey::ElectLeaders
+        | ApiKey::AlterPartitionReassignments
+        | ApiKey::ListPartitionReassignments
+        | ApiKey::DescribeLogDirs
+        | ApiKey::DescribeProducers
+        | ApiKey::ListConfigResources => cluster(key, v),
         _ => groups(key, v),
+    }
+}
+
+fn cluster(key: ApiKey, v: i16) -> Vec<AnyRequest<'static>> {
+    let names = ["orders", "nowhere"];
+    match key {
+        ApiKey::ElectLeaders => {
+            let topic_partitions = names.map(|topic| elect_leaders::TopicPartitions {
+                topic: topic.into(),
+                partitions: vec![0, 9],
+            });
+            let election_type = i8::from(v > 0);
+            [None, Some(topic_partitions.to_vec())]
+                .map(|topic_partitions| {
+                    AnyRequest::ElectLeaders(ElectLeadersRequest {
+                        election_type,
+                        topic_partitions,
+                        ..ElectLeadersRequest::default()
+                    })
+                })
+                .to_vec()
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let partition = |replicas| alter_partition_reassignments::ReassignablePartition {
+                partition_index: 0,
+                replicas,
+            };
+            let topics = names.map(|name| alter_partition_reassignments::ReassignableTopic {
+                name: name.into(),
+                partitions: vec![partition(Some(vec![1])), partition(None)],
+            });
+            vec![AnyRequest::AlterPartitionReassignments(
+                AlterPartitionReassignmentsRequest {
+                    topics: topics.to_vec(),
+                    ..AlterPartitionReassignmentsRequest::default()
+                },
+            )]
+        }
+        ApiKey::ListPartitionReassignments => vec![AnyRequest::ListPartitionReassignments(
+            ListPartitionReassignmentsRequest::default(),
+        )],
+        ApiKey::DescribeLogDirs => {
+            let topics = names.map(|topic| describe_log_dirs::DescribableLogDirTopic {
+                topic: topic.into(),
+                partitions: vec![0],
+            });
+            [None, Some(topics.to_vec())]
+                .map(|topics| AnyRequest::DescribeLogDirs(DescribeLogDirsRequest { topics }))
+                .to_vec()
+        }
+        ApiKey::DescribeProducers => {
+            let topics = names.map(|name| describe_producers::TopicRequest {
+                name: name.into(),
+                partition_indexes: vec![0, 9],
+            });
+            vec![AnyRequest::DescribeProducers(DescribeProducersRequest {
+                topics: topics.to_vec(),
+            })]
+        }
+        _ => vec![AnyRequest::ListConfigResources(
+            ListConfigResourcesRequest::default(),
+        )],
     }
 }
 

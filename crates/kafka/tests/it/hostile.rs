@@ -364,7 +364,7 @@ async fn garbage_and_damaged_requests_disturb_nobody() {
 
 fn sound_requests() -> Vec<Bytes> {
     let produce = |codec| {
-        let batch = Batch::opaque(codec, 2, vec![9; 200].into()).bytes();
+        let batch = Batch::packed(codec, &["first", &"second".repeat(30)]).bytes();
         let topic = produce_to(("orders", Uuid::nil()), vec![(0, batch)]);
         let body = body(|w| produce_request(-1, topic).encode(w, PRODUCE_BY_NAME));
         request_frame(ApiKey::Produce, PRODUCE_BY_NAME, 1, &body)

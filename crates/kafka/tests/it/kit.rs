@@ -50,7 +50,7 @@ impl Batch {
         Self::opaque(0, i32::try_from(values.len()).unwrap(), body.freeze())
     }
 
-    /// A batch whose records the broker has no business reading.
+    /// A batch that says that it holds `count` records.
     pub(crate) fn opaque(codec: i16, count: i32, body: Bytes) -> Self {
         Self {
             magic: 2,
@@ -63,9 +63,22 @@ impl Batch {
         }
     }
 
-    /// `bytes` of nothing in particular in one record.
+    /// The same records, compressed.
+    pub(crate) fn packed(codec: i16, values: &[&str]) -> Self {
+        let mut batch = Self::of(values);
+        batch.body = testkit::forge::compress(codec, &batch.body).into();
+        batch.attributes = codec;
+        batch
+    }
+
+    /// One record, `bytes` of it.
     pub(crate) fn sized(bytes: usize) -> Self {
-        Self::opaque(1, 1, vec![7; bytes].into())
+        let of = |value: usize| Self::of(&[&"7".repeat(value)]);
+        let around = of(bytes).body.len() - bytes;
+        // The lengths in front of a shorter one may be shorter themselves.
+        let fits = (0..8).map(|more| of(bytes - around + more));
+        let mut fits = fits.filter(|batch| batch.body.len() == bytes);
+        fits.next().expect("a record of this size")
     }
 
     pub(crate) fn producer(mut self, id: i64, epoch: i16, sequence: i32) -> Self {

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod cluster;
 mod commits;
 mod configs;
 mod coverage;
@@ -18,6 +19,8 @@ mod kit;
 mod metadata;
 mod offsets;
 mod produce;
+mod queues;
+mod records;
 mod sockets;
 mod topics;
 mod versions;

@@ -353,6 +353,19 @@ async fn records_are_deleted_up_to_an_offset() {
 }
 
 #[tokio::test]
+async fn where_the_newest_of_each_key_stays_nothing_is_deleted_by_request() {
+    let (_server, mut client) = ready().await;
+    client
+        .create("newest", 1, &[("cleanup.policy", "compact")])
+        .await;
+    client
+        .create("both", 1, &[("cleanup.policy", "compact,delete")])
+        .await;
+    assert_eq!(delete(&mut client, "newest", 0, 0).await, (44, -1));
+    assert_eq!(delete(&mut client, "both", 0, 0).await, (0, 0));
+}
+
+#[tokio::test]
 async fn deleted_records_stay_deleted_after_a_restart() {
     let (server, mut client) = ready().await;
     client.put("orders", 0, &Batch::of(&["a", "b", "c"])).await;

@@ -32,11 +32,10 @@ async fn batches_of_every_codec_come_back_byte_for_byte() {
     let mut offset = 0;
     for codec in 0..=4 {
         for bytes in [1, 900, 70_000] {
-            // The broker has no business opening them, so these need not be what they claim to be.
-            let body: Vec<u8> = (0..bytes)
-                .map(|i| u8::try_from((i * 7 + 3) % 256).unwrap())
+            let value: String = (0..bytes)
+                .map(|i| char::from(b"abcdefghijklmnopqrstuvwxyz"[i * 7 % 26]))
                 .collect();
-            let batch = Batch::opaque(codec, 3, body.into());
+            let batch = Batch::packed(codec, &["first", &value, ""]);
             assert_eq!(client.put("orders", 0, &batch).await, offset);
             expected.extend(placed(&batch.bytes(), offset));
             offset += 3;
@@ -96,11 +95,9 @@ async fn unsound_batches_get_the_right_code_each() {
         ("codec 5", with(|b| b.attributes = 5), 87),
         ("a control batch", with(|b| b.attributes = 0x20), 87),
         ("a transactional batch", with(|b| b.attributes = 0x10), 87),
-        (
-            "from the far future",
-            with(|b| b.max_timestamp = NOW + 7_200_000),
-            32,
-        ),
+        ("a reserved attribute", with(|b| b.attributes = 0x40), 87),
+        ("the broker's own mark", with(|b| b.attributes = 0x4000), 87),
+        ("times of the append", with(|b| b.attributes = 0x08), 32),
     ];
     for (what, bytes, code) in cases {
         let outcome = client.produce_bytes("orders", 0, bytes).await;
@@ -153,7 +150,7 @@ async fn a_batch_may_not_be_larger_than_the_topic_allows() {
 #[tokio::test]
 async fn zstd_needs_versions_that_know_it() {
     let (_server, mut client) = ready().await;
-    let batch = Batch::opaque(4, 1, Bytes::from_static(b"zstd")).bytes();
+    let batch = Batch::packed(4, &["zstd"]).bytes();
     for version in 3..=12 {
         let topic = produce_to(("orders", NO_ID), vec![(0, batch.clone())]);
         let answer: ProduceResponse<'_> = client.ask(version, &produce_request(-1, topic)).await;

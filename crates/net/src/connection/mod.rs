@@ -11,6 +11,7 @@ mod write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, WriteHal
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::{Account, Budget};
+use crate::{Account, Budget, Entry};
 use stall::Stall;
 
 /// How long a peer may refuse to read before we give up, unless a listener says otherwise.
@@ -31,6 +32,7 @@ pub struct Connection {
     writer: Writer,
     peer: SocketAddr,
     local: SocketAddr,
+    entry: Arc<Entry>,
     account: Account,
 }
 
@@ -102,6 +104,7 @@ impl Connection {
             },
             peer,
             local,
+            entry: Entry::alone(peer),
             account,
         }
     }
@@ -111,6 +114,17 @@ impl Connection {
     pub fn with_write_stall(mut self, patience: Duration) -> Self {
         self.writer.stall = Stall::new(patience);
         self
+    }
+
+    #[must_use]
+    pub(crate) fn with_entry(mut self, entry: Arc<Entry>) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    /// Where it is entered among all connections.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// What it holds counts against this account.

@@ -7,11 +7,14 @@ mod members;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use hyper::body::Incoming;
+use hyper::header::USER_AGENT;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -85,8 +88,16 @@ async fn serve_connection(
     drain: Drain,
 ) {
     let peer = connection.peer();
+    let entry = Arc::clone(connection.entry());
+    let named = AtomicBool::new(false);
+    let known = Arc::clone(&entry);
     let account = connection.account().clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        if !named.swap(true, Ordering::Relaxed)
+            && let Some(agent) = request.headers().get(USER_AGENT)
+        {
+            known.set_client(&String::from_utf8_lossy(agent.as_bytes()));
+        }
         let mut request = request.map(|body| Bounded::body(body, limits));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(account.clone());
@@ -99,9 +110,15 @@ async fn serve_connection(
         .max_headers(limits.headers_max)
         .serve_connection(TokioIo::new(connection), service);
     tokio::pin!(serving);
+    let closing = async {
+        tokio::select! {
+            () = drain.draining() => {}
+            () = entry.closing() => {}
+        }
+    };
     let ended = tokio::select! {
         ended = &mut serving => ended,
-        () = drain.draining() => {
+        () = closing => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

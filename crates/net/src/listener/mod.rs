@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::{Budget, Capacity, Connection, Drain, Tasks};
+use crate::{Budget, Capacity, Connection, Connections, Drain, Tasks};
 
 /// The first pause after a failed accept; doubled up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -45,6 +45,7 @@ pub struct Listener {
     total: Capacity,
     budget: Budget,
     observer: Observer,
+    connections: Connections,
 }
 
 /// Reads a listener's numbers while it runs.
@@ -104,7 +105,15 @@ impl Listener {
                 own: Capacity::new(limits.connections_max),
                 counts: Arc::default(),
             },
+            connections: Connections::default(),
         })
+    }
+
+    /// Enters its connections in this table.
+    #[must_use]
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
     }
 
     /// What its connections hold counts against this budget.
@@ -177,9 +186,12 @@ impl Listener {
         let (name, peer) = (self.name, connection.peer());
         let counts = Arc::clone(&self.observer.counts);
         let account = self.budget.account(name, peer);
+        let present = self.connections.enter(name, peer);
+        let entry = Arc::clone(&present.entry);
         let connection = connection
             .with_write_stall(self.limits.write_stall)
-            .with_account(account.clone());
+            .with_account(account.clone())
+            .with_entry(Arc::clone(&entry));
         let served = handle(connection);
         tasks.spawn(async move {
             let served = async {
@@ -192,7 +204,11 @@ impl Listener {
             tokio::select! {
                 () = served => {}
                 () = account.evicted() => {}
+                () = entry.overdue() => {
+                    tracing::debug!(peer = %entry.peer(), "connection cut: it was to end and did not");
+                }
             }
+            drop(present);
             drop(slots);
         });
     }

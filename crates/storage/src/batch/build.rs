@@ -154,7 +154,7 @@ fn varint_len(value: i64) -> usize {
 }
 
 /// Zigzag variable-length integer, as the record layout uses it.
-fn put_varint(out: &mut BytesMut, value: i64) {
+pub(super) fn put_varint(out: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
         out.put_u8((rest & 0x7f) as u8 | 0x80);

@@ -12,6 +12,8 @@ const CODEC_MAX: i16 = 4;
 const APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+/// Bits a peer may set.
+const KNOWN: i16 = CODEC_MASK | APPEND_TIME | TRANSACTIONAL | CONTROL;
 /// Not used by the specification, and ignored by readers.
 const MADE_HERE: i16 = 0x4000;
 /// Likewise.
@@ -130,12 +132,13 @@ impl BatchHeader {
 
     /// Offset of the last record.
     pub fn last_offset(&self) -> u64 {
-        self.base_offset + u64::from(self.last_offset_delta.unsigned_abs())
+        self.base_offset
+            .saturating_add(u64::from(self.last_offset_delta.unsigned_abs()))
     }
 
     /// Offset after the last record.
     pub fn next_offset(&self) -> u64 {
-        self.last_offset() + 1
+        self.last_offset().saturating_add(1)
     }
 
     /// Compression codec: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
@@ -156,6 +159,20 @@ impl BatchHeader {
     /// Whether the batch carries markers instead of user records.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
+    }
+
+    /// Whether bits are set that have no meaning to a peer, or are only the broker's to set.
+    pub fn has_reserved_bits(&self) -> bool {
+        self.attributes & !KNOWN != 0
+    }
+
+    /// The time of a record that lies so far from the base timestamp.
+    pub(super) fn timestamp(&self, delta: i64) -> i64 {
+        if self.is_append_time() {
+            self.max_timestamp
+        } else {
+            self.base_timestamp.saturating_add(delta)
+        }
     }
 
     /// Whether the broker made the batch itself out of single messages, so that reserved headers in it are its own.
@@ -179,6 +196,11 @@ impl BatchHeader {
 
     pub(super) fn set_plain(&mut self) {
         self.attributes &= !CODEC_MASK;
+    }
+
+    /// Whether there are fewer records than offsets: some were taken out.
+    pub(super) fn is_sparse(&self) -> bool {
+        i64::from(self.record_count) <= i64::from(self.last_offset_delta)
     }
 
     pub(super) fn set_append_time(&mut self, now: i64) {

@@ -21,18 +21,22 @@
 //! bytes, append the rest as it came. See the "Record Batch" section of the message format specification.
 
 mod build;
+mod check;
 mod codec;
 mod header;
 mod only;
 mod records;
+mod source;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub use build::BatchBuilder;
+pub use check::{Checked, FAULTS_MAX, Fault, Outlines, RECORDS_MAX, Refusal, Rules};
 pub use codec::OPENED_BYTES_MAX;
 pub use header::{BatchHeader, HEADER_BYTES};
-pub use records::{Record, RecordHeader, Records};
+pub use records::{Outline, Record, RecordHeader, Records};
 
 use bytes::{Bytes, BytesMut};
 
@@ -55,9 +59,11 @@ pub enum BatchError {
     /// A field contradicts another one.
     #[error("{0}")]
     Inconsistent(&'static str),
-    /// The records are compressed and this operation needs them plain.
-    #[error("the records are compressed")]
-    Compressed,
+    /// The records take more bytes when opened, or are more, than a batch may hold.
+    #[error(
+        "the batch holds more than {OPENED_BYTES_MAX} bytes or {RECORDS_MAX} records when opened"
+    )]
+    Opened,
 }
 
 /// One batch of records: a decoded header and the bytes it came from.
@@ -110,8 +116,7 @@ impl Batch {
         self.header.leader_epoch = leader_epoch;
         if let Some(now) = append_time {
             self.header.set_append_time(now);
-            self.header.crc =
-                crc32c::crc32c_append(crc32c::crc32c(&self.header.checked_part()), &self.rest);
+            self.renew_checksum();
         }
         let head = self.header.encode();
         if self.bytes() <= COPY_BYTES_MAX {
@@ -157,29 +162,43 @@ impl Batch {
         HEADER_BYTES + self.rest.len()
     }
 
-    /// The records, one by one. Errors: `Compressed`.
-    pub fn records(&self) -> Result<Records, BatchError> {
-        if self.header.codec() != 0 {
-            return Err(BatchError::Compressed);
-        }
-        Ok(Records::new(&self.header, self.rest.clone()))
+    /// The records, one by one, as they open.
+    pub fn records(&self) -> Records {
+        Records::new(&self.header, &self.rest)
     }
 
-    /// The batch with its records decompressed, for [`Batch::records`]; itself when they are plain. Not for storing:
-    /// the checksum is that of the compressed form. Errors: `Inconsistent` when the records do not decompress, or to
-    /// more than [`OPENED_BYTES_MAX`].
-    pub fn opened(&self) -> Result<Self, BatchError> {
-        if self.header.codec() == 0 {
-            return Ok(self.clone());
+    /// Outlines of the records in order, as far as they can be read; with `keys` their keys too. For batches that were
+    /// not checked, or by nobody that is here.
+    pub fn outlines(&self, keys: bool) -> Vec<Outline> {
+        records::outlines(&self.header, &self.rest, keys)
+    }
+
+    /// Offset and time of every record, in order; ends behind the first that cannot be read. Takes time in proportion to
+    /// the opened bytes.
+    pub fn times(&self) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
+        records::times(&self.header, &self.rest)
+    }
+
+    /// Reads all records and makes sure that there is nothing else.
+    pub fn is_whole(&self) -> bool {
+        let mut records = self.records();
+        records.by_ref().all(|record| record.is_ok()) && records.finish().is_ok()
+    }
+
+    /// The batch with another greatest timestamp in its header.
+    #[must_use]
+    pub fn with_max_timestamp(mut self, max_timestamp: i64) -> Self {
+        if self.header.max_timestamp != max_timestamp {
+            self.header.max_timestamp = max_timestamp;
+            self.renew_checksum();
+            self.head = Bytes::copy_from_slice(&self.header.encode());
         }
-        let rest = codec::open(self.header.codec(), &self.rest)?;
-        let mut header = self.header;
-        header.set_plain();
-        Ok(Self {
-            header,
-            head: Bytes::copy_from_slice(&header.encode()),
-            rest,
-        })
+        self
+    }
+
+    fn renew_checksum(&mut self) {
+        let head = crc32c::crc32c(&self.header.checked_part());
+        self.header.crc = crc32c::crc32c_append(head, &self.rest);
     }
 
     fn is_contiguous(&self) -> bool {
@@ -198,10 +217,13 @@ impl Batch {
 pub fn fuzz(data: &[u8]) {
     let mut bytes = Bytes::copy_from_slice(data);
     while let Ok(batch) = Batch::split_first(&mut bytes) {
-        if let Ok(records) = batch.records() {
-            let most = records.count();
-            assert!(most <= batch.bytes(), "records take bytes");
+        let outlines = batch.outlines(true);
+        if let Ok(checked) = batch.check(&Rules::default()) {
+            assert!(batch.is_whole(), "it was checked");
+            assert_eq!(i32::try_from(outlines.len()), Ok(batch.header.record_count));
+            assert!(checked.outlines.is_none());
         }
+        assert!(batch.records().flatten().count() <= outlines.len());
         for append_time in [None, Some(1)] {
             let placed = batch.clone().placed(7, 0, append_time);
             let again = Batch::split_first(&mut placed.to_bytes()).expect("it was sound");
@@ -209,9 +231,8 @@ pub fn fuzz(data: &[u8]) {
         }
     }
     let mut damaged = Bytes::copy_from_slice(data);
-    if let Ok(batch) = Batch::split_trusted(&mut damaged)
-        && let Ok(records) = batch.records()
-    {
-        records.for_each(drop);
+    if let Ok(batch) = Batch::split_trusted(&mut damaged) {
+        batch.records().for_each(drop);
+        let _ = batch.check(&Rules::default());
     }
 }

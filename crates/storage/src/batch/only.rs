@@ -1,38 +1,24 @@
 //! A batch without some of its records.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::records::read_varint;
+use super::build::put_varint;
 use super::{Batch, BatchError, HEADER_BYTES};
 
 impl Batch {
     /// The batch with only those records whose offsets are to be kept, each at its offset, as a log that was compacted
     /// has it: first and last offset stay, and so does everything the header says beside the number of records. `None`
-    /// when none is left. Records that were compressed are plain then. Errors: as of [`Batch::opened`] and
-    /// [`Batch::records`].
+    /// when none is left. Records that were compressed are plain then. Errors: as of [`Batch::records`].
     pub fn only(&self, mut keep: impl FnMut(u64) -> bool) -> Result<Option<Self>, BatchError> {
-        let opened = self.opened()?;
-        let mut header = opened.header;
-        let (mut rest, mut body) = (opened.rest.clone(), BytesMut::new());
+        let mut header = self.header;
+        header.set_plain();
+        let (mut records, mut body) = (self.records(), BytesMut::new());
         let mut count = 0;
         for _ in 0..header.record_count {
-            let whole = rest.clone();
-            let length = read_varint(&mut rest)?;
-            let length = usize::try_from(length)
-                .map_err(|_| BatchError::Inconsistent("a length is negative"))?;
-            if length > rest.len() {
-                return Err(BatchError::Truncated);
-            }
-            let mut record = rest.split_to(length);
-            let bytes = whole.len() - rest.len();
-            if record.is_empty() {
-                return Err(BatchError::Truncated);
-            }
-            let _attributes = record.split_to(1);
-            let _timestamp_delta = read_varint(&mut record)?;
-            let offset_delta = read_varint(&mut record)?;
-            if keep(header.base_offset.wrapping_add_signed(offset_delta)) {
-                body.put_slice(&whole[..bytes]);
+            let (offset, record) = records.next_raw()?;
+            if keep(offset) {
+                put_varint(&mut body, i64::try_from(record.len()).unwrap_or(i64::MAX));
+                body.extend_from_slice(&record);
                 count += 1;
             }
         }
@@ -75,8 +61,8 @@ mod tests {
             (100, 104)
         );
         assert_eq!((read.header.record_count, read.header.producer_id), (2, 7));
-        let all: Vec<_> = whole.records().unwrap().map(Result::unwrap).collect();
-        let left: Vec<_> = read.records().unwrap().map(Result::unwrap).collect();
+        let all: Vec<_> = whole.records().map(Result::unwrap).collect();
+        let left: Vec<_> = read.records().map(Result::unwrap).collect();
         assert_eq!(left, [all[1].clone(), all[3].clone()]);
         assert!(whole.only(|_| false).unwrap().is_none());
         let same = whole.only(|_| true).unwrap().unwrap();

@@ -1,16 +1,22 @@
-//! Reads single records out of an uncompressed batch.
+//! Reads single records out of a batch, plain or compressed, one after the other and as they open.
 
 use bytes::Bytes;
 
+use super::codec::{OPENED_BYTES_MAX, Stream, opening_bytes};
+use super::source::{Opening, Plain, Source as _};
+use super::walk::{Fields, Want, step, step_raw};
 use super::{BatchError, BatchHeader};
+
+const FALLING: BatchError = BatchError::Inconsistent("the offsets of records do not rise");
 
 /// Name and value of a record header.
 pub type RecordHeader = (Bytes, Option<Bytes>);
 
-/// One record, sharing memory with its batch.
+/// One record; of a plain batch it shares memory with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Position in the stream.
+    /// Position in the stream: the batch's first offset, and the record's place in the batch. What the record itself
+    /// says is its producer's word.
     pub offset: u64,
     /// The producer's timestamp, or the append's, ms.
     pub timestamp: i64,
@@ -22,44 +28,146 @@ pub struct Record {
     pub headers: Vec<RecordHeader>,
 }
 
-/// Iterator over the records of one batch; ends after the first malformed record.
+/// Iterator over the records of one batch; ends after the first that cannot be read. It gives an error for a batch that
+/// announces more records than it holds.
 #[derive(Debug)]
 pub struct Records {
     header: BatchHeader,
-    rest: Bytes,
+    from: From,
+    /// Records read.
+    count: u64,
     left: i32,
+    opening_bytes: usize,
+    body_bytes: usize,
+}
+
+#[derive(Debug)]
+enum From {
+    Plain {
+        body: Bytes,
+        position: usize,
+    },
+    Compressed(Box<Opening>),
+    /// It could not even be begun.
+    Broken(BatchError),
 }
 
 impl Records {
-    pub(super) fn new(header: &BatchHeader, body: Bytes) -> Self {
+    pub(super) fn new(header: &BatchHeader, body: &Bytes) -> Self {
+        let from = match header.codec() {
+            0 => From::Plain {
+                body: body.clone(),
+                position: 0,
+            },
+            codec => match Stream::new(codec, body, OPENED_BYTES_MAX) {
+                Ok(stream) => From::Compressed(Box::new(Opening::new(stream))),
+                Err(error) => From::Broken(error),
+            },
+        };
         Self {
             header: *header,
-            rest: body,
+            from,
+            count: 0,
             left: header.record_count,
+            opening_bytes: opening_bytes(header.codec(), body),
+            body_bytes: body.len(),
         }
     }
 
-    fn parse(&mut self) -> Result<Record, BatchError> {
-        let length = length(read_varint(&mut self.rest)?)?.ok_or(BatchError::Truncated)?;
-        let mut record = split(&mut self.rest, length)?;
-        let _attributes = split(&mut record, 1)?;
-        let timestamp_delta = read_varint(&mut record)?;
-        let offset_delta = read_varint(&mut record)?;
-        let key = read_optional(&mut record)?;
-        let value = read_optional(&mut record)?;
-        let headers = read_headers(&mut record)?;
-        let timestamp = if self.header.is_append_time() {
-            self.header.max_timestamp
-        } else {
-            self.header.base_timestamp.wrapping_add(timestamp_delta)
+    /// Memory that is taken to go on with it, besides the batch: an estimate.
+    pub fn opening_bytes(&self) -> usize {
+        self.opening_bytes
+    }
+
+    /// Memory it holds, the batch included: an estimate.
+    pub fn held_bytes(&self) -> usize {
+        self.opening_bytes.saturating_add(self.body_bytes)
+    }
+
+    /// Offset of the record that comes next.
+    pub fn next_offset(&self) -> u64 {
+        self.header.base_offset.wrapping_add(self.count)
+    }
+
+    /// Passes over records before `offset`, as cheaply as it can be done; whether they could all be read.
+    pub fn skip_to(&mut self, offset: u64) -> Result<(), BatchError> {
+        // Where some were taken out, only a record itself tells where it is.
+        while !self.header.is_sparse() && self.left > 0 && self.next_offset() < offset {
+            self.step(Want::Outline)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, want: Want) -> Result<Fields, BatchError> {
+        self.left -= 1;
+        let fields = match &mut self.from {
+            From::Plain { body, position } => {
+                let mut plain = Plain::new(body, *position);
+                let fields = step(&mut plain, want);
+                *position = plain.position();
+                fields
+            }
+            From::Compressed(opening) => step(&mut **opening, want),
+            From::Broken(error) => Err(*error),
         };
+        let passed = fields.as_ref().map_err(|error| *error);
+        let passed = passed.and_then(|fields| self.pass(fields.offset_delta));
+        if let Err(error) = passed {
+            self.left = 0;
+            return Err(error);
+        }
+        fields
+    }
+
+    /// Takes note of a record that was read. Its place decides about its offset; where some were taken out, what it says
+    /// does, as long as that rises.
+    fn pass(&mut self, said: i32) -> Result<(), BatchError> {
+        if !self.header.is_sparse() {
+            self.count += 1;
+            return Ok(());
+        }
+        let last = u64::from(self.header.last_offset_delta.unsigned_abs());
+        let said = u64::try_from(said).ok();
+        let said = said.filter(|said| (self.count..=last).contains(said));
+        self.count = said.ok_or(FALLING)? + 1;
+        Ok(())
+    }
+
+    /// The next record as it stands, with its offset.
+    pub(super) fn next_raw(&mut self) -> Result<(u64, Bytes), BatchError> {
+        self.left -= 1;
+        let (said, whole) = match &mut self.from {
+            From::Plain { body, position } => {
+                let mut plain = Plain::new(body, *position);
+                let raw = step_raw(&mut plain);
+                *position = plain.position();
+                raw
+            }
+            From::Compressed(opening) => step_raw(&mut **opening),
+            From::Broken(error) => Err(*error),
+        }?;
+        self.pass(said)?;
+        Ok((self.next_offset().wrapping_sub(1), whole))
+    }
+
+    fn parse(&mut self) -> Result<Record, BatchError> {
+        let fields = self.step(Want::All)?;
         Ok(Record {
-            offset: self.header.base_offset.wrapping_add_signed(offset_delta),
-            timestamp,
-            key,
-            value,
-            headers,
+            offset: self.next_offset().wrapping_sub(1),
+            timestamp: self.header.timestamp(fields.timestamp_delta),
+            key: fields.key,
+            value: fields.value,
+            headers: fields.headers,
         })
+    }
+
+    /// Makes sure that nothing follows the last record.
+    pub(super) fn finish(mut self) -> Result<(), BatchError> {
+        match &mut self.from {
+            From::Plain { body, position } => Plain::new(body, *position).finish(),
+            From::Compressed(opening) => opening.finish(),
+            From::Broken(error) => Err(*error),
+        }
     }
 }
 
@@ -67,64 +175,58 @@ impl Iterator for Records {
     type Item = Result<Record, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left <= 0 {
-            return None;
-        }
-        self.left -= 1;
-        let record = self.parse();
-        if record.is_err() {
-            self.left = 0;
-        }
-        Some(record)
+        (self.left > 0).then(|| self.parse())
     }
 }
 
-fn read_headers(record: &mut Bytes) -> Result<Vec<RecordHeader>, BatchError> {
-    let count = length(read_varint(record)?)?.unwrap_or(0);
-    // Each header takes at least two bytes: a count beyond that is a lie, and must not size an allocation.
-    if count > record.len() / 2 {
-        return Err(BatchError::Truncated);
-    }
-    let mut headers = Vec::with_capacity(count);
-    for _ in 0..count {
-        let name =
-            read_optional(record)?.ok_or(BatchError::Inconsistent("a header needs a name"))?;
-        headers.push((name, read_optional(record)?));
-    }
-    Ok(headers)
+/// What a queue wants to know of a record without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// The producer's timestamp, or the append's, ms.
+    pub timestamp: i64,
+    /// Key; only where it was asked for.
+    pub key: Option<Bytes>,
+    /// Of the body.
+    pub value_bytes: u32,
 }
 
-fn read_optional(from: &mut Bytes) -> Result<Option<Bytes>, BatchError> {
-    length(read_varint(from)?)?
-        .map(|n| split(from, n))
-        .transpose()
-}
-
-/// A length as it stands on the wire: -1 is absent, anything below is malformed.
-fn length(value: i64) -> Result<Option<usize>, BatchError> {
-    match value {
-        -1 => Ok(None),
-        _ => usize::try_from(value)
-            .map(Some)
-            .map_err(|_| BatchError::Inconsistent("a length is negative")),
-    }
-}
-
-fn split(from: &mut Bytes, n: usize) -> Result<Bytes, BatchError> {
-    if n > from.len() {
-        return Err(BatchError::Truncated);
-    }
-    Ok(from.split_to(n))
-}
-
-pub(super) fn read_varint(from: &mut Bytes) -> Result<i64, BatchError> {
-    let mut value = 0u64;
-    for (i, &byte) in from.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            let _ = from.split_to(i + 1);
-            return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+impl Outline {
+    pub(super) fn of(header: &BatchHeader, fields: Fields) -> Self {
+        let bytes = fields.value_bytes.unwrap_or(0);
+        Self {
+            timestamp: header.timestamp(fields.timestamp_delta),
+            // What opened is large and short-lived, and so may the batch be.
+            key: fields.key.map(|key| Bytes::copy_from_slice(&key)),
+            value_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         }
     }
-    Err(BatchError::Truncated)
+}
+
+/// Outlines of the records of a batch, in order, as far as they can be read; with `keys` their keys too.
+pub(super) fn outlines(header: &BatchHeader, body: &Bytes, keys: bool) -> Vec<Outline> {
+    let want = if keys { Want::Key } else { Want::Outline };
+    let mut records = Records::new(header, body);
+    let mut outlines = Vec::new();
+    while records.left > 0 && outlines.len() < super::RECORDS_MAX {
+        let Ok(fields) = records.step(want) else {
+            break;
+        };
+        outlines.push(Outline::of(header, fields));
+    }
+    outlines
+}
+
+/// Offset and time of every record.
+pub(super) fn times(
+    header: &BatchHeader,
+    body: &Bytes,
+) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
+    let mut records = Records::new(header, body);
+    std::iter::from_fn(move || {
+        (records.left > 0).then(|| {
+            let fields = records.step(Want::Outline)?;
+            let offset = records.next_offset().wrapping_sub(1);
+            Ok((offset, records.header.timestamp(fields.timestamp_delta)))
+        })
+    })
 }

@@ -4,8 +4,9 @@
 //!   0  magic "FBCP"          u32
 //!   4  format version        u32
 //!   8  body length           u64
-//!  16  body checksum         u32
-//!  20  body:
+//!  16  checksum              u32   of everything behind it
+//!  20  reach                 u64   every journal group before this sequence was synced when this was written
+//!  28  body:
 //!        journal sequence, generation, offset      3 x u64   where replay begins
 //!        next segment id                           u64
 //!        version floor of documents                u64
@@ -21,8 +22,8 @@
 //! of everything handed over before it was taken.
 //!
 //! It is always a new file, read from its first byte to its last: nothing that stood elsewhere can pass for a part of
-//! it, whatever documents hold. Version 1 has the same layout; what came with it is a journal without identities, which
-//! is of no use unless the store was closed in good order and the journal need not be read.
+//! it, whatever documents hold. Version 1 is the same without the reach; what came with it is a journal without identities,
+//! which is of no use unless the store was closed in good order and the journal need not be read.
 
 use std::io::IoSlice;
 
@@ -39,7 +40,9 @@ const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
 const FORMAT_VERSION: u32 = 2;
 /// The last version before journal files had identities.
 const OLD_FORMAT_VERSION: u32 = 1;
-const HEADER_BYTES: usize = 20;
+const HEADER_BYTES: usize = 28;
+/// Where what the checksum covers begins; in version 1 this is the body.
+const CHECKED_AT: usize = 20;
 
 /// A stream as the checkpoint knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(super) struct StreamImage {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) position: Position,
+    /// Sequence the journal must at least come to: what the image shows may be newer than the position.
+    pub(super) reach: u64,
     pub(super) next_segment: u64,
     pub(super) streams: Vec<StreamImage>,
 }
@@ -64,10 +69,14 @@ pub(super) struct Stored {
     pub(super) documents: documents::State,
     /// It is of the version before journal files had identities.
     pub(super) is_old: bool,
+    pub(super) digest: Digest,
 }
 
+/// Tells a checkpoint from any other: its first bytes, with length, checksum and reach.
+pub(super) type Digest = [u8; HEADER_BYTES];
+
 impl Image {
-    /// The checkpoint as bytes, for [`store`].
+    /// The checkpoint as bytes, for [`seal`] and then [`store`].
     pub(super) fn encode(&self, documents: &documents::State) -> Vec<u8> {
         let (documents, floor) = documents.image();
         let mut out = vec![0; HEADER_BYTES];
@@ -98,17 +107,11 @@ impl Image {
             put_counted(&mut out, key.as_bytes());
             put_counted(&mut out, &document.value);
         }
-        let body = (out.len() - HEADER_BYTES) as u64;
-        let crc = crc32c::crc32c(&out[HEADER_BYTES..]);
-        out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        out[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out[8..16].copy_from_slice(&body.to_le_bytes());
-        out[16..20].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
     fn decode(bytes: &[u8]) -> Result<Stored> {
-        let wrong = |why: &str| Error::corrupt(NAME, why);
+        let wrong = |why: &str| Error::lost(NAME, why);
         let mut header = Input(bytes);
         let magic = header.u32();
         let version = header.u32();
@@ -119,17 +122,24 @@ impl Image {
         if version != FORMAT_VERSION && version != OLD_FORMAT_VERSION {
             return Err(Error::format(NAME, version));
         }
+        let is_old = version == OLD_FORMAT_VERSION;
         let (length, crc) = (header.u64(), header.u32());
-        let body = header.0;
-        if length != Some(body.len() as u64) || crc != Some(crc32c::crc32c(body)) {
+        if crc != Some(crc32c::crc32c(header.0)) {
             return Err(wrong("the checksum does not match"));
         }
-        let (image, documents) =
-            Self::decode_body(body).ok_or_else(|| wrong("a field is cut short"))?;
+        let reach = if is_old { Some(0) } else { header.u64() };
+        if length != Some(header.0.len() as u64) {
+            return Err(wrong("its length is not the one it had"));
+        }
+        let decoded = Self::decode_body(header.0).zip(bytes.first_chunk());
+        let ((mut image, documents), digest) =
+            decoded.ok_or_else(|| wrong("a field is cut short"))?;
+        image.reach = reach.unwrap_or(0);
         Ok(Stored {
             image,
             documents,
-            is_old: version == OLD_FORMAT_VERSION,
+            is_old,
+            digest: *digest,
         })
     }
 
@@ -141,6 +151,7 @@ impl Image {
                 generation: input.u64()?,
                 offset: input.u64()?,
             },
+            reach: 0,
             next_segment: input.u64()?,
             streams: Vec::new(),
         };
@@ -181,6 +192,24 @@ impl Image {
         file.read_at(&mut bytes, 0).map_err(failed)?;
         Self::decode(&bytes).map(Some)
     }
+}
+
+/// Completes an encoded checkpoint: every group before `reach` is durable by now.
+pub(super) fn seal(bytes: &mut [u8], reach: u64) {
+    let body = (bytes.len() - HEADER_BYTES) as u64;
+    bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+    bytes[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes[8..16].copy_from_slice(&body.to_le_bytes());
+    bytes[20..28].copy_from_slice(&reach.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[CHECKED_AT..]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The digest of the checkpoint on disk.
+pub(super) fn digest(disk: &dyn Disk) -> std::io::Result<Digest> {
+    let mut digest = [0; HEADER_BYTES];
+    disk.open(NAME)?.read_at(&mut digest, 0)?;
+    Ok(digest)
 }
 
 /// Replaces the checkpoint on disk, durably.

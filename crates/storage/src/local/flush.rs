@@ -363,10 +363,11 @@ impl Flusher {
             });
         }
         image.next_segment = shared.next_segment.load(Ordering::Relaxed);
-        let bytes = image.encode(&shared.documents.lock());
+        let mut bytes = image.encode(&shared.documents.lock());
         // The image may show trims that are not durable yet, and nothing may become true before what was handed
         // over earlier.
         shared.sync()?;
+        checkpoint::seal(&mut bytes, lock(&shared.cut).position.sequence);
         checkpoint::store(&bytes, &*shared.disk).map_err(|error| {
             if is_full(&error) {
                 Error::DiskFull

@@ -5,6 +5,7 @@
 //! replaced by an older one, in silence.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::checkpoint::{self, Image, Stored};
 use super::documents::{self, Documents};
 use super::flush::MadeSegment;
 use super::intake::Change;
-use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed};
+use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed, is_full};
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::segment;
@@ -20,7 +21,7 @@ use super::streams::{StreamState, Streams};
 use crate::disk::Disk;
 use crate::{Append, Durability, Error, Lsn, Result};
 
-/// Exists exactly while the store is closed and the checkpoint covers everything.
+/// Exists exactly while the store is closed and the checkpoint, whose digest it holds, covers everything.
 const CLEAN: &str = "clean";
 
 /// The number all replayed changes share: after the checkpoint's, before any of this run.
@@ -76,21 +77,20 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
     });
     let (segment_files, orphans) = segment_files(&**disk, &image)?;
     let (checkpoint, next_segment) = (image.position, image.next_segment);
+    let reach = image.reach;
     let (streams, documents) = (restore(image), Documents::new(documents));
     let mut apply = |change| apply(change, &streams, &documents);
     let mut replayed = if clean {
         journal::closed(disk, checkpoint, marker.mark())?
     } else {
-        journal::replay(disk, checkpoint, marker.mark(), &mut apply)?
+        journal::replay(disk, checkpoint, marker.mark(), reach, &mut apply)?
     };
     let is_accounted_for = has_checkpoint || replayed.groups > 0;
     if !orphans.is_empty() && !is_accounted_for {
         return Err(without_checkpoint());
     }
     // From here on things are changed.
-    if clean {
-        remove_clean_mark(&**disk)?;
-    }
+    remove_clean_mark(&**disk)?;
     replayed.settle()?;
     remove_orphans(&**disk, &orphans)?;
     let mut report = RecoveryReport {
@@ -135,13 +135,7 @@ struct Found {
 /// before journal files had identities is brought up to date if it was closed in good order.
 fn find(disk: &dyn Disk) -> Result<Found> {
     let stored = Image::load(disk)?;
-    let clean = has_clean_mark(disk)?;
-    if clean && stored.is_none() {
-        return Err(Error::lost(
-            checkpoint::NAME,
-            "it is missing after a clean end",
-        ));
-    }
+    let clean = is_clean(disk, stored.as_ref())?;
     if let Some(stored) = stored.as_ref().filter(|stored| stored.is_old) {
         let marker = update(disk, stored, clean)?;
         // Read again, as any later start will find it.
@@ -242,31 +236,77 @@ fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
         position,
         ..stored.image.clone()
     };
-    checkpoint::store(&image.encode(&stored.documents), disk)
-        .map_err(|error| Error::io("write the checkpoint", error))?;
+    let mut bytes = image.encode(&stored.documents);
+    checkpoint::seal(&mut bytes, position.sequence);
+    checkpoint::store(&bytes, disk).map_err(|error| Error::io("write the checkpoint", error))?;
     Ok(marker)
 }
 
-/// Marks the store as closed in good order.
+/// Marks the store as closed in good order, with the checkpoint that is on disk.
 pub(super) fn put_clean_mark(disk: &dyn Disk) -> Result<()> {
-    let failed = |error| Error::io("mark the store as closed", error);
-    disk.create(CLEAN).map_err(failed)?;
-    disk.sync_names("").map_err(failed)
+    let put = || {
+        let digest = checkpoint::digest(disk)?;
+        let file = disk.create(CLEAN)?;
+        file.write_at(&[IoSlice::new(&digest)], 0)?;
+        file.sync()?;
+        disk.sync_names("")
+    };
+    match put() {
+        Err(error) if is_full(&error) => {
+            // What is not whole does not count. The next start reads the journal, which costs time and nothing else.
+            let _ = disk.remove(CLEAN);
+            tracing::warn!(
+                "no space to mark the store as closed, the next start replays the journal"
+            );
+            Ok(())
+        }
+        put => put.map_err(|error| Error::io("mark the store as closed", error)),
+    }
 }
 
-fn has_clean_mark(disk: &dyn Disk) -> Result<bool> {
-    match disk.open(CLEAN) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("look for the mark of a clean end", error)),
-        Ok(_) => Ok(true),
+/// Whether the store was closed in good order, with this checkpoint. A mark that is not whole was not finished: then
+/// the journal is read, which is right as well.
+fn is_clean(disk: &dyn Disk, stored: Option<&Stored>) -> Result<bool> {
+    let failed = |error| Error::io("read the mark of a clean end", error);
+    let file = match disk.open(CLEAN) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(failed)?,
+    };
+    let Some(stored) = stored else {
+        return Err(Error::lost(
+            checkpoint::NAME,
+            "it is missing after a clean end",
+        ));
+    };
+    if stored.is_old {
+        return Ok(true);
     }
+    let mut digest = stored.digest;
+    if file.len().map_err(failed)? != digest.len() as u64 {
+        return Ok(false);
+    }
+    file.read_at(&mut digest, 0).map_err(failed)?;
+    if digest == stored.digest {
+        return Ok(true);
+    }
+    // After a power failure while it was made it may have its length and not its content.
+    if digest.iter().all(|byte| *byte == 0) {
+        return Ok(false);
+    }
+    Err(Error::lost(
+        checkpoint::NAME,
+        "it is not the one that the store was closed with",
+    ))
 }
 
 /// It is gone durably afterwards: from here on the journal may hold news.
 fn remove_clean_mark(disk: &dyn Disk) -> Result<()> {
     let failed = |error| Error::io("remove the mark of a clean end", error);
-    disk.remove(CLEAN).map_err(failed)?;
-    disk.sync_names("").map_err(failed)
+    match disk.remove(CLEAN) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(()) => disk.sync_names("").map_err(failed),
+    }
 }
 
 /// The segments the checkpoint knows, and the ids of the others.
@@ -298,6 +338,18 @@ fn segment_files(
             is_pack: count > 1,
         };
         files.insert(id, made);
+    }
+    // A segment that is missing fails its readers. Together with ones that are unknown it means that the checkpoint is
+    // an older one, and what it does not know must not be taken for the rest of a crash.
+    if let Some(missing) = extents.keys().find(|id| !files.contains_key(id))
+        && let Some(unknown) = orphans.first()
+    {
+        let why = format!(
+            "it names {}, which is missing, and does not know {}: it is an old one",
+            segment::name(*missing),
+            segment::name(*unknown)
+        );
+        return Err(Error::lost(checkpoint::NAME, why));
     }
     Ok((files, orphans))
 }

@@ -348,10 +348,22 @@ fn look_at_space(shared: &Shared) {
         Ok(free) => {
             let low = free < shared.options.min_free_bytes;
             if shared.low_space.swap(low, Ordering::Relaxed) != low {
-                tracing::warn!(free, low, "free space crossed the watermark");
+                log_space(free, shared.options.min_free_bytes, low);
             }
         }
         Err(error) => tracing::warn!(%error, "free space is unknown"),
+    }
+}
+
+fn log_space(free_bytes: u64, limit_bytes: u64, low: bool) {
+    if low {
+        tracing::warn!(free_bytes, limit_bytes, "low disk: publishes are refused");
+    } else {
+        tracing::info!(
+            free_bytes,
+            limit_bytes,
+            "enough disk again: publishes are accepted"
+        );
     }
 }
 

@@ -143,6 +143,7 @@ impl Lane {
             again: entry.lent > 1 || offset < self.doubtful,
             first_ms: entry.first_ms,
             last_ms: entry.at_ms,
+            came: self.came(offset),
         })
     }
 
@@ -160,6 +161,7 @@ impl Lane {
         }
         let never = |offset| Loan {
             offset,
+            came: self.came(offset),
             ..Loan::default()
         };
         let loan = |offset| self.loan(offset).unwrap_or_else(|| never(offset));

@@ -131,6 +131,24 @@ pub(crate) enum LaneEvent {
         /// The first that has not.
         before: u64,
     },
+    /// Messages of a range cannot be read: they stay, and are not lent.
+    Unreadable {
+        /// First offset.
+        from: u64,
+        /// The first behind it.
+        upto: u64,
+    },
+    /// Messages from an offset on came at a time their records do not tell.
+    Arrived {
+        /// First offset.
+        offset: u64,
+        /// When, ms.
+        at: u64,
+        /// Those that came no more than this later may have the same mark for how long they live, ms.
+        ttl_span: Option<u64>,
+        /// Likewise for how long they are kept.
+        kept_span: Option<u64>,
+    },
     /// Acknowledged messages that were kept for replay are ready again, as if they had just come.
     Revived {
         /// Which: first offset and number of neighbours.
@@ -217,6 +235,7 @@ impl LaneEvent {
                 put_all(&mut out, 13, &values);
             }
             Self::Reached { before } => put_all(&mut out, 15, &[*before]),
+            Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
             Self::Revived { runs } => {
                 put_all(&mut out, 17, &[runs.len() as u64]);
                 for (start, len) in runs {
@@ -268,6 +287,38 @@ impl LaneEvent {
             }
             _ => unreachable!("only called for move tasks"),
         }
+    }
+
+    fn encode_range(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unreadable { from, upto } => put_all(out, 20, &[*from, *upto]),
+            Self::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => {
+                let span = |span: &Option<u64>| span.map_or(0, |span| span.saturating_add(1));
+                let values = [*offset, *at, span(ttl_span), span(kept_span)];
+                put_all(out, 21, &values);
+            }
+            _ => unreachable!("only called for ranges"),
+        }
+    }
+
+    fn decode_range(kind: u8, bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(match kind {
+            20 => Self::Unreadable {
+                from: bytes.number()?,
+                upto: bytes.number()?,
+            },
+            _ => Self::Arrived {
+                offset: bytes.number()?,
+                at: bytes.number()?,
+                ttl_span: bytes.number()?.checked_sub(1),
+                kept_span: bytes.number()?.checked_sub(1),
+            },
+        })
     }
 
     /// Reads an event.
@@ -352,6 +403,7 @@ impl LaneEvent {
             15 => Self::Reached {
                 before: bytes.number()?,
             },
+            kind @ 20..=21 => Self::decode_range(kind, &mut bytes)?,
             14 => Self::Cleared {
                 before: bytes.number()?,
                 kept: bytes.offsets()?,

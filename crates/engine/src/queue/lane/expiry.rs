@@ -19,6 +19,100 @@ pub(super) struct Mark {
     pub(super) last_ms: u64,
 }
 
+/// When messages came, coarsely: measured by an age, of which there are never many parts.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Marks(VecDeque<Mark>);
+
+/// Marks at most, whatever becomes of their messages.
+const MARKS_MAX: usize = 1024;
+
+/// Messages that come no further apart than this may share a mark.
+pub(super) fn span(age: u64) -> u64 {
+    age / MARKS
+}
+
+impl Marks {
+    /// Whether messages that come at `at` are too far from those before to share their mark.
+    pub(super) fn begins(&self, at: u64, age: u64) -> bool {
+        let last = self.0.back();
+        last.is_none_or(|last| at.max(last.last_ms) - last.first_ms > span(age))
+    }
+
+    /// Messages from `offset` on came at `at`.
+    pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
+        // Whatever the clock does, later messages do not die before earlier ones.
+        let at = at.max(self.0.back().map_or(0, |last| last.last_ms));
+        if !self.begins(at, age)
+            && let Some(last) = self.0.back_mut()
+        {
+            last.last_ms = at;
+            return;
+        }
+        self.insert(self.0.len(), offset, (at, at));
+    }
+
+    /// It was remembered that messages from `offset` on came at `at`, the first of those that share a mark.
+    pub(super) fn recall(&mut self, offset: u64, at: u64, span: u64) {
+        let place = self.0.partition_point(|mark| mark.offset <= offset);
+        let before = place.checked_sub(1).and_then(|place| self.0.get(place));
+        let first = at.max(before.map_or(0, |before| before.first_ms));
+        // When the last of them came is not known: they live a little longer rather than shorter.
+        let last = first.saturating_add(span);
+        if before.is_some_and(|before| before.offset == offset) {
+            if let Some(same) = self.0.get_mut(place - 1) {
+                (same.first_ms, same.last_ms) = (first, last);
+            }
+        } else {
+            self.insert(place, offset, (first, last));
+        }
+    }
+
+    fn insert(&mut self, place: usize, offset: u64, (first_ms, last_ms): (u64, u64)) {
+        let mark = Mark {
+            offset,
+            first_ms,
+            last_ms,
+        };
+        self.0.insert(place, mark);
+        // The oldest two become one.
+        if self.0.len() > MARKS_MAX
+            && let Some(first) = self.0.pop_front()
+            && let Some(second) = self.0.front_mut()
+        {
+            (second.offset, second.first_ms) = (first.offset, first.first_ms);
+        }
+    }
+
+    /// Between which times the message at an offset came.
+    pub(super) fn of(&self, offset: u64) -> Option<(u64, u64)> {
+        let place = self.0.partition_point(|mark| mark.offset <= offset);
+        let mark = self.0.get(place.checked_sub(1)?)?;
+        Some((mark.first_ms, mark.last_ms))
+    }
+
+    /// Messages from here on are marked.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.0.front().map(|mark| mark.offset)
+    }
+
+    /// Messages before `before` are gone.
+    pub(super) fn drop_before(&mut self, before: u64) {
+        while self.0.get(1).is_some_and(|second| second.offset <= before) {
+            self.0.pop_front();
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Mark> {
+        self.0.iter()
+    }
+}
+
+impl From<Vec<Mark>> for Marks {
+    fn from(marks: Vec<Mark>) -> Self {
+        Self(marks.into())
+    }
+}
+
 /// What is known about when messages die.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
@@ -26,7 +120,7 @@ pub(super) struct Expiry {
     own: BTreeMap<u64, u64>,
     /// The same by time, of those that have not passed since the message was last ready.
     due: BTreeSet<(u64, u64)>,
-    marks: VecDeque<Mark>,
+    marks: Marks,
     /// Messages before this are older than the queue allows.
     before: u64,
 }
@@ -40,31 +134,30 @@ impl Expiry {
 
     /// Messages from `offset` on came at `at`, and may grow `age` old.
     pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
-        if let Some(last) = self.marks.back_mut() {
-            // Whatever the clock does, later messages do not die before earlier ones.
-            let at = at.max(last.last_ms);
-            if at - last.first_ms <= age / MARKS {
-                last.last_ms = at;
-                return;
-            }
+        self.marks.mark(offset, at, age);
+    }
+
+    /// It was remembered that messages from `offset` on came at `at`.
+    pub(super) fn recall(&mut self, offset: u64, at: u64, span: u64) {
+        if offset >= self.before {
+            self.marks.recall(offset, at, span);
         }
-        let at = at.max(self.marks.back().map_or(0, |last| last.last_ms));
-        self.marks.push_back(Mark {
-            offset,
-            first_ms: at,
-            last_ms: at,
-        });
+    }
+
+    /// When messages came.
+    pub(super) fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Whether messages are measured by the queue's age.
     pub(super) fn has_marks(&self) -> bool {
-        !self.marks.is_empty()
+        !self.marks.0.is_empty()
     }
 
     /// When something dies next, ms.
     pub(super) fn next(&self, age: Option<u64>) -> Option<u64> {
         let own = self.due.first().map(|(at, _)| *at);
-        let mark = age.and_then(|age| Some(self.marks.front()?.last_ms.saturating_add(age)));
+        let mark = age.and_then(|age| Some(self.marks.0.front()?.last_ms.saturating_add(age)));
         own.into_iter().chain(mark).min()
     }
 
@@ -78,11 +171,11 @@ impl Expiry {
     ) -> Vec<u64> {
         let is_over = |at: u64| at < now || (reached && at == now);
         while let Some(age) = age
-            && let Some(front) = self.marks.front()
+            && let Some(front) = self.marks.0.front()
             && is_over(front.last_ms.saturating_add(age))
         {
-            self.marks.pop_front();
-            let next = self.marks.front().map_or(end, |next| next.offset);
+            self.marks.0.pop_front();
+            let next = self.marks.0.front().map_or(end, |next| next.offset);
             self.before = self.before.max(next);
         }
         let mut over = Vec::new();
@@ -128,6 +221,18 @@ impl Expiry {
         });
     }
 
+    /// Messages of a range are gone.
+    pub(super) fn drop_range(&mut self, from: u64, upto: u64) {
+        let gone = self.own.range(from..upto).map(|(offset, _)| *offset);
+        let gone: Vec<u64> = gone.collect();
+        for offset in gone {
+            self.forget(offset);
+        }
+        let in_range = |offset: u64| (from..upto).contains(&offset);
+        self.due
+            .retain(|(at, offset)| *at > 0 || !in_range(*offset));
+    }
+
     /// What a snapshot keeps.
     pub(super) fn all(&self) -> (Vec<(u64, u64)>, Vec<Mark>, u64) {
         let own = self.own.iter().map(|(offset, at)| (*offset, *at));
@@ -163,7 +268,7 @@ mod tests {
         for offset in 0..100_000 {
             expiry.mark(offset, 1000 + offset, age);
             expiry.pass((1000 + offset, true), Some(age), offset + 1);
-            assert!(expiry.marks.len() as u64 <= MARKS + 2);
+            assert!(expiry.marks.0.len() as u64 <= MARKS + 2);
             let now = 1000 + offset;
             // Nothing dies too early, nothing much too late.
             let young = now.saturating_sub(age).saturating_sub(1000);

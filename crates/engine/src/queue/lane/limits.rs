@@ -3,16 +3,22 @@
 use super::event::{Reader, Unreadable, put};
 use super::expiry::{Expiry, Mark};
 use super::meta::Meta;
-use super::sizes::Sizes;
 use super::{Lane, LaneEvent, LineId, State};
 use crate::queue::{Overflow, QueueSettings};
 
 impl Lane {
-    /// Notes when messages that come now are too old for their queue.
+    /// Notes when messages that came at `at` are too old for their queue.
     pub(super) fn mark(&mut self, from: u64, at: u64, settings: &QueueSettings) {
         if let Some(age) = settings.limits.message_ttl_ms {
             self.expiry.get_or_insert_default().mark(from, at, age);
         }
+    }
+
+    /// Whether messages that come now begin a new mark.
+    pub(super) fn begins_mark(&self, at: u64, settings: &QueueSettings) -> bool {
+        let age = settings.limits.message_ttl_ms;
+        let marks = self.expiry.as_ref().map(|expiry| expiry.marks());
+        age.is_some_and(|age| marks.is_none_or(|marks| marks.begins(at, age)))
     }
 
     /// Notes what is limited about a message that came.
@@ -47,7 +53,17 @@ impl Lane {
             expiry.drop_before(before, kept);
         }
         if let Some(sizes) = &mut self.sizes {
-            sizes.drop_before(before, kept);
+            sizes.drop_range((0, before), kept);
+        }
+    }
+
+    /// Messages of a range are gone.
+    pub(super) fn drop_limits_of(&mut self, from: u64, upto: u64) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.drop_range(from, upto);
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.drop_range((from, upto), &[]);
         }
     }
 
@@ -190,18 +206,23 @@ impl Lane {
             put(out, offset);
             put(out, at);
         }
-        let Some(sizes) = &self.sizes else {
-            return [0, 0].into_iter().for_each(|none| put(out, none));
-        };
-        let (base, all) = sizes.all();
-        put(out, base);
-        put(out, sizes.len() as u64);
-        for size in all {
-            put(out, u64::from(size));
+        let parts = self.sizes.as_ref().map_or(0, |sizes| sizes.parts());
+        put(out, parts as u64);
+        for (base, each) in self.sizes.iter().flat_map(|sizes| sizes.all()) {
+            put(out, base);
+            put(out, each.len() as u64);
+            for size in each {
+                put(out, u64::from(*size));
+            }
         }
     }
 
-    pub(super) fn decode_limits(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
+    /// Reads it; in an old snapshot all sizes follow each other.
+    pub(super) fn decode_limits(
+        &mut self,
+        bytes: &mut Reader<'_>,
+        old: bool,
+    ) -> Result<(), Unreadable> {
         let before = bytes.number()?;
         let mut marks = Vec::new();
         for _ in 0..bytes.count()? {
@@ -218,14 +239,14 @@ impl Lane {
         if before > 0 || !marks.is_empty() || !own.is_empty() {
             self.expiry = Some(Box::new(Expiry::restored(own, marks, before)));
         }
-        let base = bytes.number()?;
-        let count = bytes.count()?;
-        if count > 0 {
-            let mut sizes = Sizes::default();
+        let parts = if old { 1 } else { bytes.count()? };
+        for _ in 0..parts {
+            let base = bytes.number()?;
+            let count = bytes.count()?;
             for offset in (base..).take(count) {
+                let sizes = self.sizes.get_or_insert_default();
                 sizes.push(offset, bytes.small()?);
             }
-            self.sizes = Some(Box::new(sizes));
         }
         Ok(())
     }

@@ -7,12 +7,24 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::place::{Behind, Place};
 use super::runs::Runs;
 
 /// Number of a line; given anew when the line is gone.
 pub(crate) type LineId = u32;
+
+/// Keys up to this size are kept as they are; of longer ones a digest: a few bytes that open to a long key must not
+/// take its length for as long as there are messages of it.
+const KEY_BYTES_MAX: usize = 256;
+
+fn short(key: Bytes) -> Bytes {
+    if key.len() <= KEY_BYTES_MAX {
+        return key;
+    }
+    Bytes::copy_from_slice(&Sha256::digest(&key))
+}
 
 /// Messages of one key, or of none.
 #[derive(Debug, Default)]
@@ -278,6 +290,7 @@ impl Lines {
 
     /// The line of a key, made when there is none.
     pub(crate) fn line(&mut self, level: u8, key: Option<Bytes>, ordered: bool) -> LineId {
+        let key = key.map(short);
         if let Some(id) = self.by_key.get(&(level, key.clone())) {
             return *id;
         }
@@ -357,6 +370,33 @@ impl Lines {
             self.change(id, |line| {
                 line.ready.drop_before(before);
                 line.again = line.again.split_off(&before);
+            });
+        }
+    }
+
+    /// What is ready of a range of offsets, as ranges; those of different lines in no order.
+    pub(crate) fn ready_in(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let upto = upto.max(from);
+        self.iter().flat_map(move |(_, line)| {
+            let again = line
+                .again
+                .range(from..upto)
+                .map(|offset| (*offset, offset + 1));
+            let runs = line
+                .ready
+                .runs()
+                .map(move |(start, len)| (start.max(from), start.saturating_add(len).min(upto)));
+            again.chain(runs.filter(|(start, end)| start < end))
+        })
+    }
+
+    /// Forgets what is ready of a range of offsets.
+    pub(crate) fn drop_range(&mut self, from: u64, upto: u64) {
+        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.change(id, |line| {
+                line.ready = line.ready.with((from, upto), &[]);
+                line.again.retain(|offset| !(from..upto).contains(offset));
             });
         }
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use storage::Batch;
-use storage::batch::{BatchError, Record, RecordHeader};
+use storage::batch::{Outline, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::dedup::{self, IdHash};
@@ -56,38 +56,25 @@ pub(super) struct Meta {
     pub(super) dedup: Option<IdHash>,
 }
 
-/// Reads all records of a batch; `None` when they cannot be read.
-pub(super) fn read(batch: &Batch, settings: &QueueSettings, came: Moment) -> Option<Vec<Meta>> {
-    let made_here = batch.header.is_made_here();
-    let records = plain_records(batch).ok()?;
-    Some(
-        records
-            .iter()
-            .map(|record| meta(record, made_here, settings, came))
-            .collect(),
-    )
+/// What is known of the records of a batch the broker made, as far as they can be read.
+pub(super) fn read(batch: &Batch, settings: &QueueSettings, came: Moment) -> Vec<Meta> {
+    let records = batch.records().map_while(Result::ok);
+    records
+        .map(|record| meta(&record, settings, came))
+        .collect()
 }
 
-/// A batch's records, opened if they are compressed. Reserved headers are told only where the broker wrote them itself:
-/// what a peer put there is nobody's word.
-pub(crate) fn plain_records(batch: &Batch) -> Result<Vec<Record>, BatchError> {
-    let mut records: Vec<Record> = batch.opened()?.records()?.collect::<Result<_, _>>()?;
-    if !batch.header.is_made_here() {
-        for record in &mut records {
-            let headers = &mut record.headers;
-            headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
-        }
-    }
-    Ok(records)
-}
-
-fn meta(record: &Record, made_here: bool, settings: &QueueSettings, came: Moment) -> Meta {
-    let at = came.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
+/// What is known of a record by its outline, which says nothing about its delivery but the key.
+pub(super) fn of_outline(
+    (offset, at): (u64, u64),
+    outline: &Outline,
+    settings: &QueueSettings,
+) -> Meta {
     let ordered = settings.ordering == Ordering::Key;
-    let mut meta = Meta {
-        offset: record.offset,
+    Meta {
+        offset,
         at,
-        key: record.key.clone(),
+        key: outline.key.clone(),
         level: 0,
         // In order, all messages wait equally long: the queue's delay as it is now.
         due: if ordered {
@@ -96,12 +83,25 @@ fn meta(record: &Record, made_here: bool, settings: &QueueSettings, came: Moment
             0
         },
         expires: None,
-        bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
+        bytes: outline.value_bytes,
         dedup: None,
-    };
-    if !made_here {
-        return meta;
     }
+}
+
+/// Reserved headers are told only where the broker wrote them itself: what a peer put there is nobody's word.
+pub(crate) fn strip_reserved(record: &mut Record) {
+    let headers = &mut record.headers;
+    headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
+}
+
+fn meta(record: &Record, settings: &QueueSettings, came: Moment) -> Meta {
+    let outline = Outline {
+        timestamp: record.timestamp,
+        key: record.key.clone(),
+        value_bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
+    };
+    let at = came.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
+    let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| value.as_ref().try_into().ok()) {
         meta.due = super::after(u64::from_be_bytes(due), 0);

@@ -8,10 +8,12 @@
 //! `decide` and `pick` hold all rules and change nothing; [`Lane::apply`] cannot refuse and does not know the time.
 //! Time alone makes loans run out and delays end ([`Lane::tick`]); it needs no event, since the due time is in one.
 
+mod arrival;
 mod decide;
 mod dedup;
 mod event;
 mod expiry;
+mod fuzz;
 mod kept;
 mod limits;
 mod line;
@@ -20,20 +22,23 @@ mod place;
 mod runs;
 mod sizes;
 mod snapshot;
+mod unreadable;
 mod untimed;
 mod visible;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arrival::{Arrival, sent_ms};
 pub(crate) use decide::{Picked, Receiving};
 pub(crate) use dedup::{IDS_MAX, IdHash, hash};
 pub(crate) use event::LaneEvent;
 pub use event::fuzz;
+pub use fuzz::fuzz_batch;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
     ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine,
-    message_id, plain_records,
+    message_id, strip_reserved,
 };
 pub(crate) use untimed::Came;
 pub use untimed::Outcome;
@@ -41,16 +46,18 @@ pub use untimed::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::Batch;
+use storage::batch::Outline;
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
-use crate::time::{Moment, Time};
+use crate::time::Time;
 use dedup::Dedup;
-use expiry::Expiry;
+use expiry::{Expiry, Marks};
 use kept::Kept;
 use line::{Busy, Lines};
 use place::{Back, Place};
 use sizes::Sizes;
+use unreadable::Ranges;
 
 /// How long a named attempt can be repeated, ms.
 const ATTEMPT_MS: u64 = 300_000;
@@ -149,6 +156,8 @@ pub(crate) struct Loan {
     pub(crate) first_ms: u64,
     /// Last loan, ms.
     pub(crate) last_ms: u64,
+    /// Between which times it came, where its record does not say it, ms.
+    pub(crate) came: Option<(u64, u64)>,
 }
 
 impl Loan {
@@ -157,6 +166,9 @@ impl Loan {
         Self {
             first_ms: clock.stamp_at(self.first_ms),
             last_ms: clock.stamp_at(self.last_ms),
+            came: self
+                .came
+                .map(|(first, last)| (clock.stamp_at(first), clock.stamp_at(last))),
             ..self
         }
     }
@@ -198,6 +210,8 @@ pub(crate) struct Counts {
     pub(crate) waiting: u64,
     /// Keys of those that are lent.
     pub(crate) keys_lent: u64,
+    /// Cannot be read.
+    pub(crate) unreadable: u64,
 }
 
 /// The delivery state of one partition's messages for one queue.
@@ -230,6 +244,12 @@ pub(crate) struct Lane {
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
     sizes: Option<Box<Sizes>>,
+    /// Cannot be read.
+    unreadable: Ranges,
+    /// When they came, where peers' batches are among them.
+    arrivals: Option<Box<Marks>>,
+    /// From here on it is not known when messages came; only while it is read again.
+    unmarked: Option<u64>,
     /// Acknowledged messages that are kept for replay.
     kept: Option<Box<Kept>>,
     /// Messages before this may have been replayed, and are as if they had just come.
@@ -252,7 +272,7 @@ impl Lane {
 
     /// Whether it is like a new one that knows of no record before its end.
     pub(crate) fn is_untouched(&self) -> bool {
-        let has_messages = !self.entries.is_empty() || self.lines.len() > 0;
+        let has_messages = self.oldest() < self.end || self.lines.len() > 0;
         let remembers = self.dedup.is_some()
             || !self.attempts.is_empty()
             || !self.moves.is_empty()
@@ -272,6 +292,7 @@ impl Lane {
             lent: self.lent,
             waiting: self.waiting,
             keys_lent: self.keys_lent,
+            unreadable: self.unreadable(),
         }
     }
 
@@ -279,7 +300,8 @@ impl Lane {
     pub(crate) fn oldest(&self) -> u64 {
         let touched = self.entries.first_key_value().map(|(offset, _)| *offset);
         let untouched = self.lines.oldest();
-        let oldest = touched.into_iter().chain(untouched).min();
+        let unreadable = self.unreadable.first();
+        let oldest = touched.into_iter().chain(untouched).chain(unreadable).min();
         oldest.unwrap_or(self.end)
     }
 
@@ -297,30 +319,47 @@ impl Lane {
         &self.moves
     }
 
-    /// Takes note of records that were appended to the partition, at a moment by which their stamps are told. Those of peers are only looked into where their
-    /// order matters.
-    pub(crate) fn index(&mut self, batch: &Batch, settings: &QueueSettings, came: Moment) {
-        let next = batch.header.next_offset();
+    /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
+    /// order or size matters, with `outlines` where somebody has looked already. A record's place in the batch decides
+    /// about its offset; what cannot be read is there all the same, and as if it had no key.
+    pub(crate) fn index(
+        &mut self,
+        (batch, outlines): (&Batch, Option<&[Outline]>),
+        settings: &QueueSettings,
+        arrival: Arrival,
+    ) {
+        let header = &batch.header;
+        let next = header.next_offset();
         if next <= self.end {
             return;
         }
-        let from = self.end.max(batch.header.base_offset);
-        let keyed = settings.ordering == Ordering::Key;
-        let newest = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
-        self.mark(from, came.of_stamp(newest), settings);
-        let says_something = batch.header.is_made_here() && !batch.header.is_bare();
-        let looked_into = keyed || settings.limits.bytes_max.is_some();
-        let records = (looked_into || says_something)
-            .then(|| meta::read(batch, settings, came))
-            .flatten();
-        if let Some(records) = records {
-            for record in records.iter().filter(|record| record.offset >= from) {
-                self.add(record, settings);
+        let from = self.end.max(header.base_offset);
+        self.arrive(from, header, settings, arrival);
+        let mut known = from;
+        let mut note = |lane: &mut Self, record: &meta::Meta| {
+            if (known..next).contains(&record.offset) {
+                lane.add(record, settings);
+                known = record.offset + 1;
             }
-        } else {
-            // Nothing is known about them: they are as they come.
+        };
+        let keyed = settings.ordering == Ordering::Key;
+        let looked_into = keyed || settings.limits.bytes_max.is_some();
+        if header.is_made_here() && !header.is_bare() {
+            for record in meta::read(batch, settings, arrival.moment()) {
+                note(self, &record);
+            }
+        } else if looked_into {
+            let read = outlines.is_none().then(|| batch.outlines(true));
+            let outlines = outlines.or(read.as_deref()).unwrap_or_default();
+            for (offset, outline) in (header.base_offset..next).zip(outlines) {
+                let at = arrival.of_record(header, outline.timestamp);
+                let record = meta::of_outline((offset, at), outline, settings);
+                note(self, &record);
+            }
+        }
+        if known < next {
             let line = self.lines.line(0, None, false);
-            self.lines.append(line, from, next - from);
+            self.lines.append(line, known, next - known);
         }
         self.end = next;
     }
@@ -427,6 +466,13 @@ impl Lane {
             LaneEvent::Returned { .. } => self.returned(event),
             LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
             LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
+            LaneEvent::Unreadable { from, upto } => self.set_unreadable(*from, *upto),
+            LaneEvent::Arrived {
+                offset,
+                at,
+                ttl_span,
+                kept_span,
+            } => self.recall(*offset, *at, (*ttl_span, *kept_span)),
             LaneEvent::Revived { runs } => self.revive(runs),
             LaneEvent::Unkept { .. } => {}
             LaneEvent::Snapshot { .. } => {
@@ -584,6 +630,7 @@ impl Lane {
             self.remove(offset, None);
         }
         self.lines.drop_before(before);
+        self.unreadable.remove(0, before);
         self.drop_limits(before, &[]);
         self.end = self.end.max(before);
     }
@@ -606,6 +653,7 @@ impl Lane {
                 self.lines.forget(entry.line, offset);
             }
         }
+        self.unreadable.remove(from, upto);
         let line = self.lines.line(0, None, false);
         self.lines.refill(line, (from, upto), &kept);
     }
@@ -701,7 +749,8 @@ impl Lane {
     }
 
     /// Records and events were read, and records before `start` are not there any more.
-    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings) {
+    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings, now: u64) {
+        self.mark_unmarked(settings, now);
         // Whatever was trimmed without the lane being told is gone.
         self.forget_kept(0, start);
         if self.oldest() < start {

@@ -2,12 +2,31 @@
 
 use std::collections::VecDeque;
 
-/// Sizes of the messages from `base` on.
+/// Offsets without a message that are written down one by one; a longer gap costs nothing.
+const GAP_MAX: u64 = 64;
+
+/// Sizes of messages that follow each other.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Sizes {
+struct Part {
     base: u64,
     /// Zero: empty, or gone.
     each: VecDeque<u32>,
+}
+
+impl Part {
+    fn end(&self) -> u64 {
+        self.base.saturating_add(self.each.len() as u64)
+    }
+
+    fn place(&self, offset: u64) -> Option<usize> {
+        usize::try_from(offset.checked_sub(self.base)?).ok()
+    }
+}
+
+/// Sizes of messages. It takes as much as there are messages, whatever their offsets.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Sizes {
+    parts: VecDeque<Part>,
     total: u64,
     lent: u64,
 }
@@ -15,21 +34,34 @@ pub(super) struct Sizes {
 impl Sizes {
     /// A message came behind all others.
     pub(super) fn push(&mut self, offset: u64, bytes: u32) {
-        if self.each.is_empty() {
-            self.base = offset;
+        let end = self.parts.back().map(Part::end);
+        let gap = end.map(|end| offset.checked_sub(end));
+        match (gap, self.parts.back_mut()) {
+            // It is there already.
+            (Some(None), _) => return,
+            (Some(Some(gap)), Some(last)) if gap <= GAP_MAX => {
+                last.each.extend((0..gap).map(|_| 0));
+                last.each.push_back(bytes);
+            }
+            _ => self.parts.push_back(Part {
+                base: offset,
+                each: [bytes].into(),
+            }),
         }
-        let gap = offset.saturating_sub(self.base + self.each.len() as u64);
-        self.each.extend((0..gap).map(|_| 0));
-        self.each.push_back(bytes);
         self.total += u64::from(bytes);
+    }
+
+    /// The part that would hold an offset.
+    fn part(&self, offset: u64) -> Option<usize> {
+        self.parts
+            .partition_point(|part| part.base <= offset)
+            .checked_sub(1)
     }
 
     /// How large a message is.
     pub(super) fn of(&self, offset: u64) -> u32 {
-        let place = offset.checked_sub(self.base);
-        let place = place.and_then(|place| usize::try_from(place).ok());
-        place
-            .and_then(|place| self.each.get(place).copied())
+        let part = self.part(offset).map(|part| &self.parts[part]);
+        part.and_then(|part| part.each.get(part.place(offset)?).copied())
             .unwrap_or(0)
     }
 
@@ -37,52 +69,60 @@ impl Sizes {
     pub(super) fn lend(&mut self, offset: u64, lent: bool) {
         let bytes = u64::from(self.of(offset));
         self.lent = if lent {
-            self.lent + bytes
+            self.lent.saturating_add(bytes)
         } else {
-            self.lent - bytes
+            self.lent.saturating_sub(bytes)
         };
     }
 
     /// A message is gone, and was not lent any more.
     pub(super) fn forget(&mut self, offset: u64) {
         let bytes = self.of(offset);
-        if bytes == 0 {
+        let Some(index) = self.part(offset).filter(|_| bytes > 0) else {
             return;
-        }
-        self.total -= u64::from(bytes);
-        let place = usize::try_from(offset - self.base).unwrap_or(usize::MAX);
-        if let Some(size) = self.each.get_mut(place) {
+        };
+        self.total = self.total.saturating_sub(u64::from(bytes));
+        let part = &mut self.parts[index];
+        let size = part
+            .place(offset)
+            .and_then(|place| part.each.get_mut(place));
+        if let Some(size) = size {
             *size = 0;
         }
-        while self.each.front() == Some(&0) {
-            self.each.pop_front();
-            self.base += 1;
+        while part.each.front() == Some(&0) {
+            part.each.pop_front();
+            part.base += 1;
+        }
+        if part.each.is_empty() {
+            self.parts.remove(index);
         }
     }
 
-    /// All messages before this are gone, except `kept`.
-    pub(super) fn drop_before(&mut self, before: u64, kept: &[u64]) {
-        let end = self.base + self.each.len() as u64;
-        for offset in self.base..before.min(end) {
-            if kept.binary_search(&offset).is_err() {
-                self.forget(offset);
-            }
+    /// All messages of a range are gone, except `kept`.
+    pub(super) fn drop_range(&mut self, (from, upto): (u64, u64), kept: &[u64]) {
+        let touched = self
+            .parts
+            .iter()
+            .flat_map(|part| part.base.max(from)..part.end().min(upto));
+        let gone: Vec<u64> = touched.filter(|o| kept.binary_search(o).is_err()).collect();
+        for offset in gone {
+            self.forget(offset);
         }
     }
 
     /// Bytes of the messages that are not lent.
     pub(super) fn ready(&self) -> u64 {
-        self.total - self.lent
+        self.total.saturating_sub(self.lent)
     }
 
-    /// What a snapshot keeps: where they begin, and their sizes.
-    pub(super) fn all(&self) -> (u64, impl Iterator<Item = u32>) {
-        (self.base, self.each.iter().copied())
+    /// What a snapshot keeps: where messages begin that follow each other, and their sizes.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &VecDeque<u32>)> {
+        self.parts.iter().map(|part| (part.base, &part.each))
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.each.len()
+    /// How many parts there are.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
     }
 }
 
@@ -102,16 +142,30 @@ mod tests {
         sizes.forget(9);
         sizes.forget(9);
         assert_eq!(sizes.ready(), 50);
-        sizes.drop_before(10, &[6]);
-        assert_eq!((sizes.ready(), sizes.base), (40, 6));
+        sizes.drop_range((0, 10), &[6]);
+        assert_eq!((sizes.ready(), sizes.parts[0].base), (40, 6));
         sizes.lend(6, false);
         sizes.forget(6);
-        assert_eq!((sizes.ready(), sizes.base, sizes.len()), (40, 10, 1));
+        assert_eq!((sizes.ready(), sizes.parts[0].base), (40, 10));
         sizes.forget(3);
         sizes.forget(99);
         sizes.forget(10);
-        assert_eq!((sizes.ready(), sizes.len()), (0, 0));
+        assert_eq!((sizes.ready(), sizes.parts()), (0, 0));
         sizes.push(20, 7);
-        assert_eq!((sizes.ready(), sizes.base), (7, 20));
+        assert_eq!((sizes.ready(), sizes.parts[0].base), (7, 20));
+    }
+
+    #[test]
+    fn offsets_far_apart_take_no_room_between_them() {
+        let mut sizes = Sizes::default();
+        for (offset, bytes) in [(0, 1), (1 << 40, 2), ((1 << 40) + 3, 4), (u64::MAX - 1, 8)] {
+            sizes.push(offset, bytes);
+        }
+        sizes.push(7, 100);
+        assert_eq!((sizes.ready(), sizes.parts()), (15, 3));
+        assert_eq!(sizes.of((1 << 40) + 3), 4);
+        assert_eq!(sizes.of((1 << 40) + 1), 0);
+        sizes.drop_range((0, 1 << 41), &[1 << 40]);
+        assert_eq!((sizes.ready(), sizes.parts()), (10, 2));
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! version | end | loans | reached
 //! limits:   before, marks (count, per mark: offset, first, last), own times (count, per message: offset, time),
-//!           sizes (base, count, size of each)
+//!           sizes (parts, per part: base, count, size of each)
 //! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
 //! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at, back, place (of one
 //!           that is put behind others: offset, turn)
@@ -12,6 +12,8 @@
 //! kept:     what is kept for replay: count, per moment: time, runs (count, per run: gap, length);
 //!           and before which offset messages may have been replayed
 //! moves:    count, per task: id, time, upto, to move, moved, rate, destination, ended, cancelled, failure
+//! unreadable: count, per range: from, upto
+//! arrivals: count, per mark: offset, first, last
 //! ```
 //!
 //! Integers are of variable length. Entries that are ready again, dying or lent without a deadline are written as ready.
@@ -19,11 +21,14 @@
 use bytes::Bytes;
 
 use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
+use super::expiry::Mark;
 use super::line::LineId;
 use super::place::{Back, Place};
 use super::{Attempt, Ended, Entry, Kept, Lane, LaneEvent, LaneMove, State, UNTIMED};
 
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
+/// Up to this version all sizes follow each other, and neither unreadable messages nor arrivals are known.
+const VERSION_OF_ONE_PART: u64 = 3;
 /// The second knows no places but a message's own, and nothing that is kept.
 const VERSION_WITHOUT_PLACES: u64 = 2;
 /// The first version knows no limits.
@@ -58,6 +63,15 @@ impl Lane {
         self.encode_attempts(&mut out);
         self.encode_kept(&mut out);
         self.encode_moves(&mut out);
+        put(&mut out, self.unreadable.iter().len() as u64);
+        for (from, upto) in self.unreadable.iter() {
+            put(&mut out, from);
+            put(&mut out, upto);
+        }
+        match &self.arrivals {
+            Some(marks) => marks.encode(&mut |value| put(&mut out, value)),
+            None => put(&mut out, 0),
+        }
         out
     }
 
@@ -102,7 +116,7 @@ impl Lane {
         let mut last = 0;
         for (offset, entry) in entries {
             // A loan without a deadline does not survive a restart.
-            let untimed = entry.due == UNTIMED;
+            let untimed = entry.due == UNTIMED && entry.state == State::Lent;
             let due = if untimed { 0 } else { entry.due };
             let state = match entry.state {
                 State::Ready | State::Dying => 0,
@@ -194,7 +208,7 @@ impl Lane {
         lane.loans = bytes.number()?;
         if version > VERSION_WITHOUT_LIMITS {
             lane.reached = bytes.number()?;
-            lane.decode_limits(&mut bytes)?;
+            lane.decode_limits(&mut bytes, version <= VERSION_OF_ONE_PART)?;
         }
         let ids = lane.decode_lines(&mut bytes)?;
         let with_places = version > VERSION_WITHOUT_PLACES;
@@ -213,6 +227,9 @@ impl Lane {
             lane.revived = bytes.number()?;
         }
         lane.decode_moves(&mut bytes)?;
+        if version > VERSION_OF_ONE_PART {
+            lane.decode_arrivals(&mut bytes)?;
+        }
         // A line was kept alive for its entries; without any it goes.
         for id in ids {
             lane.lines.settle(id);
@@ -329,6 +346,25 @@ impl Lane {
                 .map(|_| bytes.number())
                 .collect::<Result<_, _>>()?;
             self.attempts.insert(name, Attempt { at, loan, offsets });
+        }
+        Ok(())
+    }
+
+    fn decode_arrivals(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
+        for _ in 0..bytes.count()? {
+            let (from, upto) = (bytes.number()?, bytes.number()?);
+            self.unreadable.add(from, upto);
+        }
+        let marks = (0..bytes.count()?).map(|_| {
+            Ok(Mark {
+                offset: bytes.number()?,
+                first_ms: bytes.number()?,
+                last_ms: bytes.number()?,
+            })
+        });
+        let marks = marks.collect::<Result<Vec<_>, _>>()?;
+        if !marks.is_empty() {
+            self.arrivals = Some(Box::new(marks.into()));
         }
         Ok(())
     }

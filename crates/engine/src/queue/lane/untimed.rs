@@ -180,6 +180,7 @@ impl Lane {
             self.remove(offset, None);
         }
         self.lines.clear_before(before, kept);
+        self.unreadable.remove(0, before);
         self.drop_limits(before, kept);
     }
 }

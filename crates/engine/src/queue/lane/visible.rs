@@ -19,7 +19,7 @@ impl Lane {
     pub(crate) fn visible_count(&self) -> u64 {
         let counts = self.counts();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.count());
-        counts.ready + counts.lent + counts.waiting + kept
+        counts.ready + counts.lent + counts.waiting + counts.unreadable + kept
     }
 
     /// The lowest offset from `from` on that can be read.
@@ -28,7 +28,9 @@ impl Lane {
         let lines = self.lines.iter();
         let untouched = lines.filter_map(|(_, line)| line.first_plain(from)).min();
         let kept = self.kept.as_ref().and_then(|kept| kept.first(from));
-        touched.into_iter().chain(untouched).chain(kept).min()
+        let unreadable = self.unreadable.from(from);
+        let all = touched.into_iter().chain(untouched).chain(kept);
+        all.chain(unreadable).min()
     }
 
     /// What can be read of a range, as first offset and end of each run; in no order, and neighbours apart.
@@ -44,6 +46,7 @@ impl Lane {
             let clipped = |(start, len): (u64, u64)| (start.max(from), (start + len).min(upto));
             runs.extend(untouched.map(clipped));
         }
+        runs.extend(self.unreadable.within(from, upto));
         if let Some(kept) = &self.kept {
             runs.extend(kept.within(from, upto));
         }

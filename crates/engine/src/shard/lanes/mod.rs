@@ -97,6 +97,8 @@ pub(crate) enum LaneCommand {
     },
     /// Gives up setting them aside.
     TakeBack { offsets: Vec<u64> },
+    /// Messages of a range cannot be read.
+    Unreadable { from: u64, upto: u64 },
     /// Appends events that concern move tasks.
     Note {
         event: LaneEvent,
@@ -190,6 +192,11 @@ impl Shard {
             LaneCommand::TakeBack { offsets } => {
                 owned.lane.take_back(&offsets);
                 owned.patient_until = now + PATIENCE_MS;
+            }
+            LaneCommand::Unreadable { from, upto } => {
+                if let Some(event) = owned.lane.unreadable_event(from, upto) {
+                    owned.change(event, None);
+                }
             }
             LaneCommand::Note { event, done } => {
                 owned.change(event, None);
@@ -624,6 +631,7 @@ fn refuse(command: LaneCommand) {
         | LaneCommand::Outdate { .. }
         | LaneCommand::Configure { .. }
         | LaneCommand::TakeBack { .. }
+        | LaneCommand::Unreadable { .. }
         | LaneCommand::Inspect(_) => {}
     }
 }

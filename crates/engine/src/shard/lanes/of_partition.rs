@@ -169,6 +169,6 @@ mod tests {
         let mut builder = storage::batch::BatchBuilder::new(1);
         builder.push(1, None, Some(b"text"), &[]);
         let batch = builder.build().placed(5, 0, None);
-        check(|lane| lane.index(&batch, Moment { now: 1, wall: 1 }), false);
+        check(|lane| lane.index(&batch, None, Moment::both(1)), false);
     }
 }

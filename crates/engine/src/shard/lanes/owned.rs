@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use storage::batch::BatchBuilder;
+use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::partition::LEADER_EPOCH;
-use crate::queue::lane::{Counts, Lane, LaneEvent, LineId};
+use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId};
 use crate::queue::{Consumer, Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
 use crate::time::Moment;
@@ -111,14 +111,15 @@ impl OwnedLane {
     }
 
     /// Takes note of a batch the partition got.
-    pub(crate) fn index(&mut self, batch: &storage::Batch, now: Moment) {
-        let came = if batch.header.is_made_here() {
-            now
-        } else {
-            // Its stamps are a peer's; it came now, whatever they say.
-            now.stamped(u64::try_from(batch.header.max_timestamp).unwrap_or(0))
-        };
-        self.lane.index(batch, self.queue.settings(), came);
+    pub(crate) fn index(
+        &mut self,
+        batch: &storage::Batch,
+        outlines: Option<&[Outline]>,
+        now: Moment,
+    ) {
+        let arrival = Arrival::Now(now);
+        self.lane
+            .index((batch, outlines), self.queue.settings(), arrival);
         self.records_bytes += batch.bytes() as u64;
         // Single messages are counted where they are sent, or moved.
         if !batch.header.is_made_here() {
@@ -175,12 +176,34 @@ impl OwnedLane {
 
     /// An event as a batch of the lane's stream that is not applied yet, and the stream's end behind it.
     pub(crate) fn stage(&self, event: &LaneEvent, index: u32, now: u64) -> (Append, u64) {
-        debug_assert!(self.events.is_empty(), "a lane is lent between rounds");
         let mut builder = BatchBuilder::new(now.cast_signed());
         builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
         let append = self.place(builder, index, self.events_end);
         let end = append.batch.header.next_offset();
         (append, end)
+    }
+
+    /// What has to be remembered of when a peer's batch came, if that is anything new.
+    pub(crate) fn stage_arrival(
+        &mut self,
+        header: &storage::BatchHeader,
+        index: u32,
+        now: u64,
+    ) -> Option<(Append, u64)> {
+        if self.is_transient() {
+            return None;
+        }
+        let settings = self.queue.settings();
+        let event = self.lane.arrival_event(header, settings, now)?;
+        let (append, end) = self.stage(&event, index, now);
+        self.events_bytes += append.batch.bytes() as u64;
+        Some((append, end))
+    }
+
+    /// The log has taken it. Other events of this round are still to come.
+    pub(crate) fn arrived(&mut self, end: u64, lsn: Lsn) {
+        self.events_end = end;
+        self.last_lsn = lsn;
     }
 
     /// The log has taken a staged event.

@@ -10,7 +10,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::settings::{millis, span};
-use super::{Context, path, show};
+use super::settle::settle;
+use super::{path, show};
+use crate::cli::remote::Context;
 use crate::settings::Span;
 
 /// Largest body read from standard input, bytes; the API takes no larger request.
@@ -22,13 +24,13 @@ pub(super) struct Send {
     name: String,
     /// The message; `-`, or nothing, reads it from standard input.
     body: Option<String>,
-    /// Ordering key or tenant.
+    /// Message key (message group).
     #[arg(long)]
     key: Option<String>,
     /// A header; may be given many times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     header: Vec<(String, String)>,
-    /// How long it waits before it can be lent.
+    /// How long it waits before it can be received.
     #[arg(long, value_name = "TIME", value_parser = span)]
     delay: Option<Span>,
     /// Repeats with the same id are dropped.
@@ -39,14 +41,15 @@ pub(super) struct Send {
     priority: Option<u8>,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+/// A name and a value, for a flag.
+pub(in crate::cli) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected `name=value`")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Send {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("{}/messages", path(&self.name));
+        let path = path(context, &self.name, "/messages");
         let request = json!({ "messages": [self.message()?] });
         let sent = context.api.post(&path, &request)?;
         context.output.print(&sent["messages"][0], show::sent)
@@ -79,7 +82,8 @@ impl Send {
     }
 }
 
-fn standard_input() -> anyhow::Result<Vec<u8>> {
+/// All of standard input.
+pub(in crate::cli) fn standard_input() -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     let mut input = io::stdin().lock().take(BODY_BYTES_MAX + 1);
     let read = input.read_to_end(&mut body);
@@ -100,7 +104,7 @@ pub(super) struct Receive {
     /// How long to wait for the first one.
     #[arg(long, value_name = "TIME", value_parser = span)]
     wait: Option<Span>,
-    /// How long they are lent; else as the queue is set.
+    /// Visibility timeout; default: the queue's lease.
     #[arg(long, value_name = "TIME", value_parser = span)]
     lease: Option<Span>,
     /// Acknowledge them once they are shown.
@@ -115,29 +119,17 @@ impl Receive {
         if let Some(lease) = self.lease {
             request["lease_ms"] = json!(millis(lease));
         }
-        let path = path(&self.name);
-        let receive = format!("{path}/receive");
+        let receive = path(context, &self.name, "/receive");
         let received = context.api.post_and_wait(&receive, &request, wait.0)?;
         // Shown first: what could not be shown is not lost.
         context
             .output
-            .print(&received["messages"], show::messages)?;
+            .print(&received["messages"], show::received)?;
         let receipts = received["messages"].as_array().into_iter().flatten();
         let settles = receipts.map(|m| json!({ "receipt": m["receipt"], "action": "ack" }));
         let settles: Vec<Value> = settles.collect();
-        if !self.ack || settles.is_empty() {
-            return Ok(());
-        }
-        let settled = context
-            .api
-            .post(&format!("{path}/settle"), &json!({ "settle": settles }))?;
-        let outcomes = settled["outcomes"].as_array().into_iter().flatten();
-        let failed = outcomes.filter(|outcome| *outcome != "done").count();
-        if failed > 0 {
-            bail!(
-                "{failed} of {} messages could not be acknowledged",
-                settles.len()
-            );
+        if self.ack && !settles.is_empty() {
+            settle(context, &self.name, &settles)?;
         }
         Ok(())
     }
@@ -158,7 +150,8 @@ pub(super) struct Peek {
 impl Peek {
     pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
         let (from, max) = (self.from, self.max);
-        let path = format!("{}/messages?from={from}&max={max}", path(&self.name));
+        let path = path(context, &self.name, "/messages");
+        let path = format!("{path}&from={from}&max={max}");
         let seen = context.api.get(&path)?;
         context.output.print(&seen["messages"], show::messages)
     }
@@ -175,7 +168,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
-        let path = format!("{}/replay", path(&self.name));
+        let path = path(context, &self.name, "/replay");
         let replayed = context.api.post(&path, &json!({ "from": self.from }))?;
         context.output.print(&replayed, show::replayed)
     }

@@ -3,26 +3,25 @@
 mod messages;
 mod redrive;
 mod settings;
+mod settle;
 mod show;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::api::{Api, escape};
-use super::broker_api;
-use super::output::Output;
+use super::api::escape;
+use super::remote::{Context, Remote};
 
-/// Queues asked for at once.
-const PAGE: usize = 1000;
+pub(super) use messages::{header, standard_input};
+pub(super) use settings::{millis, span};
 
 #[derive(Args, Debug)]
 pub(super) struct Queue {
-    /// HTTP listener of the broker; else `FOREBAY_HTTP`, else `127.0.0.1:8080`.
-    #[arg(long, value_name = "ADDR", global = true)]
-    http: Option<String>,
-    /// Form of the output.
-    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
-    output: Output,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// The vhost.
+    #[arg(long, value_name = "NAME", default_value = "/", global = true)]
+    vhost: String,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -31,17 +30,25 @@ pub(super) struct Queue {
 enum Verb {
     /// List queues and how full they are.
     List(List),
-    /// Make a queue.
+    /// Create a queue.
     Create(settings::Create),
     /// Show everything about a queue.
     Describe(Named),
-    /// Remove a queue, and the topic that was made for it.
-    Delete(Named),
+    /// Change a queue's settings.
+    Set(settings::Set),
+    /// Delete a queue, and the topic that was made for it.
+    Delete(Delete),
     /// Send a message.
     Send(messages::Send),
-    /// Borrow messages.
+    /// Receive messages.
     Receive(messages::Receive),
-    /// Look at messages without borrowing them.
+    /// Acknowledge in-flight messages.
+    Ack(settle::Ack),
+    /// Release in-flight messages: they are ready again, at once or after a delay.
+    Release(settle::Release),
+    /// Extend the lease (visibility timeout) of in-flight messages.
+    Extend(settle::Extend),
+    /// Browse messages without changing state.
     Peek(messages::Peek),
     /// Drop all messages.
     Purge(Named),
@@ -67,34 +74,42 @@ struct Named {
     name: String,
 }
 
-/// What a verb works with.
-struct Context {
-    api: Api,
-    output: Output,
+#[derive(Args, Debug)]
+struct Delete {
+    /// Name of the queue.
+    name: String,
+    /// Also when it takes the dead letters of other queues, which then stay there.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Queue {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let context = Context {
-            api: broker_api(self.http)?,
-            output: self.output,
+            vhost: self.vhost,
+            ..self.remote.open()?
         };
         match self.verb {
             Verb::List(list) => list.run(&context),
             Verb::Create(create) => create.run(&context),
             Verb::Describe(named) => {
-                let described = context.api.get(&path(&named.name))?;
+                let described = context.api.get(&path(&context, &named.name, ""))?;
                 context.output.print(&described, show::queue)
             }
-            Verb::Delete(named) => {
-                context.api.delete(&path(&named.name))?;
-                context.done("deleted", &named.name)
+            Verb::Set(set) => set.run(&context),
+            Verb::Delete(Delete { name, force }) => {
+                let path = path(&context, &name, "");
+                context.api.delete(&format!("{path}&force={force}"))?;
+                context.done("deleted", &name)
             }
             Verb::Send(send) => send.run(&context),
             Verb::Receive(receive) => receive.run(&context),
+            Verb::Ack(ack) => ack.run(&context),
+            Verb::Release(release) => release.run(&context),
+            Verb::Extend(extend) => extend.run(&context),
             Verb::Peek(peek) => peek.run(&context),
             Verb::Purge(named) => {
-                let path = format!("{}/purge", path(&named.name));
+                let path = path(&context, &named.name, "/purge");
                 let mut purged = context.api.post(&path, &json!({}))?;
                 if !purged.is_object() {
                     purged = json!({});
@@ -108,37 +123,17 @@ impl Queue {
     }
 }
 
-impl Context {
-    /// Says that something was done with a queue.
-    fn done(&self, what: &str, name: &str) -> anyhow::Result<()> {
-        let said = |_: &Value| format!("{what} {name}\n");
-        self.output.print(&json!({ what: name }), said)
-    }
-}
-
-/// Where a queue is in the API.
-fn path(name: &str) -> String {
-    format!("/queues/{}", escape(name))
+/// Where a queue, or something of it, is in the API; more can be asked for behind it.
+fn path(context: &Context, name: &str, what: &str) -> String {
+    let (name, vhost) = (escape(name), escape(&context.vhost));
+    format!("/queues/{name}{what}?vhost={vhost}")
 }
 
 impl List {
     fn run(&self, context: &Context) -> anyhow::Result<()> {
-        let mut queues: Vec<Value> = Vec::new();
-        let mut after: Option<String> = None;
-        let most = self.max.unwrap_or(usize::MAX);
-        while queues.len() < most {
-            let max = PAGE.min(most - queues.len());
-            let mut path = format!("/queues?prefix={}&max={max}", escape(&self.prefix));
-            if let Some(after) = &after {
-                path = format!("{path}&after={}", escape(after));
-            }
-            let page = context.api.get(&path)?;
-            queues.extend(page["queues"].as_array().into_iter().flatten().cloned());
-            let Some(next) = page["next"].as_str() else {
-                break;
-            };
-            after = Some(next.to_owned());
-        }
-        context.output.print(&Value::Array(queues), show::queues)
+        let (prefix, vhost) = (escape(&self.prefix), escape(&context.vhost));
+        let path = format!("/queues?vhost={vhost}&prefix={prefix}");
+        let queues = context.list(&path, "queues", self.max)?;
+        context.output.print(&queues, show::queues)
     }
 }

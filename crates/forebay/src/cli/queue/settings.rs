@@ -1,11 +1,13 @@
-//! `forebay queue create`: settings as flags, written as those of the broker are.
+//! `forebay queue create|set`: settings as flags, written as those of the broker are.
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Context, show};
+use super::{path, show};
+use crate::cli::remote::Context;
 use crate::settings::{ByteSize, Setting, Span};
 
 /// Waits between attempts when only one of them is named.
@@ -14,15 +16,42 @@ const MAX: Span = Span(Duration::from_mins(10));
 
 #[derive(Args, Debug)]
 pub(super) struct Create {
-    /// Name of the queue.
+    /// Name of the queue. One that ends with `.fifo` is FIFO per message group.
     name: String,
-    /// Lend strictly in order per key.
+    /// FIFO per message group.
     #[arg(long)]
     fifo: bool,
-    /// Topic to lend from; else one of the queue's own.
+    /// Existing topic to read from; default: a new topic.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// How long a message is lent when the receiver names no time.
+    /// Make it a stream: read by position, and nothing is taken out.
+    #[arg(long)]
+    stream: bool,
+    /// Priority levels.
+    #[arg(long, value_name = "N")]
+    priorities: Option<u16>,
+    #[command(flatten)]
+    changeable: Changeable,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Set {
+    /// Name of the queue.
+    name: String,
+    #[command(flatten)]
+    changeable: Changeable,
+    /// Dead-letter nothing any more.
+    #[arg(long, conflicts_with = "dead_letter")]
+    no_dead_letter: bool,
+    /// No waits between attempts any more.
+    #[arg(long, conflicts_with = "backoff")]
+    no_backoff: bool,
+}
+
+/// Settings that can be changed later.
+#[derive(Args, Debug)]
+struct Changeable {
+    /// Default visibility timeout (lease) of a received message.
     #[arg(long, value_name = "TIME", value_parser = span)]
     lease: Option<Span>,
     /// How long a new message waits when its sender names no time.
@@ -32,84 +61,115 @@ pub(super) struct Create {
     #[arg(long, value_name = "TIME", value_parser = span)]
     retention: Option<Span>,
     /// How long acknowledged messages can be read by offset and replayed: `7d`.
-    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "stream")]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     replay: Option<Span>,
-    /// Make it a stream: read by position, and nothing is taken out.
-    #[arg(long)]
-    stream: bool,
     /// How much of a stream is kept.
-    #[arg(long, value_name = "BYTES", value_parser = size, requires = "stream")]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     retention_bytes: Option<ByteSize>,
     /// Queue that takes messages which failed too often.
     #[arg(long, value_name = "QUEUE", requires = "attempts")]
     dead_letter: Option<String>,
-    /// Times a message may be lent before it goes there.
+    /// Deliveries before a message is dead-lettered.
     #[arg(long, value_name = "N", requires = "dead_letter")]
     attempts: Option<u32>,
     /// Waits between attempts: `base=1s,max=10m,jitter=full`.
     #[arg(long, value_name = "WAITS", value_parser = backoff)]
     backoff: Option<Value>,
-    /// Priority levels.
-    #[arg(long, value_name = "N")]
-    priorities: Option<u16>,
     /// Largest message.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     max_bytes: Option<ByteSize>,
+    /// Messages in flight at most.
+    #[arg(long, value_name = "N")]
+    in_flight: Option<u32>,
+    /// How long a deduplication id is remembered.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    dedup_window: Option<Span>,
 }
 
 impl Create {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut request = json!({ "name": self.name });
+        let mut settings = self.changeable.settings();
+        let given = [
+            ("ordering", self.fifo.then(|| json!("key"))),
+            ("stream", self.stream.then_some(json!(true))),
+            ("priorities", self.priorities.map(|levels| json!(levels))),
+        ];
+        settings.extend(named(given));
+        let mut request = json!({
+            "vhost": context.vhost,
+            "name": self.name,
+            "settings": settings,
+        });
         if let Some(topic) = &self.topic {
             request["topic"] = json!(topic);
         }
-        request["settings"] = Value::Object(self.settings());
         let made = context.api.post("/queues", &request)?;
         context.output.print(&made, show::queue)
     }
+}
 
+impl Set {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let mut settings = self.changeable.settings();
+        let removed = [
+            ("dead_letter", self.no_dead_letter.then_some(Value::Null)),
+            ("backoff", self.no_backoff.then_some(Value::Null)),
+        ];
+        settings.extend(named(removed));
+        if settings.is_empty() {
+            bail!("nothing to set: name at least one setting, as `--lease 1m`");
+        }
+        let changes = json!({ "settings": settings });
+        let changed = context
+            .api
+            .patch(&path(context, &self.name, ""), &changes)?;
+        context.output.print(&changed, show::queue)
+    }
+}
+
+impl Changeable {
     /// Only what was said: the rest is the broker's to choose.
     fn settings(self) -> Map<String, Value> {
         let dead_letter = self.dead_letter.map(|queue| {
             let attempts = self.attempts;
             json!({ "queue": queue, "attempts_max": attempts })
         });
+        let time = |span: Option<Span>| span.map(|span| json!(millis(span)));
+        let bytes = |size: Option<ByteSize>| size.map(|size| json!(size.0));
         let given = [
-            ("ordering", self.fifo.then(|| json!("key"))),
-            ("lease_ms", self.lease.map(|span| json!(millis(span)))),
-            ("delay_ms", self.delay.map(|span| json!(millis(span)))),
-            (
-                "retention_ms",
-                self.retention.map(|span| json!(millis(span))),
-            ),
-            ("replay_ms", self.replay.map(|span| json!(millis(span)))),
-            ("stream", self.stream.then_some(json!(true))),
-            (
-                "retention_bytes",
-                self.retention_bytes.map(|size| json!(size.0)),
-            ),
+            ("lease_ms", time(self.lease)),
+            ("delay_ms", time(self.delay)),
+            ("retention_ms", time(self.retention)),
+            ("replay_ms", time(self.replay)),
+            ("retention_bytes", bytes(self.retention_bytes)),
             ("dead_letter", dead_letter),
             ("backoff", self.backoff),
-            ("priorities", self.priorities.map(|levels| json!(levels))),
-            (
-                "message_bytes_max",
-                self.max_bytes.map(|size| json!(size.0)),
-            ),
+            ("message_bytes_max", bytes(self.max_bytes)),
+            ("in_flight_max", self.in_flight.map(|most| json!(most))),
+            ("dedup_window_ms", time(self.dedup_window)),
         ];
-        let given = given.into_iter();
-        given
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect()
+        named(given).collect()
     }
 }
 
+/// The settings that were given.
+fn named<const N: usize>(
+    given: [(&str, Option<Value>); N],
+) -> impl Iterator<Item = (String, Value)> {
+    let given = given.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
 /// Milliseconds, as the API counts.
-pub(super) fn millis(Span(span): Span) -> u64 {
+pub(in crate::cli) fn millis(Span(span): Span) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A length of time, for a flag.
-pub(super) fn span(text: &str) -> Result<Span, String> {
+pub(in crate::cli) fn span(text: &str) -> Result<Span, String> {
     Span::parse(text)
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::output::{leaf, pairs, table};
+use crate::cli::remote::cell;
 
 fn rows(values: &Value, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
     values.as_array().into_iter().flatten().map(row).collect()
@@ -27,6 +28,9 @@ pub(super) fn queues(queues: &Value) -> String {
 /// Everything about one queue: names as in the API, without their units.
 pub(super) fn queue(queue: &Value) -> String {
     let mut lines = Vec::new();
+    if queue["vhost"] != "/" {
+        lines.push(("vhost".to_owned(), leaf("vhost", &queue["vhost"])));
+    }
     for name in [
         "name",
         "id",
@@ -75,24 +79,35 @@ pub(super) fn sent(sent: &Value) -> String {
 }
 
 pub(super) fn messages(messages: &Value) -> String {
-    let rows = rows(messages, |message| {
-        let mut row = cells(message, &["sequence", "sent_ms", "deliveries"]);
-        row.push(text_of(message, "key"));
-        row.push(leaf("queue", &message["dead_letter"]["queue"]));
-        row.push(text_of(message, "body"));
+    let headings = ["SEQUENCE", "SENT", "DELIVERIES", "KEY", "FAILED-IN", "BODY"];
+    table(&headings, &rows(messages, message))
+}
+
+/// Messages with what settles them.
+pub(super) fn received(messages: &Value) -> String {
+    let rows = rows(messages, |one| {
+        let mut row = message(one);
+        row.insert(row.len() - 1, leaf("receipt", &one["receipt"]));
         row
     });
-    let headings = ["SEQUENCE", "SENT", "DELIVERIES", "KEY", "FAILED-IN", "BODY"];
+    let headings = [
+        "SEQUENCE",
+        "SENT",
+        "DELIVERIES",
+        "KEY",
+        "FAILED-IN",
+        "RECEIPT",
+        "BODY",
+    ];
     table(&headings, &rows)
 }
 
-/// Text, or what stands in for bytes that are none.
-fn text_of(message: &Value, name: &str) -> String {
-    let coded = &message[format!("{name}_base64")];
-    match coded.as_str() {
-        Some(coded) => format!("base64:{coded}"),
-        None => leaf(name, &message[name]),
-    }
+fn message(message: &Value) -> Vec<String> {
+    let mut row = cells(message, &["sequence", "sent_ms", "deliveries"]);
+    row.push(cell(message, "key"));
+    row.push(leaf("queue", &message["dead_letter"]["queue"]));
+    row.push(cell(message, "body"));
+    row
 }
 
 /// Purged; and what of it can still be read.
@@ -137,7 +152,7 @@ pub(super) fn preview(preview: &Value) -> String {
     });
     let homeless = preview["without_source"].as_u64().unwrap_or(0);
     if homeless > 0 {
-        let note = "they have no source to go back to";
+        let note = "not dead letters; name a queue with --to";
         rows.push(vec!["-".to_owned(), homeless.to_string(), note.to_owned()]);
     }
     let mut text = format!("{} would be moved\n", preview["messages"]);

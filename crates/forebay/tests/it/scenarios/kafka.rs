@@ -125,7 +125,7 @@ fn show(mut bytes: bytes::Bytes, from: u64) -> String {
     let mut lines = Vec::new();
     while !bytes.is_empty() {
         let batch = Batch::split_trusted(&mut bytes).unwrap();
-        for record in batch.records().unwrap().map(Result::unwrap) {
+        for record in batch.records().map(Result::unwrap) {
             if record.offset < from {
                 continue;
             }

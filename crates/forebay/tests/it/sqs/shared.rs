@@ -22,7 +22,7 @@ async fn read(client: &mut Client, topic: &str, index: i32) -> Vec<Record> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let batch = Batch::split_first(&mut bytes).unwrap();
-        records.extend(batch.records().unwrap().map(Result::unwrap));
+        records.extend(batch.records().map(Result::unwrap));
     }
     records
 }

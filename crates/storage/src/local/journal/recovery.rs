@@ -82,11 +82,12 @@ pub(crate) fn has_files(disk: &dyn Disk) -> Result<bool> {
     Ok(!generations(disk)?.is_empty())
 }
 
-/// Applies every change from `from` on, in order. Changes nothing on disk.
+/// Applies every change from `from` on, in order; there must be every group before `reach`. Changes nothing on disk.
 pub(crate) fn replay(
     disk: &Arc<dyn Disk>,
     from: Position,
     mark: &Mark,
+    reach: u64,
     apply: &mut dyn FnMut(Change) -> Result<()>,
 ) -> Result<Replayed> {
     let (mut files, unfinished) = open_files(disk, mark)?;
@@ -121,7 +122,7 @@ pub(crate) fn replay(
             offset: files[index].end,
         });
     let end = Position { sequence, ..end };
-    check_reach(end, mark)?;
+    check_reach(end, mark, reach)?;
     let mut cuts = Vec::new();
     for file in &mut files {
         let found = file.check_nothing_follows(sequence)?;
@@ -145,10 +146,10 @@ pub(crate) fn replay(
     })
 }
 
-/// The log must come at least as far as the mark says.
-fn check_reach(end: Position, mark: &Mark) -> Result<()> {
-    let expected = mark.position;
-    if end.sequence >= expected.sequence {
+/// The log must come at least as far as the mark and the checkpoint say.
+fn check_reach(end: Position, mark: &Mark, reach: u64) -> Result<()> {
+    let marked = mark.position;
+    if end.sequence >= marked.sequence.max(reach) {
         return Ok(());
     }
     let place = if end.generation == 0 {
@@ -156,14 +157,18 @@ fn check_reach(end: Position, mark: &Mark) -> Result<()> {
     } else {
         format!("{} at {}", name(end.generation), end.offset)
     };
-    let why = format!(
-        "group {} is missing or damaged, but {} says that all groups before {} were durable, up to {} at {}",
-        end.sequence,
-        mark::NAME,
-        expected.sequence,
-        name(expected.generation),
-        expected.offset,
-    );
+    let says = if marked.sequence >= reach {
+        format!(
+            "{} says that all groups before {} were durable, up to {} at {}",
+            mark::NAME,
+            marked.sequence,
+            name(marked.generation),
+            marked.offset,
+        )
+    } else {
+        format!("the checkpoint says that all groups before {reach} were durable")
+    };
+    let why = format!("group {} is missing or damaged, but {says}", end.sequence);
     Err(Error::lost(place, why))
 }
 

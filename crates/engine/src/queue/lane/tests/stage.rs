@@ -6,7 +6,8 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use crate::queue::lane::{
-    Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked, Receiving,
+    Arrival, Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked,
+    Receiving,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 use crate::time::Moment;
@@ -59,13 +60,6 @@ impl Stage {
         })
     }
 
-    fn moment(&self) -> Moment {
-        Moment {
-            now: self.now,
-            wall: self.now,
-        }
-    }
-
     /// Appends messages in one batch; returns the first offset.
     pub(super) fn send(&mut self, messages: &[Message]) -> u64 {
         let base = self.lane.end();
@@ -97,7 +91,11 @@ impl Stage {
             builder.push_record(time, key, Some(b"x"), headers.iter().copied());
         }
         let batch = builder.build().placed(base, 0, None);
-        self.lane.index(&batch, &self.settings, self.moment());
+        self.lane.index(
+            (&batch, None),
+            &self.settings,
+            Arrival::Now(Moment::both(self.now)),
+        );
         self.records.push(batch);
         self.lane.tick(self.now);
         base
@@ -260,20 +258,19 @@ impl Stage {
         );
         lane.start_restoring();
         lane.skip_to(self.start);
-        // Both clocks of a test are one: stamps say what they said, also when it was set back since.
-        let told = Moment {
-            now: u64::MAX / 2,
-            wall: u64::MAX / 2,
-        };
         for batch in &self.records {
-            lane.index(batch, &self.settings, told);
+            lane.index(
+                (batch, None),
+                &self.settings,
+                Arrival::Before(Moment::both(self.now)),
+            );
         }
         for (event, at) in &self.events {
             let event = LaneEvent::decode(event).unwrap();
             lane.apply(&event, None);
             lane.note_kept(&event, *at, &self.settings);
         }
-        lane.restored(self.start, &self.settings);
+        lane.restored(self.start, &self.settings, self.now);
         lane.stop_restoring();
         lane.tick(self.now);
         self.lane = lane;

@@ -1,0 +1,234 @@
+//! Checks of published batches, before their owners get them: what a batch says of its records is its sender's word
+//! until it has been looked through.
+//!
+//! Plain batches are looked through where they lie, at once. Compressed ones are opened as a stream, by a few workers,
+//! so that neither a connection nor an owner of partitions is held up; only small ones are tried at once. All workers
+//! together open no more than `OPENING_BYTES_MAX` at a time.
+
+use std::sync::Arc;
+
+use storage::batch::{Fault, OPENED_BYTES_MAX, Outlines, Refusal, Rules};
+use storage::{Batch, BatchHeader};
+use tokio::sync::Semaphore;
+
+use super::Inner;
+use crate::partition::{Partition, check_batch};
+use crate::queue::Ordering;
+use crate::shard::Entry;
+use crate::topic::Topic;
+use crate::{Error, RecordErrors, Result};
+
+/// Memory that decoders may take together, bytes, besides the batches they open.
+const OPENING_BYTES_MAX: usize = OPENED_BYTES_MAX;
+/// A compressed batch up to this size is opened at once …
+const SMALL_BYTES: usize = 8 << 10;
+/// … as far as it opens to no more than this.
+const SMALL_OPENED_BYTES: usize = 64 << 10;
+
+/// Room for what is being opened.
+#[derive(Debug)]
+pub(super) struct Workers {
+    /// In bytes of memory.
+    room: Arc<Semaphore>,
+    /// What each takes at least: there are never more at once than processors.
+    share: usize,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        let count = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        Self {
+            room: Arc::new(Semaphore::new(OPENING_BYTES_MAX)),
+            share: OPENING_BYTES_MAX / count.max(1),
+        }
+    }
+}
+
+impl Workers {
+    /// Has one of them do something that takes so many bytes; `None` when that ended in a panic or the broker stops.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let bytes = bytes.clamp(self.share, OPENING_BYTES_MAX);
+        let room = Arc::clone(&self.room);
+        let room = room
+            .acquire_many_owned(u32::try_from(bytes).ok()?)
+            .await
+            .ok()?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(room);
+            done
+        });
+        done.await.ok()
+    }
+}
+
+/// A batch with what it has to comply with.
+pub(super) struct Unchecked {
+    topic: Arc<Topic>,
+    index: u32,
+    batch: Batch,
+    rules: Rules,
+    /// Range of timestamps, as it is told.
+    range: (i64, i64),
+}
+
+impl Unchecked {
+    /// Refuses what the header alone gives away. Errors: `InvalidRecord`, `InvalidTimestamp`, `TooLarge`.
+    pub(super) fn new(
+        inner: &Inner,
+        topic: Arc<Topic>,
+        partition: &Partition,
+        batch: Batch,
+    ) -> Result<Self> {
+        check_origin(&batch.header)?;
+        let config = &topic.config;
+        check_batch(&batch, config)?;
+        let now = inner.clock.now_ms().cast_signed();
+        let (before, after) = (
+            config.timestamp_before_max_ms,
+            config.timestamp_after_max_ms,
+        );
+        let allowed = || (now.saturating_sub(before).max(0), now.saturating_add(after));
+        let rules = Rules {
+            keyed: config.keyed,
+            timestamps: (!config.append_time).then(allowed),
+            outlines: inner.wanted_of(&topic),
+            opened_bytes_max: config.opened_bytes_max.min(OPENED_BYTES_MAX),
+        };
+        Ok(Self {
+            index: partition.index,
+            range: (now.wrapping_sub(before), now.wrapping_add(after)),
+            topic,
+            batch,
+            rules,
+        })
+    }
+
+    /// Looks through the batch if that is quickly done; else it comes back.
+    pub(super) fn at_once(self) -> std::result::Result<Result<Entry>, Box<Self>> {
+        if self.batch.header.codec() == 0 {
+            return Ok(self.check());
+        }
+        if self.batch.bytes() > SMALL_BYTES || self.batch.opening_bytes() > SMALL_OPENED_BYTES {
+            return Err(Box::new(self));
+        }
+        let rules = Rules {
+            opened_bytes_max: SMALL_OPENED_BYTES.min(self.rules.opened_bytes_max),
+            ..self.rules
+        };
+        match self.batch.check(&rules) {
+            Err(Refusal::Batch(storage::batch::BatchError::Opened)) => Err(Box::new(self)),
+            checked => Ok(self.judge(checked)),
+        }
+    }
+
+    /// Looks through the batch.
+    fn check(self) -> Result<Entry> {
+        let checked = self.batch.check(&self.rules);
+        self.judge(checked)
+    }
+
+    fn judge(
+        self,
+        checked: std::result::Result<storage::batch::Checked, Refusal>,
+    ) -> Result<Entry> {
+        match checked {
+            Ok(checked) => Ok(Entry {
+                topic_id: self.topic.id(),
+                index: self.index,
+                batch: self.batch.with_max_timestamp(checked.max_timestamp),
+                outlines: checked.outlines,
+            }),
+            Err(Refusal::Batch(error)) => Err(error.into()),
+            Err(Refusal::Records { count, first }) => Err(self.refuse(count, &first)),
+        }
+    }
+
+    fn refuse(&self, count: usize, first: &[(usize, Fault)]) -> Error {
+        let timestamps = first
+            .iter()
+            .any(|(_, fault)| matches!(fault, Fault::Timestamp(_)));
+        let first = first
+            .iter()
+            .map(|(place, fault)| (*place, self.text(*place, *fault)));
+        Error::InvalidRecords(Box::new(RecordErrors {
+            timestamps,
+            count,
+            first: first.collect(),
+        }))
+    }
+
+    fn text(&self, place: usize, fault: Fault) -> String {
+        match fault {
+            Fault::NoKey => format!(
+                "Compacted topic cannot accept message without key in topic partition {}-{}",
+                self.topic.name, self.index
+            ),
+            Fault::Timestamp(timestamp) => {
+                let (oldest, newest) = self.range;
+                format!(
+                    "Timestamp {timestamp} of message with offset {place} is out of range. The timestamp should be \
+                     within [{oldest}, {newest}]"
+                )
+            }
+            Fault::Offset(said) => {
+                format!("Offset delta {said} of the record in place {place} must be {place}")
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What queues want to know of the records of a topic when they come.
+    fn wanted_of(&self, topic: &Topic) -> Outlines {
+        let queues = self.queues.of_topic(topic.id());
+        let wanted = queues.iter().map(|queue| {
+            let settings = queue.settings();
+            match settings.ordering {
+                Ordering::Key => Outlines::Keys,
+                Ordering::None if settings.limits.bytes_max.is_some() => Outlines::Keys,
+                Ordering::None => Outlines::None,
+            }
+        });
+        wanted.max().unwrap_or(Outlines::None)
+    }
+
+    /// Looks through batches that take their time, in order.
+    pub(super) async fn check_all(
+        &self,
+        batches: Vec<(usize, Box<Unchecked>)>,
+    ) -> Vec<(usize, Result<Entry>)> {
+        let places: Vec<usize> = batches.iter().map(|(place, _)| *place).collect();
+        let bytes = batches.iter().map(|(_, b)| b.batch.opening_bytes()).max();
+        let check = move || {
+            let checked = batches
+                .into_iter()
+                .map(|(place, batch)| (place, batch.check()));
+            checked.collect()
+        };
+        let checked = self.workers.run(bytes.unwrap_or(0), check).await;
+        // Whatever a worker did not come back from was not a sound batch.
+        let refused = |place| {
+            let why = "the records cannot be read".to_owned();
+            (place, Err(Error::InvalidRecord(why)))
+        };
+        checked.unwrap_or_else(|| places.into_iter().map(refused).collect())
+    }
+}
+
+/// Only the broker says that a batch is its own: what such a batch says in reserved headers is believed.
+fn check_origin(header: &BatchHeader) -> Result<()> {
+    if header.has_reserved_bits() {
+        return Err(Error::InvalidRecord(
+            "an attribute of the batch is reserved".into(),
+        ));
+    }
+    if header.is_append_time() {
+        return Err(Error::InvalidTimestampType);
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! Single records of a topic through the door, for callers that bring and want records and not batches.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use security::{Principal, Verb};
+use storage::batch::{BatchBuilder, Record, RecordHeader};
+use storage::{Batch, Chunk};
+
+use super::{Broker, FetchPartition, FetchSpec, Publish, TopicKey};
+use crate::topic::Topic;
+use crate::{Error, Result, Room};
+
+/// Bytes a record may take in a batch beside what it consists of.
+const OVERHEAD_BYTES: usize = 128;
+
+/// A record to be appended.
+#[derive(Debug, Clone, Default)]
+pub struct NewRecord {
+    /// The partition; absent: that of the key, or one after the other.
+    pub partition: Option<i32>,
+    /// Key.
+    pub key: Option<Bytes>,
+    /// Value; absent: marks a deletion of the key.
+    pub value: Option<Bytes>,
+    /// Headers in order.
+    pub headers: Vec<RecordHeader>,
+    /// Its timestamp, ms; absent: now.
+    pub timestamp_ms: Option<u64>,
+}
+
+/// Where a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in it.
+    pub offset: u64,
+}
+
+/// Which records are read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRecords {
+    /// The partition.
+    pub partition: i32,
+    /// First offset wanted.
+    pub offset: u64,
+    /// Records at most.
+    pub records_max: usize,
+    /// Bytes of batches at most; the first batch may exceed it.
+    pub bytes_max: usize,
+    /// How long to wait for the first one.
+    pub wait_max: Duration,
+}
+
+/// Records that were read.
+#[derive(Debug, Clone)]
+pub struct RecordsRead {
+    /// In the order of their offsets.
+    pub records: Vec<Record>,
+    /// Where to go on.
+    pub next: u64,
+    /// First readable offset.
+    pub start: u64,
+    /// One past the last readable offset.
+    pub high_watermark: u64,
+}
+
+/// A batch to be, and the places of its records in the request.
+struct Draft {
+    partition: i32,
+    builder: BatchBuilder,
+    places: Vec<usize>,
+}
+
+impl Broker {
+    /// Appends records, each by itself; one outcome each, in order, when they are as durable as the topic says. Errors:
+    /// `Denied`, `UnknownTopic`; per record those of a publish.
+    pub async fn append_records(
+        &self,
+        principal: &Principal,
+        topic: &str,
+        records: Vec<NewRecord>,
+    ) -> Result<Vec<Result<Appended>>> {
+        let topic = self.find_topic(principal, TopicKey::Name(topic), Verb::Publish)?;
+        let mut outcomes: Vec<Result<Appended>> = Vec::with_capacity(records.len());
+        let mut drafts: Vec<Draft> = Vec::new();
+        for (place, record) in records.into_iter().enumerate() {
+            outcomes.push(Err(Error::UnknownPartition));
+            let turn = self
+                .inner
+                .turn
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if let Some(partition) = partition_of(&topic, &record, turn) {
+                let now = self.now_ms();
+                draft(&mut drafts, &topic, partition, now).add(place, &record, now);
+            }
+        }
+        let batches = drafts.iter_mut().map(|draft| {
+            let empty = BatchBuilder::new(0);
+            Publish {
+                topic: TopicKey::Id(topic.id()),
+                partition: draft.partition,
+                batch: Ok(std::mem::replace(&mut draft.builder, empty).build()),
+            }
+        });
+        let batches = batches.collect();
+        let published = self.publish(principal, batches).await.done().await;
+        for (draft, published) in drafts.iter().zip(published) {
+            for (offset, place) in (0..).zip(&draft.places) {
+                outcomes[*place] = match &published {
+                    Ok(published) => Ok(Appended {
+                        partition: draft.partition,
+                        offset: published.base_offset + offset,
+                    }),
+                    Err(error) => Err(error.clone()),
+                };
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Reads records of a partition by offset, waiting for the first one if asked to; the answer takes its room from
+    /// `room`. Errors: `Denied`,
+    /// `UnknownTopic`, `UnknownPartition`, `OffsetOutOfRange`; `CorruptBatch` or `InvalidRecord` for what cannot be
+    /// read, with the offset of the batch.
+    pub async fn read_records(
+        &self,
+        principal: &Principal,
+        topic: &str,
+        read: ReadRecords,
+        room: &dyn Room,
+    ) -> Result<RecordsRead> {
+        let spec = FetchSpec {
+            partitions: vec![FetchPartition {
+                topic: TopicKey::Name(topic),
+                partition: read.partition,
+                offset: read.offset,
+                bytes_max: read.bytes_max,
+                epoch: None,
+            }],
+            bytes_max: read.bytes_max,
+            bytes_min: 1,
+            wait_max: read.wait_max,
+            room,
+        };
+        let result = self.fetch(principal, spec).await.into_iter().next();
+        let fetched = result.ok_or(Error::UnknownTopic)?.outcome?;
+        let (start, high_watermark) = (fetched.start, fetched.high_watermark);
+        let chunk = fetched.chunk;
+        // What is compressed may take a while to open: not on a thread that serves connections.
+        let opened = tokio::task::spawn_blocking(move || records_of(&chunk, &read)).await;
+        let (records, next) = opened.map_err(|_| Error::Unavailable)??;
+        Ok(RecordsRead {
+            records,
+            next,
+            start,
+            high_watermark,
+        })
+    }
+}
+
+impl Draft {
+    fn add(&mut self, place: usize, record: &NewRecord, now: u64) {
+        let timestamp = record.timestamp_ms.unwrap_or(now);
+        let headers = record.headers.iter();
+        self.builder.push_record(
+            i64::try_from(timestamp).unwrap_or(i64::MAX / 2),
+            record.key.as_deref(),
+            record.value.as_deref(),
+            headers.map(|(name, value)| (&name[..], value.as_deref())),
+        );
+        self.places.push(place);
+    }
+}
+
+/// The last batch of a partition, or a new one when there is none, or it is full.
+fn draft<'d>(drafts: &'d mut Vec<Draft>, topic: &Topic, partition: i32, now: u64) -> &'d mut Draft {
+    // Half of what is allowed leaves room for one more record of any usual size; a larger one stands alone.
+    let most = (topic.config.batch_bytes_max / 2).max(OVERHEAD_BYTES);
+    let fits = |draft: &Draft| draft.partition == partition && draft.builder.bytes() < most;
+    let place = drafts.iter().rposition(fits).unwrap_or_else(|| {
+        drafts.push(Draft {
+            partition,
+            builder: BatchBuilder::new(i64::try_from(now).unwrap_or(0)),
+            places: Vec::new(),
+        });
+        drafts.len() - 1
+    });
+    &mut drafts[place]
+}
+
+/// The partition a record goes to, if the topic has it.
+fn partition_of(topic: &Topic, record: &NewRecord, turn: usize) -> Option<i32> {
+    let count = i32::try_from(topic.partitions.len()).ok()?.max(1);
+    match (record.partition, &record.key) {
+        (Some(partition), _) => topic.partition(partition).map(|_| partition),
+        (None, Some(key)) => Some((murmur2(key) & i32::MAX) % count),
+        (None, None) => i32::try_from(turn % count.unsigned_abs() as usize).ok(),
+    }
+}
+
+/// The hash most producers choose a partition with: records of one key meet, whoever sent them.
+fn murmur2(key: &[u8]) -> i32 {
+    const M: u32 = 0x5bd1_e995;
+    const SEED: u32 = 0x9747_b28c;
+    let mix = |k: u32| {
+        let k = k.wrapping_mul(M);
+        (k ^ (k >> 24)).wrapping_mul(M)
+    };
+    let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
+    let (words, tail) = key.as_chunks::<4>();
+    let mut hash = words.iter().fold(SEED ^ length, |hash, word| {
+        hash.wrapping_mul(M) ^ mix(u32::from_le_bytes(*word))
+    });
+    if !tail.is_empty() {
+        let mut last = [0; 4];
+        last[..tail.len()].copy_from_slice(tail);
+        hash = (hash ^ u32::from_le_bytes(last)).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    (hash ^ (hash >> 15)).cast_signed()
+}
+
+/// The wanted records of a chunk, and where to go on.
+fn records_of(chunk: &Chunk, read: &ReadRecords) -> Result<(Vec<Record>, u64)> {
+    let mut found: Vec<Record> = Vec::new();
+    let mut next = read.offset;
+    for batch in chunk.batches()? {
+        if found.len() >= read.records_max {
+            break;
+        }
+        take(&batch, read, &mut found)?;
+        // Offsets without records are skipped, and those of a batch that was cut short are not.
+        next = match found.last() {
+            Some(last) if found.len() >= read.records_max => last.offset + 1,
+            _ => batch.header.next_offset().max(next),
+        };
+    }
+    Ok((found, next))
+}
+
+fn take(batch: &Batch, read: &ReadRecords, found: &mut Vec<Record>) -> Result<()> {
+    if batch.header.is_control() {
+        return Ok(());
+    }
+    let at = batch.header.base_offset;
+    let unreadable = |error| Error::InvalidRecord(format!("the batch at offset {at}: {error}"));
+    for record in batch.records() {
+        if found.len() >= read.records_max {
+            break;
+        }
+        let record = record.map_err(unreadable)?;
+        if record.offset >= read.offset {
+            found.push(record);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::murmur2;
+
+    #[test]
+    fn keys_are_hashed_as_other_producers_do() {
+        // As the reference implementation's own test has them.
+        for (key, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What a fuzzer, and a test over made-up batches, asserts of any batch that a partition may hold.
+
+use bytes::Bytes;
+use storage::batch::{Outlines, Refusal, Rules};
+use storage::{Batch, BatchHeader};
+
+use super::{Arrival, Lane, LaneEvent, Receiving};
+use crate::queue::{Limits, Ordering, QueueSettings};
+use crate::time::Moment;
+
+const NOW: u64 = 1_780_000_000_000;
+/// Where the batch lies.
+const BASE: u64 = 5;
+/// What a lane may take for each record that is there, and for nothing.
+const BYTES_EACH: u64 = 100;
+const BYTES_ALWAYS: u64 = 10_000;
+
+/// Looks through a batch as if it was published, and folds it as if it lay on a disk, whether it is sound or not. Returns
+/// whether it would have been acknowledged.
+#[doc(hidden)]
+pub fn fuzz_batch(bytes: &Bytes) -> bool {
+    let checked = Batch::split_first(&mut bytes.clone()).is_ok_and(|batch| check(&batch));
+    let Ok(batch) = Batch::split_trusted(&mut bytes.clone()) else {
+        return false;
+    };
+    let batch = batch.placed(BASE, 0, None);
+    let there = batch.records().map_while(Result::ok).count();
+    for settings in all_settings() {
+        fold(&batch, there as u64, &settings, checked);
+    }
+    crate::broker::fuzz_reading(&batch);
+    checked && !batch.header.has_reserved_bits()
+}
+
+fn check(batch: &Batch) -> bool {
+    let rules = Rules {
+        outlines: Outlines::Keys,
+        ..Rules::default()
+    };
+    match batch.check(&rules) {
+        Ok(checked) => {
+            let outlines = checked.outlines.expect("they were asked for");
+            assert_eq!(outlines, batch.outlines(true));
+            assert_eq!(outlines.len() as u64, count(&batch.header));
+            assert!(batch.is_whole());
+            true
+        }
+        Err(Refusal::Records { count, first }) => {
+            assert!(first.len() <= count);
+            false
+        }
+        Err(Refusal::Batch(_)) => false,
+    }
+}
+
+fn count(header: &BatchHeader) -> u64 {
+    header.next_offset() - header.base_offset
+}
+
+fn all_settings() -> [QueueSettings; 4] {
+    let plain = QueueSettings::default();
+    let limits = Limits {
+        bytes_max: Some(1 << 20),
+        message_ttl_ms: Some(60_000),
+        ..Limits::default()
+    };
+    let ordered = QueueSettings {
+        ordering: Ordering::Key,
+        delay_ms: 10,
+        ..plain.clone()
+    };
+    let limited = QueueSettings {
+        limits: limits.clone(),
+        ..plain.clone()
+    };
+    let both = QueueSettings {
+        limits,
+        ..ordered.clone()
+    };
+    [plain, ordered, limited, both]
+}
+
+fn fold(batch: &Batch, there: u64, settings: &QueueSettings, sound: bool) {
+    let mut lane = Lane::new(0);
+    lane.skip_to(BASE);
+    let event = lane.arrival_event(&batch.header, settings, NOW);
+    lane.index((batch, None), settings, Arrival::Now(Moment::both(NOW)));
+    assert_eq!(lane.end(), batch.header.next_offset());
+    let all = count(&batch.header);
+    check_size(&lane, there);
+    assert_eq!(total(&lane), all, "each offset is a message");
+    restart(batch, settings, event.as_ref());
+    // What comes behind is not lost, whatever this one is.
+    let mut now = NOW + 20;
+    lane.tick(now);
+    let mut left = lane.clone_by_snapshot();
+    for _ in 0..50 {
+        now += 1;
+        left.tick(now);
+        let picked = left.pick(3, settings, now);
+        let Some((first, _)) = picked.lend.first().copied() else {
+            break;
+        };
+        let spec = Receiving {
+            lease_ms: 1_000,
+            attempt: None,
+        };
+        let event = left.lend_event(&picked, &spec, now);
+        left.apply(&event, None);
+        left.apply(
+            &LaneEvent::Acked {
+                offsets: vec![first],
+            },
+            None,
+        );
+    }
+    check_size(&left, there);
+    if sound {
+        assert!(total(&left) <= all);
+    }
+    // As much as cannot be read stays, and takes no room.
+    let end = lane.end();
+    if let Some(event) = lane.unreadable_event(BASE + 1, end) {
+        lane.apply(&event, None);
+        assert_eq!(total(&lane), all);
+        assert_eq!(lane.unreadable(), all - 1);
+        assert_eq!(lane.clone_by_snapshot().unreadable(), all - 1);
+    }
+    lane.apply(&LaneEvent::Purged { before: end }, None);
+    assert_eq!((total(&lane), lane.oldest()), (0, end));
+}
+
+fn total(lane: &Lane) -> u64 {
+    let counts = lane.counts();
+    counts.ready + counts.lent + counts.waiting + counts.unreadable
+}
+
+/// A restart reads the records first, and what was in the lane's log behind them.
+fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&LaneEvent>) {
+    let mut again = Lane::new(0);
+    again.skip_to(BASE);
+    again.start_restoring();
+    again.index(
+        (batch, None),
+        settings,
+        Arrival::Before(Moment::both(NOW + 1)),
+    );
+    if let Some(event) = event {
+        let event = LaneEvent::decode(&event.encode()).expect("it was encoded");
+        again.apply(&event, None);
+    }
+    again.restored(0, settings, NOW + 1);
+    again.stop_restoring();
+    again.tick(NOW + 20);
+    again.too_old((NOW + 30, true), settings, 10);
+    assert!(again.expire_event().is_none(), "it has only just come");
+}
+
+fn check_size(lane: &Lane, there: u64) {
+    let bytes: u64 = lane
+        .snapshot()
+        .iter()
+        .map(|part| part.encode().len() as u64)
+        .sum();
+    // A key is told apart by no more than its digest.
+    let most = BYTES_ALWAYS + there * (BYTES_EACH + 256);
+    assert!(bytes <= most, "{bytes} bytes for {there} records");
+}
+
+impl Lane {
+    fn clone_by_snapshot(&self) -> Self {
+        let mut whole = Vec::new();
+        for part in self.snapshot() {
+            if let LaneEvent::Snapshot { bytes, .. } = part {
+                whole.extend(bytes);
+            }
+        }
+        Self::decode(&whole, 300_000).expect("it was just written")
+    }
+}
