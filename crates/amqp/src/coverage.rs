@@ -43,7 +43,7 @@ fn state(name: &str) -> (&'static str, &'static str) {
             "S",
             "to publishers, while the disk is low; to clients that understand it",
         ),
-        "connection.update-secret" => ("C", "the new secret has to be the same user's"),
+        "connection.update-secret" => ("C", "taken and not looked at: passwords do not expire"),
         "channel.flow" => ("C", "`active=true` only"),
         "access.request" => ("C", "answered; tickets mean nothing"),
         "exchange.declare" => (

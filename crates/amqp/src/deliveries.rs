@@ -1,5 +1,7 @@
 //! What a connection is handed: messages for its consumers, answers to its requests, and the end of its queues.
 
+use std::sync::Arc;
+
 use engine::queue::Outcome as Fate;
 use engine::{Delivery, Event};
 
@@ -8,9 +10,11 @@ use crate::error::Outcome;
 use crate::message;
 use crate::metrics::Metrics;
 use crate::replies::Reply;
-use crate::session::Session;
+use crate::session::{DELIVER_BYTES_MAX, Session};
 use crate::wire::{Content, basic};
 
+/// Events served in one go when a consumer goes: more than a session is ever handed before it looks.
+const HANDED_MAX: usize = 4096;
 /// Bits of a consumer's number that tell it from others of its channel.
 const NUMBER_BITS: u32 = 48;
 
@@ -30,6 +34,20 @@ impl Session {
             Event::Delivery(delivery) => self.deliver(*delivery),
             Event::Cancelled { consumer } => self.cancelled(consumer),
         }
+    }
+
+    /// Serves what was handed over already: what was meant for a consumer that is gone goes back.
+    pub(crate) async fn serve_handed(&mut self) -> Outcome<()> {
+        for _ in 0..HANDED_MAX {
+            if self.outlet.len() >= DELIVER_BYTES_MAX {
+                break;
+            }
+            let Some(event) = self.ready_event().await else {
+                break;
+            };
+            self.event(event)?;
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Outcome<()> {
@@ -73,6 +91,8 @@ impl Session {
             body: std::slice::from_ref(&message.body),
         };
         self.outlet.frames.content(number, &deliver, content)?;
+        let traced = self.peer.space.is_traced();
+        let queue = traced.then(|| Arc::clone(&consumer.queue));
         let metrics = &self.context.metrics;
         Metrics::one(&metrics.delivered);
         if redelivered {
@@ -83,6 +103,9 @@ impl Session {
             self.settles.push((claim, Fate::Ack));
         } else {
             channel.unacked.push(channel.last_tag, claim);
+        }
+        if let Some(queue) = queue {
+            self.trace_deliver(number, &message, (&queue, redelivered), &properties);
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! How a connection begins: the protocol header, the login, the limits both sides keep to, and the vhost.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::vhost::Vhost;
 use net::Entry;
 use security::Principal;
 use tokio::time::{sleep, timeout};
@@ -11,7 +13,6 @@ use tokio::time::{sleep, timeout};
 use crate::context::{Context, Settings};
 use crate::error::{Fault, Outcome};
 use crate::link::{Inlet, Outlet};
-use crate::parting;
 use crate::wire::{
     Arguments, Error, Frame, FrameKind, Frames, Greeting, Method, ReplyCode, Table, TableBuilder,
     Value, connection,
@@ -54,6 +55,8 @@ pub(crate) struct Capabilities {
 pub(crate) struct Peer {
     pub(crate) principal: Principal,
     pub(crate) vhost: String,
+    /// The vhost itself: one made again under its name is another one.
+    pub(crate) space: Arc<Vhost>,
     pub(crate) capabilities: Capabilities,
     pub(crate) channel_max: u16,
     /// Seconds; 0 is none.
@@ -65,6 +68,16 @@ pub(crate) struct Peer {
 pub(crate) struct Held {
     pub(crate) frames: Frames,
     pub(crate) served: usize,
+}
+
+/// What came of a handshake.
+pub(crate) enum Shaken {
+    /// The connection is open; some frames may have arrived already.
+    Open(Box<Peer>, Held),
+    /// The peer is to be told why not, with the numbers of the method that failed.
+    Refused(Fault, (u16, u16)),
+    /// The peer knows as much as it can understand.
+    Over,
 }
 
 /// Why there is no connection.
@@ -108,22 +121,21 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Agrees with the peer; `None` when it did not come to that, and the peer knows as much as it can understand.
-    pub(crate) async fn shake(mut self) -> io::Result<Option<(Peer, Held)>> {
+    /// Agrees with the peer, or not.
+    pub(crate) async fn shake(mut self) -> io::Result<Shaken> {
         let Ok(outcome) = timeout(HANDSHAKE_TIME, self.steps()).await else {
             return Err(io::ErrorKind::TimedOut.into());
         };
         match outcome {
-            Ok(peer) => Ok(Some((peer, self.held))),
-            Err(Stop::Gone) => Ok(None),
+            Ok(peer) => Ok(Shaken::Open(Box::new(peer), self.held)),
+            Err(Stop::Gone) => Ok(Shaken::Over),
             Err(Stop::Io(error)) => Err(error),
             Err(Stop::Fault(fault, numbers)) => {
                 // A refused login has its own line.
                 if fault.code != ReplyCode::AccessRefused || numbers != (0, 0) {
                     self.context.log_fault(self.entry, &fault.text());
                 }
-                parting::close(self.inlet, self.outlet, &fault, numbers).await?;
-                Ok(None)
+                Ok(Shaken::Refused(fault, numbers))
             }
         }
     }
@@ -132,10 +144,11 @@ impl<'a> Handshake<'a> {
         self.greet().await?;
         let principal = self.log_in().await?;
         let tune = self.tune().await?;
-        let vhost = self.open(&principal).await?;
+        let space = self.open(&principal).await?;
         Ok(Peer {
             principal,
-            vhost,
+            vhost: space.name().to_owned(),
+            space,
             capabilities: self.capabilities,
             channel_max: tune.channel_max,
             heartbeat: tune.heartbeat,
@@ -269,17 +282,17 @@ impl<'a> Handshake<'a> {
         Ok(agreed)
     }
 
-    async fn open(&mut self, principal: &Principal) -> Result<String, Stop> {
+    async fn open(&mut self, principal: &Principal) -> Result<Arc<Vhost>, Stop> {
         let payload = self.method().await?;
         let Ok(Method::Connection(connection::Method::Open(open))) = Method::decode(&payload)
         else {
             return Err(out_of_turn(&payload, "opening"));
         };
-        let vhost = String::from_utf8_lossy(open.virtual_host).into_owned();
-        check_vhost(self.context, principal, &vhost)
+        let name = String::from_utf8_lossy(open.virtual_host);
+        let vhost = check_vhost(self.context, principal, &name)
             .map_err(|fault| Stop::Fault(fault, numbers::<connection::Open<'_>>()))?;
         self.say(&connection::OpenOk {}).await?;
-        self.entry.set_vhost(&vhost);
+        self.entry.set_vhost(vhost.name());
         Ok(vhost)
     }
 
@@ -453,20 +466,22 @@ fn check_limits(settings: &Settings, agreed: connection::TuneOk) -> Outcome<()> 
     Ok(())
 }
 
-/// Whether the vhost exists and the principal may use it.
-pub(crate) fn check_vhost(context: &Context, principal: &Principal, vhost: &str) -> Outcome<()> {
-    use security::{Resource, Verb};
-    let broker = &context.broker;
-    if !broker.has_vhost(vhost) {
-        return Err(Fault::not_allowed(format!("vhost {vhost} not found")));
-    }
-    if !broker.allows(principal, Verb::Describe, Resource::Vhost(vhost)) {
-        return Err(Fault::not_allowed(format!(
-            "access to vhost '{vhost}' refused for user '{}'",
-            principal.name
-        )));
-    }
-    Ok(())
+/// The vhost, if it exists and the principal may use it.
+pub(crate) fn check_vhost(
+    context: &Context,
+    principal: &Principal,
+    vhost: &str,
+) -> Outcome<Arc<Vhost>> {
+    context
+        .broker
+        .vhost(principal, vhost)
+        .map_err(|error| match error {
+            engine::Error::Denied => Fault::not_allowed(format!(
+                "access to vhost '{vhost}' refused for user '{}'",
+                principal.name
+            )),
+            _ => Fault::not_allowed(format!("vhost {vhost} not found")),
+        })
 }
 
 #[cfg(test)]

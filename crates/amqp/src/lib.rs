@@ -22,8 +22,10 @@ mod pulse;
 mod replies;
 mod session;
 mod tables;
+mod trace;
 pub mod wire;
 
 pub use context::{Context, DiskAlarm, Login, Logins, Settings};
 pub use metrics::Metrics;
 pub use session::serve;
+pub use trace::TRACE_EXCHANGE;

@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use net::Permit;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::error::{Fault, Outcome};
-use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, ReplyCode, Splitter, Writer};
+use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, Splitter, Writer};
 
 /// Bytes read at once while little arrives; lives on the stack, not in the connection.
 const GULP_BYTES: usize = 8 << 10;
@@ -150,33 +150,48 @@ const SHOWN_BYTES_MAX: usize = 16;
 /// What a peer is told whose bytes are no frame; they begin the buffer.
 fn broken(error: wire::Error, buffer: &[u8]) -> Fault {
     let kind = buffer.first().copied().unwrap_or_default();
+    let announced = buffer.get(3..7).and_then(|length| length.try_into().ok());
+    let announced = u32::from_be_bytes(announced.unwrap_or_default());
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
     let payload = buffer.get(FRAME_OVERHEAD_BYTES - 1..).unwrap_or_default();
+    let payload = payload.get(..announced).unwrap_or(payload);
     let (payload, reason) = match error {
         wire::Error::FrameTooLarge {
             payload_bytes,
             frame_max,
         } => {
             let most = frame_max.saturating_sub(FRAME_OVERHEAD_BYTES);
-            let reason = format!("{{frame_too_large,{payload_bytes},{most}}}");
+            let reason = format!(": {{frame_too_large,{payload_bytes},{most}}}");
             (&[][..], reason)
         }
         wire::Error::FrameEnd { found } => {
-            (payload, format!("{{invalid_frame_end_marker,{found}}}"))
+            (payload, format!(": {{invalid_frame_end_marker,{found}}}"))
         }
+        wire::Error::FrameKind { .. } | wire::Error::HeartbeatPayload => {
+            (payload, ": unknown_frame".to_owned())
+        }
+        wire::Error::HeartbeatChannel { .. } => (payload, String::new()),
         other => return other.into(),
     };
     let (which, shown) = match payload.get(..SHOWN_BYTES_MAX) {
         Some(first) if payload.len() > SHOWN_BYTES_MAX => ("first 16", first),
         _ => ("all", payload),
     };
-    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
-    Fault::new(
-        ReplyCode::FrameError,
-        format!(
-            "type {kind}, {which} octets = <<{}>>: {reason}",
-            octets.join(",")
-        ),
-    )
+    let shown = octets(shown);
+    let text = format!("type {kind}, {which} octets = {shown}{reason}");
+    Fault::new(error.reply_code(), text)
+}
+
+/// Bytes as the language of the broker this dialect comes from prints them.
+fn octets(bytes: &[u8]) -> String {
+    let is_text = |byte: &u8| (b' '..=b'~').contains(byte);
+    if !bytes.is_empty() && bytes.iter().all(is_text) {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        return format!("<<\"{text}\">>");
+    }
+    let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    format!("<<{}>>", numbers.join(","))
 }
 
 /// What leaves.
@@ -235,6 +250,12 @@ impl Outlet {
             self.shrink();
         }
         Ok(())
+    }
+
+    /// Sends everything, and tells the peer that nothing more will come.
+    pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.send().await?;
+        self.writer.shutdown().await
     }
 
     /// Sends what the peer takes at once.

@@ -41,6 +41,8 @@ struct Note {
     number: u64,
     /// It reached a queue.
     is_sent: bool,
+    /// The broker made it of another one; its publisher answers for nothing.
+    is_copy: bool,
 }
 
 struct Batch {
@@ -107,6 +109,18 @@ impl Publishing {
 
     fn note(&mut self, note: Note) {
         self.notes.push(note);
+    }
+
+    /// Takes along what the broker made of another message.
+    pub(crate) fn add_copy(&mut self, outgoing: Outgoing) {
+        self.note(Note {
+            channel: 0,
+            life: 0,
+            number: 0,
+            is_sent: true,
+            is_copy: true,
+        });
+        self.add(outgoing);
     }
 
     fn add(&mut self, outgoing: Outgoing) {
@@ -193,6 +207,9 @@ impl Session {
             };
         }
         let route = self.route(&message, &keys, &properties)?;
+        if self.is_traced() {
+            self.trace_publish(number, &message, (&keys.open[..], &raw[..]), &route);
+        }
         if route.queues.is_empty() {
             return self.unroutable(number, message);
         }
@@ -204,6 +221,11 @@ impl Session {
                 priority: priority(&properties, &route.queues),
                 exchange: Some(message.envelope.exchange.clone()),
                 keys: kept_keys(&message, &keys),
+                hidden_keys: keys
+                    .blind
+                    .iter()
+                    .map(|key| Bytes::copy_from_slice(key))
+                    .collect(),
                 ttl_ms,
                 ..Default::default()
             },
@@ -295,6 +317,7 @@ impl Session {
             life: channel.life,
             number: channel.confirms.as_mut().map_or(0, Confirms::number),
             is_sent: outgoing.is_some(),
+            is_copy: false,
         };
         if self.is_blocked && note.is_sent && !self.publishing.has_room_to_wait() {
             return self.refuse_now(note);
@@ -394,6 +417,9 @@ impl Session {
         let (mut refused, mut taken) = (0, 0);
         for note in settled.notes {
             let is_safe = !note.is_sent || outcomes.next().as_ref().is_some_and(is_safe);
+            if note.is_copy {
+                continue;
+            }
             *if is_safe { &mut taken } else { &mut refused } += 1;
             if note.number == 0 {
                 continue;
@@ -442,10 +468,12 @@ impl Session {
             frames.method(number, &ack)
         } else {
             Metrics::add(&self.context.metrics.refused, count);
+            // Those before it are resolved: it is the end of them all. The flag means nothing here, and is what clients of
+            // this dialect have always been sent.
             let nack = basic::Nack {
                 delivery_tag,
-                multiple,
-                requeue: false,
+                multiple: true,
+                requeue: true,
             };
             frames.method(number, &nack)
         };

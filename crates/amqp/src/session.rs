@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
@@ -22,7 +23,7 @@ use crate::brake::Brake;
 use crate::channel::{Channel, Slot};
 use crate::context::Context;
 use crate::error::{About, Access, Fault, Outcome};
-use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer};
+use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer, Shaken};
 use crate::link::{Inlet, Outlet};
 use crate::metrics::Metrics;
 use crate::parting;
@@ -32,7 +33,7 @@ use crate::replies::{Inbox, Reply};
 use crate::wire::{Arguments, Frame, FrameKind, Frames, Method, ReplyCode, basic, connection};
 
 /// Bytes written and not sent above which no more is delivered.
-const DELIVER_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DELIVER_BYTES_MAX: usize = 1 << 20;
 /// Bytes written and not sent above which the socket is not read: answers must not pile up without a limit.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// The same, for both, while others wait for memory.
@@ -62,6 +63,7 @@ async fn converse(connection: Connection, context: Arc<Context>, drain: Drain) -
 
 /// Greets the peer; none if the two do not come together.
 async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Option<Box<Session>>> {
+    let addresses = (connection.peer(), connection.local());
     let entry = Arc::clone(connection.entry());
     let account = connection.account().clone();
     let (reader, writer) = connection.split();
@@ -70,10 +72,21 @@ async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Opti
     let shaken = Handshake::new(&context, &entry, (&mut inlet, &mut outlet))
         .shake()
         .await?;
-    let Some((peer, held)) = shaken else {
-        return Ok(None);
+    let (peer, held) = match shaken {
+        Shaken::Open(peer, held) => (*peer, held),
+        Shaken::Refused(fault, numbers) => {
+            parting::close(&mut inlet, outlet, &fault, numbers).await?;
+            return Ok(None);
+        }
+        Shaken::Over => {
+            parting::leave(&mut inlet, outlet).await?;
+            return Ok(None);
+        }
     };
-    let mut session = Session::new(context, (peer, entry), (inlet, outlet), &account);
+    // What was said during the handshake is no sign of life: the first one comes after half an interval.
+    outlet.take_said();
+    let from = (peer, entry, addresses);
+    let mut session = Session::new(context, from, (inlet, outlet), &account);
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -113,6 +126,8 @@ impl From<Fault> for Ending {
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) peer: Peer,
+    /// The peer's address, and ours.
+    addresses: (SocketAddr, SocketAddr),
     entry: Arc<Entry>,
     inlet: Inlet,
     pub(crate) outlet: Outlet,
@@ -138,6 +153,8 @@ pub(crate) struct Session {
     pub(crate) settles: Vec<(Claim, Fate)>,
     /// Answers to direct requests.
     pub(crate) inbox: Inbox,
+    /// Consumers were dropped whose queues may go with them.
+    pub(crate) has_unused: bool,
     /// Names channels and consumers.
     count: u64,
     pulse: Pulse,
@@ -158,7 +175,7 @@ enum Next {
 impl Session {
     fn new(
         context: Arc<Context>,
-        (peer, entry): (Peer, Arc<Entry>),
+        (peer, entry, addresses): (Peer, Arc<Entry>, (SocketAddr, SocketAddr)),
         (inlet, outlet): (Inlet, Outlet),
         account: &Account,
     ) -> Self {
@@ -170,6 +187,7 @@ impl Session {
         Self {
             context,
             peer,
+            addresses,
             entry,
             inlet,
             outlet,
@@ -187,16 +205,19 @@ impl Session {
             brake: Brake::default(),
             settles: Vec::new(),
             inbox: Inbox::default(),
+            has_unused: false,
             count: 0,
             pulse,
         }
     }
 
     async fn run(&mut self, drain: &Drain) -> Ending {
+        let (vhost, name) = (Arc::clone(&self.peer.space), self.peer.vhost.clone());
         let entry = Arc::clone(&self.entry);
-        let mut draining = pin!(async {
+        let mut forced = pin!(async {
             tokio::select! {
                 () = drain.draining() => shutdown(),
+                () = vhost.removed() => forced(&format!("vhost '{name}' is deleted")),
                 () = entry.closing() => closed(),
             }
         });
@@ -206,15 +227,12 @@ impl Session {
             if let Err(ending) = outcome {
                 return ending;
             }
-            outcome = self.turn(draining.as_mut()).await;
+            outcome = self.turn(forced.as_mut()).await;
         }
     }
 
     /// Waits for something, serves it and what else is there, and writes what came of it.
-    async fn turn(
-        &mut self,
-        draining: Pin<&mut impl Future<Output = Ending>>,
-    ) -> Result<(), Ending> {
+    async fn turn(&mut self, forced: Pin<&mut impl Future<Output = Ending>>) -> Result<(), Ending> {
         let unsent = self.outlet.len();
         let may_deliver = unsent < self.unsent_max(DELIVER_BYTES_MAX);
         let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
@@ -229,7 +247,7 @@ impl Session {
             () = self.pulse.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
             () = self.brake.released(), if self.brake.is_on() => Next::Look,
-            ending = draining => Next::End(ending),
+            ending = forced => Next::End(ending),
         };
         let is_tick = matches!(next, Next::Tick);
         match next {
@@ -318,12 +336,9 @@ impl Session {
             if unsent > self.unsent_room.bytes() + SCARCE_BYTES_MAX {
                 self.unsent_room.set(unsent);
             }
-            let event = tokio::select! {
-                biased;
-                event = self.deliveries.next() => event,
-                () = std::future::ready(()) => None,
+            let Some(event) = self.ready_event().await else {
+                break;
             };
-            let Some(event) = event else { break };
             self.event(event)?;
         }
         for _ in 0..SWEEP_MAX {
@@ -333,6 +348,15 @@ impl Session {
             self.reply(&reply)?;
         }
         Ok(())
+    }
+
+    /// Something that happened already.
+    pub(crate) async fn ready_event(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            event = self.deliveries.next() => event,
+            () = std::future::ready(()) => None,
+        }
     }
 
     fn tick(&mut self, was_read: bool) -> Result<(), Ending> {
@@ -445,14 +469,14 @@ impl Session {
             Ending::Io(error) => Err(error),
             Ending::Asked => {
                 let _ = outlet.frames.method(0, &connection::CloseOk {});
-                outlet.send().await
+                parting::leave(&mut inlet, outlet).await
             }
             Ending::Fault(fault, numbers) => {
                 if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
                     context.log_fault(&entry, &fault.text());
                 }
-                parting::close(&mut inlet, &mut outlet, &fault, numbers).await
+                parting::close(&mut inlet, outlet, &fault, numbers).await
             }
         }
     }
@@ -472,6 +496,8 @@ impl Session {
         let metrics = &self.context.metrics;
         Metrics::less(&metrics.channels_open, 1);
         Metrics::less(&metrics.consumers, channel.consumers.len());
+        let mut consumers = channel.consumers.values();
+        self.has_unused |= consumers.any(|consumer| consumer.subscription.may_take_queue());
         self.arriving -= channel.content.held_bytes().min(self.arriving);
         // First, or what is given back would be handed to them again.
         channel.consumers.clear();
@@ -492,10 +518,31 @@ impl Session {
         });
     }
 
+    /// Has what was given back be there, and queues gone whose last consumer was dropped, before an answer says so.
+    pub(crate) async fn finish_release(&mut self) {
+        self.settle().await;
+        if std::mem::take(&mut self.has_unused) {
+            self.engine.sync_unused().await;
+        }
+    }
+
+    /// Has everything that was published, given back or rejected before be where it belongs.
+    pub(crate) async fn catch_up(&mut self) {
+        self.finish_publishing().await;
+        self.settle().await;
+        self.engine.sync_dead().await;
+    }
+
     /// Names something of this connection.
     pub(crate) fn next_count(&mut self) -> u64 {
         self.count += 1;
         self.count
+    }
+
+    /// What this connection is called.
+    pub(crate) fn name(&self) -> String {
+        let (peer, local) = self.addresses;
+        format!("{peer} -> {local}")
     }
 
     /// A channel that is open.
@@ -588,11 +635,15 @@ impl engine::Room for DeliveryRoom {
 
 /// The broker stops.
 fn shutdown() -> Ending {
-    let text = "broker forced connection closure with reason 'shutdown'";
-    Fault::new(ReplyCode::ConnectionForced, text).into()
+    forced("broker forced connection closure with reason 'shutdown'")
+}
+
+/// The broker ends the connection, for this reason.
+fn forced(reason: &str) -> Ending {
+    Fault::new(ReplyCode::ConnectionForced, reason).into()
 }
 
 /// An operator wants the connection to end.
 fn closed() -> Ending {
-    Fault::new(ReplyCode::ConnectionForced, "Closed via management api").into()
+    forced("Closed via management api")
 }

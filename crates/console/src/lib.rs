@@ -86,7 +86,7 @@ pub fn api(broker: Broker, connections: Connections) -> Router {
 }
 
 fn queue_routes() -> Router<Served> {
-    use handlers::{exchanges, messages, policies, queues, redrive};
+    use handlers::{exchanges, messages, policies, queues, redrive, vhosts};
     let queue = get(queues::describe)
         .patch(queues::change)
         .delete(queues::delete);
@@ -106,6 +106,13 @@ fn queue_routes() -> Router<Served> {
             get(redrive::list).post(redrive::start),
         )
         .route("/queues/{name}/redrive/{task}", delete(redrive::cancel))
+        .route("/vhosts", get(vhosts::list).post(vhosts::create))
+        .route(
+            "/vhosts/{name}",
+            get(vhosts::describe)
+                .patch(vhosts::change)
+                .delete(vhosts::delete),
+        )
         .route("/policies", get(policies::list).post(policies::put))
         .route("/policies/{name}", delete(policies::remove))
         .route("/exchanges", get(exchanges::list))

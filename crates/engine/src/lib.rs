@@ -23,7 +23,7 @@ pub use broker::{
     Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
     FetchResult, FetchSpec, Fetched, Keep, NewConsumer, NewRecord, NewTopic, Outgoing, Parts,
     Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session,
-    Settings, Subscription, TimeLookup, TopicKey,
+    Settings, Subscription, TimeLookup, TopicKey, VhostSizes,
 };
 pub use clock::{Clock, Dice, Uptime};
 pub use error::{Error, RecordErrors, Result};

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use regex_lite::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{Backoff, DeadLetterExchange, Overflow, QueueSettings};
@@ -16,6 +17,14 @@ use crate::{Error, Result, vhost};
 
 /// Longest pattern, bytes: what it is compiled to stays small.
 const PATTERN_BYTES_MAX: usize = 1024;
+/// Most bytes a part of it is compiled to.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Most instructions it is compiled to.
+const INSTRUCTIONS_MAX: usize = 100_000;
+/// Times a pattern may go back and try another way for one name; one that needs more matches nothing.
+const STEPS_BACK_MAX: usize = 20_000;
+/// Largest document of a policy, bytes.
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
 /// What a policy applies to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +87,10 @@ pub struct Rules {
     /// The exchange that gets what an exchange matched with no binding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternate_exchange: Option<String>,
+    /// What was said beside that and means nothing here; kept to be shown. A policy that says nothing else holds like any
+    /// other, in the place of those of lower priority.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub without_effect: BTreeMap<String, serde_json::Value>,
 }
 
 /// A policy.
@@ -185,7 +198,7 @@ impl Rules {
         if let Some(alternate) = &self.alternate_exchange {
             vhost::check_reference(alternate)?;
         }
-        Ok(())
+        self.backoff.map_or(Ok(()), |backoff| backoff.check())
     }
 }
 
@@ -194,6 +207,30 @@ impl Rules {
 struct Ready {
     policy: Policy,
     pattern: Regex,
+    /// It was said that its pattern takes too long for some name.
+    gave_up: AtomicBool,
+}
+
+impl Ready {
+    fn matches(&self, name: &str) -> bool {
+        self.pattern.is_match(name).unwrap_or_else(|error| {
+            if !self.gave_up.swap(true, Relaxed) {
+                let Policy { vhost, name: policy, .. } = &self.policy;
+                tracing::warn!(%vhost, %policy, name, %error, "policy pattern takes too long, it matches nothing");
+            }
+            false
+        })
+    }
+}
+
+fn compile(text: &str) -> Result<Regex> {
+    let pattern = RegexBuilder::new(text)
+        .backtrack_limit(STEPS_BACK_MAX)
+        .delegate_size_limit(COMPILED_BYTES_MAX)
+        .delegate_dfa_size_limit(COMPILED_BYTES_MAX)
+        .max_prog_size(INSTRUCTIONS_MAX)
+        .build();
+    pattern.map_err(|error| Error::InvalidConfig(format!("the pattern '{text}': {error}")))
 }
 
 /// All policies. Asked by everybody, changed by the controller alone, as a whole.
@@ -211,10 +248,20 @@ impl Policies {
                 "a pattern has at most 1024 bytes".into(),
             ));
         }
-        let pattern = Regex::new(text)
-            .map_err(|error| Error::InvalidConfig(format!("the pattern '{text}': {error}")))?;
+        let document = serde_json::to_vec(&policy.document);
+        if document.map_or(usize::MAX, |document| document.len()) > DOCUMENT_BYTES_MAX {
+            return Err(Error::InvalidConfig(
+                "the document of a policy has at most 64 KiB".into(),
+            ));
+        }
+        let pattern = compile(text)?;
         let key = (policy.kind, policy.vhost.clone(), policy.name.clone());
-        self.0.insert(key, Arc::new(Ready { policy, pattern }));
+        let ready = Ready {
+            policy,
+            pattern,
+            gave_up: AtomicBool::new(false),
+        };
+        self.0.insert(key, Arc::new(ready));
         Ok(())
     }
 
@@ -242,7 +289,7 @@ impl Policies {
         let of_kind = self.0.values().filter(|ready| {
             let policy = &ready.policy;
             let applies = [Scope::All, scope].contains(&policy.document.scope);
-            policy.kind == kind && policy.vhost == vhost && applies && ready.pattern.is_match(name)
+            policy.kind == kind && policy.vhost == vhost && applies && ready.matches(name)
         });
         let best = of_kind.max_by_key(|ready| ready.policy.document.priority)?;
         Some(&best.policy.document.rules)
@@ -293,6 +340,20 @@ mod tests {
                 priority,
                 rules,
             },
+        }
+    }
+
+    fn growing(base_ms: u64, max_ms: u64) -> Rules {
+        let backoff = Backoff {
+            base_ms,
+            max_ms,
+            jitter: false,
+            growth: crate::queue::Growth::Linear,
+            after: crate::queue::After::All,
+        };
+        Rules {
+            backoff: Some(backoff),
+            ..Rules::default()
         }
     }
 
@@ -431,6 +492,55 @@ mod tests {
     }
 
     #[test]
+    fn patterns_look_around_within_their_time() {
+        let mut policies = Policies::default();
+        let pattern = r"^(?!amq\.).*";
+        policies
+            .insert(policy("own", Kind::User, pattern, 0, length(7)))
+            .unwrap();
+        for (queue, expected) in [
+            ("orders", Some(7)),
+            ("amq", Some(7)),
+            ("my.amq.x", Some(7)),
+            ("amq.gen-1", None),
+            ("shop\u{1f}orders", None),
+        ] {
+            assert_eq!(holds(&policies, queue, None), expected, "{queue}");
+        }
+        // One that would try all of 2^40 ways matches nothing, and another one holds.
+        policies
+            .insert(policy("slow", Kind::User, r"^(?=(a|a)*b)", 9, length(1)))
+            .unwrap();
+        let name = "a".repeat(40);
+        assert_eq!(holds(&policies, &name, None), Some(7));
+        assert_eq!(holds(&policies, "aaab", None), Some(1));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_kept_and_holds_alone() {
+        let mut policies = Policies::default();
+        policies
+            .insert(policy("short", Kind::User, "", 0, length(5)))
+            .unwrap();
+        let mirrored = Rules {
+            without_effect: BTreeMap::from([("ha-mode".to_owned(), "all".into())]),
+            ..Rules::default()
+        };
+        policies
+            .insert(policy("ha", Kind::User, "^ha", 1, mirrored))
+            .unwrap();
+        assert_eq!(holds(&policies, "ha.q", None), None);
+        assert_eq!(holds(&policies, "q", None), Some(5));
+        let large = Rules {
+            without_effect: BTreeMap::from([("x".to_owned(), "y".repeat(64 << 10).into())]),
+            ..Rules::default()
+        };
+        policies
+            .insert(policy("large", Kind::User, "", 0, large))
+            .unwrap_err();
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let mut policies = Policies::default();
         let alternate = Rules {
@@ -443,6 +553,7 @@ mod tests {
             policy("p", Kind::User, &"a".repeat(2000), 0, length(1)),
             policy("p", Kind::User, "", 0, Rules::default()),
             policy("p", Kind::Operator, "", 0, alternate.clone()),
+            policy("p", Kind::User, "", 0, growing(20, 10)),
         ] {
             policies.insert(bad).unwrap_err();
         }

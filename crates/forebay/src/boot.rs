@@ -181,24 +181,24 @@ async fn open_protocols(
     let mut protocols = Listeners::new(all, broker.budget(), PROTOCOL_DRAIN);
     let context = broker.kafka();
     let serve = move |listener: net::Listener, drain: net::Drain| {
-        let each = drain.clone();
+        let (context, each) = (Arc::clone(&context), drain.clone());
         listener.serve(drain, move |connection| {
             kafka::serve(connection, Arc::clone(&context), each.clone())
         })
     };
     let most = settings.kafka.max_connections.0 as usize;
     protocols
-        .open("kafka", settings.listeners.kafka, most, serve)
+        .open("kafka", &settings.listeners.kafka, most, serve)
         .await?;
     open_amqp(settings, broker, &mut protocols).await?;
     let sqs = broker.sqs();
     let serve = |listener: net::Listener, drain| {
         let limits = sqs.limits();
-        serve_http(listener, sqs::router(sqs), limits, drain)
+        serve_http(listener, sqs::router(Arc::clone(&sqs)), limits, drain)
     };
     let most = settings.sqs.max_connections.0 as usize;
     protocols
-        .open("sqs", settings.listeners.sqs, most, serve)
+        .open("sqs", &settings.listeners.sqs, most, serve)
         .await?;
     Ok(protocols)
 }
@@ -210,14 +210,14 @@ async fn open_amqp(
 ) -> anyhow::Result<()> {
     let context = broker.amqp();
     let serve = move |listener: net::Listener, drain: net::Drain| {
-        let each = drain.clone();
+        let (context, each) = (Arc::clone(&context), drain.clone());
         listener.serve(drain, move |connection| {
             amqp::serve(connection, Arc::clone(&context), each.clone())
         })
     };
     let most = settings.amqp.max_connections.0 as usize;
     protocols
-        .open("amqp", settings.listeners.amqp, most, serve)
+        .open("amqp", &settings.listeners.amqp, most, serve)
         .await
 }
 
@@ -251,7 +251,7 @@ async fn open_console(
         serve_http(listener, router, console::limits(), drain)
     };
     console
-        .open("http", settings.listeners.http, CONSOLE_CONNECTIONS, serve)
+        .open("http", &settings.listeners.http, CONSOLE_CONNECTIONS, serve)
         .await?;
     Ok(console)
 }

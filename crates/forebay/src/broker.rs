@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use console::{Health, Prepare, Probe, Source};
 use engine::group::GroupSettings;
-use security::AllowAll;
+use security::{AllowAll, Principal};
 use storage::Supervisor;
 use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
@@ -20,7 +20,9 @@ use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
 use crate::memory::Memory;
 use crate::numbers;
-use crate::settings::{ByteSize, EndpointStrategy, Profile, Setting as _, Settings, Signatures};
+use crate::settings::{
+    ByteSize, EndpointStrategy, Profile, Setting as _, Settings, Signatures, Vhosts,
+};
 use crate::watch::Watch;
 
 /// The running broker.
@@ -59,6 +61,7 @@ pub(crate) async fn start_broker(
     let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
+    create_vhosts(&engine, &settings.amqp.vhosts).await?;
     let kafka = Arc::new(kafka::Context::new(
         engine.clone(),
         kafka_settings(settings),
@@ -97,6 +100,18 @@ fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
     #[cfg(feature = "failpoints")]
     let parts = crate::failpoints::wrap_engine(parts);
     parts
+}
+
+/// Creates the vhosts the settings name.
+async fn create_vhosts(engine: &engine::Broker, vhosts: &Vhosts) -> anyhow::Result<()> {
+    for name in &vhosts.0 {
+        let made = engine.create_vhost(&Principal::anonymous(), name).await;
+        let made = made.with_context(|| format!("cannot create the vhost '{name}'"))?;
+        if made {
+            tracing::info!(vhost = %name, "vhost created");
+        }
+    }
+    Ok(())
 }
 
 fn bytes(count: u64) -> usize {
@@ -175,6 +190,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
         },
         kept_defaults: kafka::topic_defaults,
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
+        internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
         read_ahead_bytes: bytes(memory.cache),
         ..defaults

@@ -1,7 +1,8 @@
 //! The open listeners of one kind, stopped together: the protocols first, the console after them.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use net::{
     Budget, Capacity, Connections, Drain, Limits, Listener, Observer, Served, Shutdown, Tasks,
 };
 
-use crate::settings::Listen;
+use crate::settings::{Endpoint, Listen};
 
 /// How long a peer may refuse to read.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -52,19 +53,20 @@ impl Listeners {
         }
     }
 
-    /// Binds `listen`, unless it is off, and lets `serve` run the listener until the drain it is given.
+    /// Binds every address of `listen`, unless it is off, and lets `serve` run each until the drain it is given. They
+    /// share their limits and numbers.
     pub(crate) async fn open<S, F>(
         &mut self,
         name: &'static str,
-        listen: Listen,
+        listen: &Listen,
         connections_max: usize,
         serve: S,
     ) -> anyhow::Result<()>
     where
-        S: FnOnce(Listener, Drain) -> F,
+        S: Fn(Listener, Drain) -> F,
         F: Future<Output = Served> + Send + 'static,
     {
-        let Listen::At(address) = listen else {
+        let Listen::At(endpoints) = listen else {
             return Ok(());
         };
         let limits = Limits {
@@ -72,17 +74,73 @@ impl Listeners {
             write_stall: WRITE_STALL,
             drain: self.drain,
         };
-        let bound = Listener::bind(name, address, limits, &self.total).await;
-        let listener = bound.with_context(|| format!("cannot listen on {address} for {name}"))?;
-        let listener = listener
-            .with_connections(&self.connections)
-            .with_budget(&self.budget);
-        self.observers.push((name, listener.observer()));
-        self.addresses.push((name, listener.address()));
-        let serving = serve(listener, self.shutdown.drain());
-        self.accepting.spawn(async move {
-            serving.await;
-        });
+        let mut bound: Vec<Listener> = Vec::new();
+        for endpoint in endpoints {
+            match *endpoint {
+                Endpoint::At(address) => self.bind(name, address, limits, &mut bound).await?,
+                Endpoint::Localhost(port) => {
+                    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                    self.bind(name, address, limits, &mut bound).await?;
+                    let port = bound.last().map_or(port, |first| first.address().port());
+                    self.bind_ipv6_loopback(name, port, &mut bound).await?;
+                }
+            }
+        }
+        if let Some(first) = bound.first() {
+            self.observers.push((name, first.observer()));
+        }
+        for listener in bound {
+            self.addresses.push((name, listener.address()));
+            let serving = serve(listener, self.shutdown.drain());
+            self.accepting.spawn(async move {
+                serving.await;
+            });
+        }
+        Ok(())
+    }
+
+    async fn bind(
+        &self,
+        name: &'static str,
+        address: SocketAddr,
+        limits: Limits,
+        bound: &mut Vec<Listener>,
+    ) -> anyhow::Result<()> {
+        let listener = match bound.first() {
+            Some(first) => first.another(address).await,
+            None => Listener::bind(name, address, limits, &self.total).await,
+        };
+        let listener =
+            listener.with_context(|| format!("cannot listen on {address} for {name}"))?;
+        bound.push(
+            listener
+                .with_connections(&self.connections)
+                .with_budget(&self.budget),
+        );
+        Ok(())
+    }
+
+    /// The other half of `localhost`, which not every machine has.
+    async fn bind_ipv6_loopback(
+        &self,
+        name: &'static str,
+        port: u16,
+        bound: &mut Vec<Listener>,
+    ) -> anyhow::Result<()> {
+        let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        let Some(first) = bound.first() else {
+            return Ok(());
+        };
+        match first.another(address).await {
+            Ok(listener) => bound.push(listener),
+            Err(error) if is_without_ipv6(&error) => {
+                tracing::warn!(listener = name, %address, "no IPv6 loopback address, listening on IPv4 only");
+            }
+            Err(error) => {
+                let why = format!("cannot listen on {address} for {name}");
+                return Err(error).context(why);
+            }
+        }
         Ok(())
     }
 
@@ -104,6 +162,13 @@ impl Listeners {
             .finish(self.drain + Duration::from_secs(1))
             .await;
     }
+}
+
+/// Whether an address could not be bound because the machine does not have it.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own.
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 /// The connection numbers of `observers`, for `/metrics`.

@@ -4,6 +4,8 @@ use super::{QUEUE_TYPE, STREAM, age};
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};
 
+/// Longest a message, or a queue that nobody uses, may be told to live, ms.
+pub(crate) const LIFETIME_MS_MAX: i64 = 0xffff_ffff;
 /// Most priorities beside the lowest.
 const PRIORITY_MAX: i64 = 255;
 const OVERFLOWS: &[&[u8]] = &[b"drop-head", b"reject-publish", b"reject-publish-dlx"];
@@ -45,7 +47,7 @@ type Judge = fn(&Value<'_>, &Table<'_>) -> Result<(), Reason>;
 /// The arguments there are, in the order they are checked and compared.
 const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-expires", expiry),
-    (b"x-message-ttl", not_negative),
+    (b"x-message-ttl", lifetime),
     (DEAD_LETTER_EXCHANGE, text),
     (b"x-dead-letter-routing-key", dead_letter_key),
     (b"x-dead-letter-strategy", strategy),
@@ -60,7 +62,7 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-max-priority", priority),
     (b"x-overflow", overflow),
     (b"x-queue-mode", mode),
-    (b"x-queue-version", not_negative),
+    (b"x-queue-version", version),
     (b"x-single-active-consumer", flag),
     (QUEUE_TYPE, queue_type),
     (b"x-quorum-initial-group-size", positive),
@@ -73,7 +75,17 @@ const KNOWN: &[(&[u8], Judge)] = &[
     (b"x-consumer-disconnected-timeout", not_negative),
     (b"x-delayed-retry-type", retry),
     (b"x-delayed-retry-min", not_negative),
-    (b"x-delayed-retry-max", not_negative),
+    (b"x-delayed-retry-max", longest_retry),
+];
+
+/// Arguments of other brokers and their extensions that promise what is not done here; their values say so unless they
+/// switch it off.
+const UNKEPT: &[&[u8]] = &[
+    b"x-message-deduplication",
+    b"x-deduplication-header",
+    b"x-cache-size",
+    b"x-cache-ttl",
+    b"x-cache-persistence",
 ];
 
 /// Names of the arguments there are, in the order they are compared.
@@ -95,6 +107,12 @@ pub(crate) fn check(vhost: &str, queue: &str, arguments: &Table<'_>) -> Outcome<
         let name = String::from_utf8_lossy(name);
         Fault::precondition(format!("invalid arg '{name}' for {thing}{why}"))
     };
+    for name in UNKEPT {
+        let value = arguments.find(name);
+        if value.is_some_and(|value| value != Value::Bool(false)) {
+            return Err(refuse(name, ": unsupported"));
+        }
+    }
     for (name, judge) in KNOWN {
         let Some(value) = arguments.find(name) else {
             continue;
@@ -148,7 +166,24 @@ fn positive(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
 
 /// Zero is worse than negative here.
 fn expiry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
-    positive(value, arguments)
+    positive(value, arguments)?;
+    lifetime(value, arguments)
+}
+
+fn lifetime(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        n if n > LIFETIME_MS_MAX => Err(format!("{{value_too_large,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn version(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    match whole(value)? {
+        1 | 2 => Ok(()),
+        n => Err(format!("\"unsupported queue version '{n}'\"")),
+    }
 }
 
 fn max_age(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -217,7 +252,9 @@ fn overflow(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
 }
 
 fn mode(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
-    one_of(value, MODES, "invalid_queue_mode")
+    let name = String::from_utf8_lossy(string(value)?);
+    let reason = format!("\"unsupported queue mode '{name}'\"");
+    one_of(value, MODES, &reason)
 }
 
 fn locator(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -226,6 +263,18 @@ fn locator(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
 
 fn retry(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
     one_of(value, RETRIES, "invalid_delayed_retry_type")
+}
+
+fn longest_retry(value: &Value<'_>, arguments: &Table<'_>) -> Result<(), Reason> {
+    not_negative(value, arguments)?;
+    let longest = whole(value)?;
+    let shortest = arguments.find(b"x-delayed-retry-min");
+    match shortest.and_then(|value| value.integer()) {
+        Some(shortest) if longest < shortest => Err(format!(
+            "\"delayed-retry-max ({longest}) must not be smaller than delayed-retry-min ({shortest})\""
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn queue_type(value: &Value<'_>, _: &Table<'_>) -> Result<(), Reason> {
@@ -265,6 +314,21 @@ mod tests {
         );
         refused("x-expires", Value::I32(0), "{value_zero,0}");
         refused("x-expires", Value::I32(-1), "{value_negative,-1}");
+        let long = Value::I64(1 << 40);
+        refused("x-expires", long, "{value_too_large,1099511627776}");
+        refused("x-message-ttl", long, "{value_too_large,1099511627776}");
+        let mode = Value::Long(b"nonsense");
+        refused(
+            "x-queue-mode",
+            mode,
+            "\"unsupported queue mode 'nonsense'\"",
+        );
+        let version = Value::I32(3);
+        refused(
+            "x-queue-version",
+            version,
+            "\"unsupported queue version '3'\"",
+        );
         refused(
             "x-max-priority",
             Value::I32(300),
@@ -292,6 +356,29 @@ mod tests {
             Value::Long(b"true"),
             "{unacceptable_type,longstr}",
         );
+    }
+
+    #[test]
+    fn what_is_promised_and_not_kept_is_refused() {
+        refused("x-message-deduplication", Value::Bool(true), "unsupported");
+        refused("x-cache-size", Value::I32(10), "unsupported");
+        let mut table = TableBuilder::new();
+        let off = ("x-message-deduplication", Value::Bool(false));
+        table.push(off.0.as_bytes(), off.1).unwrap();
+        check("/", "q", &table.as_table()).unwrap();
+    }
+
+    #[test]
+    fn a_minimum_is_not_above_its_maximum() {
+        let mut table = TableBuilder::new();
+        for (name, value) in [("x-delayed-retry-min", 20), ("x-delayed-retry-max", 10)] {
+            table.push(name.as_bytes(), Value::I32(value)).unwrap();
+        }
+        assert_eq!(
+            check("/", "q", &table.as_table()).unwrap_err().explanation,
+            "invalid arg 'x-delayed-retry-max' for queue 'q' in vhost '/': \"delayed-retry-max (10) must not be smaller than delayed-retry-min (20)\""
+        );
+        refused("x-delayed-retry-max", Value::I32(-1), "{value_negative,-1}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod check;
 mod reading;
 mod settings;
 
-pub(crate) use check::{check, wrong_type};
+pub(crate) use check::{LIFETIME_MS_MAX, check, wrong_type};
 pub(crate) use reading::{Filter, Reading};
 pub(crate) use settings::{apply, declared, is_quorum, priority_of};
 

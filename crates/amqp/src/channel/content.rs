@@ -43,13 +43,24 @@ impl Content {
     pub(crate) fn expect_method(&self) -> Outcome<()> {
         match self {
             Self::None => Ok(()),
-            Self::Announced(_) => Err(Fault::unexpected(
-                "expected content header for class 60, got non content header frame instead",
-            )),
-            Self::Arriving { .. } => Err(Fault::unexpected(
-                "expected content body, got non content body frame instead",
-            )),
+            Self::Announced(_) | Self::Arriving { .. } => Err(self.unexpected()),
         }
+    }
+
+    /// Whether a message was announced that is not all here.
+    pub(crate) fn is_expected(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// The fault of a frame that is not the one to come.
+    fn unexpected(&self) -> Fault {
+        Fault::unexpected(match self {
+            Self::None => "expected method frame, got non method frame instead",
+            Self::Announced(_) => {
+                "expected content header for class 60, got non content header frame instead"
+            }
+            Self::Arriving { .. } => "expected content body, got non content body frame instead",
+        })
     }
 
     /// A header came. Returns the message if that was all of it.
@@ -59,10 +70,9 @@ impl Content {
         payload: &[u8],
         body_bytes_max: usize,
     ) -> Outcome<Option<Message>> {
-        let Self::Announced(envelope) = std::mem::take(self) else {
-            return Err(Fault::unexpected(
-                "expected method frame, got content header frame instead",
-            ));
+        let envelope = match std::mem::take(self) {
+            Self::Announced(envelope) => envelope,
+            other => return Err(other.unexpected()),
         };
         let header = ContentHeader::decode(payload)?;
         if header.class != basic::CLASS {
@@ -98,10 +108,9 @@ impl Content {
 
     /// A stretch of the body came. Returns the message if it was the last one.
     pub(crate) fn body(&mut self, frames: &Frames, payload: &[u8]) -> Outcome<Option<Message>> {
-        let Self::Arriving { left, body, .. } = self else {
-            return Err(Fault::unexpected(
-                "expected method frame, got content body frame instead",
-            ));
+        let (left, body) = match self {
+            Self::Arriving { left, body, .. } => (left, body),
+            other => return Err(other.unexpected()),
         };
         let Some(rest) = left.checked_sub(payload.len()) else {
             return Err(Fault::unexpected("content body is longer than announced"));

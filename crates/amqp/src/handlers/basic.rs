@@ -117,7 +117,7 @@ impl Session {
         let priority = priority(consume.arguments, &self.peer.vhost, &name)?;
         let reading = self.reading(number, &name, consume)?;
         // What was given back before may be what is consumed next.
-        self.settle().await;
+        self.catch_up().await;
         let at = consumer_number(number, self.next_count());
         let channel = self.channel(number);
         let mut windows = Vec::new();
@@ -214,7 +214,10 @@ impl Session {
         let at = found.map(|(at, _)| *at);
         if let Some(consumer) = at.and_then(|at| channel.consumers.remove(&at)) {
             Metrics::less(&self.context.metrics.consumers, 1);
+            self.has_unused |= consumer.subscription.may_take_queue();
             consumer.subscription.cancel().await;
+            self.serve_handed().await?;
+            self.finish_release().await;
         } else if let Some(replies) = channel
             .replies
             .take_if(|replies| *replies.tag == *cancel.consumer_tag)
@@ -247,8 +250,7 @@ impl Session {
             ));
         }
         // What was published or given back before can be fetched.
-        self.finish_publishing().await;
-        self.settle().await;
+        self.catch_up().await;
         self.make_room().await;
         let got = self.engine.get(&queue.name).await;
         let got = got.map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
@@ -274,6 +276,10 @@ impl Session {
             body: std::slice::from_ref(&delivery.message.body),
         };
         self.outlet.frames.content(number, &ok, content)?;
+        if self.is_traced() {
+            let from = (&*name, delivery.redelivered);
+            self.trace_deliver(number, &delivery.message, from, &properties);
+        }
         Metrics::one(&self.context.metrics.delivered);
         if get.no_ack {
             Metrics::one(&self.context.metrics.acknowledged);

@@ -1,6 +1,6 @@
 //! Class `channel`: how a channel begins and ends.
 
-use super::unimplemented;
+use super::{decode, unimplemented};
 use crate::channel::{Channel, Slot};
 use crate::error::{Fault, Outcome};
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ impl Session {
     /// Serves a frame on a channel that is not open: only one can be right.
     pub(super) fn open(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
         let method = match frame.kind {
-            FrameKind::Method => Some(Method::decode(frame.payload).map_err(Fault::from)?),
+            FrameKind::Method => Some(decode(frame.payload)?),
             FrameKind::Header | FrameKind::Body | FrameKind::Heartbeat => None,
         };
         let numbers = method.map_or((0, 0), |method| method.numbers());
@@ -80,7 +80,7 @@ impl Session {
         if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
             self.release(&mut channel, true);
         }
-        self.settle().await;
+        self.finish_release().await;
         self.say(number, &CloseOk {})
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::exchange::{Binding, Destination, Exchange, Kind, NewExchange};
 use engine::{Error, vhost};
 
-use super::names::{check_not_default, check_reserved, text};
+use super::names::{check_not_default, check_reserved, is_reserved, plain, text};
 use super::unimplemented;
 use crate::arguments::{inequivalent, shown_argument, wrong_type};
 use crate::error::{Access, Fault, Outcome, exchange_text};
@@ -67,7 +67,7 @@ impl Session {
     }
 
     async fn declare_exchange(&mut self, declare: Declare<'_>) -> Outcome<()> {
-        let name = text(declare.exchange)?;
+        let name = &*plain(declare.exchange)?;
         check_not_default(name)?;
         let known = self.exchange(name);
         let about = self.about(None, Some(name), Access::Configure);
@@ -106,9 +106,9 @@ impl Session {
     }
 
     async fn delete_exchange(&mut self, delete: Delete<'_>) -> Outcome<()> {
-        let name = text(delete.exchange)?;
+        let name = &*plain(delete.exchange)?;
         check_not_default(name)?;
-        if engine::exchange::is_standard(name) {
+        if is_reserved(name) {
             let thing = exchange_text(&self.peer.vhost, name);
             return Err(Fault::refused(format!(
                 "deletion of system {thing} not allowed"
@@ -128,7 +128,7 @@ impl Session {
     }
 
     async fn bind_exchange(&mut self, bind: Bind<'_>) -> Outcome<()> {
-        let (source, destination) = (text(bind.source)?, text(bind.destination)?);
+        let (source, destination) = (&*plain(bind.source)?, &*plain(bind.destination)?);
         check_not_default(source)?;
         check_not_default(destination)?;
         for name in [destination, source] {
@@ -142,7 +142,7 @@ impl Session {
     }
 
     async fn unbind_exchange(&mut self, unbind: Unbind<'_>) -> Outcome<()> {
-        let (source, destination) = (text(unbind.source)?, text(unbind.destination)?);
+        let (source, destination) = (&*plain(unbind.source)?, &*plain(unbind.destination)?);
         check_not_default(source)?;
         check_not_default(destination)?;
         let (key, arguments) = (unbind.routing_key, unbind.arguments);

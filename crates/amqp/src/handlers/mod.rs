@@ -23,6 +23,9 @@ use crate::wire::{self, Arguments, Frame, FrameKind, Frames, Method, ReplyCode};
 /// size.
 const ARRIVING_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a method that cannot be read that are shown; more do not fit a reply text.
+const SHOWN_BYTES_MAX: usize = 64;
+
 impl Session {
     /// Serves one frame.
     pub(crate) async fn frame(&mut self, frames: &Frames, frame: Frame<'_>) -> Result<(), Ending> {
@@ -37,24 +40,28 @@ impl Session {
         let number = frame.channel;
         let (numbers, outcome) = match frame.kind {
             FrameKind::Method => {
-                let method = Method::decode(frame.payload).map_err(Fault::from)?;
+                let method = decode(frame.payload)?;
                 let numbers = method.numbers();
                 self.channel(number)
                     .content
                     .expect_method()
-                    .map_err(|fault| Ending::Fault(fault, numbers))?;
+                    .map_err(|fault| Ending::Fault(fault, publish_numbers()))?;
                 let outcome = match self.quick(frames, number, method) {
                     Some(outcome) => outcome,
                     None => Box::pin(self.method(number, method)).await,
                 };
                 (numbers, outcome)
             }
-            FrameKind::Header | FrameKind::Body => (publish_numbers(), self.content(frames, frame)),
+            FrameKind::Header | FrameKind::Body => {
+                let is_expected = self.channel(number).content.is_expected();
+                let numbers = is_expected.then(publish_numbers).unwrap_or_default();
+                (numbers, self.content(frames, frame))
+            }
             FrameKind::Heartbeat => return Ok(()),
         };
         match outcome {
             Ok(()) => Ok(()),
-            Err(fault) => self.fail(number, fault, numbers),
+            Err(fault) => Box::pin(self.fail(number, fault, numbers)).await,
         }
     }
 
@@ -121,7 +128,7 @@ impl Session {
     }
 
     /// A method was refused: its channel ends, or the connection does.
-    fn fail(&mut self, number: u16, fault: Fault, numbers: (u16, u16)) -> Result<(), Ending> {
+    async fn fail(&mut self, number: u16, fault: Fault, numbers: (u16, u16)) -> Result<(), Ending> {
         if fault.is_hard() {
             return Err(Ending::Fault(fault, numbers));
         }
@@ -131,6 +138,7 @@ impl Session {
         if let Some(Slot::Open(mut channel)) = self.channels.insert(number, Slot::Closing) {
             self.release(&mut channel, true);
         }
+        self.finish_release().await;
         let close = wire::channel::Close {
             reply_code: fault.code.number(),
             reply_text: text.as_bytes(),
@@ -139,6 +147,26 @@ impl Session {
         };
         Ok(self.say(number, &close)?)
     }
+}
+
+/// A method from a frame's payload. What cannot be read of one that is known is blamed on it.
+fn decode(payload: &[u8]) -> Result<Method<'_>, Ending> {
+    Method::decode(payload).map_err(|error| match (error, payload) {
+        (
+            wire::Error::Incomplete | wire::Error::Malformed { .. },
+            &[c0, c1, m0, m1, ref rest @ ..],
+        ) => {
+            let numbers = (u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1]));
+            let octets: Vec<String> = rest
+                .iter()
+                .take(SHOWN_BYTES_MAX)
+                .map(u8::to_string)
+                .collect();
+            let text = format!("cannot decode <<{}>>", octets.join(","));
+            Ending::Fault(Fault::new(ReplyCode::FrameError, text), numbers)
+        }
+        (error, _) => Fault::from(error).into(),
+    })
 }
 
 /// The numbers of the method that carries messages.

@@ -6,7 +6,7 @@ use engine::exchange::{Binding, Destination};
 use engine::queue::{Lifetime, NewQueue, Queue};
 use engine::{Error, Removal};
 
-use super::names::{check_not_default, check_reserved, text};
+use super::names::{check_not_default, check_reserved, plain, text};
 use super::unimplemented;
 use crate::arguments::{self, QUEUE_TYPE, QUORUM, STREAM, inequivalent};
 use crate::error::{Access, Fault, Outcome, queue_text};
@@ -52,13 +52,12 @@ impl Session {
     }
 
     async fn declare_queue(&mut self, number: u16, declare: Declare<'_>) -> Outcome<()> {
-        let given = text(declare.queue)?;
+        let given = &*plain(declare.queue)?;
         if is_reply_name(declare.queue) || declare.queue == REPLY_QUEUE {
             return self.declare_reply_queue(number, &declare);
         }
         // What was published before is there when the client is told how much there is.
-        self.finish_publishing().await;
-        self.settle().await;
+        self.catch_up().await;
         let name = match given {
             "" if !declare.passive => self.context.fresh_name(GENERATED),
             given => given.to_owned(),
@@ -88,9 +87,10 @@ impl Session {
     async fn fill(&self, queue: &Queue) -> Fill {
         let broker = &self.context.broker;
         let depth = broker.queue_depth(&self.peer.principal, &queue.name).await;
-        let ready = depth.map_or(0, |depth| depth.ready);
+        // What waits for a retry or for its time is there too.
+        let there = depth.map_or(0, |depth| depth.ready + depth.delayed);
         Fill {
-            messages: u32::try_from(ready).unwrap_or(u32::MAX),
+            messages: u32::try_from(there).unwrap_or(u32::MAX),
             consumers: broker.consumers(queue),
         }
     }
@@ -131,7 +131,7 @@ impl Session {
         let vhost = &self.peer.vhost;
         arguments::check(vhost, name, &declare.arguments)?;
         check_type(vhost, name, declare)?;
-        if let Some(known) = self.known_queue(name)? {
+        if let Some(known) = self.known_queue(name, Access::Configure)? {
             self.compare(name, &known, declare)?;
             return Ok(known);
         }
@@ -155,14 +155,12 @@ impl Session {
         }
     }
 
-    fn known_queue(&self, name: &str) -> Outcome<Option<Arc<Queue>>> {
+    fn known_queue(&self, name: &str, access: Access) -> Outcome<Option<Arc<Queue>>> {
         let broker = &self.context.broker;
         match broker.queue_of(&self.engine, &self.qualified(name)) {
             Ok(queue) => Ok(Some(queue)),
             Err(Error::UnknownQueue) => Ok(None),
-            Err(error) => Err(self
-                .about(Some(name), None, Access::Configure)
-                .fault(&error)),
+            Err(error) => Err(self.about(Some(name), None, access).fault(&error)),
         }
     }
 
@@ -202,7 +200,7 @@ impl Session {
     }
 
     async fn bind_queue(&mut self, number: u16, bind: Bind<'_>) -> Outcome<()> {
-        let exchange = text(bind.exchange)?;
+        let exchange = &*plain(bind.exchange)?;
         let binding = self.binding(
             number,
             (bind.queue, exchange),
@@ -226,7 +224,7 @@ impl Session {
     }
 
     async fn unbind_queue(&mut self, number: u16, unbind: Unbind<'_>) -> Outcome<()> {
-        let exchange = text(unbind.exchange)?;
+        let exchange = &*plain(unbind.exchange)?;
         let binding = self.binding(
             number,
             (unbind.queue, exchange),
@@ -237,6 +235,10 @@ impl Session {
             return Err(unimplemented());
         };
         let broker = &self.context.broker;
+        // What is not bound is unbound already, whichever session has the queue.
+        if broker.has_binding(&binding) {
+            self.known_queue(&name, Access::Write)?;
+        }
         match broker.unbind(&self.peer.principal, &binding).await {
             Ok(()) | Err(Error::UnknownExchange | Error::UnknownQueue) => {}
             Err(error) => {
@@ -272,8 +274,7 @@ impl Session {
     }
 
     async fn purge(&mut self, number: u16, purge: Purge<'_>) -> Outcome<()> {
-        self.finish_publishing().await;
-        self.settle().await;
+        self.catch_up().await;
         let name = self.queue_name(number, purge.queue)?;
         let queue = self.queue(&name, Access::Read)?;
         if queue.settings().stream {
@@ -293,10 +294,9 @@ impl Session {
     }
 
     async fn delete_queue(&mut self, number: u16, delete: Delete<'_>) -> Outcome<()> {
-        self.finish_publishing().await;
-        self.settle().await;
+        self.catch_up().await;
         let name = self.queue_name(number, delete.queue)?;
-        let count = match self.known_queue(&name)? {
+        let count = match self.known_queue(&name, Access::Configure)? {
             Some(queue) => self.remove(&name, &queue, &delete).await?,
             None => 0,
         };

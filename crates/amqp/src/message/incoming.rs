@@ -5,9 +5,13 @@ use engine::exchange::{Headers, Property};
 use engine::queue::RESERVED;
 
 use super::{BCC, CC, RAW, encoded, filtered, keep};
+use crate::arguments::LIFETIME_MS_MAX;
 use crate::error::{Fault, Outcome};
 use crate::tables;
 use crate::wire::{Properties, Value};
+
+/// Columns of a printed term.
+const PRINTED_COLUMNS: usize = 80;
 
 /// Checks the properties the broker answers for; returns how long the message lives, ms.
 pub(crate) fn check(properties: &Properties<'_>, user: &str) -> Outcome<Option<u64>> {
@@ -39,8 +43,26 @@ fn expiration(text: &[u8]) -> Outcome<u64> {
     if shown.starts_with('-') && number.bytes().any(|digit| digit != b'0') {
         return Err(invalid(format!("{{value_negative,-{number}}}")));
     }
-    // More digits than fit are as good as for ever.
-    Ok(number.parse().unwrap_or(u64::MAX))
+    let number = number.trim_start_matches('0');
+    if number.is_empty() {
+        return Ok(0);
+    }
+    let most = LIFETIME_MS_MAX.unsigned_abs();
+    match number.parse::<u64>() {
+        Ok(ms) if ms <= most => Ok(ms),
+        _ => Err(invalid(too_large(&shown, number))),
+    }
+}
+
+/// The reason, broken into lines as the language of the broker prints it that this dialect comes from.
+fn too_large(shown: &str, number: &str) -> String {
+    let column = format!("invalid expiration '{shown}': ").len();
+    let whole = format!("{{value_too_large,{number}}}");
+    if column + whole.len() <= PRINTED_COLUMNS {
+        return whole;
+    }
+    let indent = " ".repeat(column + 1);
+    format!("{{value_too_large,\n{indent}{number}}}")
 }
 
 /// The keys a message is routed by besides its own: those in its headers.

@@ -45,7 +45,7 @@ fn filtered(table: Table<'_>, stays: impl Fn(&[u8]) -> bool) -> TableBuilder {
 }
 
 /// Properties as bytes; those that have become too long are given up.
-fn encoded(properties: &Properties<'_>) -> Bytes {
+pub(crate) fn encoded(properties: &Properties<'_>) -> Bytes {
     let encoded = properties.encode();
     encoded.unwrap_or_else(|_| Bytes::from_static(Properties::NONE))
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use engine::queue::{Death, DeathReason, Delivered, RESERVED};
 use engine::vhost;
 
-use super::{RAW, encoded, filtered};
+use super::{CC, RAW, encoded, filtered};
 use crate::wire::{Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value};
 
 /// Message that survives a restart.
@@ -103,8 +103,10 @@ fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> B
     if !has_news(message, tells) {
         return encoded(&properties);
     }
+    let is_readdressed = is_readdressed(message, &properties);
     let rewritten = |name: &[u8]| {
-        HISTORY.contains(&name) && !message.deaths.is_empty()
+        name == CC && is_readdressed
+            || HISTORY.contains(&name) && !message.deaths.is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
             || name == OFFSET && tells == Tells::Offset
@@ -134,6 +136,20 @@ fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> B
         expiration,
         ..properties
     })
+}
+
+/// Whether a message died and goes by another key than those it was published with: its other keys mean nothing then.
+fn is_readdressed(message: &Delivered, properties: &Properties<'_>) -> bool {
+    if message.deaths.is_empty() {
+        return false;
+    }
+    let more = properties.headers.and_then(|headers| headers.find(CC));
+    let Some(Value::Array(more)) = more else {
+        return false;
+    };
+    let is_kept = |key: &[u8]| message.keys.iter().any(|kept| kept == key);
+    let mut keys = more.iter();
+    keys.any(|key| key.string().is_some_and(|key| !is_kept(key)))
 }
 
 fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {

@@ -87,12 +87,17 @@ fn the_broker_answers_for_some_properties() {
     };
     assert_eq!(expiring("0"), Ok(Some(0)));
     assert_eq!(expiring("60000"), Ok(Some(60_000)));
-    assert_eq!(expiring("99999999999999999999999"), Ok(Some(u64::MAX)));
+    assert_eq!(expiring("0004294967295"), Ok(Some(4_294_967_295)));
     for (text, reason) in [
         ("abc", "no_integer"),
         ("", "no_integer"),
         ("12x", "{leftover_string,\"x\"}"),
         ("-5", "{value_negative,-5}"),
+        ("4294967296", "{value_too_large,4294967296}"),
+        (
+            "9999999999999999999999",
+            "{value_too_large,\n                                              9999999999999999999999}",
+        ),
     ] {
         assert_eq!(
             expiring(text).unwrap_err().text(),

@@ -10,7 +10,9 @@ pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod redrive;
 pub(crate) mod root;
+mod rules;
 pub(crate) mod topics;
+pub(crate) mod vhosts;
 
 use axum::Json;
 use axum::http::Uri;

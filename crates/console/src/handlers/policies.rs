@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use engine::policy::{Kind, Policy, PolicyDocument};
+use engine::policy::{Kind, Policy, PolicyDocument, Scope};
 use engine::{Broker, vhost};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::principal;
+use super::{principal, rules};
 use crate::error::{NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Params, Place};
 
@@ -26,16 +26,34 @@ fn default_vhost() -> String {
     vhost::DEFAULT.to_owned()
 }
 
-/// A policy as the API writes and reads it.
-#[derive(Debug, Serialize, Deserialize)]
+/// A policy as the API shows it.
+#[derive(Debug, Serialize)]
 pub(crate) struct Form {
+    vhost: String,
+    name: String,
+    kind: Kind,
+    #[serde(flatten)]
+    document: PolicyDocument,
+    /// What is to be said about a policy that was just made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// A policy as the API takes it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Creation {
     #[serde(default = "default_vhost")]
     vhost: String,
     name: String,
     #[serde(default)]
     kind: Kind,
-    #[serde(flatten)]
-    document: PolicyDocument,
+    pattern: String,
+    #[serde(default)]
+    scope: Scope,
+    #[serde(default)]
+    priority: i32,
+    rules: Map<String, Value>,
 }
 
 fn form(policy: Policy) -> Form {
@@ -44,6 +62,7 @@ fn form(policy: Policy) -> Form {
         name: policy.name,
         kind: policy.kind,
         document: policy.document,
+        warnings: Vec::new(),
     }
 }
 
@@ -60,16 +79,25 @@ pub(crate) async fn list(
 /// Makes a policy, or puts it in the place of the one of its name.
 pub(crate) async fn put(
     State(broker): State<Broker>,
-    Asked(asked): Asked<Form>,
+    Asked(asked): Asked<Creation>,
 ) -> Outcome<Json<Form>> {
+    let (rules, warnings) = rules::read(asked.rules)?;
     let policy = Policy {
         vhost: asked.vhost,
         name: asked.name,
         kind: asked.kind,
-        document: asked.document,
+        document: PolicyDocument {
+            pattern: asked.pattern,
+            scope: asked.scope,
+            priority: asked.priority,
+            rules,
+        },
     };
     broker.put_policy(&principal(), policy.clone()).await?;
-    Ok(Json(form(policy)))
+    Ok(Json(Form {
+        warnings,
+        ..form(policy)
+    }))
 }
 
 pub(crate) async fn remove(

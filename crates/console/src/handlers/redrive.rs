@@ -74,7 +74,7 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
     }
     let why = format!(
         "queue '{name}' is no dead-letter queue: no queue names it as one, and no message in it is a dead letter; \
-         messages of any queue can be moved to a `destination`"
+         name a queue with `destination` to move messages nevertheless"
     );
     Err(Problem::new(&NOT_DEAD, why))
 }

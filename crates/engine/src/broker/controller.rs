@@ -18,6 +18,7 @@ use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
 use super::{
     Inner, exchange_table, group_hash, kept, partition_hash, policies, queue_table, transfer,
+    vhosts,
 };
 use crate::group::Group;
 use crate::partition::Partition;
@@ -75,6 +76,7 @@ pub(super) enum Command {
     Keep(kept::Command),
     Policy(policies::Command),
     Exchange(exchange_table::Command),
+    Vhost(vhosts::Command),
     CreateGroup {
         name: Arc<str>,
         done: oneshot::Sender<Result<()>>,
@@ -137,6 +139,7 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Re
                 drop(done.send(queue_table::configure(&inner, &name, change).await));
             }
             Command::Exchange(command) => exchange_table::handle(&inner, command).await,
+            Command::Vhost(command) => vhosts::handle(&inner, command).await,
             Command::Keep(command) => kept::handle(&inner, command).await,
             Command::Policy(command) => policies::handle(&inner, command).await,
             Command::CreateGroup { name, done } => {

@@ -1,4 +1,4 @@
-//! The controller's work on vhosts, exchanges and bindings: which ones there are.
+//! The controller's work on exchanges and bindings: which ones there are.
 //!
 //! Each that survives a restart is a document. A binding's document names what it connects by identity, so that it means
 //! nothing to an exchange or a queue made again under the same name. Made: what it rests on is there before, and the
@@ -16,9 +16,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::Inner;
 use super::controller::encode;
-use super::queues::Removal;
-use super::{Inner, policies, queue_table};
 use crate::exchange::{
     self, Arguments, Binding, BindingId, Bound, DEFAULT, Destination, Exchange, ExchangeDocument,
     NewExchange, Removed, Target, octets,
@@ -31,14 +30,6 @@ const REMOVALS_MAX: usize = 256;
 
 /// What the controller can be asked about them.
 pub(super) enum Command {
-    CreateVhost {
-        name: String,
-        done: oneshot::Sender<Result<()>>,
-    },
-    DeleteVhost {
-        name: String,
-        done: oneshot::Sender<Result<()>>,
-    },
     Declare {
         new: Box<NewExchange>,
         done: oneshot::Sender<Result<Arc<Exchange>>>,
@@ -57,12 +48,6 @@ pub(super) enum Command {
         binding: Box<Binding>,
         done: oneshot::Sender<Result<()>>,
     },
-}
-
-/// A vhost as the catalog stores it (`vhosts/<name>`).
-#[derive(Serialize, Deserialize)]
-struct VhostDocument {
-    created_ms: u64,
 }
 
 /// A binding as the catalog stores it (`bindings/<its identity>`).
@@ -86,10 +71,6 @@ struct Found {
     durable: bool,
 }
 
-fn vhost_key(name: &str) -> String {
-    format!("vhosts/{name}")
-}
-
 fn exchange_key(exchange: &Exchange) -> String {
     format!("exchanges/{}", exchange.qualified())
 }
@@ -98,14 +79,8 @@ fn binding_key(id: BindingId) -> String {
     format!("bindings/{:032x}", id.0)
 }
 
-pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
+pub(super) async fn handle(inner: &Inner, command: Command) {
     match command {
-        Command::CreateVhost { name, done } => {
-            drop(done.send(create_vhost(inner, &name).await));
-        }
-        Command::DeleteVhost { name, done } => {
-            drop(done.send(delete_vhost(inner, &name).await));
-        }
         Command::Declare { new, done } => drop(done.send(declare(inner, *new).await)),
         Command::Delete {
             vhost,
@@ -118,58 +93,13 @@ pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
     }
 }
 
-async fn create_vhost(inner: &Inner, name: &str) -> Result<()> {
-    vhost::check_name(name)?;
-    if inner.spaces.has(name) {
-        return Ok(());
-    }
-    let most = inner.settings.vhosts_max;
-    check_room("vhosts", inner.spaces.names().len(), most)?;
-    let document = VhostDocument {
-        created_ms: inner.clock.wall_ms(),
-    };
-    let document = Some(encode(&document));
-    inner
-        .catalog
-        .put_if(&vhost_key(name), Expected::Any, document)
-        .await?;
-    inner.spaces.insert(name);
-    Ok(())
-}
-
-fn check_room(what: &str, count: usize, most: usize) -> Result<()> {
+pub(super) fn check_room(what: &str, count: usize, most: usize) -> Result<()> {
     if count < most {
         return Ok(());
     }
     Err(Error::InvalidRequest(format!(
         "the broker holds at most {most} {what}"
     )))
-}
-
-/// Removes a vhost with everything in it. The vhost itself goes last: until then the removal can be asked for again.
-async fn delete_vhost(inner: &Arc<Inner>, name: &str) -> Result<()> {
-    if name == vhost::DEFAULT {
-        return Err(Error::InvalidRequest(
-            "the default vhost cannot be removed".into(),
-        ));
-    }
-    if !inner.spaces.has(name) {
-        return Err(Error::UnknownVhost);
-    }
-    let prefix = vhost::qualify(name, "");
-    for queue in inner.queues.page(&prefix, None, usize::MAX) {
-        inner.controls.turn();
-        queue_table::delete(inner, &queue.name, Removal::default()).await?;
-    }
-    policies::remove_of_vhost(inner, name).await?;
-    let removed = inner.spaces.write(name, exchange::Space::clear)?;
-    forget(inner, removed).await?;
-    inner
-        .catalog
-        .put_if(&vhost_key(name), Expected::Any, None)
-        .await?;
-    inner.spaces.remove(name);
-    Ok(())
 }
 
 async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
@@ -210,13 +140,13 @@ async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
 }
 
 async fn delete(inner: &Inner, vhost: &str, name: &str, if_unused: bool) -> Result<()> {
-    if exchange::is_standard(name) {
-        return Err(Error::InvalidRequest(format!(
-            "the exchange '{name}' cannot be removed"
-        )));
-    }
     let removed = inner.spaces.write(vhost, |space| {
-        space.exchange(name).ok_or(Error::UnknownExchange)?;
+        let known = space.exchange(name).ok_or(Error::UnknownExchange)?;
+        if known.is_standard() {
+            return Err(Error::InvalidRequest(format!(
+                "the exchange '{name}' cannot be removed"
+            )));
+        }
         if if_unused && !space.is_unused(name) {
             return Err(Error::InUse);
         }
@@ -311,6 +241,12 @@ async fn unbind(inner: &Inner, binding: &Binding) -> Result<()> {
     forget(inner, removed).await
 }
 
+/// Removes all exchanges and bindings of a vhost that goes.
+pub(super) async fn clear(inner: &Inner, vhost: &str) -> Result<()> {
+    let removed = inner.spaces.write(vhost, exchange::Space::clear)?;
+    forget(inner, removed).await
+}
+
 /// A queue is gone: so are the bindings that led to it, and what rested on them.
 pub(super) async fn forget_queue(inner: &Inner, queue: &Queue) -> Result<()> {
     let (vhost, _) = vhost::split(&queue.name);
@@ -363,13 +299,8 @@ fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> 
         .map_err(|error| Error::Storage(format!("document {key}: {error}")))
 }
 
-/// Restores all vhosts, exchanges and bindings; queues are there already.
+/// Restores all exchanges and bindings; vhosts and queues are there already.
 pub(super) async fn recover(inner: &Inner) -> Result<()> {
-    for (key, _) in inner.catalog.list("vhosts/").await? {
-        inner
-            .spaces
-            .insert(key.strip_prefix("vhosts/").unwrap_or(&key));
-    }
     for (key, stored) in inner.catalog.list("exchanges/").await? {
         let document: ExchangeDocument = decode(&key, &stored.value)?;
         let qualified = key.strip_prefix("exchanges/").unwrap_or(&key);

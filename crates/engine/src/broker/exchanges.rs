@@ -1,4 +1,4 @@
-//! Vhosts, exchanges and bindings through the door: make, find, connect and remove them; ask where a message goes.
+//! Exchanges and bindings through the door: make, find, connect and remove them; ask where a message goes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,38 +10,11 @@ use super::controller;
 use super::exchange_table::Command;
 use super::{Broker, Inner};
 use crate::exchange::{
-    Binding, DEFAULT, Destination, Exchange, NewExchange, Route, Routed, Target,
+    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Space, Target,
 };
 use crate::{Error, Result, vhost};
 
 impl Broker {
-    /// All vhosts in name order. Frontends filter by [`Broker::allows`].
-    pub fn vhosts(&self) -> Vec<Arc<str>> {
-        self.inner.spaces.names()
-    }
-
-    /// Whether there is a vhost of that name.
-    pub fn has_vhost(&self, name: &str) -> bool {
-        self.inner.spaces.has(name)
-    }
-
-    /// Makes a vhost, unless it is there. Errors: `InvalidName`.
-    pub async fn create_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Create, Resource::Vhost(name))?;
-        let name = name.to_owned();
-        self.exchange_command(|done| Command::CreateVhost { name, done })
-            .await
-    }
-
-    /// Removes a vhost with all queues, exchanges and bindings in it. Errors: `UnknownVhost`, `InvalidRequest` for the
-    /// default one.
-    pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Delete, Resource::Vhost(name))?;
-        let name = name.to_owned();
-        self.exchange_command(|done| Command::DeleteVhost { name, done })
-            .await
-    }
-
     /// Makes an exchange. Errors: `ExchangeExists`, `InvalidName`, `InvalidConfig`, `UnknownVhost`.
     pub async fn declare_exchange(
         &self,
@@ -87,6 +60,15 @@ impl Broker {
         let spaces = &self.inner.spaces;
         let all = spaces.read(vhost, |space| space.bindings().collect());
         all.unwrap_or_default()
+    }
+
+    /// Whether there is that binding.
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        let known = |space: &Space| space.has_binding(binding.id());
+        self.inner
+            .spaces
+            .read(&binding.vhost, known)
+            .unwrap_or(false)
     }
 
     /// The bindings that lead from an exchange.
@@ -158,6 +140,17 @@ impl Broker {
         let qualified = qualified(vhost, exchange);
         self.authorize(principal, Verb::Publish, Resource::Exchange(&qualified))?;
         self.inner.route(vhost, exchange, routed)
+    }
+
+    /// Where a message goes that the broker itself publishes to an exchange of a vhost, on nobody's behalf. Errors:
+    /// `UnknownVhost`, `UnknownExchange`.
+    pub fn route_of_broker(&self, vhost: &str, exchange: &str, key: &[u8]) -> Result<Route> {
+        let routed = Routed {
+            keys: &[key],
+            headers: &NoHeaders,
+            publisher: false,
+        };
+        self.inner.route(vhost, exchange, &routed)
     }
 
     /// Reading from the source, and writing to where it leads.

@@ -50,6 +50,10 @@ pub(super) struct Letter {
 struct Passage {
     exchange: Bytes,
     keys: Vec<Bytes>,
+    /// Keys nobody may know.
+    hidden: Vec<Bytes>,
+    /// The keys are not those it came with.
+    is_readdressed: bool,
     delay_ms: Option<u64>,
 }
 
@@ -148,6 +152,12 @@ impl Letter {
         self.routed.is_some()
     }
 
+    /// Whether it goes on with another key than those it came with.
+    fn is_readdressed(&self) -> bool {
+        let passage = self.routed.as_ref();
+        passage.is_some_and(|passage| passage.is_readdressed)
+    }
+
     /// What it takes, bytes.
     pub(super) fn bytes(&self) -> usize {
         let Some(record) = &self.record else { return 0 };
@@ -179,6 +189,7 @@ impl Letter {
         let kept = record.headers.iter().filter(|(name, _)| {
             let stays = name == lane::PRIORITY
                 || (name == lane::VIA && !self.is_routed())
+                || (name == lane::HIDDEN && !self.is_readdressed())
                 || (name == lane::DEDUP && dead);
             stays || !lane::is_reserved_by_engine(name)
         });
@@ -292,13 +303,18 @@ fn dead_letter(
 
 /// With the policy's key if there is one, else with those it came with.
 fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
-    let keys = match &by.key {
-        Some(key) => vec![Bytes::copy_from_slice(key.as_bytes())],
-        None => came(record, queue).1,
+    let (keys, hidden) = match &by.key {
+        Some(key) => (vec![Bytes::copy_from_slice(key.as_bytes())], Vec::new()),
+        None => {
+            let hidden = find(record, lane::HIDDEN).map(via::decode);
+            (came(record, queue).1, hidden.unwrap_or_default().1)
+        }
     };
     Passage {
         exchange: Bytes::copy_from_slice(by.exchange.as_bytes()),
         keys,
+        hidden,
+        is_readdressed: by.key.is_some(),
         delay_ms: None,
     }
 }
@@ -306,7 +322,8 @@ fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
 impl Passage {
     /// The queues the exchange leads to: none when there is no exchange of that name.
     fn through(&mut self, inner: &Inner, vhost: &str, record: &Record) -> Vec<Arc<Queue>> {
-        let keys: Vec<&[u8]> = self.keys.iter().map(|key| &key[..]).collect();
+        let keys = self.keys.iter().chain(&self.hidden);
+        let keys: Vec<&[u8]> = keys.map(|key| &key[..]).collect();
         let routed = Routed {
             keys: &keys,
             headers: &Stored(&record.headers),

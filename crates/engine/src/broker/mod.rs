@@ -27,6 +27,7 @@ mod timekeeper;
 mod topics;
 mod transfer;
 mod upkeep;
+mod vhosts;
 
 pub use fanout::{Outgoing, SendOrder, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
@@ -37,6 +38,7 @@ pub(crate) use read_ahead::fuzz_reading;
 pub use records::{Appended, NewRecord, ReadRecords, RecordsRead};
 pub use sessions::{ConsumerOf, Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
+pub use vhosts::VhostSizes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicUsize;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub exchanges_max: usize,
     /// Bindings that may exist.
     pub bindings_max: usize,
+    /// Topic exchanges that every vhost has beside the standard ones, and that only the broker publishes to.
+    pub internal_exchanges: Vec<String>,
     /// Partitions a topic may have that a queue lends from.
     pub lanes_max: u32,
     /// Groups that may exist.
@@ -132,6 +136,7 @@ impl Default for Settings {
             vhosts_max: 10_000,
             exchanges_max: 200_000,
             bindings_max: 1_000_000,
+            internal_exchanges: Vec::new(),
             lanes_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),

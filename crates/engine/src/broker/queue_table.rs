@@ -246,7 +246,7 @@ async fn keep_for(inner: &Arc<Inner>, topic: Uuid, retention_ms: u64) -> Result<
     }
 }
 
-/// Removes a queue on conditions; returns how many messages were ready.
+/// Removes a queue on conditions; returns how many messages were ready or waited.
 pub(super) async fn delete(inner: &Arc<Inner>, name: &str, removal: Removal) -> Result<u64> {
     let queue = inner.queues.named(name);
     let is_that = |queue: &Arc<Queue>| removal.id.is_none_or(|id| id == queue.id());
@@ -254,16 +254,17 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, removal: Removal) -> 
     if removal.if_unused && inner.rosters.count(queue.id()) > 0 {
         return Err(Error::InUse);
     }
-    let mut ready = 0;
+    let (mut held, mut leaving) = (0, 0);
     for at in lanes::lanes(&queue) {
-        let depth = lanes::ask(inner, at, |done| LaneCommand::Depth { done });
-        ready += depth.await?.ready;
+        let counts = lanes::ask(inner, at, |done| LaneCommand::Depth { done }).await?;
+        held += counts.ready + counts.waiting;
+        leaving += counts.leaving;
     }
-    if removal.if_empty && ready > 0 {
+    if removal.if_empty && held + leaving > 0 {
         return Err(Error::NotEmpty);
     }
     drop_queue(inner, &queue).await?;
-    Ok(ready)
+    Ok(held)
 }
 
 async fn drop_queue(inner: &Arc<Inner>, queue: &Arc<Queue>) -> Result<()> {

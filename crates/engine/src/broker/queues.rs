@@ -32,7 +32,7 @@ pub struct Removal {
     pub id: Option<Uuid>,
     /// Only when it has no consumers.
     pub if_unused: bool,
-    /// Only when nothing is ready in it.
+    /// Only when nothing in it is ready, waits or is about to leave.
     pub if_empty: bool,
 }
 
@@ -74,7 +74,7 @@ impl Broker {
         self.delete(name, Removal::default()).await.map(|_| ())
     }
 
-    /// Removes a queue on conditions; returns how many messages were ready. Errors: `UnknownQueue`, `InUse`,
+    /// Removes a queue on conditions; returns how many messages were ready or waited. Errors: `UnknownQueue`, `InUse`,
     /// `NotEmpty`.
     pub async fn delete_queue_if(
         &self,

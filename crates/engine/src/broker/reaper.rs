@@ -26,6 +26,8 @@ pub(super) enum Reap {
     },
     /// A queue's last consumer has left.
     Unused { queue: Uuid },
+    /// Everything that was said before is done.
+    Mark { done: oneshot::Sender<()> },
     /// Somebody has used a queue that expires.
     Used { queue: Uuid },
 }
@@ -199,6 +201,7 @@ async fn hear(inner: &Arc<Inner>, said: Reap, expiring: &mut Expiring) {
             done.map(|done| done.send(()));
         }
         Reap::Unused { queue } => remove(inner, queue, true).await,
+        Reap::Mark { done } => drop(done.send(())),
         Reap::Used { queue } => {
             let known = inner.queues.with_id(queue);
             let expires = known.and_then(|queue| queue.settings().limits.expires_ms);

@@ -134,7 +134,7 @@ pub struct Delivery {
     pub claim: Claim,
     /// It was lent before.
     pub redelivered: bool,
-    /// Messages that were ready behind it, for one that was taken without a consumer.
+    /// Messages that were ready or waited behind it, for one that was taken without a consumer.
     pub ready: u64,
     /// The message.
     pub message: Delivered,
@@ -248,7 +248,7 @@ impl Broker {
         self.inner.touch(queue);
     }
 
-    /// Drops the messages of a queue that are ready, those on loan and those that wait stay; returns how many.
+    /// Drops the messages of a queue that are ready or wait, those on loan stay; returns how many.
     pub async fn clear_queue(&self, principal: &Principal, queue: &str) -> Result<u64> {
         let queue = self.find_queue(principal, queue, Verb::Trim)?;
         let mut count = 0;
@@ -406,7 +406,8 @@ impl Session {
             if is_read {
                 continue;
             }
-            may_bury |= matches!(outcome, Outcome::Reject | Outcome::Fail);
+            // What comes back may be too much, or have failed too often.
+            may_bury |= !matches!(outcome, Outcome::Ack | Outcome::Unsent);
             // Few lanes at a time: neighbours mostly are of the same.
             match shares.iter_mut().rev().find(|(other, _)| *other == at) {
                 Some((_, share)) => share.push(told),
@@ -442,6 +443,21 @@ impl Session {
         }
     }
 
+    /// Waits until what died of what it settled is where it belongs.
+    pub async fn sync_dead(&self) {
+        if self.settled().may_bury {
+            self.sync().await;
+        }
+    }
+
+    /// Waits until queues are gone that go with the last consumer, of those consumers that were dropped before.
+    pub async fn sync_unused(&self) {
+        let (done, gone) = oneshot::channel();
+        if self.broker.inner.reaper.send(Reap::Mark { done }).is_ok() {
+            let _ = gone.await;
+        }
+    }
+
     /// Ends the session in order: what it settled is on disk, and its exclusive queues are gone, when this returns.
     /// Consumers and claims are to be dropped before.
     pub async fn close(self) {
@@ -474,8 +490,13 @@ impl Subscription {
         &self.queue
     }
 
+    /// Whether the queue goes with its last consumer.
+    pub fn may_take_queue(&self) -> bool {
+        self.queue.settings().lifetime.auto_delete
+    }
+
     /// Ends it: nothing is handed over any more when this returns, but what was handed over before may still be on its
-    /// way.
+    /// way. A queue that goes with its last consumer may not be gone yet; see [`Session::sync_unused`].
     pub async fn cancel(mut self) {
         for at in std::mem::take(&mut self.lanes) {
             let consumer = self.id;

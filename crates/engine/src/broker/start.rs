@@ -17,7 +17,7 @@ use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
     Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper,
-    timekeeper, transfer, upkeep,
+    timekeeper, transfer, upkeep, vhosts,
 };
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
@@ -53,6 +53,7 @@ impl Broker {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
+            spaces: Spaces::new(&settings.internal_exchanges),
             settings,
             log: parts.log,
             catalog: parts.catalog,
@@ -72,7 +73,6 @@ impl Broker {
             rosters: reaper::Rosters::default(),
             policies: ArcSwap::default(),
             queues: Queues::default(),
-            spaces: Spaces::default(),
             turn: AtomicUsize::new(0),
             moves: Mutex::new(BTreeMap::new()),
             controller,
@@ -211,11 +211,13 @@ async fn recover(inner: &Arc<Inner>) -> Result<()> {
     queue_table::finish_removals(inner).await?;
     finish_removals(inner).await?;
     recover_topics(inner).await?;
+    vhosts::recover(inner).await?;
     policies::recover(inner).await?;
     queue_table::recover(inner).await?;
     queue_table::remove_transient(inner).await?;
     exchange_table::recover(inner).await?;
     policies::recovered(inner)?;
+    vhosts::finish_removals(inner).await?;
     recover_groups(inner).await?;
     for queue in inner.queues.page("", None, usize::MAX) {
         inner.touch(&queue);

@@ -464,6 +464,8 @@ async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<String>
     let dead = record
         .as_ref()
         .and_then(super::queues::dead_letter)
-        .ok_or_else(|| Error::InvalidRequest("not a dead letter: name a `destination`".into()))?;
+        .ok_or_else(|| {
+            Error::InvalidRequest("not a dead letter: name a queue with `destination`".into())
+        })?;
     Ok(Some(dead.queue))
 }

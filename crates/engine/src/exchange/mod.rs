@@ -43,11 +43,6 @@ pub const STANDARD: [(&str, Kind); 5] = [
     ("amq.topic", Kind::Topic),
 ];
 
-/// Whether every vhost has an exchange of that name.
-pub fn is_standard(name: &str) -> bool {
-    name == DEFAULT || STANDARD.iter().any(|(known, _)| *known == name)
-}
-
 /// An exchange to be made.
 #[derive(Debug, Clone)]
 pub struct NewExchange {
@@ -111,7 +106,7 @@ impl Exchange {
 
     /// Whether every vhost has it.
     pub fn is_standard(&self) -> bool {
-        is_standard(&self.name)
+        self.document.id.is_nil()
     }
 }
 

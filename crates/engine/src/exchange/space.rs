@@ -66,18 +66,30 @@ pub(crate) struct Space {
     nodes: BTreeMap<Arc<str>, Node>,
     bindings: BTreeMap<BindingId, Bound>,
     incoming: BTreeMap<Target, BTreeSet<BindingId>>,
+    /// Topic exchanges that only the broker publishes to.
+    internal: Arc<[String]>,
 }
 
 impl Space {
     /// A vhost with what every vhost has.
+    #[cfg(test)]
     pub(crate) fn new(vhost: &str) -> Self {
+        Self::with(vhost, &Arc::default())
+    }
+
+    /// The same with these topic exchanges that only the broker publishes to.
+    pub(crate) fn with(vhost: &str, internal: &Arc<[String]>) -> Self {
         let mut space = Self {
             vhost: Arc::from(vhost),
             nodes: BTreeMap::new(),
             bindings: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            internal: Arc::clone(internal),
         };
-        for (name, kind) in STANDARD.into_iter().chain([(DEFAULT, Kind::Direct)]) {
+        let open = STANDARD.into_iter().chain([(DEFAULT, Kind::Direct)]);
+        let open = open.map(|(name, kind)| (name, kind, false));
+        let own = internal.iter().map(|name| (&**name, Kind::Topic, true));
+        for (name, kind, internal) in open.chain(own) {
             space.insert(&Arc::new(Exchange {
                 vhost: Arc::clone(&space.vhost),
                 name: Arc::from(name),
@@ -86,7 +98,7 @@ impl Space {
                     id: Uuid::nil(),
                     kind,
                     auto_delete: false,
-                    internal: false,
+                    internal,
                     alternate: None,
                     arguments: Arguments::new(),
                 },
@@ -136,12 +148,10 @@ impl Space {
         self.bindings.contains_key(&id)
     }
 
-    pub(crate) fn exchanges_count(&self) -> usize {
-        self.nodes.len()
-    }
-
-    pub(crate) fn bindings_count(&self) -> usize {
-        self.bindings.len()
+    /// How many exchanges and bindings there are, those that every vhost has left out.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let standard = STANDARD.len() + 1 + self.internal.len();
+        (self.nodes.len() - standard, self.bindings.len())
     }
 
     /// Whether no binding leads from an exchange.
@@ -199,7 +209,7 @@ impl Space {
     /// Takes everything out but what every vhost has.
     pub(crate) fn clear(&mut self) -> Removed {
         let mut removed = Removed::default();
-        let before = std::mem::replace(self, Self::new(&self.vhost));
+        let before = std::mem::replace(self, Self::with(&self.vhost, &self.internal));
         let exchanges = before.nodes.into_values().map(|node| node.exchange);
         removed.exchanges = exchanges.filter(|gone| !gone.is_standard()).collect();
         let stored = before.bindings.into_iter().filter(|(_, b)| b.durable);

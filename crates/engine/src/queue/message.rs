@@ -30,6 +30,8 @@ pub struct NewMessage {
     pub exchange: Option<Bytes>,
     /// The keys it was published with that its receivers may know.
     pub keys: Vec<Bytes>,
+    /// Further keys it was published with, which nobody may know: it is dead-lettered by them too.
+    pub hidden_keys: Vec<Bytes>,
 }
 
 impl NewMessage {

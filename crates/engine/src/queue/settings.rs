@@ -82,6 +82,18 @@ pub struct Backoff {
     pub after: After,
 }
 
+impl Backoff {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.base_ms <= self.max_ms {
+            return Ok(());
+        }
+        let (base_ms, max_ms) = (self.base_ms, self.max_ms);
+        Err(Error::InvalidConfig(format!(
+            "the first wait of {base_ms} ms is longer than the longest of {max_ms} ms"
+        )))
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -300,6 +312,9 @@ impl QueueSettings {
         }
         if self.message_bytes_max == 0 || self.message_bytes_max > MESSAGE_BYTES_MAX {
             return refuse("the largest message is between 1 byte and 64 MiB");
+        }
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
         }
         if self.delay_ms > 0 && self.delay_ms >= self.retention_ms {
             return refuse("the delay of messages is shorter than the time they are kept");

@@ -1,11 +1,13 @@
 //! The table of all queues. Shared by everybody, changed by the controller alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use uuid::Uuid;
 
 use super::Queue;
+use crate::vhost;
 
 /// All queues. Lookups take a read lock for a moment; a hundred thousand queues make copying the table with every
 /// change too dear.
@@ -42,7 +44,6 @@ impl Queues {
 
     /// At most `max` queues in name order whose names begin with `prefix`, behind `after` if that is given.
     pub fn page(&self, prefix: &str, after: Option<&str>, max: usize) -> Vec<Arc<Queue>> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
         let from = match after {
             Some(after) if after >= prefix => Excluded(after),
             _ => Included(prefix),
@@ -55,6 +56,18 @@ impl Queues {
                 .take(max)
                 .map(|(_, queue)| Arc::clone(queue))
                 .collect()
+        })
+    }
+
+    /// How many there are in a vhost.
+    pub fn count_of_vhost(&self, vhost: &str) -> usize {
+        let prefix = vhost::qualify(vhost, "");
+        self.read(|tables| {
+            let from = (Included(&*prefix), Unbounded);
+            let from = tables.names.range::<str, _>(from);
+            let near = from.take_while(|(name, _)| name.starts_with(&prefix));
+            near.filter(|(name, _)| vhost::split(name).0 == vhost)
+                .count()
         })
     }
 

@@ -232,6 +232,9 @@ fn push(
     ];
     let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
     let came = came.as_deref().map(|came| (lane::VIA, came));
+    let hidden = &message.hidden_keys;
+    let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
+    let hidden = hidden.as_deref().map(|keys| (lane::HIDDEN, keys));
     let given = message
         .headers
         .iter()
@@ -240,6 +243,7 @@ fn push(
     let headers: Vec<(&[u8], Option<&[u8]>)> = given
         .chain(decides.into_iter().flatten())
         .chain(came)
+        .chain(hidden)
         .map(|(name, value)| (name, Some(value)))
         .collect();
     builder.push_record(

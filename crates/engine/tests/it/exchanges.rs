@@ -7,7 +7,8 @@ use engine::exchange::{
     Binding, Destination, Kind, NewExchange, NoHeaders, Route, Routed, STANDARD,
 };
 use engine::queue::NewQueue;
-use engine::{Error, Result, TopicKey, vhost};
+use engine::{Error, Result, TopicKey, VhostSizes, vhost};
+use storage::{Catalog, Expected};
 
 use crate::stage::{ENDS, End, Stage, anyone};
 
@@ -220,8 +221,8 @@ async fn refusals() {
 #[tokio::test]
 async fn vhosts_keep_names_apart_and_go_with_all_they_have() {
     let stage = Stage::new().await;
-    stage.broker.create_vhost(anyone(), "shop").await.unwrap();
-    stage.broker.create_vhost(anyone(), "shop").await.unwrap();
+    assert!(stage.broker.create_vhost(anyone(), "shop").await.unwrap());
+    assert!(!stage.broker.create_vhost(anyone(), "shop").await.unwrap());
     stage.plain_queue("q").await;
     stage.plain_queue(&vhost::qualify("shop", "q")).await;
     for vhost in [vhost::DEFAULT, "shop"] {
@@ -232,13 +233,15 @@ async fn vhosts_keep_names_apart_and_go_with_all_they_have() {
         stage.bind(binding).await.unwrap();
     }
     let stage = stage.again(End::Kill).await;
-    let names: Vec<String> = stage
-        .broker
-        .vhosts()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(names, ["/", "shop"]);
+    assert_eq!(vhosts(&stage), ["/", "shop"]);
+    let sizes = stage.broker.vhost_sizes("shop");
+    let one_each = VhostSizes {
+        queues: 1,
+        exchanges: 1,
+        bindings: 1,
+    };
+    assert_eq!(sizes, one_each);
+    assert_eq!(stage.broker.vhost_sizes(vhost::DEFAULT), one_each);
     let route = stage.route("shop", "x", "").unwrap();
     assert_eq!(&*route.queues[0].name, vhost::qualify("shop", "q"));
     let by_name = stage.route("shop", "", "q").unwrap();
@@ -261,4 +264,74 @@ async fn vhosts_keep_names_apart_and_go_with_all_they_have() {
     assert_eq!(stage.broker.vhosts().len(), 1);
     assert_eq!(stage.documents("bindings/").await.len(), 1);
     assert_eq!(stage.documents("exchanges/").await.len(), 1);
+}
+
+fn vhosts(stage: &Stage) -> Vec<String> {
+    let all = stage.broker.vhosts();
+    all.iter().map(|vhost| vhost.name().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_removal_of_a_vhost_that_a_crash_interrupts_is_finished() {
+    let stage = Stage::new().await;
+    for name in ["shop", "other"] {
+        stage.broker.create_vhost(anyone(), name).await.unwrap();
+        stage.plain_queue(&vhost::qualify(name, "q")).await;
+        stage.plain_queue(&vhost::qualify(name, "r")).await;
+    }
+    // The note of a removal, and of one of a vhost that has been made again since.
+    let vhost = stage.broker.vhost(anyone(), "shop").unwrap();
+    let note = serde_json::to_vec(vhost.document()).unwrap();
+    let stale = serde_json::to_vec(&vhost::VhostDocument::default()).unwrap();
+    for (key, note) in [
+        ("removed-vhosts/shop", note),
+        ("removed-vhosts/other", stale),
+    ] {
+        let put = stage.store.put_if(key, Expected::Absent, Some(note.into()));
+        put.await.unwrap();
+    }
+    let queue = vhost::qualify("shop", "q");
+    stage.broker.delete_queue(anyone(), &queue).await.unwrap();
+    let stage = stage.again(End::Kill).await;
+    assert_eq!(vhosts(&stage), ["/", "other"]);
+    assert_eq!(stage.broker.queues().len(), 2);
+    assert_eq!(stage.documents("removed-vhosts/").await, [""; 0]);
+    assert_eq!(stage.documents("vhosts/").await, ["vhosts/other"]);
+}
+
+#[tokio::test]
+async fn who_works_in_a_vhost_is_told_that_it_goes() {
+    let stage = Stage::new().await;
+    stage.broker.create_vhost(anyone(), "shop").await.unwrap();
+    let vhost = stage.broker.vhost(anyone(), "shop").unwrap();
+    let early = tokio::time::timeout(std::time::Duration::from_millis(20), vhost.removed());
+    early.await.expect_err("it is there");
+    stage.broker.delete_vhost(anyone(), "shop").await.unwrap();
+    vhost.removed().await;
+    // One made again is another one.
+    assert!(stage.broker.create_vhost(anyone(), "shop").await.unwrap());
+    let again = stage.broker.vhost(anyone(), "shop").unwrap();
+    assert_ne!(again.document().id, vhost.document().id);
+    assert_eq!(stage.broker.vhost_sizes("shop"), VhostSizes::default());
+}
+
+#[tokio::test]
+async fn names_and_number_of_vhosts_are_bounded() {
+    let stage = Stage::with(|settings| settings.vhosts_max = 2).await;
+    for bad in ["", "a\0", "a\nb", "a\u{1f}b", &"x".repeat(256)] {
+        let refused = stage.broker.create_vhost(anyone(), bad).await;
+        assert!(
+            matches!(refused, Err(Error::InvalidName(_))),
+            "{bad:?}: {refused:?}"
+        );
+    }
+    let longest = "x".repeat(255);
+    assert!(stage.broker.create_vhost(anyone(), &longest).await.unwrap());
+    let full = stage.broker.create_vhost(anyone(), "more").await;
+    let most = "the broker holds at most 2 vhosts".to_owned();
+    assert_eq!(full, Err(Error::InvalidRequest(most)));
+    let queue = vhost::qualify(&longest, &"y".repeat(255));
+    stage.plain_queue(&queue).await;
+    let stage = stage.again(End::Kill).await;
+    assert!(stage.broker.queues().named(&queue).is_some());
 }

@@ -67,12 +67,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// With upkeep so often that a test need not wait for it.
     pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             shards: 2,
             upkeep_interval: Duration::from_millis(10),
             ..Settings::default()
         };
         settings.group.initial_rebalance_delay_ms = 0;
+        change(&mut settings);
         let time = Arc::new(AtomicU64::new(START));
         Self::open(SimDisk::new(), time, Arc::default(), settings).await
     }

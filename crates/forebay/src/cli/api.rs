@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -97,6 +97,7 @@ impl Api {
             .uri(format!("/api/v1{path}"))
             .header(HOST, self.address.show())
             .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("forebay/", env!("CARGO_PKG_VERSION")))
             .header(CONTENT_TYPE, "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())?;
         self.runtime.block_on(async {
@@ -106,7 +107,8 @@ impl Api {
             let stream = stream.with_context(|| format!("cannot reach a broker at {at}"))?;
             let answered = timeout(ANSWER.saturating_add(wait), exchange(stream, request)).await;
             let answered = answered.unwrap_or_else(|_| Err(anyhow!("it does not answer")));
-            let (status, bytes) = answered.with_context(|| format!("the broker at {at} fails"))?;
+            let (status, bytes) = answered
+                .with_context(|| format!("{at} is not a Forebay HTTP listener, or failed"))?;
             judge(status, &bytes).with_context(|| format!("{at} is not a Forebay HTTP listener"))?
         })
     }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::api::escape;
+use super::output::Output;
 use super::remote::{Remote, rows};
 
 #[derive(Args, Debug)]
@@ -28,7 +29,10 @@ impl Exchange {
         let context = self.remote.open()?;
         let ExchangeVerb::List = self.verb;
         let path = format!("/exchanges?vhost={}", escape(&self.vhost));
-        let listed = context.list(&path, "exchanges", None)?;
+        let mut listed = context.list(&path, "exchanges", None)?;
+        if context.output == Output::Table {
+            name_default(&mut listed);
+        }
         let columns = [
             ("NAME", "name"),
             ("TYPE", "type"),
@@ -38,6 +42,15 @@ impl Exchange {
             ("ALTERNATE", "alternate"),
         ];
         context.output.print(&listed, |e| rows(e, &columns))
+    }
+}
+
+/// The default exchange has no name, and nothing is hard to see in a table.
+fn name_default(exchanges: &mut Value) {
+    for exchange in exchanges.as_array_mut().into_iter().flatten() {
+        if exchange["name"] == "" {
+            exchange["name"] = Value::from("(default)");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod policy;
 mod queue;
 mod remote;
 mod topic;
+mod vhost;
 mod yaml;
 
 pub(crate) use failure::Failure;
@@ -65,6 +66,8 @@ enum Command {
     Consumer(listing::Consumer),
     /// Policies of a running broker.
     Policy(policy::Policy),
+    /// Vhosts of a running broker: name spaces of queues, exchanges and policies.
+    Vhost(vhost::Vhost),
     /// Put a broker under load and measure it.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -147,6 +150,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Connection(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
         Command::Consumer(noun) => Failure::shown_as(noun.remote.output, || noun.run()),
         Command::Policy(policy) => Failure::shown_as(policy.remote.output, || policy.run()),
+        Command::Vhost(vhost) => Failure::shown_as(vhost.remote.output, || vhost.run()),
         Command::Bench(command) => Ok(bench::run(&command)?),
     }
 }

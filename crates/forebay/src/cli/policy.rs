@@ -1,5 +1,7 @@
 //! `forebay policy …`: rules for all queues and exchanges whose names match, over the JSON API.
 
+use std::io::{self, Write};
+
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -41,7 +43,8 @@ struct Set {
     name: String,
     /// Regular expression; it matches wherever in a name it is found.
     pattern: String,
-    /// Rules as JSON: `{"message_ttl_ms": 60000, "dead_letter_exchange": {"exchange": "dlx"}}`.
+    /// Rules as JSON: `{"message_ttl_ms": 60000, "dead_letter_exchange": {"exchange": "dlx"}}`. The names that definitions
+    /// for other AMQP brokers use are taken too: `{"message-ttl": 60000, "dead-letter-exchange": "dlx"}`.
     rules: String,
     /// What it applies to.
     #[arg(long, value_enum, default_value_t = Scope::All)]
@@ -92,6 +95,11 @@ impl Policy {
             }
             Verb::Set(set) => {
                 let put = api.post("/policies", &set.body(&self.vhost)?)?;
+                let mut err = io::stderr().lock();
+                for warning in put["warnings"].as_array().into_iter().flatten() {
+                    writeln!(err, "warning: {}", warning.as_str().unwrap_or_default())?;
+                }
+                drop(err);
                 context.output.print(&json!([put]), show)
             }
             Verb::Delete { name, operator } => {

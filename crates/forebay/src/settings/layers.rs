@@ -185,7 +185,11 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Written>> {
                 unknown("setting", &name, KEYS.iter().map(|key| key.name))
             );
         };
-        let Some(text) = scalar(&value) else {
+        let text = match &value {
+            toml::Value::Array(values) if key.list => joined(values),
+            single => scalar(single),
+        };
+        let Some(text) = text else {
             bail!(
                 "{name} in {shown}: expected a single value ({})",
                 key.kind()
@@ -217,6 +221,14 @@ fn flatten(prefix: &str, table: &toml::Table, leaves: &mut Vec<(String, toml::Va
             _ => leaves.push((name, value.clone())),
         }
     }
+}
+
+/// An array as one text; a comma within a value would make it two.
+fn joined(values: &[toml::Value]) -> Option<String> {
+    let texts: Option<Vec<String>> = values.iter().map(scalar).collect();
+    let texts = texts?;
+    let clean = texts.iter().all(|text| !text.contains(','));
+    clean.then(|| texts.join(","))
 }
 
 fn scalar(value: &toml::Value) -> Option<String> {

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 pub(crate) use layers::{Entry, FAMILY, FlagValue, Sources};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
-    Account, ByteSize, ClusterId, Count, EndpointStrategy, HostPort, Listen, LogFilter, LogFormat,
-    Profile, Region, Setting, Signatures, Span, Url,
+    Account, ByteSize, ClusterId, Count, Endpoint, EndpointStrategy, HostPort, Listen, LogFilter,
+    LogFormat, Profile, Region, Setting, Signatures, Span, Url, Vhosts,
 };
 
 use table::settings;
@@ -37,13 +37,13 @@ settings! {
     }
 
     listeners: Listeners {
-        /// Address of the Kafka listener.
+        /// Address of the Kafka listener, or several; `localhost:9092` is both `127.0.0.1` and `::1`.
         kafka: Listen = "127.0.0.1:9092";
-        /// Address of the AMQP 0-9-1 listener.
+        /// Address of the AMQP 0-9-1 listener, or several.
         amqp: Listen = "127.0.0.1:5672";
-        /// Address of the SQS listener.
+        /// Address of the SQS listener, or several.
         sqs: Listen = "127.0.0.1:9324";
-        /// Address of the HTTP listener: health, metrics and the JSON API.
+        /// Address of the HTTP listener, or several: health, metrics and the JSON API.
         http: Listen = "127.0.0.1:8080";
     }
 
@@ -82,6 +82,8 @@ settings! {
         /// File of the users that may log in: sections `[user]` with a `password`. Empty: authentication is off, any
         /// user and password is accepted.
         credentials_file: Option<PathBuf> = "";
+        /// Vhosts to create at start, unless they exist; `/` always does.
+        vhosts: Vhosts = "";
         /// Largest body of a message accepted from a client.
         message_bytes_max: ByteSize = "16MiB";
         /// Largest frame; clients may ask for less.

@@ -9,6 +9,8 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// The default, as an operator would write it.
     pub(crate) default: &'static str,
+    /// Whether it may be an array in a settings file.
+    pub(super) list: bool,
     help_lines: &'static [&'static str],
     kind: fn() -> String,
     canonical: fn(&str) -> Result<String, String>,
@@ -23,6 +25,7 @@ impl Key {
         Self {
             name,
             default,
+            list: T::LIST,
             help_lines,
             kind: T::kind,
             canonical: |text| T::parse(text).map(|value| value.show()),

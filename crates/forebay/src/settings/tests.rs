@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::{
-    ByteSize, Count, FlagValue, HostPort, KEYS, Listen, LogFilter, Setting, Sources, Span,
-    reference_page,
+    ByteSize, Count, Endpoint, FlagValue, HostPort, KEYS, Listen, LogFilter, Setting, Sources,
+    Span, Vhosts, reference_page,
 };
 
 fn sources(
@@ -49,7 +49,7 @@ fn flags_win_over_environment_over_file_over_default() {
     assert_eq!(settings.kafka.max_connections, Count(30));
     assert_eq!(
         settings.listeners.kafka,
-        Listen::At("127.0.0.1:1".parse().unwrap())
+        Listen::At(vec![Endpoint::At("127.0.0.1:1".parse().unwrap())])
     );
     let origin = |key: &str| {
         entries
@@ -69,6 +69,28 @@ fn flags_win_over_environment_over_file_over_default() {
         format!("file {}", kept.path().display())
     );
     assert_eq!(origin("log.level"), "default");
+}
+
+#[test]
+fn lists_may_be_arrays() {
+    let file = "[listeners]\namqp = [\"127.0.0.1:1\", \"localhost:2\"]\n[amqp]\nvhosts = [\"shop\", \"stage\"]\n";
+    let (sources, _kept) = sources(file, &[], &[]);
+    let (settings, _) = sources.resolve().unwrap();
+    assert_eq!(settings.listeners.amqp.show(), "127.0.0.1:1,localhost:2");
+    assert_eq!(settings.amqp.vhosts.0, ["shop", "stage"]);
+    refused(
+        "[amqp]\nvhosts = [\"a,b\"]\n",
+        &[],
+        &[],
+        "expected a single value",
+    );
+    let public = "[listeners]\namqp = [\"localhost:1\", \"0.0.0.0:2\"]\n";
+    refused(
+        public,
+        &[],
+        &[],
+        "listeners.amqp = \"0.0.0.0:2\" is not a loopback address",
+    );
 }
 
 #[test]
@@ -233,9 +255,17 @@ fn values_are_spelled_in_one_way() {
     spelling::<Span>("0s", Some("0ms"));
     spelling::<Span>("5", None);
     spelling::<Span>("99999999999999999999d", None);
-    spelling::<Listen>("localhost:80", Some("127.0.0.1:80"));
+    spelling::<Listen>("localhost:80", Some("localhost:80"));
     spelling::<Listen>("[::1]:80", Some("[::1]:80"));
+    let several = "127.0.0.1:80, [::1]:80,localhost:81";
+    spelling::<Listen>(several, Some("127.0.0.1:80,[::1]:80,localhost:81"));
     spelling::<Listen>("80", None);
+    spelling::<Listen>("127.0.0.1:80,off", None);
+    spelling::<Listen>("127.0.0.1:80,", None);
+    spelling::<Listen>("127.0.0.1:80,127.0.0.1:80", None);
+    spelling::<Vhosts>(" shop,a/b ,", Some("shop,a/b"));
+    spelling::<Vhosts>("", Some(""));
+    spelling::<Vhosts>("a\nb", None);
     spelling::<HostPort>("a.example:1", Some("a.example:1"));
     spelling::<HostPort>("[::1]:1", Some("[::1]:1"));
     spelling::<HostPort>("::1:1", None);

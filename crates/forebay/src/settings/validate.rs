@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use super::{ByteSize, Listen, Profile, Settings, Signatures};
+use super::{ByteSize, Endpoint, Listen, Profile, Settings, Signatures};
 
 const JOURNAL_FILE_MIN: ByteSize = ByteSize(4 << 20);
 /// Frames of an AMQP connection: what the specification demands, and what memory per connection allows.
@@ -30,12 +30,12 @@ impl Settings {
     }
 
     /// Every listener by its key.
-    pub(crate) fn listen_keys(&self) -> [(&'static str, Listen); 4] {
+    pub(crate) fn listen_keys(&self) -> [(&'static str, &Listen); 4] {
         [
-            ("listeners.kafka", self.listeners.kafka),
-            ("listeners.amqp", self.listeners.amqp),
-            ("listeners.sqs", self.listeners.sqs),
-            ("listeners.http", self.listeners.http),
+            ("listeners.kafka", &self.listeners.kafka),
+            ("listeners.amqp", &self.listeners.amqp),
+            ("listeners.sqs", &self.listeners.sqs),
+            ("listeners.http", &self.listeners.http),
         ]
     }
 
@@ -65,12 +65,16 @@ impl Settings {
             );
         }
         for (key, listen) in self.listen_keys() {
-            let Listen::At(address) = listen else {
+            let Listen::At(endpoints) = listen else {
+                continue;
+            };
+            let public = endpoints.iter().find(|endpoint| !endpoint.is_loopback());
+            let Some(address) = public else {
                 continue;
             };
             let login = self.login_key(key);
             let asks = login.is_some_and(|(_, configured)| configured);
-            if address.ip().is_loopback() || self.allow_open || asks {
+            if self.allow_open || asks {
                 continue;
             }
             let or_login = login.map(|(how, _)| format!(", or require a login with {how}"));
@@ -102,18 +106,21 @@ impl Settings {
             let asks = self
                 .login_key(key)
                 .is_some_and(|(_, configured)| configured);
-            matches!(listen, Listen::At(address) if !address.ip().is_loopback()) && !asks
+            let is_public = |endpoints: &[Endpoint]| endpoints.iter().any(|e| !e.is_loopback());
+            matches!(listen, Listen::At(endpoints) if is_public(endpoints)) && !asks
         });
         open.map(|(key, _)| key).collect()
     }
 
     fn validate_listeners(&self) -> anyhow::Result<()> {
         let keys = self.listen_keys();
-        let on = keys.iter().filter_map(|(key, listen)| match listen {
-            Listen::At(address) => Some((*key, *address)),
-            Listen::Off => None,
-        });
-        let on: Vec<(&str, SocketAddr)> = on.collect();
+        let mut on: Vec<(&str, SocketAddr)> = Vec::new();
+        for (key, listen) in keys {
+            if let Listen::At(endpoints) = listen {
+                let addresses = endpoints.iter().flat_map(|endpoint| endpoint.addresses());
+                on.extend(addresses.map(|address| (key, address)));
+            }
+        }
         let names = keys.map(|(key, _)| key).join(", ");
         ensure!(
             !on.is_empty(),

@@ -1,14 +1,17 @@
 //! The types a setting may have: how each is written, read and shown.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::vhost;
 use tracing_subscriber::EnvFilter;
 
 /// A type a setting may have.
 pub(crate) trait Setting: Sized {
+    /// A list: in a settings file it may also be an array.
+    const LIST: bool = false;
     /// What may be written, with its unit.
     fn kind() -> String;
     /// Reads what an operator wrote; the error says what was expected.
@@ -188,36 +191,94 @@ impl Setting for Span {
 }
 
 /// Where to listen, if at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
     Off,
+    At(Vec<Endpoint>),
+}
+
+/// One of the addresses of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// This machine alone, by IPv4 and, where there is one, by IPv6.
+    Localhost(u16),
     At(SocketAddr),
 }
 
+impl Endpoint {
+    /// Whether only this machine reaches it.
+    pub(crate) fn is_loopback(self) -> bool {
+        match self {
+            Self::Localhost(_) => true,
+            Self::At(address) => address.ip().is_loopback(),
+        }
+    }
+
+    /// Every address it stands for.
+    pub(crate) fn addresses(self) -> Vec<SocketAddr> {
+        match self {
+            Self::Localhost(port) => vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+            ],
+            Self::At(address) => vec![address],
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let local = text.strip_prefix("localhost:");
+        match local {
+            Some(port) => port.parse().ok().map(Self::Localhost),
+            None => text.parse().ok().map(Self::At),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost(port) => write!(f, "localhost:{port}"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Addresses a listener may have.
+const ENDPOINTS_MAX: usize = 64;
+
 impl Setting for Listen {
+    const LIST: bool = true;
+
     fn kind() -> String {
-        "`address:port`, or `off`".to_owned()
+        "`address:port`, several separated by commas, or `off`".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        let local = text
-            .strip_prefix("localhost:")
-            .and_then(|port| port.parse().ok());
-        let address = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let expected = || "expected `address:port` as in `127.0.0.1:9092`, or `off`".to_owned();
-        address
-            .or_else(|| text.parse().ok())
-            .map(Self::At)
-            .ok_or_else(expected)
+        let mut endpoints = Vec::new();
+        for each in text.split(',') {
+            let endpoint = Endpoint::parse(each.trim()).ok_or_else(expected)?;
+            if endpoints.contains(&endpoint) {
+                return Err(format!("{endpoint} is given twice"));
+            }
+            endpoints.push(endpoint);
+        }
+        if endpoints.len() > ENDPOINTS_MAX {
+            return Err(format!("at most {ENDPOINTS_MAX} addresses"));
+        }
+        Ok(Self::At(endpoints))
     }
 
     fn show(&self) -> String {
         match self {
             Self::Off => "off".to_owned(),
-            Self::At(address) => address.to_string(),
+            Self::At(endpoints) => {
+                let each: Vec<String> = endpoints.iter().map(Endpoint::to_string).collect();
+                each.join(",")
+            }
         }
     }
 }
@@ -247,7 +308,7 @@ impl Setting for HostPort {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
-            Some(ipv6) if ipv6.parse::<std::net::Ipv6Addr>().is_ok() => ipv6,
+            Some(ipv6) if ipv6.parse::<Ipv6Addr>().is_ok() => ipv6,
             None if is_host_name(host) => host,
             _ => return Err(expected()),
         };
@@ -291,6 +352,31 @@ impl Setting for ClusterId {
 
     fn show(&self) -> String {
         self.0.clone()
+    }
+}
+
+/// Names of vhosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vhosts(pub(crate) Vec<String>);
+
+impl Setting for Vhosts {
+    const LIST: bool = true;
+
+    fn kind() -> String {
+        "names, separated by commas, or empty".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim);
+        let names: Vec<String> = names.filter(|n| !n.is_empty()).map(str::to_owned).collect();
+        match names.iter().find_map(|name| vhost::check_name(name).err()) {
+            None => Ok(Self(names)),
+            Some(error) => Err(format!("expected names of vhosts, but {error}")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.join(",")
     }
 }
 

@@ -80,6 +80,7 @@ async fn exchanges_and_bindings_are_listed() {
         "NAME TYPE DURABLE AUTO-DELETE INTERNAL ALTERNATE"
     );
     for line in [
+        "(default) direct true false false -",
         "amq.topic topic true false false -",
         "news topic true false false -",
     ] {

@@ -31,3 +31,4 @@ mod scenarios;
 mod serve;
 mod sqs;
 mod topic_cli;
+mod vhost_cli;

@@ -81,3 +81,35 @@ fn what_cannot_be_is_refused() {
         assert!(said.contains(why), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn definitions_for_other_brokers_are_taken() {
+    let broker = Options::new().start();
+    let rules = r#"{"ha-mode": "all", "ha-sync-mode": "automatic"}"#;
+    let output = run(&broker, &["policy", "set", "ha", r"^(?!amq\.).*", rules]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "warning: `ha-mode` has no effect\nwarning: `ha-sync-mode` has no effect\n"
+    );
+    let rules = r#"{"max-length": 1, "overflow": "reject-publish"}"#;
+    let set = [
+        "policy",
+        "set",
+        "short",
+        r"^(?!amq\.)",
+        rules,
+        "--priority",
+        "1",
+    ];
+    text(&broker, &set);
+    text(&broker, &["queue", "create", "orders"]);
+    text(&broker, &["queue", "send", "orders", "a"]);
+    let refused = run(&broker, &["queue", "send", "orders", "b"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let listed = text(&broker, &["policy", "list", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["rules"]["without_effect"]["ha-mode"], "all");
+    assert_eq!(listed[1]["rules"]["messages_max"], 1);
+}

@@ -450,6 +450,12 @@ fn a_broker_that_is_not_there_is_named() {
         .output()
         .unwrap();
     refused(&off, "invalid address `off`: expected HOST:PORT");
+    // A listener of another protocol is none of the API's.
+    let broker = Broker::start();
+    let kafka = broker.address("kafka").unwrap().to_string();
+    let lost = command().args(list).args(["--http", &kafka]).output();
+    let why = format!("{kafka} is not a Forebay HTTP listener, or failed: ");
+    refused(&lost.unwrap(), &why);
 }
 
 #[test]
@@ -637,7 +643,7 @@ fn only_dead_letters_go_back_and_a_task_is_waited_for() {
     let failed = run(&broker, &["redrive", "dead", "--wait"]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
     let said = String::from_utf8_lossy(&failed.stderr);
-    let why = "forebay: the task failed: not a dead letter: name a `--to`\n";
+    let why = "forebay: the task failed: not a dead letter: name a queue with `--to`\n";
     assert!(said.ends_with(why), "{said}");
 }
 

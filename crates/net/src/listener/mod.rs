@@ -109,6 +109,21 @@ impl Listener {
         })
     }
 
+    /// Binds one more address for the same listener: they share limits and numbers.
+    pub async fn another(&self, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self {
+            name: self.name,
+            address: socket.local_addr()?,
+            socket,
+            limits: self.limits,
+            total: self.total.clone(),
+            connections: self.connections.clone(),
+            budget: self.budget.clone(),
+            observer: self.observer.clone(),
+        })
+    }
+
     /// Enters its connections in this table.
     #[must_use]
     pub fn with_connections(mut self, connections: &Connections) -> Self {

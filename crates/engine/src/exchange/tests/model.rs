@@ -224,7 +224,7 @@ proptest! {
             };
             model.apply(&step);
             apply(&mut space, &step);
-            prop_assert_eq!(space.bindings_count(), model.bindings.len());
+            prop_assert_eq!(space.counts().1, model.bindings.len());
             for name in EXCHANGES {
                 prop_assert_eq!(space.exchange(name).is_some(), model.exchanges.contains_key(name));
                 if space.exchange(name).is_none() {

@@ -107,7 +107,7 @@ fn exchanges_go_with_their_last_binding_if_they_are_made_so() {
     assert_eq!((removed.exchanges.len(), removed.bindings.len()), (0, 1));
     let removed = space.unbind(binding("c", "q2", "", Vec::new()).id());
     assert_eq!((removed.exchanges.len(), removed.bindings.len()), (3, 3));
-    assert_eq!(space.bindings_count(), 0);
+    assert_eq!(space.counts().1, 0);
     assert!(space.exchange("a").is_none());
     assert!(space.exchange("amq.topic").is_some());
     let again = space.unbind(binding("c", "q2", "", Vec::new()).id());

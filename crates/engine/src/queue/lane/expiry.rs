@@ -120,6 +120,8 @@ pub(super) struct Expiry {
     own: BTreeMap<u64, u64>,
     /// The same by time, of those that have not passed since the message was last ready.
     due: BTreeSet<(u64, u64)>,
+    /// The same of those that came back: their last moment was for who waited for them.
+    back: BTreeSet<(u64, u64)>,
     marks: Marks,
     /// Messages before this are older than the queue allows.
     before: u64,
@@ -156,9 +158,10 @@ impl Expiry {
 
     /// When something dies next, ms.
     pub(super) fn next(&self, age: Option<u64>) -> Option<u64> {
-        let own = self.due.first().map(|(at, _)| *at);
+        let own = self.due.first().into_iter().chain(self.back.first());
+        let own = own.map(|(at, _)| *at);
         let mark = age.and_then(|age| Some(self.marks.0.front()?.last_ms.saturating_add(age)));
-        own.into_iter().chain(mark).min()
+        own.chain(mark).min()
     }
 
     /// Lets time pass up to, and with `reached` including, `now`. `end` is where the next message will be. Returns
@@ -183,6 +186,10 @@ impl Expiry {
             self.due.remove(&(at, offset));
             over.push(offset);
         }
+        while let Some((at, offset)) = self.back.first().copied().filter(|(at, _)| *at <= now) {
+            self.back.remove(&(at, offset));
+            over.push(offset);
+        }
         over
     }
 
@@ -194,7 +201,8 @@ impl Expiry {
     /// A message is ready again, and may be too old by now.
     pub(super) fn again(&mut self, offset: u64) {
         if let Some(at) = self.own.get(&offset) {
-            self.due.insert((*at, offset));
+            self.due.remove(&(*at, offset));
+            self.back.insert((*at, offset));
         } else if offset < self.before {
             self.due.insert((0, offset));
         }
@@ -204,6 +212,7 @@ impl Expiry {
     pub(super) fn forget(&mut self, offset: u64) {
         if let Some(at) = self.own.remove(&offset) {
             self.due.remove(&(at, offset));
+            self.back.remove(&(at, offset));
         } else if offset < self.before {
             self.due.remove(&(0, offset));
         }
@@ -300,6 +309,13 @@ mod tests {
         expiry.again(2);
         expiry.again(4);
         assert_eq!(expiry.pass((600, true), Some(100), 5), [2, 1]);
+        // One that comes back in its last moment has had it.
+        expiry.note(7, 700);
+        assert_eq!(expiry.pass((700, false), Some(100), 8), [0_u64; 0]);
+        expiry.again(7);
+        assert_eq!(expiry.next(Some(100)), Some(700));
+        assert_eq!(expiry.pass((699, true), Some(100), 8), [0_u64; 0]);
+        assert_eq!(expiry.pass((700, false), Some(100), 8), [7]);
         expiry.again(2);
         expiry.forget(2);
         expiry.forget(1);

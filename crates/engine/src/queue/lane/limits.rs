@@ -124,6 +124,22 @@ impl Lane {
         Some(LaneEvent::Cleared { before, kept })
     }
 
+    /// Messages that came back and have failed more often than they may, with their lines: whoever failed them, and
+    /// whether they were given back or their time ran out.
+    pub(crate) fn failed_too_often(&mut self, settings: &QueueSettings) -> Vec<(u64, LineId)> {
+        let back = std::mem::take(&mut self.back);
+        let Some(most) = settings.failures_max() else {
+            return Vec::new();
+        };
+        let spent = |offset: u64| {
+            let entry = self.entries.get(&offset)?;
+            let is_back = matches!(entry.state, State::Ready | State::Waiting) && !entry.stay;
+            let failed = entry.failed.saturating_add(u32::from(entry.open));
+            (is_back && failed > most).then_some((offset, entry.line))
+        };
+        back.into_iter().filter_map(spent).collect()
+    }
+
     /// Whether messages that are too old have not been told to die yet.
     pub(crate) fn is_behind(&self, settings: &QueueSettings, now: u64) -> bool {
         let Some(expiry) = &self.expiry else {

@@ -32,10 +32,13 @@ pub(crate) const DEATHS: &[u8] = b"forebay.deaths";
 /// How it came: exchange and keys.
 pub(crate) const VIA: &[u8] = b"forebay.via";
 
+/// Keys it came with that its receivers may not know, as [`VIA`].
+pub(crate) const HIDDEN: &[u8] = b"forebay.hidden-keys";
+
 /// Whether a header is the engine's own.
 pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
     [
-        DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, DEATHS, VIA,
+        DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, DEATHS, VIA, HIDDEN,
     ]
     .contains(&name)
 }

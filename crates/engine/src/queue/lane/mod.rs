@@ -37,7 +37,7 @@ pub use event::fuzz;
 pub use fuzz::fuzz_batch;
 pub(crate) use line::LineId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, ID, PRIORITY, VIA, is_reserved_by_engine,
+    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA, is_reserved_by_engine,
     message_id, strip_reserved,
 };
 pub(crate) use untimed::Came;
@@ -208,6 +208,8 @@ pub(crate) struct Counts {
     pub(crate) ready: u64,
     pub(crate) lent: u64,
     pub(crate) waiting: u64,
+    /// About to leave for another queue.
+    pub(crate) leaving: u64,
     /// Keys of those that are lent.
     pub(crate) keys_lent: u64,
     /// Cannot be read.
@@ -244,6 +246,8 @@ pub(crate) struct Lane {
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
     sizes: Option<Box<Sizes>>,
+    /// Messages that came back since it was last looked which of them failed too often.
+    back: BTreeSet<u64>,
     /// Cannot be read.
     unreadable: Ranges,
     /// When they came, where peers' batches are among them.
@@ -288,9 +292,10 @@ impl Lane {
     /// How many messages are in which state.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            ready: self.lines.ready() + self.dying,
+            ready: self.lines.ready(),
             lent: self.lent,
             waiting: self.waiting,
+            leaving: self.dying,
             keys_lent: self.keys_lent,
             unreadable: self.unreadable(),
         }
@@ -583,6 +588,7 @@ impl Lane {
         };
         (entry.open, entry.due, entry.back) = (false, due, Back::Behind);
         entry.failed = entry.failed.saturating_add(1);
+        self.back.insert(offset);
         if due == 0 {
             entry.state = State::Ready;
             let place = self.place_behind(before);
@@ -719,6 +725,7 @@ impl Lane {
             };
             if entry.state == State::Lent {
                 self.count_busy(&entry, now);
+                self.back.insert(offset);
             }
             let back = match entry.state {
                 State::Lent => Back::Behind,

@@ -98,9 +98,6 @@ impl Lane {
             Outcome::Requeue | Outcome::Lost { charged: false } => 0,
         };
         let total = entry.failed.saturating_add(failed);
-        if failed > 0 && settings.failures_max().is_some_and(|most| total > most) {
-            return Came::Dies(DeathReason::DeliveryLimit);
-        }
         let why = if failed > 0 {
             Again::Failed
         } else {
@@ -148,6 +145,7 @@ impl Lane {
             back: Back::OldPlace,
             ..fresh
         };
+        self.back.insert(offset);
         self.lines.hold(entry.line, offset);
         if due == 0 {
             entry.state = State::Ready;
@@ -160,17 +158,18 @@ impl Lane {
         self.entries.insert(offset, entry);
     }
 
-    /// The event that drops everything that is ready.
+    /// The event that drops everything that is ready or waits.
     pub(crate) fn clear_event(&self) -> LaneEvent {
+        let is_kept = |entry: &Entry| matches!(entry.state, State::Lent | State::Dying);
         let kept = self.entries.iter();
-        let kept = kept.filter(|(_, entry)| entry.state != State::Ready);
+        let kept = kept.filter(|(_, entry)| is_kept(entry));
         LaneEvent::Cleared {
             before: self.end,
             kept: kept.map(|(offset, _)| *offset).collect(),
         }
     }
 
-    /// Drops what is ready below `before`, except what is said to be on loan or to wait.
+    /// Drops what is below `before`, except what is said to stay.
     pub(super) fn clear(&mut self, before: u64, kept: &[u64]) {
         // In a restart, what had become ready in time looks as if it had not.
         let touched = self.entries.range(..before).map(|(offset, _)| *offset);

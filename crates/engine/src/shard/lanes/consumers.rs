@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
 
 use super::{Answer, OwnedLane, answering};
-use crate::queue::lane::{Came, LaneEvent, LineId, Loan, Outcome};
+use crate::queue::lane::{Came, Counts, LaneEvent, LineId, Loan, Outcome};
 use crate::queue::{Aside, Claim, Consumer, DeathReason, Handed, LaneAt, Said};
 use crate::shard::{Command, Shard};
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ const HANDED_MAX: u64 = 256;
 /// Things sessions said that are dealt with in one round.
 const SAID_MAX: usize = 1024;
 
-/// A message taken without waiting, and how many are ready behind it.
+/// A message taken without waiting, and how many are there behind it.
 pub(crate) type Got = Option<(Claim, Loan, u64)>;
 
 /// What becomes of messages: offset, loan, outcome.
@@ -45,7 +45,7 @@ pub(crate) enum ConsumerCommand {
     Serve,
     /// Messages were let in only to be dead-lettered.
     TooMany { offsets: Vec<u64> },
-    /// Drops what is ready; answers how many messages.
+    /// Drops what is ready or waits; answers how many messages.
     Clear { done: oneshot::Sender<Result<u64>> },
 }
 
@@ -73,6 +73,7 @@ impl Shard {
     pub(super) fn consumer_command(&mut self, at: LaneAt, command: ConsumerCommand) {
         let now = self.clock.now_ms();
         if matches!(command, ConsumerCommand::Get { .. }) {
+            self.let_time_pass(at, now);
             self.enforce_age(at, (now, false));
         }
         let Some(owned) = self.partitions.lane(at) else {
@@ -90,7 +91,6 @@ impl Shard {
                 done.map(|done| done.send(Ok(())));
             }
             ConsumerCommand::Get { consumer, done } => {
-                owned.lane.tick(now);
                 let (got, dies) = get(owned, &consumer, now);
                 dying.extend(dies.into_iter().map(|o| (o, DeathReason::Attempts)));
                 answer = Some(answering(done, got));
@@ -102,18 +102,21 @@ impl Shard {
             ConsumerCommand::TooMany { offsets } => self.refuse_to_dead_letter(at, &offsets),
             ConsumerCommand::Clear { done } => {
                 owned.lane.tick(now);
-                let ready = owned.lane.counts().ready;
+                let held = |of: Counts| of.ready + of.waiting;
+                let before = held(owned.lane.counts());
                 let event = owned.lane.clear_event();
-                let before = owned.lane.end();
+                let end = owned.lane.end();
                 owned.change(event, None);
                 // Nor does what was acknowledged come back.
-                owned.change(LaneEvent::Unkept { before }, None);
-                let gone = ready - owned.lane.counts().ready;
+                owned.change(LaneEvent::Unkept { before: end }, None);
+                let gone = before - held(owned.lane.counts());
                 answer = Some(answering(done, gone));
             }
         }
         self.answers_of(at, true).extend(answer);
         self.die(at, dying);
+        // What is asked next must not see more than there may be.
+        self.enforce_counts(at, now);
         self.gather(at);
     }
 
@@ -290,7 +293,8 @@ fn get(owned: &mut OwnedLane, consumer: &Arc<Consumer>, now: u64) -> (Got, Vec<u
     let lent = lend(owned, &picked.lend, now);
     let got = lent.first().map(|loan| {
         let claim = Claim::new(consumer, loan.offset, loan.number);
-        (claim, *loan, owned.lane.counts().ready)
+        let counts = owned.lane.counts();
+        (claim, *loan, counts.ready + counts.waiting)
     });
     (got, picked.dying)
 }

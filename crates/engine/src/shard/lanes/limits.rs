@@ -39,6 +39,15 @@ impl Shard {
         owned.is_none_or(|owned| !owned.lane.is_behind(settings, moment.0))
     }
 
+    /// Has messages die that failed too often, and then those that are too many: what came back counts.
+    pub(super) fn enforce_counts(&mut self, at: LaneAt, now: u64) {
+        if let Some(owned) = self.partitions.lane(at) {
+            let dying = owned.lane.failed_too_often(owned.queue.settings());
+            self.leave(at, &dying, DeathReason::DeliveryLimit);
+        }
+        self.enforce_length(at, now);
+    }
+
     /// Has messages die that are too many.
     pub(super) fn enforce_length(&mut self, at: LaneAt, now: u64) {
         while let Some(owned) = self.partitions.lane(at)

@@ -147,6 +147,7 @@ impl Shard {
         };
         let now = self.clock.now_ms();
         if matches!(command, LaneCommand::Depth { .. }) {
+            self.let_time_pass(at, now);
             self.enforce_age(at, (now, true));
         }
         let Some(owned) = self.partitions.lane(at) else {
@@ -181,10 +182,7 @@ impl Shard {
                 Ok(count) => answer = Some(answering(done, count)),
                 Err(error) => drop(done.send(Err(error))),
             },
-            LaneCommand::Depth { done } => {
-                owned.lane.tick(now);
-                drop(done.send(Ok(owned.lane.counts())));
-            }
+            LaneCommand::Depth { done } => drop(done.send(Ok(owned.lane.counts()))),
             LaneCommand::Configure { queue } => configure(owned, queue, now),
             LaneCommand::SetAside { max, upto, done } => {
                 drop(done.send(Ok(set_aside(owned, max, upto, now))));
@@ -211,7 +209,17 @@ impl Shard {
             }
         }
         self.answers_of(at, true).extend(answer);
+        // What is asked next must not see more than there may be.
+        self.enforce_counts(at, now);
         self.gather(at);
+    }
+
+    /// Loans run out, delays end, and what failed too often by it dies.
+    fn let_time_pass(&mut self, at: LaneAt, now: u64) {
+        if let Some(owned) = self.partitions.lane(at) {
+            owned.lane.tick(now);
+        }
+        self.enforce_counts(at, now);
     }
 
     /// Where answers about a lane wait: those that rest on its events, and those that rest on its records alone.
@@ -241,9 +249,9 @@ impl Shard {
             return None;
         }
         let mailbox = self.mailbox.clone();
+        self.let_time_pass(at, now);
         self.enforce_age(at, (now, false));
         let owned = self.partitions.lane(at)?;
-        owned.lane.tick(now);
         match lend(owned, poll, now) {
             Ok(mut lent) => {
                 let dying = std::mem::take(&mut lent.dying);
@@ -339,12 +347,16 @@ impl Shard {
         let gathered = std::mem::take(&mut self.lanes.gathered);
         let mut appends = Vec::new();
         for at in &gathered {
+            self.let_time_pass(*at, now);
+            // Who waits for a message gets it in the moment it comes, also one that lives no longer.
+            let arrived = self.partitions.lane(*at).and_then(OwnedLane::take_arrived);
+            let moment = arrived.map_or(now, |arrived| arrived.min(now));
             // What is too old is not lent, also where it cannot leave at the moment.
-            if self.enforce_age(*at, (now, false)) {
+            if self.enforce_age(*at, (moment, false)) {
                 self.serve(*at, now);
             }
             self.enforce_age(*at, (now, true));
-            self.enforce_length(*at, now);
+            self.enforce_counts(*at, now);
             if let Some(owned) = self.partitions.lane(*at) {
                 owned.gathered = false;
                 appends.extend(owned.take_batch(at.index, now).map(|append| (*at, append)));

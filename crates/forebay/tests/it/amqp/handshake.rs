@@ -309,10 +309,16 @@ fn broken_frames_end_the_connection() {
     let amqp = Amqp::start();
     let mut raw = Raw::open(amqp.address());
     raw.send_frame(8, 1, b"");
-    assert_eq!(raw.expect_close(0).0, 505);
+    let text = "UNEXPECTED_FRAME - type 8, all octets = <<>>".to_owned();
+    assert_eq!(raw.expect_close(0), (505, text, (0, 0)));
     let mut raw = Raw::open(amqp.address());
     raw.write(&[1, 0, 0, 0, 0, 0, 1, 0, 0]);
-    assert_eq!(raw.expect_close(0).0, 501);
+    let text = "FRAME_ERROR - type 1, all octets = <<0>>: {invalid_frame_end_marker,0}".to_owned();
+    assert_eq!(raw.expect_close(0), (501, text, (0, 0)));
+    let mut raw = Raw::open(amqp.address());
+    raw.send_frame(77, 0, b"x");
+    let text = "FRAME_ERROR - type 77, all octets = <<\"x\">>: unknown_frame".to_owned();
+    assert_eq!(raw.expect_close(0), (501, text, (0, 0)));
     let mut raw = Raw::open(amqp.address());
     raw.write(&[1, 0, 0, 0xff, 0, 0, 0]);
     assert_eq!(raw.expect_close(0).0, 501);
@@ -321,14 +327,16 @@ fn broken_frames_end_the_connection() {
     assert_eq!(raw.expect_close(0).0, 503);
     let mut raw = Raw::with_channel(amqp.address());
     raw.send_frame(1, 1, &[0, 50, 0, 10, 0]);
-    assert_eq!(raw.expect_close(0).0, 502);
+    let cut = "FRAME_ERROR - cannot decode <<0>>".to_owned();
+    assert_eq!(raw.expect_close(0), (501, cut, (50, 10)));
     let mut raw = Raw::with_channel(amqp.address());
     raw.publish(0, basic::Publish::default(), &Properties::default(), b"x");
-    assert_eq!(raw.expect_close(0).0, 503);
+    let text = "CHANNEL_ERROR - unexpected method in connection state running".to_owned();
+    assert_eq!(raw.expect_close(0), (504, text, (60, 40)));
 }
 
 #[test]
-fn a_secret_is_renewed_for_the_same_user_only() {
+fn any_new_secret_is_taken() {
     let (amqp, _folder) = closed();
     let mut raw = Raw::connect(amqp.address());
     raw.write(&PROTOCOL_HEADER);
@@ -338,26 +346,64 @@ fn a_secret_is_renewed_for_the_same_user_only() {
     raw.send(0, &tune);
     raw.send(0, &connection::Open { virtual_host: b"/" });
     raw.expect("connection.open-ok", 0);
-    raw.send(
-        0,
-        &connection::UpdateSecret {
-            new_secret: b"s3cret",
-            reason: b"renewal",
-        },
-    );
-    raw.expect("connection.update-secret-ok", 0);
-    raw.send(
-        0,
-        &connection::UpdateSecret {
-            new_secret: b"other",
-            reason: b"renewal",
-        },
-    );
-    raw.fails::<connection::UpdateSecret<'_>>(
-        0,
-        530,
-        "NOT_ALLOWED - New secret was refused for user 'shop'",
-    );
+    for new_secret in [&b"s3cret"[..], b"other", b""] {
+        let reason = b"renewal";
+        raw.send(0, &connection::UpdateSecret { new_secret, reason });
+        raw.expect("connection.update-secret-ok", 0);
+    }
+    raw.open_channel(1);
+    raw.declare("q");
+}
+
+#[test]
+fn the_first_sign_of_life_comes_after_half_the_interval() {
+    let amqp = Amqp::start();
+    let mut raw = tuned(&amqp, 131_072, 10, 8);
+    raw.expect("connection.open-ok", 0);
+    let began = Instant::now();
+    let frame = raw.frame().expect("a sign of life");
+    assert_eq!((frame.kind, frame.channel), (FrameKind::Heartbeat, 0));
+    let took = began.elapsed();
+    let half = Duration::from_millis(3500)..Duration::from_millis(7500);
+    assert!(half.contains(&took), "{took:?}");
+}
+
+/// Writes until the other end says that nobody listens any more.
+fn writes_for(raw: &mut Raw, time: Duration) -> std::io::Result<()> {
+    use std::io::Write;
+    let began = Instant::now();
+    while began.elapsed() < time {
+        raw.stream.write_all(&[8, 0, 0, 0, 0, 0, 0, 0xCE])?;
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_that_ends_is_read_until_its_peer_closes_it() {
+    let amqp = Amqp::start();
+    let second = Duration::from_secs(1);
+    // The client closes it, and other parts of it still write.
+    let mut raw = Raw::with_channel(amqp.address());
+    raw.send(0, &connection::Close::default());
+    writes_for(&mut raw, second).unwrap();
+    raw.expect("connection.close-ok", 0);
+    writes_for(&mut raw, second).unwrap();
+    // The broker closes it.
+    let mut raw = Raw::with_channel(amqp.address());
+    raw.send(0, &connection::TuneOk::default());
+    writes_for(&mut raw, second).unwrap();
+    assert_eq!(raw.expect_close(0).0, 504);
+    writes_for(&mut raw, second).unwrap();
+    // The client cannot be understood any more.
+    let mut raw = Raw::open(amqp.address());
+    raw.send_frame(77, 0, b"x");
+    writes_for(&mut raw, second).unwrap();
+    assert_eq!(raw.expect_close(0).0, 501);
+    // It never got so far.
+    let mut raw = Raw::asking_for(amqp.address(), "nov");
+    writes_for(&mut raw, second).unwrap();
+    assert_eq!(raw.expect_close(0).0, 530);
 }
 
 #[tokio::test]

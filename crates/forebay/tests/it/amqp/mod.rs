@@ -1,6 +1,7 @@
 //! A client for Rust that knows nothing of us, against the real process over real sockets; and, where that client cannot
 //! say it or hides what is on the wire, the frames themselves.
 
+mod answers;
 mod channels;
 mod flows;
 mod handshake;
@@ -8,6 +9,8 @@ mod messages;
 mod raw;
 mod streams;
 mod texts;
+mod trace;
+mod vhosts;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

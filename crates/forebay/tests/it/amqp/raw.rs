@@ -51,6 +51,13 @@ impl Raw {
 
     /// An open connection of a client that understands everything.
     pub(crate) fn open(to: SocketAddr) -> Self {
+        let mut raw = Self::asking_for(to, "/");
+        raw.expect("connection.open-ok", 0);
+        raw
+    }
+
+    /// The same, up to the question for the vhost.
+    pub(crate) fn asking_for(to: SocketAddr, vhost: &str) -> Self {
         let mut raw = Self::connect(to);
         raw.write(&PROTOCOL_HEADER);
         raw.expect("connection.start", 0);
@@ -63,8 +70,8 @@ impl Raw {
                 ..tune
             },
         );
-        raw.send(0, &connection::Open { virtual_host: b"/" });
-        raw.expect("connection.open-ok", 0);
+        let virtual_host = vhost.as_bytes();
+        raw.send(0, &connection::Open { virtual_host });
         raw
     }
 

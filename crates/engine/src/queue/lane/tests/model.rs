@@ -370,7 +370,7 @@ impl Model {
 
     /// What becomes of a message lent so; returns whether it was.
     pub(super) fn outcome(&mut self, (offset, loan): (u64, u64), what: Outcome, now: u64) -> bool {
-        let (backoff, limit) = (self.backoff, self.delivery_limit);
+        let backoff = self.backoff;
         let known = self.find(offset);
         if known.is != Is::Lent || known.loan != loan || known.logged.is_none() {
             return false;
@@ -378,7 +378,7 @@ impl Model {
         let charged = matches!(what, Outcome::Fail | Outcome::Lost { charged: true });
         let total = known.failed + u32::from(charged);
         let gone = matches!(what, Outcome::Ack | Outcome::Reject);
-        if gone || (charged && limit.is_some_and(|limit| total > limit)) {
+        if gone {
             known.logged = None;
             (known.is, known.durable) = (Is::Gone, Is::Gone);
             return true;
@@ -498,6 +498,23 @@ impl Model {
         }
     }
 
+    /// What came back and has failed more often than it may is gone, whoever failed it.
+    pub(super) fn spend(&mut self) -> Vec<u64> {
+        let Some(limit) = self.delivery_limit else {
+            return Vec::new();
+        };
+        let is_spent = |k: &&Known| {
+            let is_back = matches!(k.is, Is::Ready | Is::Waiting);
+            is_back && k.failed + u32::from(k.open) > limit
+        };
+        let spent = self.all.iter().filter(is_spent).map(|k| k.offset);
+        let spent: Vec<u64> = spent.collect();
+        for offset in &spent {
+            self.leave(*offset);
+        }
+        spent
+    }
+
     /// What has grown too old, and what is too many of what is left then, are gone.
     pub(super) fn enforce(&mut self, limits: &Limits, now: u64) -> (Vec<u64>, Vec<u64>) {
         let is_over = |k: &&Known| {
@@ -534,9 +551,10 @@ impl Model {
         (old, many)
     }
 
-    /// Everything that is ready goes; returns how many.
+    /// Everything that is ready or waits goes.
     pub(super) fn clear(&mut self) {
-        for known in self.all.iter_mut().filter(|k| k.is == Is::Ready) {
+        let goes = |k: &&mut Known| matches!(k.is, Is::Ready | Is::Waiting | Is::Delayed);
+        for known in self.all.iter_mut().filter(goes) {
             known.logged = None;
             (known.is, known.durable) = (Is::Gone, Is::Gone);
         }

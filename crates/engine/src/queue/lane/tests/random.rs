@@ -156,7 +156,7 @@ impl World {
         }
         let counts = self.stage.lane.counts();
         assert_eq!(
-            (counts.ready, counts.lent, counts.waiting),
+            (counts.ready + counts.leaving, counts.lent, counts.waiting),
             self.model.counts()
         );
         let end = self.stage.lane.end();
@@ -369,10 +369,12 @@ impl World {
         assert_eq!(came != Came::Stale, expected, "{came:?}");
     }
 
-    /// Has what is too old die, and what is too much.
+    /// Has what failed too often die, what is too old, and what is too much.
     fn enforce(&mut self) {
         self.stage.lane.tick(self.stage.now);
         self.model.tick(self.stage.now);
+        let spent = self.model.spend();
+        assert_eq!(self.stage.spend(), spent);
         let limits = self.stage.settings.limits.clone();
         let expected = self.model.enforce(&limits, self.stage.now);
         let died = self.stage.enforce();
@@ -383,7 +385,7 @@ impl World {
         assert_eq!(died, expected);
     }
 
-    /// Drops what is ready.
+    /// Drops what is ready or waits.
     fn clear(&mut self) {
         if self.below(3) > 0 {
             return;

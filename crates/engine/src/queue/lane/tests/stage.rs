@@ -171,6 +171,13 @@ impl Stage {
         came
     }
 
+    /// Has messages die that failed too often; returns them.
+    pub(super) fn spend(&mut self) -> Vec<u64> {
+        let spent = self.lane.failed_too_often(&self.settings);
+        self.leave(&spent);
+        spent.into_iter().map(|(offset, _)| offset).collect()
+    }
+
     /// Has messages die that are too old, and those that are too many; returns them.
     pub(super) fn enforce(&mut self) -> (Vec<u64>, Vec<u64>) {
         let before = self.held();

@@ -1,0 +1,201 @@
+//! Vhosts through the door, and the controller's work on them.
+//!
+//! A vhost is a document. Removed: a note first, then everything in it, then its document; a start finishes what it
+//! finds a note of. A removal that fails on the way takes its note back: what is left of the vhost goes on being used,
+//! and its removal can be asked for again.
+
+use std::sync::Arc;
+
+use security::{Principal, Resource, Verb};
+use storage::Expected;
+use tokio::sync::oneshot;
+
+use super::controller::{self, encode};
+use super::exchange_table::{self, check_room};
+use super::queues::Removal;
+use super::{Broker, Inner, policies, queue_table};
+use crate::vhost::{self, Vhost, VhostDocument};
+use crate::{Error, Result};
+
+/// What can be done to vhosts.
+pub(super) enum Command {
+    Create {
+        name: String,
+        done: oneshot::Sender<Result<bool>>,
+    },
+    Delete {
+        name: String,
+        done: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// How much there is in a vhost, what every vhost has left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VhostSizes {
+    /// Queues.
+    pub queues: usize,
+    /// Exchanges.
+    pub exchanges: usize,
+    /// Bindings.
+    pub bindings: usize,
+}
+
+impl Broker {
+    /// All vhosts in name order. Frontends filter by [`Broker::allows`].
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.inner.spaces.vhosts()
+    }
+
+    /// Whether there is a vhost of that name.
+    pub fn has_vhost(&self, name: &str) -> bool {
+        self.inner.spaces.has(name)
+    }
+
+    /// One vhost, if the principal may see it. Errors: `Denied`, `UnknownVhost`.
+    pub fn vhost(&self, principal: &Principal, name: &str) -> Result<Arc<Vhost>> {
+        self.authorize(principal, Verb::Describe, Resource::Vhost(name))?;
+        self.inner.spaces.vhost(name).ok_or(Error::UnknownVhost)
+    }
+
+    /// How much there is in a vhost.
+    pub fn vhost_sizes(&self, name: &str) -> VhostSizes {
+        let counts = self.inner.spaces.read(name, |space| space.counts());
+        let (exchanges, bindings) = counts.unwrap_or_default();
+        VhostSizes {
+            queues: self.inner.queues.count_of_vhost(name),
+            exchanges,
+            bindings,
+        }
+    }
+
+    /// Makes a vhost, unless it is there; returns whether it was made now. Errors: `InvalidName`; `InvalidRequest` when
+    /// there are as many as there may be.
+    pub async fn create_vhost(&self, principal: &Principal, name: &str) -> Result<bool> {
+        self.authorize(principal, Verb::Create, Resource::Vhost(name))?;
+        if self.has_vhost(name) {
+            return Ok(false);
+        }
+        let name = name.to_owned();
+        self.command(|done| controller::Command::Vhost(Command::Create { name, done }))
+            .await
+    }
+
+    /// Has copies made of what is published and delivered in a vhost, or not any more; forgotten by a restart. Errors:
+    /// `UnknownVhost`.
+    pub fn trace_vhost(&self, principal: &Principal, name: &str, traced: bool) -> Result<()> {
+        self.authorize(principal, Verb::Configure, Resource::Vhost(name))?;
+        let vhost = self.inner.spaces.vhost(name).ok_or(Error::UnknownVhost)?;
+        vhost.set_traced(traced);
+        Ok(())
+    }
+
+    /// Removes a vhost with all queues, exchanges, bindings and policies in it. Errors: `UnknownVhost`,
+    /// `InvalidRequest` for the default one.
+    pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
+        self.authorize(principal, Verb::Delete, Resource::Vhost(name))?;
+        let name = name.to_owned();
+        self.command(|done| controller::Command::Vhost(Command::Delete { name, done }))
+            .await
+    }
+}
+
+fn key(name: &str) -> String {
+    format!("vhosts/{name}")
+}
+
+fn removed_key(name: &str) -> String {
+    format!("removed-vhosts/{name}")
+}
+
+pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
+    match command {
+        Command::Create { name, done } => drop(done.send(create(inner, &name).await)),
+        Command::Delete { name, done } => drop(done.send(delete(inner, &name).await)),
+    }
+}
+
+async fn create(inner: &Inner, name: &str) -> Result<bool> {
+    vhost::check_name(name)?;
+    if inner.spaces.has(name) {
+        return Ok(false);
+    }
+    let (count, most) = (inner.spaces.names().len(), inner.settings.vhosts_max);
+    check_room("vhosts", count, most)?;
+    let document = VhostDocument {
+        id: inner.dice.fresh_id(),
+        created_ms: inner.clock.wall_ms(),
+    };
+    let value = Some(encode(&document));
+    let key = key(name);
+    inner.catalog.put_if(&key, Expected::Any, value).await?;
+    inner.spaces.insert(Vhost::new(name, document));
+    Ok(true)
+}
+
+async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    if name == vhost::DEFAULT {
+        return Err(Error::InvalidRequest(
+            "the default vhost cannot be removed".into(),
+        ));
+    }
+    let vhost = inner.spaces.vhost(name).ok_or(Error::UnknownVhost)?;
+    let note = removed_key(name);
+    let value = Some(encode(vhost.document()));
+    match inner.catalog.put_if(&note, Expected::Any, value).await {
+        // No room for the note, and removing is what makes room: a crash leaves a vhost that can be removed again.
+        Ok(_) | Err(storage::Error::DiskFull) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let removed = remove(inner, name).await;
+    // Also when the removal failed: what is left of the vhost must not go at the next start.
+    let noted = inner.catalog.put_if(&note, Expected::Any, None).await;
+    removed?;
+    noted?;
+    Ok(())
+}
+
+/// Removes everything in a vhost, and at last the vhost itself.
+async fn remove(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    let prefix = vhost::qualify(name, "");
+    for queue in inner.queues.page(&prefix, None, usize::MAX) {
+        inner.controls.turn();
+        queue_table::delete(inner, &queue.name, Removal::default()).await?;
+    }
+    policies::remove_of_vhost(inner, name).await?;
+    exchange_table::clear(inner, name).await?;
+    inner
+        .catalog
+        .put_if(&key(name), Expected::Any, None)
+        .await?;
+    inner.spaces.remove(name);
+    Ok(())
+}
+
+/// Restores all vhosts; before what is in them.
+pub(super) async fn recover(inner: &Inner) -> Result<()> {
+    for (key, stored) in inner.catalog.list("vhosts/").await? {
+        let document: VhostDocument = decode(&key, &stored.value)?;
+        let name = key.strip_prefix("vhosts/").unwrap_or(&key);
+        inner.spaces.insert(Vhost::new(name, document));
+    }
+    Ok(())
+}
+
+/// Finishes removals a crash has interrupted; when everything is there.
+pub(super) async fn finish_removals(inner: &Arc<Inner>) -> Result<()> {
+    for (note, stored) in inner.catalog.list("removed-vhosts/").await? {
+        let document: VhostDocument = decode(&note, &stored.value)?;
+        let name = note.strip_prefix("removed-vhosts/").unwrap_or(&note);
+        let known = inner.spaces.vhost(name);
+        if known.is_some_and(|known| *known.document() == document) {
+            remove(inner, name).await?;
+        }
+        inner.catalog.put_if(&note, Expected::Any, None).await?;
+    }
+    Ok(())
+}
+
+fn decode(key: &str, value: &[u8]) -> Result<VhostDocument> {
+    serde_json::from_slice(value)
+        .map_err(|error| Error::Storage(format!("document {key}: {error}")))
+}
