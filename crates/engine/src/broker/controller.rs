@@ -4,11 +4,12 @@
 //! shown to everybody by replacing the table. Removal leaves a note (`removed/<id>`) first, so that a crash
 //! half-way is finished by the next start instead of leaving records nobody owns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use storage::Expected;
+use storage::supervisor::Owner;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ use crate::{Error, Result, shard};
 
 /// What the controller can be asked.
 pub(super) enum Command {
+    /// Nothing but a sign of life.
+    Ping,
     Create {
         topic: NewTopic,
         dry_run: bool,
@@ -85,10 +88,12 @@ pub(super) enum Command {
 }
 
 /// Serves commands one at a time until the broker is gone.
-pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command>) {
+pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
+        owner.turn();
         let Some(inner) = inner.upgrade() else { return };
         match command {
+            Command::Ping => {}
             Command::Create {
                 topic,
                 dry_run,
@@ -365,16 +370,16 @@ fn change_overrides(
         }
         ConfigChange::Append(name, value) => {
             change_list(overrides, defaults, ("APPEND", name), |list| {
-                for item in value.split(',') {
-                    if !list.iter().any(|have| have == item) {
-                        list.push(item.to_owned());
-                    }
-                }
+                // Either may be as long as a document, and what a peer made up.
+                let mut have: HashSet<String> = list.iter().cloned().collect();
+                let items = value.split(',').map(str::to_owned);
+                list.extend(items.filter(|item| have.insert(item.clone())));
             })?;
         }
         ConfigChange::Subtract(name, value) => {
             change_list(overrides, defaults, ("SUBTRACT", name), |list| {
-                list.retain(|have| !value.split(',').any(|item| item == have));
+                let gone: HashSet<&str> = value.split(',').collect();
+                list.retain(|have| !gone.contains(&**have));
             })?;
         }
         ConfigChange::ResetAll => overrides.clear(),
@@ -511,6 +516,7 @@ async fn store(inner: &Inner, mut topic: Topic) -> Result<Arc<Topic>> {
 /// Hands a topic's partitions from `first` on to their owners.
 async fn open(inner: &Inner, topic: &Topic, first: usize) -> Result<()> {
     for partition in &topic.partitions[first..] {
+        inner.controls.turn();
         open_partition(inner, partition, Opening::default(), topic.config).await?;
     }
     Ok(())

@@ -266,12 +266,14 @@ pub(super) async fn forget_queue(inner: &Inner, queue: &Queue) -> Result<()> {
 /// Removes the documents of what is gone: exchanges first.
 async fn forget(inner: &Inner, removed: Removed) -> Result<()> {
     for exchange in removed.exchanges.iter().filter(|gone| gone.durable) {
+        inner.controls.turn();
         let key = exchange_key(exchange);
         inner.catalog.put_if(&key, Expected::Any, None).await?;
     }
     // Many at a time: they share the disk's attention, and one by one a queue with many bindings would go slowly.
     let mut going: JoinSet<storage::Result<u64>> = JoinSet::new();
     for id in removed.bindings {
+        inner.controls.turn();
         if going.len() >= REMOVALS_MAX {
             finished(going.join_next().await)?;
         }

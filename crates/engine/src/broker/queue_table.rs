@@ -47,7 +47,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
     }
     let there = topic_of(inner, &new)?;
     check_order(&new, there.as_deref())?;
-    let now = inner.clock.now_ms();
+    let now = inner.clock.wall_ms();
     let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
         id: inner.dice.fresh_id(),
@@ -230,7 +230,7 @@ pub(super) async fn configure(
         keep_for(inner, topic, retention).await?;
     }
     let document = QueueDocument {
-        changed_ms: inner.clock.now_ms(),
+        changed_ms: inner.clock.wall_ms(),
         settings: new.shared(),
         ..QueueDocument::clone(&queue.document)
     };

@@ -329,7 +329,7 @@ impl Broker {
 }
 
 /// Asks again and again, for about [`PATIENCE`].
-fn eventually(holds: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let pause = Duration::from_millis(10);
     (0..PATIENCE.as_millis() / pause.as_millis()).any(|_| {
         let held = holds();

@@ -17,6 +17,7 @@ use super::segment::{self, Extent, Segments};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
 use crate::disk::Disk;
+use crate::supervisor::{Owner, Supervisor, Work};
 use crate::{Chunk, Error, Lsn, Progress, Result};
 
 /// Bytes of documents that may be written below the watermark before there is space again: ten thousand small ones.
@@ -25,6 +26,25 @@ pub(super) const VITAL_BYTES_MAX: u64 = 4 << 20;
 const DOCUMENT_BYTES: u64 = 256;
 /// How often a cold read whose segment was merged away looks for the new one.
 const REPLANS_MAX: usize = 4;
+
+/// The store's threads, as the supervisor knows them.
+pub(super) struct Owners {
+    pub(super) journal: Owner,
+    pub(super) files: Owner,
+    pub(super) flusher: Owner,
+    pub(super) merger: Owner,
+}
+
+impl Owners {
+    pub(super) fn new(supervisor: &Supervisor) -> Self {
+        Self {
+            journal: supervisor.owner("journal", Work::AwaitsDisk),
+            files: supervisor.owner("journal-files", Work::Background),
+            flusher: supervisor.owner("flusher", Work::Background),
+            merger: supervisor.owner("merger", Work::Background),
+        }
+    }
+}
 
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
@@ -55,6 +75,7 @@ pub(super) struct Shared {
     /// The last flush failed for lack of space.
     pub(super) flush_starved: AtomicBool,
     pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) owners: Owners,
     pub(super) stats: Counters,
 }
 
@@ -79,6 +100,8 @@ impl Shared {
     pub(super) fn poison(&self, error: &Error) {
         let why = error.to_string();
         tracing::error!(error = %why, "the store stops");
+        // Told first: owners elsewhere end when the store stops, and this is why.
+        self.options.supervisor.fail("storage", why.clone());
         self.intake.stop(Error::Poisoned(why.clone()));
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
