@@ -16,6 +16,7 @@ pub struct Health {
     ready: AtomicBool,
     draining: AtomicBool,
     failed: AtomicBool,
+    stalled: AtomicBool,
     /// Conditions that make us unready for a while, by name; bounded because names are ours.
     reasons: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -56,6 +57,11 @@ impl Health {
         self.failed.store(true, Ordering::Release);
     }
 
+    /// Whether something hangs so that only a restart helps, as far as one can tell now.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
     /// Unready because of `name` (a disk alarm, say) until [`Health::clear_reason`].
     pub fn add_reason(&self, name: &'static str, explanation: String) {
         self.lock().insert(name, explanation);
@@ -68,7 +74,7 @@ impl Health {
 
     /// False once only a restart helps.
     pub fn is_alive(&self) -> bool {
-        !self.failed.load(Ordering::Acquire)
+        !self.has_failed() && !self.stalled.load(Ordering::Acquire)
     }
 
     /// True when nothing stands in the way of clients.
@@ -85,7 +91,7 @@ impl Health {
         if self.draining.load(Ordering::Acquire) {
             reasons.push("draining".to_owned());
         }
-        if !self.is_alive() {
+        if self.has_failed() {
             reasons.push("failed".to_owned());
         }
         let probed = self.probes.iter();
@@ -97,6 +103,10 @@ impl Health {
                 .map(|(name, explanation)| format!("{name}: {explanation}")),
         );
         reasons
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {

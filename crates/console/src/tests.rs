@@ -91,6 +91,14 @@ async fn liveness_is_lost_only_by_failure() {
     );
     state.health.set_draining();
     assert_eq!(ask(&state, "/livez").await.0, StatusCode::OK);
+    // What hangs may go on.
+    state.health.set_stalled(true);
+    assert_eq!(
+        ask(&state, "/livez").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    state.health.set_stalled(false);
+    assert_eq!(ask(&state, "/livez").await.0, StatusCode::OK);
     state.health.set_failed();
     assert_eq!(
         ask(&state, "/livez").await,

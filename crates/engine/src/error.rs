@@ -164,6 +164,8 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::DiskFull => Self::DiskFull,
             storage::Error::OutOfRange { .. } => Self::OffsetOutOfRange,
+            storage::Error::InvalidKey(_) => Self::InvalidName(error.to_string()),
+            storage::Error::DocumentTooLarge { .. } => Self::InvalidConfig(error.to_string()),
             storage::Error::Closed | storage::Error::Poisoned(_) => Self::Unavailable,
             storage::Error::Missing
             | storage::Error::Io { .. }

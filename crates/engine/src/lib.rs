@@ -15,6 +15,7 @@ pub mod policy;
 pub mod queue;
 mod room;
 mod shard;
+mod time;
 pub mod topic;
 pub mod vhost;
 
@@ -24,7 +25,7 @@ pub use broker::{
     Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session,
     Settings, Subscription, TimeLookup, TopicKey, VhostSizes,
 };
-pub use clock::{Clock, Dice};
+pub use clock::{Clock, Dice, Uptime};
 pub use error::{Error, RecordErrors, Result};
 pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.

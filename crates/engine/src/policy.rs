@@ -192,6 +192,12 @@ impl Rules {
         if *self == Self::default() {
             return refuse("rules must not be empty");
         }
+        if let Some(exchange) = &self.dead_letter_exchange {
+            exchange.check()?;
+        }
+        if let Some(alternate) = &self.alternate_exchange {
+            vhost::check_reference(alternate)?;
+        }
         self.backoff.map_or(Ok(()), |backoff| backoff.check())
     }
 }

@@ -119,9 +119,42 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks a name that settings refer to, of something that need not be there: as [`check_name`], but it may be qualified,
+/// and empty, which is the default exchange. Errors: `InvalidName`.
+pub(crate) fn check_reference(name: &str) -> Result<()> {
+    let (vhost, name) = split(name);
+    check_name(vhost)?;
+    if name.is_empty() {
+        return Ok(());
+    }
+    check_name(name)
+}
+
+/// Checks a routing key: at most 255 bytes, of any kind. Errors: `InvalidName`.
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() > NAME_BYTES_MAX {
+        return Err(Error::InvalidName(
+            "a routing key has at most 255 bytes".into(),
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_settings_refer_to_has_a_name_or_none() {
+        for good in ["", "dead", "shop\u{1f}dead", &"x".repeat(255)] {
+            assert_eq!(check_reference(good), Ok(()), "{good:?}");
+        }
+        for bad in ["a\0b", "shop\u{1f}a\nb", "\u{1f}dead", &"x".repeat(256)] {
+            assert!(check_reference(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(check_key(&[0; 255]), Ok(()));
+        assert!(check_key(&[0; 256]).is_err());
+    }
 
     #[test]
     fn a_qualified_name_is_split_again() {

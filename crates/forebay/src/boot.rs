@@ -9,9 +9,11 @@ use anyhow::Context;
 use console::{BuildInfo, Health, Metrics, Overview, State};
 use engine::Clock as _;
 use net::{Capacity, Connections, serve_http};
+use storage::Supervisor;
 
 use crate::broker::{Broker, start_broker};
 use crate::clock::Machine;
+use crate::crash;
 use crate::credentials::Known;
 use crate::descriptors;
 use crate::listeners::{All, Listeners, connection_source};
@@ -25,6 +27,8 @@ const PROTOCOL_DRAIN: Duration = Duration::from_secs(15);
 const CONSOLE_DRAIN: Duration = Duration::from_secs(3);
 /// … and the engine has this long to close: together below the 30 s an operator was promised.
 const BROKER_CLOSE: Duration = Duration::from_secs(8);
+/// Owners that end because another one has end after it, within this time.
+const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 /// Probes, scrapers and people; far fewer than clients.
 const CONSOLE_CONNECTIONS: usize = 1024;
 
@@ -78,12 +82,34 @@ fn log_start(settings: &Settings, file: Option<&Path>) {
 async fn run(settings: &Settings, known: Known) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let lock = DataLock::take(&settings.data.dir)?;
-    let broker = start_broker(settings, known).await?;
+    let supervisor = Supervisor::new();
+    let outcome = tokio::select! {
+        biased;
+        failure = failed(&supervisor) => Err(failure),
+        outcome = serve_until_told((settings, known), &supervisor, &mut signals) => outcome,
+    };
+    // An owner that ended is why whatever else went wrong did.
+    if outcome.is_err() && supervisor.failure().is_some() {
+        die(&settings.data.dir, &supervisor);
+    }
+    outcome?;
+    drop(lock);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts everything, serves until a signal comes, drains.
+async fn serve_until_told(
+    (settings, known): (&Settings, Known),
+    supervisor: &Supervisor,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let broker = start_broker(settings, known, supervisor).await?;
     let low_disk = broker.low_disk(settings.storage.min_free_bytes);
     let health = Arc::new(Health::new().with_probe("low disk", low_disk));
     let all = All {
         total: Capacity::new(descriptors::connections_max()),
-        connections: Connections::new(Box::new(|| Machine.now_ms())),
+        connections: Connections::new(Box::new(|| Machine.wall_ms())),
     };
     let protocols = open_protocols(settings, &broker, &all).await?;
     let console = open_console(settings, &broker, &health, (&protocols, &all)).await?;
@@ -92,27 +118,58 @@ async fn run(settings: &Settings, known: Known) -> anyhow::Result<()> {
     health.set_ready();
     say("forebay ready");
 
-    let failure = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal = signal.name, "stopping: draining connections");
-            None
-        }
-        error = broker.failed() => {
-            health.set_failed();
-            Some(error)
-        }
+    let watch = broker.watch(&health).run();
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        never = watch => match never {},
     };
+    tracing::info!(signal = signal.name, "stopping: draining connections");
     health.set_draining();
     tokio::select! {
-        closed = drain(protocols, console, broker) => closed?,
+        closed = drain(protocols, console, broker) => closed,
         signal = signals.next() => {
             tracing::warn!(signal = signal.name, "second signal: exiting at once");
             std::process::exit(128 + signal.number)
         }
     }
-    drop(lock);
-    tracing::info!("stopped");
-    failure.map_or(Ok(()), Err)
+}
+
+/// Resolves when an owner has ended, a moment later: whoever knows the cause has then said so.
+async fn failed(supervisor: &Supervisor) -> anyhow::Error {
+    let mut failures = supervisor.failures();
+    if failures
+        .wait_for(|failures| !failures.is_empty())
+        .await
+        .is_err()
+    {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(CAUSE_WITHIN).await;
+    match supervisor.failure() {
+        Some(failure) => anyhow::anyhow!("{failure}"),
+        None => anyhow::anyhow!("an owner stopped"),
+    }
+}
+
+/// Ends the process at once, with the reason on stderr and in a file. Nothing is drained or closed: what waits for an
+/// owner that has ended would wait for ever, and nothing may be acknowledged any more.
+fn die(data: &Path, supervisor: &Supervisor) -> ! {
+    let failures = supervisor.failures().borrow().clone();
+    let mut reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    if let Some(first) = supervisor.failure().map(|failure| failure.to_string()) {
+        reasons.retain(|reason| *reason != first);
+        reasons.insert(0, first);
+    }
+    let file = crash::leave_file(data, &reasons);
+    let mut err = io::stderr().lock();
+    for reason in &reasons {
+        let _ = writeln!(err, "forebay: {reason}");
+    }
+    if let Some(file) = file {
+        let _ = writeln!(err, "forebay: details are in {}", file.display());
+    }
+    let _ = err.flush();
+    std::process::exit(1)
 }
 
 /// Opens one listener per protocol that this build speaks.

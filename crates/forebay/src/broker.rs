@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use console::{Prepare, Probe, Source};
+use console::{Health, Prepare, Probe, Source};
 use engine::group::GroupSettings;
 use security::{AllowAll, Principal};
+use storage::Supervisor;
 use storage::disk::Disk;
-use storage::local::{LocalStore, Options, OsDisk, RecoveryReport};
+use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
@@ -23,9 +24,11 @@ use crate::numbers;
 use crate::settings::{
     ByteSize, EndpointStrategy, Profile, Setting as _, Settings, Signatures, Vhosts,
 };
+use crate::watch::Watch;
 
 /// The running broker.
 pub(crate) struct Broker {
+    supervisor: Supervisor,
     store: LocalStore,
     engine: engine::Broker,
     kafka: Arc<kafka::Context>,
@@ -36,23 +39,27 @@ pub(crate) struct Broker {
 }
 
 /// Opens the storage, recovers, and starts the engine over it.
-pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::Result<Broker> {
+pub(crate) async fn start_broker(
+    settings: &Settings,
+    known: Known,
+    supervisor: &Supervisor,
+) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
     let folder = settings.data.dir.join("store");
     let memory = Memory::of(settings)?;
+    #[cfg(feature = "failpoints")]
+    crate::failpoints::set_folder(&settings.data.dir);
     let is_new = is_new(&folder);
-    let (disk, options) = (open_disk(&folder)?, storage_options(settings, memory));
+    let disk = open_disk(&folder)?;
+    let options = Options {
+        supervisor: supervisor.clone(),
+        ..storage_options(settings, memory)
+    };
     // Recovery reads and maps files: not on a thread that serves connections.
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data directory")?;
     log_recovery(store.recovery(), is_new);
-    let parts = engine::Parts {
-        log: Arc::new(store.clone()),
-        catalog: Arc::new(store.clone()),
-        clock: Arc::new(Machine),
-        dice: Arc::new(Machine),
-        authorizer: Arc::new(AllowAll),
-    };
+    let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.context("cannot recover the broker's state")?;
     create_vhosts(&engine, &settings.amqp.vhosts).await?;
@@ -71,6 +78,7 @@ pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::R
         sqs_settings(settings, known.keys),
     ));
     Ok(Broker {
+        supervisor: supervisor.clone(),
         store,
         engine,
         kafka,
@@ -79,6 +87,20 @@ pub(crate) async fn start_broker(settings: &Settings, known: Known) -> anyhow::R
         groups: numbers::SeenGroups::default(),
         budget: net::Budget::new(bytes(memory.connections)),
     })
+}
+
+fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
+    let parts = engine::Parts {
+        log: Arc::new(store.clone()),
+        catalog: Arc::new(store.clone()),
+        clock: Arc::new(Machine),
+        dice: Arc::new(Machine),
+        authorizer: Arc::new(AllowAll),
+        supervisor: supervisor.clone(),
+    };
+    #[cfg(feature = "failpoints")]
+    let parts = crate::failpoints::wrap_engine(parts);
+    parts
 }
 
 /// Creates the vhosts the settings name.
@@ -136,9 +158,16 @@ fn storage_options(settings: &Settings, memory: Memory) -> Options {
         tail_bytes: memory.tail,
         flush_interval: storage.flush_interval.0,
         min_free_bytes: storage.min_free_bytes.0,
-        stopwatch: Some(stopwatch()),
+        stopwatch: Some(journal_stopwatch()),
         ..Options::default()
     }
+}
+
+fn journal_stopwatch() -> Stopwatch {
+    let watch = stopwatch();
+    #[cfg(feature = "failpoints")]
+    let watch = crate::failpoints::wrap_stopwatch(watch);
+    watch
 }
 
 fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
@@ -334,21 +363,22 @@ impl Broker {
         self.engine.drain();
     }
 
-    /// Resolves when the broker cannot go on, a failed disk above all; the process then stops with this error.
-    pub(crate) async fn failed(&self) -> anyhow::Error {
-        let mut failed = self.store.failed();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => anyhow::anyhow!(
-                "storage stopped: {}",
-                reason.as_deref().unwrap_or("unknown")
-            ),
-            Err(_) => std::future::pending().await,
+    /// What looks after it; to be run for as long as it serves.
+    pub(crate) fn watch(&self, health: &Arc<Health>) -> Watch {
+        Watch {
+            supervisor: self.supervisor.clone(),
+            engine: self.engine.clone(),
+            health: Arc::clone(health),
         }
     }
 
     /// Makes everything durable and stops; called when no client is connected any more.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
-        self.engine.stop().await;
+        // Without it there is no clean end: the next start recovers from the journal.
+        self.engine
+            .stop()
+            .await
+            .context("the engine did not stop in good order")?;
         let store = self.store;
         tokio::task::spawn_blocking(move || store.close())
             .await?

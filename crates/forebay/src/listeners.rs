@@ -200,5 +200,13 @@ pub(crate) fn connection_source(observers: Vec<(&'static str, Observer)>) -> Sou
             .iter()
             .map(|(labels, numbers)| (*labels, numbers.accept_errors_total));
         samples.counters("forebay_accept_errors", "Accepts that failed", failed);
+        let panicked = now
+            .iter()
+            .map(|(labels, numbers)| (*labels, numbers.panics_total));
+        samples.counters(
+            "forebay_connection_panics",
+            "Connections that ended because what served them panicked",
+            panicked,
+        );
     })
 }

@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 #[cfg(test)]
 mod commit;
+mod crash;
 mod credentials;
 mod descriptors;
 #[cfg(feature = "failpoints")]
@@ -17,6 +18,7 @@ mod memory;
 mod numbers;
 mod settings;
 mod signals;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -408,11 +408,8 @@ fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
         "Consumers of the queue",
         consumers,
     );
-    let now = broker.now_ms();
     let ages = listed.iter().map(|(name, depth)| {
-        let age = depth
-            .oldest_ms
-            .map_or(0, |oldest| now.saturating_sub(oldest));
+        let age = depth.oldest_ms.map_or(0, |oldest| broker.age_ms(oldest));
         ([("queue", *name)], age as f64 / 1000.0)
     });
     samples.gauges(

@@ -172,9 +172,7 @@ impl From<Error> for Fault {
                     "One or more parameters are invalid. Reason: Message must be shorter than {allowed} bytes."
                 ),
             ),
-            Error::Throttled | Error::QueueFull | Error::DiskFull => {
-                Self::new(&THROTTLED, error.to_string())
-            }
+            Error::Throttled | Error::QueueFull => Self::new(&THROTTLED, error.to_string()),
             Error::MoveRunning => Self::new(
                 &INVALID_PARAMETER,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
@@ -207,7 +205,7 @@ impl From<Error> for Fault {
             | Error::OffsetOutOfRange
             | Error::Group(_)
             | Error::InvalidRequest(_) => Self::new(&INVALID_PARAMETER, error.to_string()),
-            Error::Unavailable => Self::new(&UNAVAILABLE, error.to_string()),
+            Error::Unavailable | Error::DiskFull => Self::new(&UNAVAILABLE, error.to_string()),
             Error::Storage(_) => Self::new(&INTERNAL, "The request could not be carried out."),
         }
     }

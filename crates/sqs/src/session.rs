@@ -53,7 +53,7 @@ pub(crate) async fn serve(
         wants_json: protocol == Protocol::Query && wants_json(&parts),
         query_mode: parts.headers.contains_key(QUERY_MODE),
         request_id: context.broker.fresh_id().to_string(),
-        now_ms: context.broker.now_ms(),
+        now_ms: context.broker.wall_ms(),
     };
     let account = net::account_of(&parts.extensions);
     let mut permit = account.permit();
@@ -241,7 +241,7 @@ fn authenticate(context: &Context, parts: &Parts, body: &[u8]) -> Outcome<Identi
         let secret = known.map(|credential| credential.secret_key.as_str());
         context
             .verifier
-            .verify(&request, &claim, secret, context.broker.now_ms())?;
+            .verify(&request, &claim, secret, context.broker.wall_ms())?;
     }
     let principal = known.map(|credential| credential.principal.clone());
     Ok(Identity {

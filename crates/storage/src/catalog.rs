@@ -52,14 +52,23 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Writes (`Some`) or deletes (`None`) one document if `expected` holds, and returns its new version once
     /// the change is durable. Deleting what does not exist (with `Absent` or `Any`) changes nothing and succeeds.
-    /// Deletes are allowed when the disk is full. Panics when the value is larger than 1 MiB.
+    /// Deletes are allowed when the disk is full. A key has at most 8 KiB and no NUL character, a value at most 1 MiB.
     ///
-    /// Errors: `Conflict`, `DiskFull`, `Poisoned`, `Closed`.
+    /// Errors: `InvalidKey`, `DocumentTooLarge`, `Conflict`, `DiskFull`, `Poisoned`, `Closed`.
     fn put_if<'a>(
         &'a self,
         key: &'a str,
         expected: Expected,
         value: Option<Bytes>,
+    ) -> BoxFuture<'a, Result<u64>>;
+
+    /// Writes a small document without which nobody could free space: also below the watermark, out of a part of what is
+    /// kept free that is set aside for such documents and is small. Otherwise as [`Catalog::put_if`].
+    fn put_vital<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Bytes,
     ) -> BoxFuture<'a, Result<u64>>;
 
     /// All documents whose key starts with `prefix`, in key order.

@@ -51,6 +51,17 @@ pub enum Error {
     /// A compare-and-swap found another version than the expected one.
     #[error("version conflict on {0}")]
     Conflict(String),
+    /// A document's key holds what no key may, or is too long.
+    #[error("no document can be kept under this name: {0}")]
+    InvalidKey(&'static str),
+    /// A document is larger than one may be.
+    #[error("{bytes} bytes are too many for one document, the limit is {allowed}")]
+    DocumentTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        allowed: usize,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

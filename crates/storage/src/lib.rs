@@ -10,6 +10,7 @@ pub mod disk;
 mod error;
 pub mod local;
 mod log;
+pub mod supervisor;
 
 pub use batch::{Batch, BatchHeader};
 pub use catalog::{Catalog, Change, Document, Expected, Lease};
@@ -17,6 +18,7 @@ pub use error::Error;
 pub use log::{
     Append, Bounds, Chunk, Durability, Found, Log, Lsn, Progress, Read, Seek, StreamId, Trim,
 };
+pub use supervisor::Supervisor;
 
 use std::pin::Pin;
 

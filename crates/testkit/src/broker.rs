@@ -50,7 +50,7 @@ impl TestBroker {
             store,
             directory,
         } = self;
-        broker.stop().await;
+        broker.stop().await.expect("the owners finish");
         drop(broker);
         // Identities must differ from those before the restart.
         let seed = SEED + clock_seed(&clock);
@@ -85,6 +85,7 @@ impl TestBroker {
             clock: Arc::new(clock.clone()),
             dice: Arc::new(SeededDice::new(seed)),
             authorizer: Arc::new(AllowAll),
+            supervisor: storage::Supervisor::new(),
         };
         let broker = Broker::start(parts, settings.clone())
             .await

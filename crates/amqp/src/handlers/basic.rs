@@ -167,7 +167,7 @@ impl Session {
     ) -> Outcome<Option<Reading>> {
         let is_stream = self.queue(name, Access::Read)?.settings().stream;
         let thing = format!("stream {}", queue_text(&self.peer.vhost, name));
-        let reading = Reading::of(&consume.arguments, is_stream, self.context.broker.now_ms());
+        let reading = Reading::of(&consume.arguments, is_stream, self.context.broker.wall_ms());
         let reading = reading
             .map_err(|why| Fault::precondition(format!("failed consuming from {thing}: {why}")))?;
         let channel = self.channel(number);

@@ -87,7 +87,7 @@ impl Unchecked {
         check_origin(&batch.header)?;
         let config = &topic.config;
         check_batch(&batch, config)?;
-        let now = inner.clock.now_ms().cast_signed();
+        let now = inner.clock.wall_ms().cast_signed();
         let (before, after) = (
             config.timestamp_before_max_ms,
             config.timestamp_after_max_ms,

@@ -4,11 +4,12 @@
 //! shown to everybody by replacing the table. Removal leaves a note (`removed/<id>`) first, so that a crash
 //! half-way is finished by the next start instead of leaving records nobody owns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use storage::Expected;
+use storage::supervisor::Owner;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ use crate::{Error, Result, shard};
 
 /// What the controller can be asked.
 pub(super) enum Command {
+    /// Nothing but a sign of life.
+    Ping,
     Create {
         topic: NewTopic,
         dry_run: bool,
@@ -85,10 +88,12 @@ pub(super) enum Command {
 }
 
 /// Serves commands one at a time until the broker is gone.
-pub(super) async fn run(inner: Weak<Inner>, mut commands: mpsc::Receiver<Command>) {
+pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
+        owner.turn();
         let Some(inner) = inner.upgrade() else { return };
         match command {
+            Command::Ping => {}
             Command::Create {
                 topic,
                 dry_run,
@@ -168,13 +173,13 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> 
             new.name, other.name
         )));
     }
-    create_as(inner, inner.dice.fresh_id(), new, dry_run).await
+    create_as(inner, (inner.dice.fresh_id(), false), new, dry_run).await
 }
 
-/// Makes a topic of this identity, whose name was checked.
+/// Makes a topic of this identity, whose name was checked; on a full disk too, if it is vital.
 pub(super) async fn create_as(
     inner: &Arc<Inner>,
-    id: Uuid,
+    (id, is_vital): (Uuid, bool),
     new: NewTopic,
     dry_run: bool,
 ) -> Result<Arc<Topic>> {
@@ -185,10 +190,13 @@ pub(super) async fn create_as(
         return Ok(Arc::new(make_topic(&new.name, document, config, 0)));
     }
     let value = encode(&document);
-    let version = inner
-        .catalog
-        .put_if(&topic_key(&new.name), Expected::Absent, Some(value))
-        .await?;
+    let key = topic_key(&new.name);
+    let version = if is_vital {
+        inner.catalog.put_vital(&key, Expected::Absent, value)
+    } else {
+        inner.catalog.put_if(&key, Expected::Absent, Some(value))
+    };
+    let version = version.await?;
     let topic = Arc::new(make_topic(&new.name, document, config, version));
     open(inner, &topic, 0).await?;
     show(inner, &topics, &topic);
@@ -247,10 +255,10 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
         .named(name)
         .filter(|t| t.id() == id)
         .ok_or(Error::UnknownTopic)?;
-    let note = Some(encode(&topic.document));
+    let note = encode(&topic.document);
     let noted = inner
         .catalog
-        .put_if(&removed_key(id), Expected::Any, note)
+        .put_vital(&removed_key(id), Expected::Any, note)
         .await;
     let forget = (topic_key(name), Expected::Version(topic.version));
     let finish = match noted {
@@ -362,16 +370,16 @@ fn change_overrides(
         }
         ConfigChange::Append(name, value) => {
             change_list(overrides, defaults, ("APPEND", name), |list| {
-                for item in value.split(',') {
-                    if !list.iter().any(|have| have == item) {
-                        list.push(item.to_owned());
-                    }
-                }
+                // Either may be as long as a document, and what a peer made up.
+                let mut have: HashSet<String> = list.iter().cloned().collect();
+                let items = value.split(',').map(str::to_owned);
+                list.extend(items.filter(|item| have.insert(item.clone())));
             })?;
         }
         ConfigChange::Subtract(name, value) => {
             change_list(overrides, defaults, ("SUBTRACT", name), |list| {
-                list.retain(|have| !value.split(',').any(|item| item == have));
+                let gone: HashSet<&str> = value.split(',').collect();
+                list.retain(|have| !gone.contains(&**have));
             })?;
         }
         ConfigChange::ResetAll => overrides.clear(),
@@ -424,7 +432,8 @@ async fn create_group(inner: &Arc<Inner>, name: Arc<str>) -> Result<()> {
     let value = Bytes::from(id.to_string());
     inner
         .catalog
-        .put_if(&group_key(&name), Expected::Absent, Some(value))
+        // Who joins reads, and commits what it has done with.
+        .put_vital(&group_key(&name), Expected::Absent, value)
         .await?;
     open_group(
         inner,
@@ -507,6 +516,7 @@ async fn store(inner: &Inner, mut topic: Topic) -> Result<Arc<Topic>> {
 /// Hands a topic's partitions from `first` on to their owners.
 async fn open(inner: &Inner, topic: &Topic, first: usize) -> Result<()> {
     for partition in &topic.partitions[first..] {
+        inner.controls.turn();
         open_partition(inner, partition, Opening::default(), topic.config).await?;
     }
     Ok(())

@@ -187,9 +187,12 @@ async fn bind(inner: &Inner, binding: Binding) -> Result<()> {
             key: binding.key,
             arguments: binding.arguments,
         };
-        let document = Some(encode(&document));
         let key = binding_key(id);
-        inner.catalog.put_if(&key, Expected::Any, document).await?;
+        let document = encode(&document);
+        inner
+            .catalog
+            .put_vital(&key, Expected::Any, document)
+            .await?;
     }
     inner.spaces.write(&vhost, |space| space.bind(id, bound))
 }
@@ -263,12 +266,14 @@ pub(super) async fn forget_queue(inner: &Inner, queue: &Queue) -> Result<()> {
 /// Removes the documents of what is gone: exchanges first.
 async fn forget(inner: &Inner, removed: Removed) -> Result<()> {
     for exchange in removed.exchanges.iter().filter(|gone| gone.durable) {
+        inner.controls.turn();
         let key = exchange_key(exchange);
         inner.catalog.put_if(&key, Expected::Any, None).await?;
     }
     // Many at a time: they share the disk's attention, and one by one a queue with many bindings would go slowly.
     let mut going: JoinSet<storage::Result<u64>> = JoinSet::new();
     for id in removed.bindings {
+        inner.controls.turn();
         if going.len() >= REMOVALS_MAX {
             finished(going.join_next().await)?;
         }

@@ -24,6 +24,7 @@ use crate::queue::{Aside, LaneAt, NewMessage, Queue, Sent};
 use crate::shard::{
     self, Admission, BATCH_BYTES, BATCH_RECORDS, Judged, PartitionAt, Sending, Then,
 };
+use crate::time::Moment;
 use crate::{Error, Result};
 
 /// Partitions taken in hand at once; one message may need more.
@@ -340,7 +341,7 @@ fn place(
     answer: impl FnOnce(Outcomes) + Send + 'static,
 ) {
     let mut placing = Placing {
-        now: inner.clock.now_ms(),
+        now: inner.clock.moment(),
         hand,
         admissions: BTreeMap::new(),
     };
@@ -363,7 +364,7 @@ fn place(
 
 /// A group's messages between decision and append.
 struct Placing {
-    now: u64,
+    now: Moment,
     hand: Hand,
     admissions: BTreeMap<LaneAt, Admission>,
 }
@@ -414,7 +415,9 @@ impl Placing {
             let Some(owned) = self.hand.partition(partition_of(*at)) else {
                 continue;
             };
-            let decided = owned.ledger.decide(full.batch, &owned.config, self.now)?;
+            let decided = owned
+                .ledger
+                .decide(full.batch, &owned.config, self.now.wall)?;
             let Decision::Append(batch) = decided else {
                 continue;
             };

@@ -47,7 +47,9 @@ pub struct FetchSpec<'a> {
     pub room: &'a dyn Room,
 }
 
-/// What is read first where there is no room for all that is wanted; a larger batch is waited for.
+/// What is read where there is no room for all that is wanted, and where there is not even room for this; a larger batch
+/// is waited for.
+const MODEST_BYTES: usize = 1 << 20;
 const LITTLE_BYTES: usize = 64 << 10;
 
 /// What a partition had.
@@ -172,37 +174,38 @@ impl Broker {
         (results, bytes, failed)
     }
 
-    /// Reads one partition, with room taken for what is returned. Whoever waits for room holds nothing meanwhile; later
-    /// partitions are left to the next fetch instead.
+    /// Reads one partition, with room taken for what is returned: taken before, because what is read from the disk takes
+    /// it at once. Later partitions are left to the next fetch where there is none.
     async fn read_within(
         &self,
         wanted: &Wanted,
         (bytes_max, first): (usize, bool),
         room: &dyn Room,
     ) -> Result<Fetched> {
-        let mut bytes_max = bytes_max;
+        if wanted.offset >= wanted.partition.high_watermark() {
+            return self.read(wanted, bytes_max, first).await;
+        }
+        let most = wanted.bytes_max.min(bytes_max).max(LITTLE_BYTES);
+        let sizes = [most, most.min(MODEST_BYTES), LITTLE_BYTES];
+        let mut taken = match sizes.into_iter().find(|size| room.try_take(*size)) {
+            Some(taken) => taken,
+            None if first => {
+                room::take(room, LITTLE_BYTES).await;
+                LITTLE_BYTES
+            }
+            None => 0,
+        };
         loop {
-            let fetched = self.read(wanted, bytes_max, first).await?;
-            let bytes = fetched.chunk.bytes;
-            if room.try_take(bytes) {
-                return Ok(fetched);
+            let fetched = self.read(wanted, bytes_max.min(taken), first).await;
+            let bytes = fetched.as_ref().map_or(0, |fetched| fetched.chunk.bytes);
+            if bytes <= taken {
+                room.give_back(taken - bytes);
+                return fetched;
             }
+            // One batch that is larger; nothing of it is held while room for it is waited for.
             drop(fetched);
-            if !first {
-                bytes_max = 0;
-            } else if bytes_max > LITTLE_BYTES && bytes > LITTLE_BYTES {
-                bytes_max = LITTLE_BYTES;
-            } else {
-                room::take(room, bytes).await;
-                let fetched = self.read(wanted, bytes_max, first).await;
-                let taken = fetched.as_ref().map_or(0, |fetched| fetched.chunk.bytes);
-                if taken <= bytes {
-                    room.give_back(bytes - taken);
-                    return fetched;
-                }
-                // More of it can be read by now.
-                room.give_back(bytes);
-            }
+            room::take(room, bytes - taken).await;
+            taken = bytes;
         }
     }
 

@@ -13,6 +13,19 @@ use crate::{Error, Result, shard};
 /// Longest group name, bytes.
 const NAME_BYTES_MAX: usize = 512;
 
+/// Checks a group's name: at most 512 bytes without control characters. The empty one is a name too, which old clients
+/// commit under.
+fn check_name(name: &str) -> Result<()> {
+    let refuse = |why: &str| Err(Error::InvalidName(format!("a group's name {why}")));
+    if name.len() > NAME_BYTES_MAX {
+        return refuse("has at most 512 bytes");
+    }
+    if name.chars().any(char::is_control) {
+        return refuse("has no control characters");
+    }
+    Ok(())
+}
+
 impl Broker {
     /// Carries out a command on a group. With `create`, a group that does not exist comes into being first.
     pub async fn group_command(
@@ -23,11 +36,7 @@ impl Broker {
         create: bool,
     ) -> Result<group::Reply> {
         self.authorize(principal, Verb::Consume, Resource::Group(name))?;
-        if name.len() > NAME_BYTES_MAX {
-            return Err(Error::InvalidName(format!(
-                "a group name has at most {NAME_BYTES_MAX} bytes"
-            )));
-        }
+        check_name(name)?;
         let name: Arc<str> = Arc::from(name);
         if create && !self.group_exists(&name) {
             self.create_group(&name).await?;

@@ -10,6 +10,7 @@ use super::{Inner, partition_hash};
 use crate::queue::lane::{Arrival, Lane, LaneEvent};
 use crate::queue::{LaneAt, Queue};
 use crate::shard::{self, LaneCommand, OwnedLane};
+use crate::time::Time;
 use crate::{Error, Result};
 
 /// Bytes read per step of a recovery.
@@ -28,6 +29,7 @@ pub(super) fn lanes(queue: &Queue) -> impl Iterator<Item = LaneAt> + use<> {
 /// Restores all lanes of a queue and hands them to their owners.
 pub(super) async fn open_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         open_lane(inner, queue, at).await?;
     }
     Ok(())
@@ -47,7 +49,7 @@ pub(super) async fn offer_lane(
     // What was acknowledged in another queue of the topic is gone, whatever the log still has.
     let partition = inner.partition_of(at);
     let start = partition.map_or(0, |partition| partition.start());
-    let lane = Box::new(restore(&*inner.log, (queue, at), start, inner.clock.now_ms()).await?);
+    let lane = Box::new(restore((&*inner.log, &inner.clock), (queue, at), start).await?);
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -71,8 +73,8 @@ impl OfferedLane {
         let (at, queue) = (self.at, &self.queue);
         // It is given back when the partition has got more since it was read.
         while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            let now = inner.clock.now_ms();
-            catch_up(&*inner.log, &mut lane.lane, (queue, at), now).await?;
+            let from = (&*inner.log, &*inner.clock);
+            catch_up(from, &mut lane.lane, (queue, at)).await?;
             self.outcome = offer(inner, at, lane).await?;
         }
         Ok(())
@@ -135,10 +137,9 @@ pub(super) async fn inspect<T: Send + 'static>(
 /// A lane's state: its last snapshot, the records since, and what was done with them.
 /// Without a snapshot it knows of no record before `first`.
 async fn restore(
-    log: &dyn Log,
+    (log, clock): (&dyn Log, &Time),
     (queue, at): (&Arc<Queue>, LaneAt),
     first: u64,
-    now: u64,
 ) -> Result<OwnedLane> {
     let history = History::read(log, at).await?;
     let damaged =
@@ -155,12 +156,12 @@ async fn restore(
         0
     };
     lane.start_restoring();
-    catch_up(log, &mut lane, (queue, at), now).await?;
+    catch_up((log, clock), &mut lane, (queue, at)).await?;
     for (event, at) in &history.events {
         lane.apply(event, None);
         lane.note_kept(event, *at, queue.settings());
     }
-    lane.restored(start, queue.settings(), now);
+    lane.restored(start, queue.settings(), clock.now_ms());
     let queue = Arc::clone(queue);
     let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
     Ok(owned.with_events(history.bytes))
@@ -168,10 +169,9 @@ async fn restore(
 
 /// Shows a lane every record it does not know yet.
 async fn catch_up(
-    log: &dyn Log,
+    (log, clock): (&dyn Log, &Time),
     lane: &mut Lane,
     (queue, at): (&Queue, LaneAt),
-    now: u64,
 ) -> Result<()> {
     let Some(bounds) = log.bounds(records(at)) else {
         return Ok(());
@@ -181,7 +181,9 @@ async fn catch_up(
         let from = lane.end();
         let chunk = read(log, records(at), from, bounds.end).await?;
         for batch in chunk.batches()? {
-            lane.index((&batch, None), queue.settings(), Arrival::Before(now));
+            let stamp = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
+            let arrival = Arrival::Before(clock.moment_of(stamp));
+            lane.index((&batch, None), queue.settings(), arrival);
         }
         if lane.end() <= from {
             return Err(Error::Storage(format!(
@@ -284,6 +286,7 @@ pub(super) async fn read(log: &dyn Log, stream: StreamId, from: u64, until: u64)
 /// Gives up a queue's lanes and their logs; returns when that is durable.
 pub(super) async fn close_lanes(inner: &Inner, queue: &Queue) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         ask(inner, at, |done| LaneCommand::Close { done }).await?;
     }
     Ok(())
@@ -292,6 +295,7 @@ pub(super) async fn close_lanes(inner: &Inner, queue: &Queue) -> Result<()> {
 /// Tells a queue's lanes that its settings changed.
 pub(super) async fn configure_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     for at in lanes(queue) {
+        inner.controls.turn();
         let queue = Arc::clone(queue);
         let command = shard::Command::Lane {
             at,

@@ -14,6 +14,7 @@ use crate::queue::{
     DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Ordering, Queue, deaths,
     reserved, via,
 };
+use crate::time::Moment;
 use crate::{Error, Result, vhost};
 
 /// Why messages leave.
@@ -110,7 +111,7 @@ impl Letter {
             let before = find(record, lane::DEATHS);
             let last = super::queues::dead_letter(record);
             letter.deaths = deaths::history(before.as_deref(), last.as_ref());
-            let death = death(record, source, reason, inner.clock.now_ms());
+            let death = death(inner, record, source, reason);
             deaths::record(&mut letter.deaths, death);
         }
         let targets = match whither {
@@ -173,7 +174,7 @@ impl Letter {
         builder: &mut BatchBuilder,
         target: &Queue,
         own: &[(&'static [u8], Vec<u8>)],
-        (cause, now): (Cause, u64),
+        (cause, now): (Cause, Moment),
     ) {
         let Some(record) = &self.record else { return };
         let dead = matches!(cause, Cause::Dead(_));
@@ -181,7 +182,7 @@ impl Letter {
         // Only what keeps its place in time can be too old where it comes to.
         let restarts = !dead || in_order || self.is_routed();
         let timestamp = if restarts {
-            now.cast_signed()
+            now.wall.cast_signed()
         } else {
             record.timestamp
         };
@@ -213,7 +214,7 @@ impl Letter {
     pub(super) fn own_headers(
         &self,
         (at, source, loan): (LaneAt, &Queue, Loan),
-        (cause, now): (Cause, u64),
+        (cause, now): (Cause, Moment),
     ) -> Vec<(&'static [u8], Vec<u8>)> {
         let Some(record) = &self.record else {
             return Vec::new();
@@ -228,7 +229,7 @@ impl Letter {
         };
         let before = number(record, lane::ATTEMPTS).unwrap_or(0);
         let total = before.saturating_add(loan.lent.into());
-        let dead = dead_letter(record, source, (reason, loan), now);
+        let dead = dead_letter(record, source, (reason, loan), now.wall);
         let mut own = told(&dead);
         own.extend([
             (lane::ID, id),
@@ -242,7 +243,7 @@ impl Letter {
         }
         if let Some(passage) = &self.routed {
             own.push((lane::VIA, via::encode(&passage.exchange, &passage.keys)));
-            let due = passage.delay_ms.map(|delay| now.saturating_add(delay));
+            let due = passage.delay_ms.map(|delay| now.now.saturating_add(delay));
             own.extend(due.map(|due| (lane::DUE, reserved::write(due))));
         }
         own
@@ -255,15 +256,16 @@ fn identity(own: &[(&'static [u8], Vec<u8>)]) -> Option<String> {
     Some(Uuid::from_slice(id).ok()?.to_string())
 }
 
-fn death(record: &Record, source: &Queue, reason: DeathReason, now: u64) -> Death {
+fn death(inner: &Inner, record: &Record, source: &Queue, reason: DeathReason) -> Death {
     let (exchange, keys) = came(record, &source.name);
     let sent = u64::try_from(record.timestamp).unwrap_or(0);
+    let sent = inner.clock.moment_of(sent).of_stamp(sent);
     let expires = number(record, lane::EXPIRES);
     Death {
         queue: source.name.to_string(),
         reason,
         count: 1,
-        first_ms: now,
+        first_ms: inner.clock.wall_ms(),
         exchange,
         keys: keys.into_iter().map(Key).collect(),
         original_expiration_ms: expires.map(|expires| expires.saturating_sub(sent)),

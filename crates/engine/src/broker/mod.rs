@@ -24,6 +24,7 @@ mod reaper;
 mod records;
 mod sessions;
 mod start;
+mod timekeeper;
 mod topics;
 mod transfer;
 mod upkeep;
@@ -47,7 +48,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use security::{Authorizer, Principal, Resource, Verb};
-use storage::{Catalog, Log};
+use storage::supervisor::Owner;
+use storage::{Catalog, Log, Supervisor};
 use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
@@ -57,6 +59,7 @@ use crate::group::GroupSettings;
 use crate::metrics::Metrics;
 use crate::queue::Queues;
 use crate::shard;
+use crate::time::Time;
 use crate::topic::Topics;
 use crate::{Error, Result};
 
@@ -72,6 +75,8 @@ pub struct Parts {
     pub dice: Arc<dyn Dice>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
+    /// Who learns when an owner ends or hangs; the process then ends.
+    pub supervisor: Supervisor,
 }
 
 /// Plain data with units and limits.
@@ -155,9 +160,12 @@ struct Inner {
     settings: Settings,
     log: Arc<dyn Log>,
     catalog: Arc<dyn Catalog>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<Time>,
     dice: Arc<dyn Dice>,
     authorizer: Arc<dyn Authorizer>,
+    supervisor: Supervisor,
+    /// The controller, as it is supervised: one command of it may be a hundred thousand steps.
+    controls: Owner,
     metrics: Arc<Metrics>,
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
@@ -213,9 +221,20 @@ impl Broker {
         &self.inner.settings
     }
 
-    /// The current time, ms, from the clock that was handed in.
+    /// Broker time, ms: for how long something lasts. It never jumps, and is nothing to show.
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.now_ms()
+    }
+
+    /// The wall clock, ms: for when something happened. It may jump.
+    pub fn wall_ms(&self) -> u64 {
+        self.inner.clock.wall_ms()
+    }
+
+    /// How old a record is that the broker stamped like this, ms, whatever the wall clock did since.
+    pub fn age_ms(&self, stamp: u64) -> u64 {
+        let moment = self.inner.clock.moment_of(stamp);
+        moment.now.saturating_sub(moment.of_stamp(stamp))
     }
 
     /// A fresh random identity, from the dice that were handed in.
@@ -234,6 +253,13 @@ impl Broker {
         } else {
             Err(Error::Denied)
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The owners see their mailboxes close, and return.
+        self.supervisor.stopping();
     }
 }
 

@@ -133,6 +133,7 @@ async fn remove(inner: &Arc<Inner>, kind: Kind, vhost: &str, name: &str) -> Resu
 /// Removes the policies of a vhost that goes.
 pub(super) async fn remove_of_vhost(inner: &Arc<Inner>, vhost: &str) -> Result<()> {
     for policy in inner.policies.load().of_vhost(vhost) {
+        inner.controls.turn();
         remove(inner, policy.kind, vhost, &policy.name).await?;
     }
     Ok(())
@@ -143,6 +144,7 @@ async fn apply(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let policies = inner.policies.load_full();
     let prefix = vhost::qualify(name, "");
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
+        inner.controls.turn();
         let settings = policies.settings(&queue.name, &queue.document.settings);
         if vhost::split(&queue.name).0 != name || *settings == *queue.effective {
             continue;

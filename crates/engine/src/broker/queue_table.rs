@@ -47,7 +47,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
     }
     let there = topic_of(inner, &new)?;
     check_order(&new, there.as_deref())?;
-    let now = inner.clock.now_ms();
+    let now = inner.clock.wall_ms();
     let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
         id: inner.dice.fresh_id(),
@@ -70,9 +70,22 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         version: 0,
         numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
     };
-    queue.version = store(inner, &queue, Expected::Absent).await?;
+    // Queues that live as long as their clients are what answers are waited for in.
+    let lifetime = queue.settings().lifetime;
+    let is_vital = lifetime.transient || lifetime.auto_delete;
+    queue.version = if is_vital {
+        let value = encode(&*queue.document);
+        let key = key(&queue.name);
+        inner
+            .catalog
+            .put_vital(&key, Expected::Absent, value)
+            .await?
+    } else {
+        store(inner, &queue, Expected::Absent).await?
+    };
     if let Some(own) = own {
-        match controller::create_as(inner, queue.document.topic, own, false).await {
+        let id = (queue.document.topic, is_vital);
+        match controller::create_as(inner, id, own, false).await {
             // One text for both.
             Ok(topic) => queue.name = Arc::clone(&topic.name),
             Err(error) => {
@@ -217,7 +230,7 @@ pub(super) async fn configure(
         keep_for(inner, topic, retention).await?;
     }
     let document = QueueDocument {
-        changed_ms: inner.clock.now_ms(),
+        changed_ms: inner.clock.wall_ms(),
         settings: new.shared(),
         ..QueueDocument::clone(&queue.document)
     };
@@ -289,8 +302,8 @@ pub(super) async fn remove_transient(inner: &Arc<Inner>) -> Result<()> {
 /// Removes a queue whose topic stays, or goes in the same stroke.
 async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     let note = removed_key(queue.id());
-    let lanes = Some(Bytes::from(queue.lanes.to_string()));
-    let noted = inner.catalog.put_if(&note, Expected::Any, lanes).await;
+    let lanes = Bytes::from(queue.lanes.to_string());
+    let noted = inner.catalog.put_vital(&note, Expected::Any, lanes).await;
     if let Err(error) = &noted
         && !matches!(error, storage::Error::DiskFull)
     {

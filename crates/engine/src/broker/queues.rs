@@ -510,7 +510,8 @@ impl Broker {
         // What was replayed may be older, and is not too old for that.
         let settings = queue.settings();
         let age = settings.retention_ms.saturating_add(settings.replay_ms);
-        let oldest = self.now_ms().saturating_sub(age);
+        let clock = &self.inner.clock;
+        let oldest = clock.stamp_ago(age);
         let mut delivered = Vec::with_capacity(loans.each.len());
         let mut gone = Vec::new();
         for (count, loan) in loans.each.iter().enumerate() {
@@ -529,7 +530,7 @@ impl Broker {
                 };
                 let bytes = weight(&record);
                 if ahead.try_take(bytes) {
-                    delivered.push(deliver(loans.at, loan, record));
+                    delivered.push(deliver(loans.at, &loan.stamped(clock), record));
                     break;
                 }
                 // Whoever waits for room holds no message meanwhile.
@@ -592,7 +593,7 @@ impl Broker {
                 if !is_taken {
                     room::take(room, bytes).await;
                 }
-                seen.push((deliver(at, &loan, record), held));
+                seen.push((deliver(at, &loan.stamped(&self.inner.clock), record), held));
             }
             if from == before {
                 break;

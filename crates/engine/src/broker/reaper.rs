@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use storage::supervisor::Owner;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -159,23 +160,29 @@ impl Expiring {
 }
 
 /// Removes what has to go, until the broker is gone.
-pub(super) async fn run(inner: Weak<Inner>, mut told: mpsc::UnboundedReceiver<Reap>) {
+pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut told: mpsc::UnboundedReceiver<Reap>) {
     let mut expiring = Expiring::default();
     loop {
+        owner.turn();
         let Some(strong) = inner.upgrade() else {
             return;
         };
         let now = strong.clock.now_ms();
         while let Some(queue) = expiring.pop(now) {
+            owner.turn();
             remove(&strong, queue, true).await;
         }
         let next = expiring.due.first();
-        let sleep = next.map_or(IDLE, |(due, _)| Duration::from_millis(due - now));
+        let sleep = next.map_or(IDLE, |(due, _)| {
+            Duration::from_millis(due.saturating_sub(now))
+        });
         // Whatever the clock does meanwhile.
         let sleep = sleep.min(strong.settings.upkeep_interval);
         drop(strong);
+        owner.rest();
         tokio::select! {
             said = told.recv() => {
+                owner.turn();
                 let Some(said) = said else { return };
                 let Some(strong) = inner.upgrade() else { return };
                 hear(&strong, said, &mut expiring).await;

@@ -92,7 +92,7 @@ impl Broker {
                 .turn
                 .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if let Some(partition) = partition_of(&topic, &record, turn) {
-                let now = self.now_ms();
+                let now = self.wall_ms();
                 draft(&mut drafts, &topic, partition, now).add(place, &record, now);
             }
         }

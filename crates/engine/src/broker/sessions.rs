@@ -583,7 +583,8 @@ impl Inner {
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
-        let oldest = self.clock.now_ms().saturating_sub(retention);
+        let loan = &loan.stamped(&self.clock);
+        let oldest = self.clock.stamp_ago(retention);
         let fresh = record.filter(|record| sent(record, loan) >= oldest);
         let Some(record) = fresh else {
             let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];

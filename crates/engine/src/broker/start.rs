@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use storage::supervisor::Work;
 use storage::{Chunk, Expected, Log, Read, StreamId, Trim};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -15,8 +16,8 @@ use super::lookup::Lookups;
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper, transfer,
-    upkeep, vhosts,
+    Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper,
+    timekeeper, transfer, upkeep, vhosts,
 };
 use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
@@ -24,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
 use crate::queue::{Aside, Queues};
 use crate::shard::{self, Shard};
+use crate::time::Time;
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, settings};
 use crate::{Error, Result};
 
@@ -37,7 +39,8 @@ impl Broker {
     /// group's log is damaged.
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
-        let (owners, dying) = Owners::start(&parts, settings.shards, &metrics);
+        let clock = timekeeper::recover(&parts).await?;
+        let (owners, dying) = Owners::start(&parts, &clock, settings.shards, &metrics);
         let (controller, commands) = mpsc::channel(CONTROLLER_MAILBOX_MAX);
         // No more than there are sessions and queues that come and go.
         let (reaper, reaped) = mpsc::unbounded_channel();
@@ -54,9 +57,11 @@ impl Broker {
             settings,
             log: parts.log,
             catalog: parts.catalog,
-            clock: parts.clock,
+            clock,
             dice: parts.dice,
             authorizer: parts.authorizer,
+            controls: parts.supervisor.owner("controller", Work::AwaitsDisk),
+            supervisor: parts.supervisor,
             metrics,
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
@@ -79,12 +84,19 @@ impl Broker {
             cluster_id,
         });
         recover(&inner).await?;
-        tokio::spawn(controller::run(Arc::downgrade(&inner), commands));
-        tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
-        tokio::spawn(transfer::bury(Arc::downgrade(&inner), dying));
-        tokio::spawn(reaper::run(Arc::downgrade(&inner), reaped));
+        inner.controls.rest();
+        spawn_global(&inner, commands, dying, reaped);
         transfer::resume(&inner);
         Ok(Self { inner })
+    }
+
+    /// Asks the owners that have a mailbox for a sign of life; to be called once a second. One whose mailbox is full
+    /// has enough to show that it is alive.
+    pub fn ping(&self) {
+        for shard in &self.inner.shards {
+            let _ = shard.try_send(shard::Command::Ping);
+        }
+        let _ = self.inner.controller.try_send(controller::Command::Ping);
     }
 
     /// Ends waiting fetches early from now on: the broker is about to stop.
@@ -93,15 +105,55 @@ impl Broker {
     }
 
     /// Lets the owners finish: everything handed over is durable, and snapshots make the next start quick.
-    pub async fn stop(&self) {
+    ///
+    /// Errors: `Unavailable` when one of them has ended before, or ends without having finished. What it held must be
+    /// recovered from the log then.
+    pub async fn stop(&self) -> Result<()> {
         self.drain();
+        self.inner.supervisor.stopping();
+        timekeeper::keep(&self.inner).await;
+        let mut outcome = Ok(());
         for shard in &self.inner.shards {
             let (done, stopped) = oneshot::channel();
-            if shard.send(shard::Command::Stop { done }).await.is_ok() {
-                let _ = stopped.await;
+            let told = shard.send(shard::Command::Stop { done }).await.is_ok();
+            if !told || stopped.await.is_err() {
+                outcome = Err(Error::Unavailable);
             }
         }
+        if self.inner.supervisor.failure().is_some() {
+            outcome = Err(Error::Unavailable);
+        }
+        outcome
     }
+}
+
+/// Starts the owners there is one of.
+fn spawn_global(
+    inner: &Arc<Inner>,
+    commands: mpsc::Receiver<controller::Command>,
+    dying: mpsc::Receiver<shard::Burial>,
+    reaped: mpsc::UnboundedReceiver<reaper::Reap>,
+) {
+    let owner = |name: &str, work| inner.supervisor.owner(name, work);
+    let weak = || Arc::downgrade(inner);
+    let controls = inner.controls.clone();
+    tokio::spawn(
+        controls
+            .clone()
+            .task(controller::run(weak(), controls, commands)),
+    );
+    let maintenance = owner("maintenance", Work::Background);
+    tokio::spawn(maintenance.clone().task(upkeep::run(weak(), maintenance)));
+    let clock = owner("clock", Work::AwaitsDisk);
+    tokio::spawn(clock.clone().task(timekeeper::run(weak(), clock)));
+    let transfers = owner("dead-letter job", Work::Background);
+    tokio::spawn(
+        transfers
+            .clone()
+            .task(transfer::bury(weak(), transfers, dying)),
+    );
+    let removals = owner("queue expiry", Work::Background);
+    tokio::spawn(removals.clone().task(reaper::run(weak(), removals, reaped)));
 }
 
 /// The shards, as the broker reaches them.
@@ -116,6 +168,7 @@ impl Owners {
     /// Starts so many shards; also returns where they say what has to leave.
     fn start(
         parts: &Parts,
+        clock: &Arc<Time>,
         count: usize,
         metrics: &Arc<Metrics>,
     ) -> (Self, mpsc::Receiver<shard::Burial>) {
@@ -126,7 +179,7 @@ impl Owners {
             listening: Vec::new(),
             burials,
         };
-        for _ in 0..count.max(1) {
+        for number in 0..count.max(1) {
             let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
             // Never holds more than a few words per borrower, of which there are few.
             let (borrowing, heard) = mpsc::unbounded_channel();
@@ -138,9 +191,12 @@ impl Owners {
                 borrowers: heard,
                 sessions: told,
             };
-            let (log, clock) = (Arc::clone(&parts.log), Arc::clone(&parts.clock));
+            let (log, clock) = (Arc::clone(&parts.log), Arc::clone(clock));
+            let owner = parts
+                .supervisor
+                .owner(format!("engine shard {number}"), Work::Computes);
             let shard = Shard::new(log, clock, Arc::clone(metrics), wires);
-            tokio::spawn(shard.run(commands));
+            tokio::spawn(owner.clone().task(shard.run(owner, commands)));
             owners.shards.push(mailbox);
             owners.borrowing.push(borrowing);
             owners.listening.push(listening);

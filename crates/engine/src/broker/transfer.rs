@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use storage::batch::BatchBuilder;
+use storage::supervisor::{Owner, Work};
 use storage::{Append, Durability};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -20,6 +21,7 @@ use crate::partition::Decision;
 use crate::queue::lane::{self, Ended, LaneEvent, LaneMove};
 use crate::queue::{DeathReason, LaneAt, Queue};
 use crate::shard::{self, Burial, LaneCommand, PartitionAt, Then};
+use crate::time::Moment;
 use crate::{Error, Result};
 
 /// Groups of dead letters that wait to be moved before receivers have to come upon them again.
@@ -34,8 +36,13 @@ const LANES_MAX: usize = 256;
 const STEP: Duration = Duration::from_millis(100);
 
 /// Moves messages that were lent too often, until the broker is gone.
-pub(super) async fn bury(inner: Weak<Inner>, mut burials: mpsc::Receiver<Burial>) {
-    while let Some(burial) = burials.recv().await {
+pub(super) async fn bury(inner: Weak<Inner>, owner: Owner, mut burials: mpsc::Receiver<Burial>) {
+    loop {
+        owner.rest();
+        let Some(burial) = burials.recv().await else {
+            return;
+        };
+        owner.turn();
         let (at, offsets, reason) = match burial {
             Burial::Messages {
                 at,
@@ -144,7 +151,7 @@ async fn step(
     let into = letters.iter().flat_map(|letter| &letter.to);
     let into = into.map(|(to, _)| partition_of(*to));
     let mut hand = borrow(inner, &into.chain([from]).collect()).await?;
-    let now = inner.clock.now_ms();
+    let now = inner.clock.moment();
     let gone = gone(&mut hand, letters)?;
     let lane = hand.lane(at).ok_or(Error::UnknownQueue)?;
     // Acknowledged or purged in the meantime: nothing to move.
@@ -163,14 +170,15 @@ async fn step(
     let mut batches: BTreeMap<PartitionAt, BatchBuilder> = BTreeMap::new();
     for letter in &letters {
         let loan = lane.lane.loan(letter.offset).unwrap_or_default();
+        let loan = loan.stamped(&inner.clock);
         let own = letter.own_headers((at, source, loan), (cause, now));
         for (to, target) in letter.to.iter().filter(|(to, _)| !gone.contains(to)) {
-            let fresh = || BatchBuilder::new(now.cast_signed()).made_here();
+            let fresh = || BatchBuilder::new(now.wall.cast_signed()).made_here();
             let builder = batches.entry(partition_of(*to)).or_insert_with(fresh);
             letter.write(builder, target, &own, (cause, now));
         }
     }
-    let (events, end) = lane.stage(&event, at.index, now);
+    let (events, end) = lane.stage(&event, at.index, now.now);
     let placed = place(&mut hand, batches, now)?;
     let mut appends = vec![events];
     appends.extend(placed.iter().map(|(_, append)| append.clone()));
@@ -228,12 +236,14 @@ fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
 fn place(
     hand: &mut Hand,
     batches: BTreeMap<PartitionAt, BatchBuilder>,
-    now: u64,
+    now: Moment,
 ) -> Result<Vec<(PartitionAt, Append)>> {
     let mut placed = Vec::with_capacity(batches.len());
     for (into, builder) in batches {
         let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
-        let decided = owned.ledger.decide(builder.build(), &owned.config, now)?;
+        let decided = owned
+            .ledger
+            .decide(builder.build(), &owned.config, now.wall)?;
         if let Decision::Append(batch) = decided {
             let stream = owned.partition.records();
             placed.push((into, Append { stream, batch }));
@@ -247,9 +257,18 @@ pub(super) fn resume(inner: &Arc<Inner>) {
     for queue in inner.queues.page("", None, usize::MAX) {
         let unfinished = inner.moves_of(queue.id());
         for task in unfinished {
-            tokio::spawn(run_move(Arc::downgrade(inner), queue.id(), task));
+            spawn_move(inner, queue.id(), task);
         }
     }
+}
+
+/// Runs a move task to its end, under supervision.
+fn spawn_move(inner: &Arc<Inner>, queue: Uuid, task: Uuid) {
+    let owner = inner
+        .supervisor
+        .owner(format!("move task {task}"), Work::AwaitsDisk);
+    let run = run_move(Arc::downgrade(inner), owner.clone(), queue, task);
+    tokio::spawn(owner.errand(run));
 }
 
 /// Starts a move task; the controller sees to it that there is one at a time.
@@ -263,7 +282,7 @@ pub(super) async fn start_move(
         return Err(Error::MoveRunning);
     }
     let task = inner.dice.fresh_id();
-    let at_ms = inner.clock.now_ms();
+    let at_ms = inner.clock.wall_ms();
     for at in lanes::lanes(queue) {
         let (upto, to_move) =
             lanes::inspect(inner, at, |lane| (lane.end(), lane.counts().ready)).await?;
@@ -278,7 +297,7 @@ pub(super) async fn start_move(
         lanes::ask(inner, at, |done| LaneCommand::Note { event, done }).await?;
     }
     inner.move_runs(queue.id(), task);
-    tokio::spawn(run_move(Arc::downgrade(inner), queue.id(), task));
+    spawn_move(inner, queue.id(), task);
     Ok(task)
 }
 
@@ -303,8 +322,9 @@ pub(super) async fn end_move(
 }
 
 /// Moves until everything there was at the start is moved, or the task is ended.
-async fn run_move(inner: Weak<Inner>, queue: Uuid, task: Uuid) {
+async fn run_move(inner: Weak<Inner>, owner: Owner, queue: Uuid, task: Uuid) {
     loop {
+        owner.turn();
         let Some(strong) = inner.upgrade() else {
             return;
         };
@@ -315,6 +335,7 @@ async fn run_move(inner: Weak<Inner>, queue: Uuid, task: Uuid) {
             Ok(Some(pause)) => {
                 drop(strong);
                 if !pause.is_zero() {
+                    owner.rest();
                     tokio::time::sleep(pause).await;
                 }
             }

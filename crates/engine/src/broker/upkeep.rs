@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, Weak};
 
 use storage::Seek;
+use storage::supervisor::Owner;
 use tokio::sync::oneshot;
 
 use super::controller::Command;
@@ -15,16 +16,18 @@ use crate::shard::{self, LaneCommand};
 use crate::topic::Topic;
 
 /// Looks at every partition once per interval, until the broker is gone.
-pub(super) async fn run(inner: Weak<Inner>) {
+pub(super) async fn run(inner: Weak<Inner>, owner: Owner) {
     while let Some(strong) = inner.upgrade() {
         let interval = strong.settings.upkeep_interval;
-        look_after(&strong).await;
+        look_after(&strong, &owner).await;
         drop(strong);
+        owner.rest();
         tokio::time::sleep(interval).await;
     }
 }
 
-async fn look_after(inner: &Inner) {
+async fn look_after(inner: &Inner, owner: &Owner) {
+    owner.turn();
     let now = inner.clock.now_ms();
     let expiry = u64::try_from(inner.settings.producer_expiry.as_millis()).unwrap_or(u64::MAX);
     for shard in &inner.shards {
@@ -37,10 +40,11 @@ async fn look_after(inner: &Inner) {
     for shard in &inner.shards {
         let _ = shard.send(shard::Command::LaneUpkeep).await;
     }
-    remove_dead_groups(inner).await;
+    remove_dead_groups(inner, owner).await;
     for topic in inner.topics.load_full().iter() {
         for partition in &topic.partitions {
-            if let Err(error) = retain(inner, partition, topic, now).await {
+            owner.turn();
+            if let Err(error) = retain(inner, partition, topic).await {
                 tracing::warn!(topic = %topic.name, partition = partition.index, %error, "retention failed");
             }
         }
@@ -48,12 +52,13 @@ async fn look_after(inner: &Inner) {
 }
 
 /// Forgets groups that have neither members nor offsets any more.
-async fn remove_dead_groups(inner: &Inner) {
+async fn remove_dead_groups(inner: &Inner, owner: &Owner) {
     let names: Vec<Arc<str>> = {
         let groups = inner.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.keys().cloned().collect()
     };
     for name in names {
+        owner.turn();
         let (seen, dead) = oneshot::channel();
         let inspect: shard::Inspect = Box::new(move |group| {
             let is_dead = group.is_some_and(|group| group.state() == State::Dead);
@@ -93,13 +98,13 @@ fn allowance(inner: &Inner, topic: &Topic) -> (Option<u64>, Option<u64>) {
 }
 
 /// Has the messages go that a queue keeps no longer, where their records stay for what was acknowledged.
-async fn outdate(inner: &Inner, partition: &Partition, topic: &Topic, now: u64) -> Result<()> {
+async fn outdate(inner: &Inner, partition: &Partition, topic: &Topic) -> Result<()> {
     let queues = inner.queues.of_topic(topic.id());
     let replays = |queue: &&Arc<Queue>| queue.document.owns_topic && queue.settings().replay_ms > 0;
     let Some(queue) = queues.iter().find(replays) else {
         return Ok(());
     };
-    let oldest = now.saturating_sub(queue.settings().retention_ms);
+    let oldest = inner.clock.stamp_ago(queue.settings().retention_ms);
     let oldest = Seek::Time(oldest.cast_signed());
     let found = inner.log.seek(partition.records(), oldest).await?;
     let before = found.map_or_else(|| partition.high_watermark(), |found| found.base_offset);
@@ -113,18 +118,18 @@ async fn outdate(inner: &Inner, partition: &Partition, topic: &Topic, now: u64) 
 }
 
 /// Trims a partition to what its topic may keep.
-async fn retain(inner: &Inner, partition: &Arc<Partition>, topic: &Topic, now: u64) -> Result<()> {
+async fn retain(inner: &Inner, partition: &Arc<Partition>, topic: &Topic) -> Result<()> {
     let Some(bounds) = inner.log.bounds(partition.records()) else {
         return Ok(());
     };
     if bounds.start == bounds.end {
         return Ok(());
     }
-    outdate(inner, partition, topic, now).await?;
+    outdate(inner, partition, topic).await?;
     let mut keep_from = bounds.start;
     let (age, most) = allowance(inner, topic);
     if let Some(age) = age {
-        let oldest = now.saturating_sub(age).cast_signed();
+        let oldest = inner.clock.stamp_ago(age).cast_signed();
         let found = inner
             .log
             .seek(partition.records(), Seek::Time(oldest))

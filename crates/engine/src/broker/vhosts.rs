@@ -123,7 +123,7 @@ async fn create(inner: &Inner, name: &str) -> Result<bool> {
     check_room("vhosts", count, most)?;
     let document = VhostDocument {
         id: inner.dice.fresh_id(),
-        created_ms: inner.clock.now_ms(),
+        created_ms: inner.clock.wall_ms(),
     };
     let value = Some(encode(&document));
     let key = key(name);
@@ -158,6 +158,7 @@ async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
 async fn remove(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let prefix = vhost::qualify(name, "");
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
+        inner.controls.turn();
         queue_table::delete(inner, &queue.name, Removal::default()).await?;
     }
     policies::remove_of_vhost(inner, name).await?;

@@ -222,6 +222,13 @@ impl Durable {
         !self.staged.is_empty()
     }
 
+    /// Bytes of the texts beside all offsets, staged ones included.
+    pub(super) fn text_bytes(&self) -> usize {
+        let staged = self.staged.values();
+        let staged: usize = staged.map(|staged| staged.offsets.text_bytes).sum();
+        self.offsets.text_bytes + staged
+    }
+
     /// How many offsets are remembered, staged ones included.
     pub(super) fn offset_count(&self) -> usize {
         let staged = self.staged.values();
@@ -253,6 +260,8 @@ impl Durable {
 pub(super) struct Offsets {
     topics: BTreeMap<Uuid, Topic>,
     count: usize,
+    /// Of the texts beside them.
+    text_bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -287,8 +296,10 @@ impl Offsets {
         if topic.name != name {
             name.clone_into(&mut topic.name);
         }
-        if topic.partitions.insert(at.partition, offset).is_none() {
-            self.count += 1;
+        self.text_bytes += offset.metadata.len();
+        match topic.partitions.insert(at.partition, offset) {
+            Some(before) => self.text_bytes -= before.metadata.len(),
+            None => self.count += 1,
         }
     }
 
@@ -296,12 +307,15 @@ impl Offsets {
         let Some(topic) = self.topics.get_mut(&at.topic) else {
             return false;
         };
-        let removed = topic.partitions.remove(&at.partition).is_some();
+        let removed = topic.partitions.remove(&at.partition);
         if topic.partitions.is_empty() {
             self.topics.remove(&at.topic);
         }
-        self.count -= usize::from(removed);
-        removed
+        if let Some(removed) = &removed {
+            self.count -= 1;
+            self.text_bytes -= removed.metadata.len();
+        }
+        removed.is_some()
     }
 
     fn from_topics(topics: &[TopicOffsets]) -> Self {

@@ -31,6 +31,8 @@ pub struct GroupSettings {
     pub offset_metadata_max: usize,
     /// Partitions a group may remember an offset for.
     pub offsets_max: usize,
+    /// Bytes of the texts beside all of a group's offsets together: its snapshot is one record.
+    pub offsets_text_bytes_max: usize,
     /// Reads which topics a member subscribes to. The format belongs to the clients, so whoever
     /// knows it hands in the reader; it must be a pure function.
     pub subscription: fn(protocol_type: &str, metadata: &[u8]) -> Subscription,
@@ -61,6 +63,7 @@ impl Default for GroupSettings {
             roster_bytes_max: 32 << 20,
             offset_metadata_max: 4_096,
             offsets_max: 1_000_000,
+            offsets_text_bytes_max: 64 << 20,
             subscription: |_, _| Subscription::NotTopics,
         }
     }

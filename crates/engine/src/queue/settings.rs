@@ -7,7 +7,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Result, vhost};
 
 /// In which order messages are lent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,7 +324,21 @@ impl QueueSettings {
         {
             return refuse("a dead-letter policy allows 1 to 1000 attempts");
         }
+        if let Some(policy) = &self.dead_letter {
+            vhost::check_reference(&policy.queue)?;
+        }
+        if let Some(exchange) = &self.dead_letter_exchange {
+            exchange.check()?;
+        }
         Ok(())
+    }
+}
+
+impl DeadLetterExchange {
+    /// Checks its names. Errors: `InvalidName`.
+    pub(crate) fn check(&self) -> Result<()> {
+        vhost::check_reference(&self.exchange)?;
+        vhost::check_key(self.key.as_deref().unwrap_or_default().as_bytes())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
 use crate::queue::{
     DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, reserved, via,
 };
+use crate::time::Moment;
 use crate::{Error, Result};
 
 /// A batch is closed when it has this many bytes …
@@ -29,9 +30,9 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(now: u64) -> Self {
+    fn new(at: Moment) -> Self {
         Self {
-            builder: BatchBuilder::new(now.cast_signed()).made_here(),
+            builder: BatchBuilder::new(at.wall.cast_signed()).made_here(),
             records: 0,
             bytes: 0,
             bare: true,
@@ -59,7 +60,7 @@ pub(crate) enum Judged {
 /// The messages for one lane that are decided together.
 pub(crate) struct Admission {
     at: LaneAt,
-    now: u64,
+    now: Moment,
     pub(crate) queue: Arc<Queue>,
     /// Offset of the next message.
     next: u64,
@@ -72,7 +73,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// For a lane whose partition goes on at `next`.
-    pub(crate) fn new(at: LaneAt, queue: Arc<Queue>, next: u64, now: u64) -> Self {
+    pub(crate) fn new(at: LaneAt, queue: Arc<Queue>, next: u64, now: Moment) -> Self {
         Self {
             at,
             now,
@@ -120,7 +121,7 @@ impl Admission {
             DedupScope::Key => message.key.as_deref(),
         };
         let id = lane::hash(scope, id);
-        let known = lane.duplicate(id, settings.dedup_window_ms, self.now);
+        let known = lane.duplicate(id, settings.dedup_window_ms, self.now.now);
         if let Some(original) = known.or_else(|| self.seen.get(&id).copied()) {
             return Ok(Judged::Repeat(original));
         }
@@ -201,8 +202,9 @@ fn push(
     builder: &mut BatchBuilder,
     message: &NewMessage,
     settings: &QueueSettings,
-    now: u64,
+    moment: Moment,
 ) -> bool {
+    let now = moment.now;
     let in_order = settings.ordering == Ordering::Key;
     // In order, all messages wait equally long, and the lane knows how long.
     let delay = message.delay_ms.filter(|_| !in_order).unwrap_or(0);
@@ -211,7 +213,7 @@ fn push(
     } else {
         settings.delay_ms
     };
-    let due = (delay > 0).then(|| reserved::write(now + delay));
+    let due = (delay > 0).then(|| reserved::write(now.saturating_add(delay)));
     let priority = reserved::write_level(message.priority);
     // Its time begins when it can be lent.
     let waits = if in_order { settings.delay_ms } else { delay };
@@ -245,7 +247,7 @@ fn push(
         .map(|(name, value)| (name, Some(value)))
         .collect();
     builder.push_record(
-        now.cast_signed(),
+        moment.wall.cast_signed(),
         message.key.as_deref(),
         Some(&message.body),
         headers.iter().copied(),

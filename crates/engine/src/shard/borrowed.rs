@@ -26,6 +26,8 @@ pub(crate) enum FromBorrower {
     },
     /// It gives one back, with what is to be done when the log has come so far.
     Back(Box<Owned>, Option<Then>),
+    /// It panicked with one in its hands, which may be half changed.
+    Broken(PartitionAt),
 }
 
 /// What follows when the log has come far enough.
@@ -76,8 +78,13 @@ const HELD: &str = "it goes back only at the end";
 impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(owned) = self.owned.take() {
+            let said = if std::thread::panicking() {
+                FromBorrower::Broken((owned.partition.topic_id, owned.partition.index))
+            } else {
+                FromBorrower::Back(owned, self.then.take())
+            };
             // A shard that has ended needs nothing back.
-            let _ = self.back.send(FromBorrower::Back(owned, self.then.take()));
+            let _ = self.back.send(said);
         }
     }
 }
@@ -107,6 +114,12 @@ impl Shard {
                     answer: Reply::Call(then.answer.unwrap_or_else(|| Box::new(|| {}))),
                 };
                 self.answer_at(then.reached, waiting);
+            }
+            // Only the log knows how it stands now: the owner ends, and the process with it.
+            FromBorrower::Broken((topic, index)) => {
+                panic!(
+                    "partition {index} of topic {topic} was in the hands of a task that panicked"
+                )
             }
         }
     }

@@ -15,15 +15,16 @@ mod sends;
 use std::sync::Arc;
 use std::time::Duration;
 
+use storage::supervisor::Owner;
 use storage::{Log, Lsn, Progress};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::group::{self, Group};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
+use crate::time::Time;
 use crate::topic::Config;
 use crate::{Result, Verdicts};
 
@@ -70,6 +71,8 @@ pub(crate) type Inspect = Box<dyn FnOnce(Option<&Group>) -> Box<dyn FnOnce() + S
 
 /// What a shard can be asked.
 pub(crate) enum Command {
+    /// Nothing but a sign of life.
+    Ping,
     /// Takes ownership of a partition.
     Open {
         partition: Arc<Partition>,
@@ -176,6 +179,7 @@ impl Command {
             | Self::Inspect { .. }
             | Self::LaneUpkeep
             | Self::TopicRemoved { .. }
+            | Self::Ping
             | Self::Stop { .. } => Vec::new(),
             Self::Configure { topic_id, .. } | Self::Close { topic_id, .. } => {
                 vec![(*topic_id, None)]
@@ -236,7 +240,7 @@ pub(crate) struct Shard {
     sessions: mpsc::UnboundedReceiver<Aside>,
     lanes: LaneTable,
     log: Arc<dyn Log>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<Time>,
     metrics: Arc<Metrics>,
     partitions: PartitionTable,
     groups: GroupTable,
@@ -248,7 +252,7 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(
         log: Arc<dyn Log>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<Time>,
         metrics: Arc<Metrics>,
         wires: Wires,
     ) -> Self {
@@ -269,7 +273,7 @@ impl Shard {
     }
 
     /// Serves the mailbox until it is told to stop, or the log stops.
-    pub(crate) async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, owner: Owner, mut mailbox: mpsc::Receiver<Command>) {
         let mut progress = self.log.progress();
         let mut commands = Vec::with_capacity(DRAIN_MAX);
         loop {
@@ -285,6 +289,7 @@ impl Shard {
                 received = mailbox.recv_many(&mut commands, DRAIN_MAX), if room => if received == 0 { return },
                 () = tokio::time::sleep(due) => {}
             }
+            owner.turn();
             self.top_up(&mut commands, &mut mailbox);
             if let Some(done) = self.round(&mut commands) {
                 return self.stop(progress, done).await;
@@ -410,6 +415,7 @@ impl Shard {
             Command::Fence { done, .. } => {
                 let _ = done.send(());
             }
+            Command::Ping => {}
             Command::Stop { .. } => unreachable!("the loop takes care of it"),
         }
     }

@@ -14,6 +14,7 @@ use super::{Command, Entry, Opening, Shard};
 use crate::partition::{Decision, Ledger, Partition, Producer, Snapshot};
 use crate::queue::LaneAt;
 use crate::queue::lane::{Arrival, LaneEvent};
+use crate::time::Moment;
 use crate::topic::Config;
 use crate::{Error, Published, Result, Verdicts};
 
@@ -45,11 +46,11 @@ impl Owned {
         &mut self,
         batch: Option<&storage::Batch>,
         reached: (Lsn, Durability),
-        now: u64,
+        now: Moment,
     ) -> u64 {
         self.appended(reached);
         if let Some(batch) = batch {
-            self.ledger.apply(&batch.header, now);
+            self.ledger.apply(&batch.header, now.now);
             self.bytes_since_snapshot += batch.bytes() as u64;
             index(self, batch, None, now);
         }
@@ -253,12 +254,16 @@ impl Shard {
 
     /// Decides, appends and applies one batch.
     pub(super) fn place(&mut self, entry: Entry) -> Result<Placed> {
-        let now = self.clock.now_ms();
+        let moment = self.clock.moment();
+        let now = moment.now;
         let owned = self.partitions.find(entry.topic_id, entry.index)?;
         let durability = owned.durability(self.durable);
         let start = owned.ledger.start;
         let outlines = entry.outlines;
-        match owned.ledger.decide(entry.batch, &owned.config, now)? {
+        match owned
+            .ledger
+            .decide(entry.batch, &owned.config, moment.wall)?
+        {
             // The original may not be durable yet: its repeat is not confirmed before it either.
             Decision::Duplicate { base_offset } => Ok(Placed {
                 published: Published {
@@ -308,7 +313,7 @@ impl Shard {
                     snapshot(&*self.log, owned, now);
                 }
                 if let Some(batch) = for_lanes {
-                    let lanes = index(owned, &batch, outlines.as_deref(), now);
+                    let lanes = index(owned, &batch, outlines.as_deref(), moment);
                     for at in lanes {
                         self.gather(at);
                     }
@@ -453,7 +458,7 @@ fn index(
     owned: &mut Owned,
     batch: &storage::Batch,
     outlines: Option<&[Outline]>,
-    now: u64,
+    now: Moment,
 ) -> Vec<LaneAt> {
     let (topic, index) = (owned.partition.topic_id, owned.partition.index);
     let lanes = owned.lanes.all(batch.header.base_offset).map(|lane| {

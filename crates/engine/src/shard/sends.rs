@@ -72,7 +72,7 @@ impl Shard {
     }
 
     fn place_lane(&mut self, at: LaneAt, sends: Vec<Sending>) {
-        let now = self.clock.now_ms();
+        let now = self.clock.moment();
         let Some(lane) = self.partitions.lane(at) else {
             for send in sends {
                 let _ = send.done.send(Err(Error::UnknownQueue));

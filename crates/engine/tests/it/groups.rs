@@ -24,7 +24,7 @@ pub(crate) async fn commit(stage: &Stage, topic: &Topic, offset: i64) -> engine:
     commit_as(stage, "readers", topic, offset).await
 }
 
-async fn commit_as(
+pub(crate) async fn commit_as(
     stage: &Stage,
     group: &str,
     topic: &Topic,

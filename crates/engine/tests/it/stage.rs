@@ -104,6 +104,7 @@ impl Stage {
             clock: Arc::new(SetClock(Arc::clone(&time))),
             dice: Arc::new(Counting(Arc::clone(&ids))),
             authorizer: Arc::new(AllowAll),
+            supervisor: storage::Supervisor::new(),
         };
         let broker = Broker::start(parts, settings.clone()).await.unwrap();
         Self {
@@ -120,7 +121,7 @@ impl Stage {
     pub(crate) async fn again(self, end: End) -> Self {
         match end {
             End::Stop => {
-                self.broker.stop().await;
+                self.broker.stop().await.unwrap();
                 self.store.close().unwrap();
             }
             End::Kill => self.disk.kill(),

@@ -1,9 +1,10 @@
 //! Disks that are full, and disks that fail.
 
+use engine::queue::{Lifetime, NewMessage, NewQueue, QueueSettings};
 use engine::{Error, TopicKey};
 use testkit::Fault;
 
-use crate::groups::{commit, committed};
+use crate::groups::{commit, commit_as, committed};
 use crate::stage::{End, Stage, anyone, batch, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,6 +36,10 @@ async fn on_a_full_disk_publishes_are_refused_and_commits_go_on() {
         commit(&stage, &topic, offset).await.unwrap();
     }
     assert_eq!(committed(&stage, &topic).await, Some(19));
+    commit_as(&stage, "newcomers", &topic, 1)
+        .await
+        .expect("a new group is no growth to speak of");
+    makes_room_for_answers(&stage).await;
     assert_eq!(stage.bounds("orders"), (0, kept));
     let removed = stage
         .broker
@@ -44,6 +49,33 @@ async fn on_a_full_disk_publishes_are_refused_and_commits_go_on() {
     eventually("there is room again", || !stage.store.is_full()).await;
     stage.make("orders", &[]).await.unwrap();
     stage.publish("orders", batch(&["after"])).await.unwrap();
+}
+
+/// Queues that go with their clients are made and removed while nothing may be sent to any queue.
+async fn makes_room_for_answers(stage: &Stage) {
+    let make = |name: &str, lifetime: Lifetime| NewQueue {
+        name: name.to_owned(),
+        settings: QueueSettings {
+            lifetime,
+            ..QueueSettings::default()
+        },
+        topic: None,
+    };
+    let lasting = make("lasting", Lifetime::default());
+    let refused = stage.broker.create_queue(anyone(), lasting).await;
+    assert_eq!(refused.unwrap_err(), Error::DiskFull);
+    let transient = Lifetime {
+        transient: true,
+        ..Lifetime::default()
+    };
+    let answers = make("answers", transient);
+    stage.broker.create_queue(anyone(), answers).await.unwrap();
+    let message = vec![NewMessage::default()];
+    let sent = stage.broker.send(anyone(), "answers", message).await;
+    assert_eq!(sent.unwrap()[0], Err(Error::DiskFull));
+    stage.broker.purge_queue(anyone(), "answers").await.unwrap();
+    let removed = stage.broker.delete_queue(anyone(), "answers");
+    removed.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,7 +123,7 @@ impl Seek {
             },
             (None, ago) => {
                 let ago = millis(ago.unwrap_or(Span(std::time::Duration::ZERO)));
-                request["time_ms"] = json!(Machine.now_ms().saturating_sub(ago));
+                request["time_ms"] = json!(Machine.wall_ms().saturating_sub(ago));
             }
         }
         if let Some(topic) = &self.topic {

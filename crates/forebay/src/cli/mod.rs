@@ -21,6 +21,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
 use crate::boot;
+use crate::crash;
 use crate::logging;
 use crate::settings::{FAMILY, FlagValue, Sources};
 
@@ -162,6 +163,7 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
     let sources = flags.into_sources()?;
     let (settings, _) = sources.resolve()?;
     logging::start(&settings.log)?;
+    crash::remember_panics();
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }

@@ -23,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Options {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    /// The control group it runs in.
+    group: Option<PathBuf>,
 }
 
 impl Options {
@@ -48,6 +50,13 @@ impl Options {
     /// One environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs in a control group.
+    #[allow(dead_code, reason = "the bench needs none")]
+    pub(crate) fn within(mut self, group: &Path) -> Self {
+        self.group = Some(group.to_owned());
         self
     }
 
@@ -92,7 +101,7 @@ impl Broker {
             .append(true)
             .open(folder.path().join("log"))
             .unwrap();
-        let mut child = command()
+        let mut child = command_within(options.group.as_deref())
             .arg("serve")
             .arg("--data")
             .arg(folder.path().join("data"))
@@ -244,6 +253,13 @@ impl Broker {
         self.memory("VmRSS:")
     }
 
+    /// The most it ever was.
+    #[track_caller]
+    #[allow(dead_code, reason = "the bench asks otherwise")]
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
     /// The part of it that is heap and stacks, not the binary.
     #[track_caller]
     #[allow(dead_code, reason = "asked by `benches/footprint.rs`")]
@@ -313,7 +329,7 @@ impl Broker {
 }
 
 /// Asks again and again, for about [`PATIENCE`].
-fn eventually(holds: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let pause = Duration::from_millis(10);
     (0..PATIENCE.as_millis() / pause.as_millis()).any(|_| {
         let held = holds();
@@ -336,7 +352,21 @@ impl Drop for Broker {
 
 /// The binary, in an environment free of our settings.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    command_within(None)
+}
+
+/// The same, in a control group from its first moment on.
+fn command_within(group: Option<&Path>) -> Command {
+    let binary = env!("CARGO_BIN_EXE_forebay");
+    let mut command = match group {
+        None => Command::new(binary),
+        Some(group) => {
+            let mut shell = Command::new("sh");
+            let enter = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+            shell.arg("-c").arg(enter).arg(group).arg(binary);
+            shell
+        }
+    };
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FOREBAY_"))
     {

@@ -11,6 +11,8 @@ mod bench_amqp;
 mod broker;
 mod cli;
 mod client;
+#[cfg(feature = "failpoints")]
+mod clock;
 mod config;
 mod crash;
 mod dice;
@@ -19,6 +21,8 @@ mod group_cli;
 mod guides;
 mod journal;
 mod listing_cli;
+mod memory;
+mod owners;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;

@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
+use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +60,7 @@ struct Counts {
     accepted: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
+    panicked: AtomicU64,
 }
 
 /// What happened at a listener since it was bound.
@@ -69,6 +74,8 @@ pub struct ConnectionNumbers {
     pub refused_total: u64,
     /// Accepts that failed, for instance for want of file descriptors.
     pub accept_errors_total: u64,
+    /// Connections that ended because what served them panicked.
+    pub panics_total: u64,
 }
 
 /// How a listener ended.
@@ -191,8 +198,10 @@ impl Listener {
             .counts
             .accepted
             .fetch_add(1, Ordering::Relaxed);
-        let account = self.budget.account(self.name, connection.peer());
-        let present = self.connections.enter(self.name, connection.peer());
+        let (name, peer) = (self.name, connection.peer());
+        let counts = Arc::clone(&self.observer.counts);
+        let account = self.budget.account(name, peer);
+        let present = self.connections.enter(name, peer);
         let entry = Arc::clone(&present.entry);
         let connection = connection
             .with_write_stall(self.limits.write_stall)
@@ -200,6 +209,13 @@ impl Listener {
             .with_entry(Arc::clone(&entry));
         let served = handle(connection);
         tasks.spawn(async move {
+            let served = async {
+                if let Err(panic) = caught(served).await {
+                    counts.panicked.fetch_add(1, Ordering::Relaxed);
+                    let reason = reason(&*panic);
+                    tracing::error!(listener = name, %peer, reason, "connection closed after a panic");
+                }
+            };
             tokio::select! {
                 () = served => {}
                 () = account.evicted() => {}
@@ -246,8 +262,28 @@ impl Observer {
             accepted_total: self.counts.accepted.load(Ordering::Relaxed),
             refused_total: self.counts.refused.load(Ordering::Relaxed),
             accept_errors_total: self.counts.failed.load(Ordering::Relaxed),
+            panics_total: self.counts.panicked.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Runs what serves one connection: when it panics, it alone ends. What others can see is the engine's, whose owners
+/// are told what to do and are not in the hands of this task.
+async fn caught<F: Future<Output = ()>>(served: F) -> Result<(), Box<dyn Any + Send>> {
+    let mut served = pin!(served);
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| served.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
+    .await
+}
+
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 /// True when the next accept may well succeed: the error is about the connection that was waiting.

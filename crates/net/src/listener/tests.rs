@@ -70,6 +70,7 @@ async fn over_the_limit_is_closed_at_once_and_counted() {
         accepted_total: 1,
         refused_total: 1,
         accept_errors_total: 0,
+        panics_total: 0,
     };
     assert_eq!(echo.observer.numbers(), expected);
 
@@ -135,4 +136,40 @@ async fn running_out_of_descriptors_pauses_but_does_not_end_the_loop() {
     assert!(concerns_one_peer(&io::ErrorKind::ConnectionAborted.into()));
     assert!(!concerns_one_peer(&full));
     assert_eq!(listener.observer().numbers().accept_errors_total, 2);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_connection_and_is_counted() {
+    let limits = Limits {
+        connections_max: 10,
+        write_stall: PATIENCE,
+        drain: PATIENCE,
+    };
+    let listener = Listener::bind(
+        "panicky",
+        "127.0.0.1:0".parse().unwrap(),
+        limits,
+        &Capacity::new(10),
+    )
+    .await
+    .unwrap();
+    let shutdown = Shutdown::new();
+    let (address, observer, token) = (listener.address(), listener.observer(), shutdown.drain());
+    let running = tokio::spawn(listener.serve(token, |mut connection| async move {
+        while let Ok(byte) = connection.read_u8().await {
+            assert_ne!(byte, 0, "on purpose");
+            connection.write_u8(byte).await.unwrap();
+        }
+    }));
+    let (mut good, mut bad) = (client(address).await, client(address).await);
+    assert!(answers(&mut good).await);
+    bad.write_u8(0).await.unwrap();
+    assert!(bad.read_u8().await.is_err());
+    assert!(answers(&mut good).await);
+    let numbers = observer.numbers();
+    assert_eq!((numbers.panics_total, numbers.accepted_total), (1, 2));
+    drop(good);
+    shutdown.begin();
+    assert_eq!(running.await.unwrap(), Served { cut: 0 });
+    assert_eq!(observer.numbers().open, 0, "its slot is free again");
 }

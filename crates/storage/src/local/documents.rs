@@ -18,6 +18,8 @@ use crate::{Change, Document, Error, Expected, Lsn, Result};
 const WATCH_CHANGES_MAX: usize = 1024;
 /// Largest value.
 pub(super) const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest key.
+pub(super) const KEY_BYTES_MAX: usize = 8 * 1024;
 /// Leases are documents under keys no caller can name; their version is the epoch.
 pub(super) const LEASE_PREFIX: &str = "\0lease/";
 

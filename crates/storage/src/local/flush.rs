@@ -128,7 +128,10 @@ impl Flusher {
     /// Runs until stopped. `true` when a last flush left nothing to replay.
     pub(super) fn run(mut self) -> bool {
         loop {
-            let result = match self.next_task() {
+            self.shared.owners.flusher.rest();
+            let task = self.next_task();
+            self.shared.owners.flusher.turn();
+            let result = match task {
                 Task::Flush => self.flush(),
                 Task::Tick => self.tick(),
                 Task::Stop { flush } => return flush && self.last_flush(),
@@ -305,6 +308,7 @@ impl Flusher {
         let write = || -> std::io::Result<Finished> {
             let mut writer = SegmentWriter::create(&*shared.disk, id, shared.options.block_bytes)?;
             for part in parts.iter() {
+                shared.owners.flusher.turn();
                 writer.begin(part.stream.id);
                 for batch in &part.batches {
                     writer.push(batch)?;

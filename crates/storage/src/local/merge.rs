@@ -90,8 +90,13 @@ impl Merger {
     }
 
     pub(super) fn run(mut self) {
-        while self.shared.merges.wait() {
+        loop {
+            self.shared.owners.merger.rest();
+            if !self.shared.merges.wait() {
+                return;
+            }
             loop {
+                self.shared.owners.merger.turn();
                 let chosen = self.choose();
                 if chosen.is_empty() || self.shared.merges.is_stopping() {
                     break;
@@ -282,6 +287,7 @@ impl Merger {
             if self.shared.merges.is_stopping() {
                 return Err(Error::Closed.into());
             }
+            self.shared.owners.merger.turn();
             let mut bytes = 0;
             let more = |block: &&segment::Block| {
                 bytes += block.length as usize;

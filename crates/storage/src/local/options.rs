@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Supervisor;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// Measures syncs for the statistics; without one they are only counted.
     pub stopwatch: Option<Stopwatch>,
+    /// Learns when one of the store's threads ends or hangs.
+    pub supervisor: Supervisor,
 }
 
 impl Default for Options {
@@ -83,6 +87,7 @@ impl Default for Options {
             block_bytes: 64 * KIB,
             min_free_bytes: 256 * MIB,
             stopwatch: None,
+            supervisor: Supervisor::new(),
         }
     }
 }

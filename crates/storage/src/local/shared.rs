@@ -17,10 +17,34 @@ use super::segment::{self, Extent, Segments};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
 use crate::disk::Disk;
+use crate::supervisor::{Owner, Supervisor, Work};
 use crate::{Chunk, Error, Lsn, Progress, Result};
 
+/// Bytes of documents that may be written below the watermark before there is space again: ten thousand small ones.
+pub(super) const VITAL_BYTES_MAX: u64 = 4 << 20;
+/// What a document takes in the journal beside its key and its value.
+const DOCUMENT_BYTES: u64 = 256;
 /// How often a cold read whose segment was merged away looks for the new one.
 const REPLANS_MAX: usize = 4;
+
+/// The store's threads, as the supervisor knows them.
+pub(super) struct Owners {
+    pub(super) journal: Owner,
+    pub(super) files: Owner,
+    pub(super) flusher: Owner,
+    pub(super) merger: Owner,
+}
+
+impl Owners {
+    pub(super) fn new(supervisor: &Supervisor) -> Self {
+        Self {
+            journal: supervisor.owner("journal", Work::AwaitsDisk),
+            files: supervisor.owner("journal-files", Work::Background),
+            flusher: supervisor.owner("flusher", Work::Background),
+            merger: supervisor.owner("merger", Work::Background),
+        }
+    }
+}
 
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
@@ -46,9 +70,12 @@ pub(super) struct Shared {
     pub(super) marked: AtomicU64,
     /// Free space is below the watermark.
     pub(super) low_space: AtomicBool,
+    /// What is left for documents without which nobody could free space.
+    pub(super) vital_left: AtomicU64,
     /// The last flush failed for lack of space.
     pub(super) flush_starved: AtomicBool,
     pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) owners: Owners,
     pub(super) stats: Counters,
 }
 
@@ -73,6 +100,8 @@ impl Shared {
     pub(super) fn poison(&self, error: &Error) {
         let why = error.to_string();
         tracing::error!(error = %why, "the store stops");
+        // Told first: owners elsewhere end when the store stops, and this is why.
+        self.options.supervisor.fail("storage", why.clone());
         self.intake.stop(Error::Poisoned(why.clone()));
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
@@ -87,6 +116,19 @@ impl Shared {
         self.low_space.load(Ordering::Relaxed)
             || self.flush_starved.load(Ordering::Relaxed)
             || self.pool.is_starved()
+    }
+
+    /// Whether a document of this size may be written. Errors: `DiskFull`.
+    pub(super) fn admit_document(&self, bytes: usize, is_vital: bool) -> Result<()> {
+        if !self.is_full() {
+            self.vital_left.store(VITAL_BYTES_MAX, Ordering::Relaxed);
+            return Ok(());
+        }
+        let bytes = DOCUMENT_BYTES + bytes as u64;
+        let take = |left: u64| left.checked_sub(bytes).filter(|_| is_vital);
+        let left = &self.vital_left;
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(drop).map_err(|_| Error::DiskFull)
     }
 
     pub(super) fn unflushed_bytes(&self) -> u64 {

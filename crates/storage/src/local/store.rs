@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use super::documents::{LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
+use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
 use super::journal::{Cut, FilePool, Marker, Writer};
@@ -19,10 +19,11 @@ use super::open::{self, Opened, REPLAYED, RecoveryReport};
 use super::options::Options;
 use super::seek::{Brief, View};
 use super::segment::Segments;
-use super::shared::{Shared, Want, is_gone};
+use super::shared::{Owners, Shared, Want, is_gone};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream};
 use crate::disk::Disk;
+use crate::supervisor::Owner;
 use crate::{
     Append, Bounds, BoxFuture, Catalog, Change, Document, Durability, Error, Expected, Found,
     Lease, Log, Lsn, Progress, Read, Result, Seek, StreamId, Trim,
@@ -61,10 +62,10 @@ struct Inner {
 }
 
 struct Threads {
-    journal: JoinHandle<()>,
-    files: JoinHandle<()>,
-    flusher: JoinHandle<bool>,
-    merger: JoinHandle<()>,
+    journal: JoinHandle<Option<()>>,
+    files: JoinHandle<Option<()>>,
+    flusher: JoinHandle<Option<bool>>,
+    merger: JoinHandle<Option<()>>,
 }
 
 impl LocalStore {
@@ -91,19 +92,19 @@ impl LocalStore {
         let (shared, marker) = share(disk, options, opened, start);
         let shared = Arc::new(shared);
         let threads = Threads {
-            journal: spawn("journal", {
+            journal: spawn("journal", &shared.owners.journal, {
                 let writer = Writer::new(Arc::clone(&shared), sender, start);
                 move || writer.run()
             })?,
-            files: spawn("journal-files", {
+            files: spawn("journal-files", &shared.owners.files, {
                 let shared = Arc::clone(&shared);
                 move || tend_files(&shared, marker)
             })?,
-            flusher: spawn("flusher", {
+            flusher: spawn("flusher", &shared.owners.flusher, {
                 let flusher = Flusher::new(Arc::clone(&shared), checkpoint);
                 move || flusher.run()
             })?,
-            merger: spawn("merger", {
+            merger: spawn("merger", &shared.owners.merger, {
                 let merger = Merger::new(Arc::clone(&shared));
                 move || merger.run()
             })?,
@@ -167,10 +168,16 @@ impl LocalStore {
         self.inner.shared.stats()
     }
 
-    fn put(&self, key: &str, expected: Expected, value: Option<Bytes>) -> Result<(Lsn, u64)> {
+    fn put(
+        &self,
+        key: &str,
+        expected: Expected,
+        value: Option<Bytes>,
+        is_vital: bool,
+    ) -> Result<(Lsn, u64)> {
         let shared = &self.inner.shared;
-        if value.is_some() && shared.is_full() {
-            return Err(Error::DiskFull);
+        if let Some(value) = &value {
+            shared.admit_document(key.len() + value.len(), is_vital)?;
         }
         let mut documents = shared.documents.lock();
         let version = match documents.prepare(key, expected, value.is_none())? {
@@ -208,8 +215,9 @@ impl LocalStore {
         key: &str,
         expected: Expected,
         value: Option<Bytes>,
+        is_vital: bool,
     ) -> Result<u64> {
-        let (lsn, version) = self.put(key, expected, value)?;
+        let (lsn, version) = self.put(key, expected, value, is_vital)?;
         self.durable(lsn).await?;
         Ok(version)
     }
@@ -222,15 +230,16 @@ impl Inner {
             return false;
         };
         let shared = &self.shared;
+        shared.options.supervisor.stopping();
         shared.merges.stop();
         shared.intake.stop(Error::Closed);
-        let sound = threads.journal.join().is_ok();
+        let sound = ended_well(threads.journal).is_some();
         let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
         shared.flush.stop(last_flush && sound && !poisoned);
-        let clean = threads.flusher.join().unwrap_or(false);
+        let clean = ended_well(threads.flusher).unwrap_or(false);
         shared.pool.stop();
-        let sound = threads.merger.join().is_ok() & threads.files.join().is_ok();
-        clean && sound
+        let ahead = ended_well(threads.merger).is_some() & ended_well(threads.files).is_some();
+        clean && sound && ahead
     }
 }
 
@@ -253,6 +262,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
         ),
         segments: Segments::new(Arc::clone(&disk)),
         disk,
+        owners: Owners::new(&options.supervisor),
         options,
         intake: Intake::new(start.lsn),
         streams: opened.streams,
@@ -267,6 +277,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
         unsynced: AtomicBool::new(false),
         marked: AtomicU64::new(opened.marker.mark().position.sequence),
         low_space: AtomicBool::new(false),
+        vital_left: AtomicU64::new(super::shared::VITAL_BYTES_MAX),
         flush_starved: AtomicBool::new(false),
         failed: watch::Sender::new(None),
         stats: Counters::default(),
@@ -276,12 +287,19 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
 
 fn spawn<T: Send + 'static>(
     name: &str,
+    owner: &Owner,
     run: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>> {
+) -> Result<JoinHandle<Option<T>>> {
+    let owner = owner.clone();
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(run)
+        .spawn(move || owner.run(run))
         .map_err(|error| Error::io(format!("start the {name} thread"), error))
+}
+
+/// What a thread came to; `None` when it panicked.
+fn ended_well<T>(thread: JoinHandle<Option<T>>) -> Option<T> {
+    thread.join().ok().flatten()
 }
 
 /// The file thread: files ahead, the mark, interval syncs, free space.
@@ -302,6 +320,7 @@ fn tend_until_stopped(shared: &Shared, mut marker: Marker) -> Result<()> {
     );
     let mut count: u64 = 0;
     loop {
+        shared.owners.files.turn();
         if count.is_multiple_of(syncs_every * SPACE_LOOKS_EVERY) {
             look_at_space(shared);
         }
@@ -489,6 +508,21 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Whether a document of so many bytes may stand under a key: either may be what a peer made up.
+fn check_document(key: &str, bytes: usize) -> Result<()> {
+    if key.contains('\0') {
+        return Err(Error::InvalidKey("it holds a NUL character"));
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Error::InvalidKey("it is too long"));
+    }
+    if bytes > VALUE_BYTES_MAX {
+        let allowed = VALUE_BYTES_MAX;
+        return Err(Error::DocumentTooLarge { bytes, allowed });
+    }
+    Ok(())
+}
+
 impl Catalog for LocalStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
         Box::pin(async move { Ok(self.inner.shared.documents.get(key)) })
@@ -500,10 +534,23 @@ impl Catalog for LocalStore {
         expected: Expected,
         value: Option<Bytes>,
     ) -> BoxFuture<'a, Result<u64>> {
-        assert!(!key.contains('\0'), "a key holds a NUL character");
         let bytes = value.as_ref().map_or(0, Bytes::len);
-        assert!(bytes <= VALUE_BYTES_MAX, "a document of {bytes} bytes");
-        Box::pin(self.put_durably(key, expected, value))
+        Box::pin(async move {
+            check_document(key, bytes)?;
+            self.put_durably(key, expected, value, false).await
+        })
+    }
+
+    fn put_vital<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            check_document(key, value.len())?;
+            self.put_durably(key, expected, Some(value), true).await
+        })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Document)>>> {
@@ -518,7 +565,7 @@ impl Catalog for LocalStore {
         Box::pin(async move {
             let key = format!("{LEASE_PREFIX}{name}");
             let epoch = self
-                .put_durably(&key, Expected::Any, Some(Bytes::new()))
+                .put_durably(&key, Expected::Any, Some(Bytes::new()), true)
                 .await?;
             Ok(Lease { epoch })
         })

@@ -47,6 +47,7 @@ suite! { @stores
     batches_of_many_sizes
     empty_appends_get_a_number
     documents_are_compared_and_swapped
+    documents_that_cannot_be_kept_are_refused
     of_racing_puts_one_wins
     versions_never_repeat
     lists_are_sorted_and_prefixed
@@ -382,6 +383,30 @@ async fn documents_are_compared_and_swapped<S: Catalog>(make: impl Fn() -> S) {
         .unwrap();
     assert_eq!(catalog.get("a").await.unwrap(), None);
     catalog.put_if("a", Expected::Any, None).await.unwrap();
+}
+
+async fn documents_that_cannot_be_kept_are_refused<S: Catalog>(make: impl Fn() -> S) {
+    let catalog = make();
+    for key in ["a\0b", "\0lease/a", &"k".repeat(8 * 1024 + 1)] {
+        let refused = catalog.put_if(key, Expected::Any, Some(text("1"))).await;
+        assert!(matches!(refused, Err(Error::InvalidKey(_))), "{refused:?}");
+    }
+    let sized = |bytes| Some(Bytes::from(vec![b'x'; bytes]));
+    let refused = catalog
+        .put_if("a", Expected::Any, sized((1 << 20) + 1))
+        .await;
+    assert!(
+        matches!(refused, Err(Error::DocumentTooLarge { bytes, allowed: 1_048_576 }) if bytes == 1_048_577),
+        "{refused:?}"
+    );
+    assert_eq!(catalog.get("a").await.unwrap(), None);
+    let key = "k".repeat(8 * 1024);
+    for key in [&*key, "a"] {
+        catalog
+            .put_if(key, Expected::Absent, sized(1 << 20))
+            .await
+            .unwrap();
+    }
 }
 
 async fn of_racing_puts_one_wins<S: Catalog>(make: impl Fn() -> S) {

@@ -170,6 +170,8 @@ async fn a_full_disk_refuses_growth_and_recovers() {
         store.put_if("b", Expected::Any, kept).await,
         Err(Error::DiskFull)
     ));
+    let vital = store.put_vital("vital", Expected::Absent, Bytes::from_static(b"v"));
+    vital.await.unwrap();
     store.put_if("a", Expected::Any, None).await.unwrap();
     let half = batches.len() / 2;
     let lsn = store.trim(stream(1), Trim::Before(half as u64)).unwrap();
@@ -186,6 +188,32 @@ async fn a_full_disk_refuses_growth_and_recovers() {
     let store = open(&disk, tiny_options()).unwrap();
     let found = read_all(&store, stream(1), half as u64).await;
     assert_eq!(found, [left, next.to_bytes().to_vec()].concat());
+}
+
+#[tokio::test]
+async fn below_the_watermark_only_so_many_vital_documents_are_written() {
+    let options = Options {
+        min_free_bytes: u64::MAX,
+        ..tiny_options()
+    };
+    let store = open(&SimDisk::new(), options).unwrap();
+    while !store.is_full() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let put = |n: u32| {
+        let value = Bytes::from(vec![b'v'; 100_000]);
+        let (store, key) = (&store, format!("vital/{n}"));
+        async move { store.put_vital(&key, Expected::Absent, value).await }
+    };
+    let mut written = 0;
+    while put(written).await.is_ok() {
+        written += 1;
+        assert!(written < 100, "the reserve never ends");
+    }
+    assert_eq!(written, 41, "4 MiB");
+    let refused = put(200).await;
+    assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
+    store.put_if("vital/0", Expected::Any, None).await.unwrap();
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ pub(crate) fn tiny_options() -> Options {
         block_bytes: 1024,
         min_free_bytes: 0,
         stopwatch: None,
+        supervisor: storage::Supervisor::new(),
     }
 }
 

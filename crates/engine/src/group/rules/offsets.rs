@@ -6,6 +6,12 @@ use crate::group::error::Error;
 use crate::group::event::{CommittedOffset, GroupEvent, TopicOffsets};
 use crate::group::reply::{PartitionResult, Reply, State};
 
+/// What a group may still remember.
+struct Room {
+    offsets: usize,
+    text_bytes: usize,
+}
+
 impl Turn<'_> {
     pub(in crate::group) fn commit_offsets(&mut self, commit: CommitOffsets, ticket: Ticket) {
         let result = self.try_commit(commit);
@@ -20,10 +26,15 @@ impl Turn<'_> {
             self.renew_session(&commit.member.member_id);
         }
         let expires_at = commit.retention_ms.map(|ms| self.now.saturating_add(ms));
-        let mut room = self
-            .settings
-            .offsets_max
-            .saturating_sub(self.durable.offset_count());
+        let settings = self.settings;
+        let mut room = Room {
+            offsets: settings
+                .offsets_max
+                .saturating_sub(self.durable.offset_count()),
+            text_bytes: settings
+                .offsets_text_bytes_max
+                .saturating_sub(self.durable.text_bytes()),
+        };
         let mut results = Vec::with_capacity(commit.offsets.len());
         let mut topics: Vec<TopicOffsets> = Vec::new();
         for offset in commit.offsets {
@@ -78,17 +89,28 @@ impl Turn<'_> {
         &self,
         offset: &OffsetCommit,
         in_transaction: bool,
-        room: &mut usize,
+        room: &mut Room,
     ) -> Result<(), Error> {
         let max = self.settings.offset_metadata_max;
         // The length in bytes is never below the length that counts, and cheaper.
         if offset.metadata.len() > max && offset.metadata.encode_utf16().count() > max {
             return Err(Error::MetadataTooLarge);
         }
-        let replaces = !in_transaction && self.durable.offsets().get(offset.at.partition).is_some();
-        if !replaces {
-            *room = room.checked_sub(1).ok_or(Error::OffsetsFull)?;
+        let known = self.durable.offsets().get(offset.at.partition);
+        let replaced = known.filter(|_| !in_transaction);
+        let (bytes, before) = (
+            offset.metadata.len(),
+            replaced.map_or(0, |known| known.metadata.len()),
+        );
+        // What replaces a longer text always fits.
+        let text_bytes = room
+            .text_bytes
+            .checked_sub(bytes.saturating_sub(before))
+            .ok_or(Error::OffsetsFull)?;
+        if replaced.is_none() {
+            room.offsets = room.offsets.checked_sub(1).ok_or(Error::OffsetsFull)?;
         }
+        room.text_bytes = text_bytes;
         Ok(())
     }
 

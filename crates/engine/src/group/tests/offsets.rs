@@ -114,6 +114,26 @@ fn long_metadata_is_refused_per_partition() {
 }
 
 #[test]
+fn the_bytes_of_texts_are_limited() {
+    check(
+        "
+        set texts=16
+        # Two bytes each.
+        commit - -1 t/0@5:*4 t/1@6:*4 t/2@7:*1 t/3@8
+        > commit: ok ok OffsetsFull ok
+        commit - -1 t/0@6:*5 t/1@7:*4
+        > commit: OffsetsFull ok
+        commit - -1 t/0@7:*2
+        > commit: ok
+        commit - -1 t/2@8:*2
+        > commit: ok
+        commit - -1 txn=1 t/3@9:*1
+        > commit: OffsetsFull
+        ",
+    );
+}
+
+#[test]
 fn the_number_of_offsets_is_limited() {
     check(
         "

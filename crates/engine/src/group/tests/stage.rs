@@ -269,6 +269,7 @@ impl Stage {
         match key {
             "members" => settings.members_max = value.parse().unwrap(),
             "offsets" => settings.offsets_max = value.parse().unwrap(),
+            "texts" => settings.offsets_text_bytes_max = value.parse().unwrap(),
             "bytes" => settings.member_bytes_max = value.parse().unwrap(),
             "delay" => settings.initial_rebalance_delay_ms = millis(value),
             other => panic!("no setting {other}"),

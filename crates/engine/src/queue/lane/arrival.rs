@@ -9,14 +9,15 @@ use storage::BatchHeader;
 use super::expiry::{Marks, span};
 use super::{Lane, LaneEvent};
 use crate::queue::QueueSettings;
+use crate::time::Moment;
 
 /// When a batch came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Now, ms.
-    Now(u64),
-    /// Before now, ms: it is read again.
-    Before(u64),
+    /// At this moment.
+    Now(Moment),
+    /// Before: it is read again, and its stamps are told by this moment.
+    Before(Moment),
 }
 
 impl Arrival {
@@ -25,14 +26,21 @@ impl Arrival {
         header.is_made_here() || header.is_append_time()
     }
 
+    /// The moment by which stamps are told.
+    pub(super) fn moment(self) -> Moment {
+        match self {
+            Self::Now(moment) | Self::Before(moment) => moment,
+        }
+    }
+
     /// When a batch came, as far as it is known.
     fn of(self, header: &BatchHeader) -> Option<u64> {
         match self {
-            Self::Now(now) if !Self::is_told(header) => Some(now),
+            Self::Now(moment) if !Self::is_told(header) => Some(moment.now),
             Self::Before(_) if !Self::is_told(header) => None,
-            Self::Now(now) | Self::Before(now) => {
+            Self::Now(moment) | Self::Before(moment) => {
                 let told = u64::try_from(header.max_timestamp).unwrap_or(0);
-                Some(told.min(now))
+                Some(moment.of_stamp(told))
             }
         }
     }
@@ -41,9 +49,8 @@ impl Arrival {
     pub(super) fn of_record(self, header: &BatchHeader, timestamp: i64) -> u64 {
         let told = u64::try_from(timestamp).unwrap_or(0);
         match self {
-            Self::Now(now) if !Self::is_told(header) => now,
-            Self::Now(_) => told,
-            Self::Before(now) => told.min(now),
+            Self::Now(moment) if !Self::is_told(header) => moment.now,
+            Self::Now(moment) | Self::Before(moment) => moment.of_stamp(told),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use super::line::{Line, LineId};
 use super::place::Place;
-use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State};
+use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State, after};
 use crate::queue::{After, Growth, Held, Ordering, QueueSettings, Settle, Settled};
 
 /// Longest time a message can be on loan altogether, ms.
@@ -115,7 +115,7 @@ impl Lane {
         LaneEvent::Lent {
             loan: self.loans + 1,
             at: now,
-            until: now + spec.lease_ms,
+            until: after(now, spec.lease_ms),
             attempt: spec.attempt.map(str::to_owned),
             offsets: picked.lend.iter().map(|(offset, _)| *offset).collect(),
         }
@@ -210,17 +210,19 @@ impl Lane {
                 }
             }
             _ if !lent => (Settled::Expired, None),
-            Settle::Extend(ms) if now.saturating_add(ms) > entry.at_ms + LOAN_MS_MAX => {
+            Settle::Extend(ms)
+                if now.saturating_add(ms) > entry.at_ms.saturating_add(LOAN_MS_MAX) =>
+            {
                 (Settled::TooLong, None)
             }
             Settle::Extend(ms) => {
-                let until = now + ms;
+                let until = after(now, ms);
                 (Settled::Done, Some(LaneEvent::Extended { offset, until }))
             }
             Settle::Release(delay) => {
                 let delay =
                     delay.unwrap_or_else(|| wait(entry.failed, Again::Failed, settings, chance));
-                let due = if delay == 0 { 0 } else { now + delay };
+                let due = if delay == 0 { 0 } else { after(now, delay) };
                 let before = self.end;
                 let released = LaneEvent::Released {
                     offset,

@@ -52,7 +52,7 @@ impl Dedup {
         // A clock that went back makes ids look young, and they are found: better than a duplicate.
         self.parts.iter().rev().find_map(|part| {
             let seen = part.ids.get(&id)?;
-            let sent = part.start_ms + u64::from(seen.after_ms);
+            let sent = part.start_ms.saturating_add(u64::from(seen.after_ms));
             (now.saturating_sub(sent) < window_ms).then_some(seen.offset)
         })
     }
@@ -60,7 +60,7 @@ impl Dedup {
     /// Remembers an id that was sent at `at`.
     pub(crate) fn note(&mut self, id: IdHash, offset: u64, at: u64, window_ms: u64) {
         let span = (window_ms / PARTS).clamp(1, u64::from(u32::MAX));
-        let fits = |part: &Part| at < part.start_ms + span || at < part.start_ms;
+        let fits = |part: &Part| at < part.start_ms.saturating_add(span) || at < part.start_ms;
         if !self.parts.back().is_some_and(fits) {
             self.parts.push_back(Part {
                 start_ms: at,
@@ -76,14 +76,15 @@ impl Dedup {
 
     /// Forgets parts that are too old altogether.
     pub(crate) fn expire(&mut self, window_ms: u64, now: u64) {
-        while self.parts.len() > 1 && self.parts[1].start_ms + window_ms <= now {
+        while self.parts.len() > 1 && self.parts[1].start_ms.saturating_add(window_ms) <= now {
             self.pop();
         }
-        if self
-            .parts
-            .front()
-            .is_some_and(|part| part.start_ms + window_ms + window_ms / PARTS < now)
-        {
+        if self.parts.front().is_some_and(|part| {
+            part.start_ms
+                .saturating_add(window_ms)
+                .saturating_add(window_ms / PARTS)
+                < now
+        }) {
             self.pop();
         }
     }

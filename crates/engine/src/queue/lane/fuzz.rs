@@ -6,6 +6,7 @@ use storage::{Batch, BatchHeader};
 
 use super::{Arrival, Lane, LaneEvent, Receiving};
 use crate::queue::{Limits, Ordering, QueueSettings};
+use crate::time::Moment;
 
 const NOW: u64 = 1_780_000_000_000;
 /// Where the batch lies.
@@ -83,7 +84,7 @@ fn fold(batch: &Batch, there: u64, settings: &QueueSettings, sound: bool) {
     let mut lane = Lane::new(0);
     lane.skip_to(BASE);
     let event = lane.arrival_event(&batch.header, settings, NOW);
-    lane.index((batch, None), settings, Arrival::Now(NOW));
+    lane.index((batch, None), settings, Arrival::Now(Moment::both(NOW)));
     assert_eq!(lane.end(), batch.header.next_offset());
     let all = count(&batch.header);
     check_size(&lane, there);
@@ -139,7 +140,11 @@ fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&LaneEvent>) {
     let mut again = Lane::new(0);
     again.skip_to(BASE);
     again.start_restoring();
-    again.index((batch, None), settings, Arrival::Before(NOW + 1));
+    again.index(
+        (batch, None),
+        settings,
+        Arrival::Before(Moment::both(NOW + 1)),
+    );
     if let Some(event) = event {
         let event = LaneEvent::decode(&event.encode()).expect("it was encoded");
         again.apply(&event, None);

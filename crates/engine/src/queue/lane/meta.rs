@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::dedup::{self, IdHash};
 use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED, reserved};
+use crate::time::Moment;
 
 /// Not to be lent before this time, u64 ms.
 pub(crate) const DUE: &[u8] = b"forebay.due";
@@ -47,7 +48,7 @@ pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Meta {
     pub(super) offset: u64,
-    /// When it was sent, ms.
+    /// When it was sent, ms of broker time.
     pub(super) at: u64,
     pub(super) key: Option<Bytes>,
     pub(super) level: u8,
@@ -60,9 +61,11 @@ pub(super) struct Meta {
 }
 
 /// What is known of the records of a batch the broker made, as far as they can be read.
-pub(super) fn read(batch: &Batch, settings: &QueueSettings) -> Vec<Meta> {
+pub(super) fn read(batch: &Batch, settings: &QueueSettings, came: Moment) -> Vec<Meta> {
     let records = batch.records().map_while(Result::ok);
-    records.map(|record| meta(&record, settings)).collect()
+    records
+        .map(|record| meta(&record, settings, came))
+        .collect()
 }
 
 /// What is known of a record by its outline, which says nothing about its delivery but the key.
@@ -79,7 +82,7 @@ pub(super) fn of_outline(
         level: 0,
         // In order, all messages wait equally long: the queue's delay as it is now.
         due: if ordered {
-            at.saturating_add(settings.delay_ms)
+            super::after(at, settings.delay_ms)
         } else {
             0
         },
@@ -95,18 +98,17 @@ pub(crate) fn strip_reserved(record: &mut Record) {
     headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
 }
 
-fn meta(record: &Record, settings: &QueueSettings) -> Meta {
+fn meta(record: &Record, settings: &QueueSettings, came: Moment) -> Meta {
     let outline = Outline {
         timestamp: record.timestamp,
         key: record.key.clone(),
         value_bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
     };
-    let at = u64::try_from(record.timestamp).unwrap_or(0);
+    let at = came.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
     let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| reserved::number(value)) {
-        // The greatest number stands for no time at all.
-        meta.due = due.min(u64::MAX - 1);
+        meta.due = super::after(due, 0);
     }
     meta.expires = find(EXPIRES).and_then(|value| reserved::number(value));
     if let Some(level) = find(PRIORITY).and_then(|value| reserved::level(value))

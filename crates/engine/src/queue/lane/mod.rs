@@ -50,6 +50,7 @@ use storage::batch::Outline;
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
+use crate::time::Time;
 use dedup::Dedup;
 use expiry::{Expiry, Marks};
 use kept::Kept;
@@ -64,10 +65,15 @@ const ATTEMPT_MS: u64 = 300_000;
 const ATTEMPTS_MAX: usize = 10_000;
 /// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
 const TENANTS_MAX: usize = 10_000;
-/// When a loan ends that has no deadline.
+/// When a loan ends that has no deadline. Nothing else is ever due then.
 const UNTIMED: u64 = u64::MAX;
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
+
+/// When something ends that lasts so long from now on, however long a sender says.
+pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
+    now.saturating_add(lasts_ms).min(UNTIMED - 1)
+}
 
 /// What a message with an entry is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +158,20 @@ pub(crate) struct Loan {
     pub(crate) last_ms: u64,
     /// Between which times it came, where its record does not say it, ms.
     pub(crate) came: Option<(u64, u64)>,
+}
+
+impl Loan {
+    /// The same with its times as the wall clock showed them, for people and clients.
+    pub(crate) fn stamped(self, clock: &Time) -> Self {
+        Self {
+            first_ms: clock.stamp_at(self.first_ms),
+            last_ms: clock.stamp_at(self.last_ms),
+            came: self
+                .came
+                .map(|(first, last)| (clock.stamp_at(first), clock.stamp_at(last))),
+            ..self
+        }
+    }
 }
 
 /// Messages lent together under a name.
@@ -330,7 +350,7 @@ impl Lane {
         let keyed = settings.ordering == Ordering::Key;
         let looked_into = keyed || settings.limits.bytes_max.is_some();
         if header.is_made_here() && !header.is_bare() {
-            for record in meta::read(batch, settings) {
+            for record in meta::read(batch, settings, arrival.moment()) {
                 note(self, &record);
             }
         } else if looked_into {
@@ -389,7 +409,7 @@ impl Lane {
             .filter(|(_, e)| e.state == State::Delayed);
         for (offset, entry) in delayed {
             self.due.remove(&(entry.due, *offset));
-            entry.due = entry.at_ms + delay_ms;
+            entry.due = after(entry.at_ms, delay_ms);
             self.due.insert((entry.due, *offset));
         }
     }

@@ -131,7 +131,7 @@ impl Lane {
                 state,
                 due,
                 entry.loan,
-                u64::from(entry.lent) - u64::from(untimed),
+                u64::from(entry.lent).saturating_sub(u64::from(untimed)),
                 u64::from(entry.failed),
                 u64::from(entry.open),
                 entry.first_ms,

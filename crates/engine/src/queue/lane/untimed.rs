@@ -5,7 +5,7 @@
 
 use super::decide::{Again, wait};
 use super::place::Back;
-use super::{Entry, Lane, LaneEvent, LineId, Loan, State, UNTIMED};
+use super::{Entry, Lane, LaneEvent, LineId, Loan, State, UNTIMED, after};
 use crate::queue::{DeathReason, QueueSettings};
 
 /// Returns of a message in a row, each soon after the one before, that make it wait.
@@ -106,7 +106,7 @@ impl Lane {
         let delay = wait(entry.failed, why, settings, chance).max(hot(entry, now));
         Came::Back(LaneEvent::Returned {
             offset,
-            due: if delay == 0 { 0 } else { now + delay },
+            due: if delay == 0 { 0 } else { after(now, delay) },
             lent: entry.lent,
             failed: total,
             first_ms: entry.first_ms,

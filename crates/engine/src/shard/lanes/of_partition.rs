@@ -121,6 +121,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::queue::lane::LaneEvent;
     use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
+    use crate::time::Moment;
 
     fn queue() -> Arc<Queue> {
         let document = QueueDocument {
@@ -168,6 +169,6 @@ mod tests {
         let mut builder = storage::batch::BatchBuilder::new(1);
         builder.push(1, None, Some(b"text"), &[]);
         let batch = builder.build().placed(5, 0, None);
-        check(|lane| lane.index(&batch, None, 0), false);
+        check(|lane| lane.index(&batch, None, Moment::both(1)), false);
     }
 }

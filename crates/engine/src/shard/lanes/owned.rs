@@ -10,6 +10,7 @@ use crate::partition::LEADER_EPOCH;
 use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId};
 use crate::queue::{Consumer, Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
+use crate::time::Moment;
 
 /// A lane's events are folded into a snapshot when they take this many bytes, or as many as the last one did.
 const SNAPSHOT_EVENTS_BYTES: u64 = 256 << 10;
@@ -113,7 +114,12 @@ impl OwnedLane {
     }
 
     /// Takes note of a batch the partition got.
-    pub(crate) fn index(&mut self, batch: &storage::Batch, outlines: Option<&[Outline]>, now: u64) {
+    pub(crate) fn index(
+        &mut self,
+        batch: &storage::Batch,
+        outlines: Option<&[Outline]>,
+        now: Moment,
+    ) {
         let arrival = Arrival::Now(now);
         self.lane
             .index((batch, outlines), self.queue.settings(), arrival);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::OwnedLane;
-use crate::queue::lane::{LaneEvent, LineId, Loan, Picked, Receiving};
+use crate::queue::lane::{LaneEvent, LineId, Loan, Picked, Receiving, after};
 use crate::queue::{LaneAt, Loans, Ordering, Poll, Queue, Settle, Settled, Undo};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent>
         && let Some(offsets) = owned.lane.repeat(attempt, now)
     {
         for offset in &offsets {
-            let (offset, until) = (*offset, now + lease_ms);
+            let (offset, until) = (*offset, after(now, lease_ms));
             owned.change(LaneEvent::Extended { offset, until }, None);
         }
         let loans = offsets.iter().filter_map(|o| owned.lane.loan(*o)).collect();

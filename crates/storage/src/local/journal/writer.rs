@@ -58,7 +58,9 @@ impl Writer {
         let mut entries = Vec::new();
         let result = loop {
             let shared = &self.shared;
+            shared.owners.journal.rest();
             let work = shared.intake.take(&mut entries, || shared.is_stalled());
+            shared.owners.journal.turn();
             let Work::Entries { sync } = work else {
                 break self.sync();
             };

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::stage::{Message, Stage};
 use crate::queue::lane::{Lane, LaneEvent, fuzz, message_id};
+use crate::queue::{QueueSettings, Settle};
 
 fn event() -> impl Strategy<Value = LaneEvent> {
     let offsets = || proptest::collection::vec(any::<u64>(), 0..5);
@@ -114,4 +115,35 @@ fn a_large_snapshot_has_several_parts() {
     stage.restart();
     assert_eq!(stage.lane.counts().ready, 200_000);
     assert_eq!(stage.receive(3, 1000).0, [0, 2, 4]);
+}
+
+#[test]
+fn what_lasts_for_ever_does_so_after_a_restart() {
+    let settings = QueueSettings {
+        dedup_window_ms: u64::MAX,
+        ..QueueSettings::default()
+    };
+    let mut stage = Stage::new(settings);
+    let ever = Message {
+        delay: u64::MAX - stage.now,
+        ..Message::default()
+    };
+    let named = Message {
+        dedup: Some("id".to_owned()),
+        ..Message::default()
+    };
+    stage.send(&[ever, named, Message::default()]);
+    assert_eq!(stage.receive(1, u64::MAX).0, [1]);
+    let (taken, loan) = stage.receive(1, 1000);
+    assert_eq!(taken, [2]);
+    stage.settle((2, loan), Settle::Release(Some(u64::MAX)));
+    for _ in 0..2 {
+        stage.pass(1 << 40);
+        stage.lane.expire_dedup(u64::MAX, stage.now);
+        let counts = stage.lane.counts();
+        assert_eq!((counts.ready, counts.lent, counts.waiting), (0, 1, 2));
+        assert_eq!(stage.lane.dedup_ids(), 1);
+        stage.take_snapshot();
+        stage.restart();
+    }
 }

@@ -10,6 +10,7 @@ use crate::queue::lane::{
     Receiving,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
+use crate::time::Moment;
 
 pub(super) const START: u64 = 1_780_000_000_000;
 
@@ -90,8 +91,11 @@ impl Stage {
             builder.push_record(time, key, Some(b"x"), headers.iter().copied());
         }
         let batch = builder.build().placed(base, 0, None);
-        self.lane
-            .index((&batch, None), &self.settings, Arrival::Now(self.now));
+        self.lane.index(
+            (&batch, None),
+            &self.settings,
+            Arrival::Now(Moment::both(self.now)),
+        );
         self.records.push(batch);
         self.lane.tick(self.now);
         base
@@ -262,7 +266,11 @@ impl Stage {
         lane.start_restoring();
         lane.skip_to(self.start);
         for batch in &self.records {
-            lane.index((batch, None), &self.settings, Arrival::Before(self.now));
+            lane.index(
+                (batch, None),
+                &self.settings,
+                Arrival::Before(Moment::both(self.now)),
+            );
         }
         for (event, at) in &self.events {
             let event = LaneEvent::decode(event).unwrap();

@@ -3,6 +3,12 @@
 //! Exists only with the feature `failpoints`, which no release is built with, and does nothing unless the hidden
 //! flag `--planted-bug` names a bug.
 
+mod owners;
+mod wall;
+
+pub(crate) use owners::{wrap_engine, wrap_stopwatch};
+pub(crate) use wall::{set_folder, wall_ahead_ms};
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -23,6 +29,21 @@ static PLANTED: OnceLock<PlantedBug> = OnceLock::new();
 pub(crate) enum PlantedBug {
     /// The disk says "durable" while the data is still in this process's memory: a kill loses it.
     AckBeforeSync,
+    /// Making something whose name holds `planted-bug` makes the controller panic.
+    ControllerPanics,
+    /// The same keeps it waiting for ever.
+    ControllerHangs,
+    /// A message whose body holds `planted-bug` makes the owner of its queue panic.
+    ShardPanics,
+    /// The same keeps its thread busy for ever.
+    ShardHangs,
+    /// The same makes the journal's thread panic at its next sync.
+    JournalPanics,
+    /// A request about something whose name holds `planted-bug` makes its connection's task panic.
+    ConnectionPanics,
+    /// The wall clock is ahead by as many milliseconds as the file `wall` in the data folder says, and nothing is known of
+    /// the machine's uptime.
+    WallClock,
 }
 
 /// Plants a bug for the rest of the process.
@@ -33,11 +54,11 @@ pub(crate) fn plant(bug: PlantedBug) {
 /// The disk as the planted bug wants it; `disk` itself when none is planted.
 pub(crate) fn wrap(disk: Arc<dyn Disk>) -> anyhow::Result<Arc<dyn Disk>> {
     match PLANTED.get() {
-        None => Ok(disk),
         Some(PlantedBug::AckBeforeSync) => {
             tracing::warn!("planted bug: the disk lies about syncs");
             Ok(Arc::new(LyingDisk::new(disk)?))
         }
+        _ => Ok(disk),
     }
 }
 
