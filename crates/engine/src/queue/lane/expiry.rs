@@ -125,9 +125,43 @@ pub(super) struct Expiry {
     marks: Marks,
     /// Messages before this are older than the queue allows.
     before: u64,
+    /// Messages from here on have just come: they do not die before those who wait were offered them.
+    fresh: Option<u64>,
 }
 
 impl Expiry {
+    /// Messages from `offset` on have just come.
+    pub(super) fn note_fresh(&mut self, offset: u64) {
+        self.fresh.get_or_insert(offset);
+    }
+
+    /// Those who wait were offered what had just come.
+    pub(super) fn offered(&mut self) {
+        self.fresh = None;
+    }
+
+    /// Where the messages of the first mark end.
+    fn first_mark_end(&self, end: u64) -> u64 {
+        self.marks.0.get(1).map_or(end, |next| next.offset)
+    }
+
+    fn is_fresh(&self, offset: u64) -> bool {
+        self.fresh.is_some_and(|fresh| offset >= fresh)
+    }
+
+    /// Whether something is to die whose time came before `now`. `end` is where the next message will be.
+    pub(super) fn is_behind(&self, now: u64, age: Option<u64>, end: u64) -> bool {
+        let is_due = |(at, _): &&(u64, u64)| *at < now;
+        let due = self.due.iter().take_while(is_due);
+        let mut own = due.chain(self.back.iter().take_while(is_due));
+        let front = age.zip(self.marks.0.front());
+        let is_over = front.is_some_and(|(age, front)| front.last_ms.saturating_add(age) < now);
+        let is_fresh = self
+            .fresh
+            .is_some_and(|fresh| self.first_mark_end(end) > fresh);
+        (is_over && !is_fresh) || own.any(|(_, offset)| !self.is_fresh(*offset))
+    }
+
     /// A message has a time of its own.
     pub(super) fn note(&mut self, offset: u64, at: u64) {
         self.own.insert(offset, at);
@@ -177,12 +211,18 @@ impl Expiry {
             && let Some(front) = self.marks.0.front()
             && is_over(front.last_ms.saturating_add(age))
         {
+            let next = self.first_mark_end(end);
+            if self.fresh.is_some_and(|fresh| next > fresh) {
+                break;
+            }
             self.marks.0.pop_front();
-            let next = self.marks.0.front().map_or(end, |next| next.offset);
             self.before = self.before.max(next);
         }
         let mut over = Vec::new();
-        while let Some((at, offset)) = self.due.first().copied().filter(|(at, _)| is_over(*at)) {
+        let due = self.due.iter().copied();
+        let due = due.take_while(|(at, _)| is_over(*at));
+        let due: Vec<_> = due.filter(|(_, offset)| !self.is_fresh(*offset)).collect();
+        for (at, offset) in due {
             self.due.remove(&(at, offset));
             over.push(offset);
         }
@@ -297,6 +337,27 @@ mod tests {
         assert_eq!(expiry.pass((500, true), Some(100), 9), [7]);
         assert_eq!(expiry.before(), 9);
         assert_eq!(expiry.next(Some(100)), None);
+    }
+
+    #[test]
+    fn what_has_just_come_is_offered_before_it_dies() {
+        let mut expiry = Expiry::default();
+        expiry.note(1, 500);
+        expiry.mark(2, 500, 0);
+        expiry.note_fresh(3);
+        expiry.note(3, 500);
+        expiry.mark(3, 501, 0);
+        assert!(expiry.is_behind(600, Some(0), 5));
+        assert_eq!(expiry.pass((600, true), Some(0), 5), [1]);
+        assert_eq!(expiry.before(), 3);
+        assert!(!expiry.is_behind(600, Some(0), 5));
+        // Given back, it was offered.
+        expiry.again(3);
+        expiry.offered();
+        assert!(expiry.is_behind(600, Some(0), 5));
+        assert_eq!(expiry.pass((600, true), Some(0), 5), [3]);
+        assert_eq!(expiry.before(), 5);
+        assert!(!expiry.is_behind(600, Some(0), 5));
     }
 
     #[test]

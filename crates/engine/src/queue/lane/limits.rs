@@ -81,6 +81,20 @@ impl Lane {
         }
     }
 
+    /// Messages from `offset` on have just come: they do not die before those who wait were offered them.
+    pub(crate) fn note_fresh(&mut self, offset: u64) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.note_fresh(offset);
+        }
+    }
+
+    /// Those who wait were offered what had just come.
+    pub(crate) fn offered(&mut self) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.offered();
+        }
+    }
+
     /// Lets messages grow too old. Returns up to `max` that are ready and have to die, with their lines. With `reached`
     /// those whose last moment is now as well.
     pub(crate) fn too_old(
@@ -145,8 +159,9 @@ impl Lane {
         let Some(expiry) = &self.expiry else {
             return false;
         };
-        let due = expiry.next(settings.limits.message_ttl_ms);
-        due.is_some_and(|due| due < now) || !self.lines.ready_before(expiry.before(), 1).is_empty()
+        let age = settings.limits.message_ttl_ms;
+        expiry.is_behind(now, age, self.end)
+            || !self.lines.ready_before(expiry.before(), 1).is_empty()
     }
 
     /// Whether a queue that refuses what is too much refuses `more` messages of `bytes` together.

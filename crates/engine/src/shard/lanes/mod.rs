@@ -345,12 +345,13 @@ impl Shard {
         let mut appends = Vec::new();
         for at in &gathered {
             self.let_time_pass(*at, now);
-            // Who waits for a message gets it in the moment it comes, also one that lives no longer.
-            let arrived = self.partitions.lane(*at).and_then(OwnedLane::take_arrived);
-            let moment = arrived.map_or(now, |arrived| arrived.min(now));
-            // What is too old is not lent, also where it cannot leave at the moment.
-            if self.enforce_age(*at, (moment, false)) {
+            // What is too old is not lent, also where it cannot leave at the moment. Who waits for a message gets it when it
+            // comes, also one that lives no longer than that.
+            if self.enforce_age(*at, (now, false)) {
                 self.serve(*at, now);
+            }
+            if let Some(owned) = self.partitions.lane(*at) {
+                owned.lane.offered();
             }
             self.enforce_age(*at, (now, true));
             self.enforce_counts(*at, now);

@@ -44,8 +44,6 @@ pub(crate) struct OwnedLane {
     pub(super) turn: usize,
     /// Messages could not leave: none are sent away before this time, ms.
     pub(super) patient_until: u64,
-    /// When messages came last that it has not been looked at for since, ms.
-    arrived: Option<u64>,
     /// When the owner will look at it.
     pub(super) scheduled: Option<u64>,
     /// Events of this round.
@@ -74,7 +72,6 @@ impl OwnedLane {
             consumers: Vec::new(),
             turn: 0,
             patient_until: 0,
-            arrived: None,
             scheduled: None,
             events: Vec::new(),
             gathered: false,
@@ -123,19 +120,13 @@ impl OwnedLane {
         let arrival = Arrival::Now(now);
         self.lane
             .index((batch, outlines), self.queue.settings(), arrival);
+        self.lane.note_fresh(batch.header.base_offset);
         self.records_bytes += batch.bytes() as u64;
         // Single messages are counted where they are sent, or moved.
-        if batch.header.is_made_here() {
-            self.arrived = u64::try_from(batch.header.max_timestamp).ok();
-        } else {
+        if !batch.header.is_made_here() {
             let count = u64::from(batch.header.record_count.unsigned_abs());
             self.queue.numbers.sent(count, batch.bytes() as u64);
         }
-    }
-
-    /// When messages came last, unless it was looked at since, ms.
-    pub(super) fn take_arrived(&mut self) -> Option<u64> {
-        self.arrived.take()
     }
 
     /// Shows how much the lane holds.
