@@ -38,9 +38,8 @@ fn key(arrived: &Arrived) -> String {
     }
 }
 
-#[test]
-fn copies_are_made_while_a_vhost_is_traced() {
-    let amqp = Amqp::start();
+/// Who is handed every copy.
+fn listener(amqp: &Amqp) -> Raw {
     let mut listener = Raw::with_channel(amqp.address());
     listener.declare("copies");
     listener.send(
@@ -62,6 +61,13 @@ fn copies_are_made_while_a_vhost_is_traced() {
     };
     listener.send(1, &consume);
     listener.expect("basic.consume-ok", 1);
+    listener
+}
+
+#[test]
+fn copies_are_made_while_a_vhost_is_traced() {
+    let amqp = Amqp::start();
+    let mut listener = listener(&amqp);
     let mut raw = Raw::with_channel(amqp.address());
     raw.declare("q");
     raw.publish_to("q", "not seen");
@@ -102,7 +108,6 @@ fn copies_are_made_while_a_vhost_is_traced() {
     let get = basic::Get {
         queue: b"q",
         no_ack: true,
-        ..basic::Get::default()
     };
     raw.send(1, &get);
     raw.expect_content("basic.get-ok", 1);
