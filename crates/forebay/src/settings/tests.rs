@@ -89,7 +89,7 @@ fn lists_may_be_arrays() {
         public,
         &[],
         &[],
-        "listeners.amqp = \"0.0.0.0:2\" is not a loopback address",
+        "listeners.amqp = \"0.0.0.0:2\" can be reached by other machines",
     );
 }
 
