@@ -253,7 +253,7 @@ impl Letter {
 /// The identity a message has by its reserved headers, as text.
 fn identity(own: &[(&'static [u8], Vec<u8>)]) -> Option<String> {
     let (_, id) = own.iter().find(|(name, _)| *name == lane::ID)?;
-    Some(Uuid::from_slice(id).ok()?.to_string())
+    String::from_utf8(id.clone()).ok()
 }
 
 fn death(inner: &Inner, record: &Record, source: &Queue, reason: DeathReason) -> Death {

@@ -20,7 +20,8 @@ impl Lane {
     pub(crate) fn visible_count(&self) -> u64 {
         let counts = self.counts();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.count());
-        counts.ready + counts.lent + counts.waiting + counts.unreadable + kept
+        let held = counts.ready + counts.lent + counts.waiting + counts.leaving;
+        held + counts.unreadable + kept
     }
 
     /// The lowest offset from `from` on that can be read.

@@ -600,9 +600,9 @@ impl Shard {
 
 /// Whether messages are about to leave that others wait for which are ready: with a queue in order, those of their keys.
 fn awaits_leaving(owned: &OwnedLane) -> bool {
-    let leaving = owned.lane.leaving();
+    let counts = owned.lane.counts();
     let in_order = owned.queue.settings().ordering == Ordering::Key;
-    in_order && leaving > 0 && owned.lane.counts().ready > leaving
+    in_order && counts.leaving > 0 && counts.ready > 0
 }
 
 /// Gives a receiver its messages once the log has them.
