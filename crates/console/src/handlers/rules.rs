@@ -188,12 +188,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(given: Value, expected: Value, warnings: &[&str]) {
+    fn check(given: Value, expected: &Value, warnings: &[&str]) {
         let Value::Object(given) = given else {
             panic!("no object");
         };
         let (rules, said) = read(given).unwrap();
-        assert_eq!(serde_json::to_value(rules).unwrap(), expected);
+        assert_eq!(&serde_json::to_value(rules).unwrap(), expected);
         assert_eq!(said, warnings);
     }
 
@@ -216,7 +216,7 @@ mod tests {
             "backoff": {"base_ms": 10, "max_ms": 20, "jitter": false, "growth": "linear", "after": "failed"},
             "alternate_exchange": "ae",
         });
-        check(ours.clone(), ours.clone(), &[]);
+        check(ours.clone(), &ours, &[]);
         let theirs = json!({
             "message-ttl": 60_000, "expires": 1, "max-length": 2, "max-length-bytes": 3,
             "max-age": "2h", "overflow": "reject-publish", "delivery-limit": 4,
@@ -224,7 +224,7 @@ mod tests {
             "delayed-retry-type": "failed", "delayed-retry-min": 10, "delayed-retry-max": 20,
             "alternate-exchange": "ae",
         });
-        check(theirs, ours, &[]);
+        check(theirs, &ours, &[]);
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             "`queue-master-locator` has no effect",
             "`stream-max-segment-size-bytes` has no effect",
         ];
-        check(given, kept, &warnings);
+        check(given, &kept, &warnings);
     }
 
     #[test]

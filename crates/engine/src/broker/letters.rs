@@ -312,12 +312,11 @@ fn dead_letter(
 
 /// With the policy's key if there is one, else with those it came with.
 fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
-    let (keys, hidden) = match &by.key {
-        Some(key) => (vec![Bytes::copy_from_slice(key.as_bytes())], Vec::new()),
-        None => {
-            let hidden = find(record, lane::HIDDEN).map(via::decode);
-            (came(record, queue).1, hidden.unwrap_or_default().1)
-        }
+    let (keys, hidden) = if let Some(key) = &by.key {
+        (vec![Bytes::copy_from_slice(key.as_bytes())], Vec::new())
+    } else {
+        let hidden = find(record, lane::HIDDEN).map(via::decode);
+        (came(record, queue).1, hidden.unwrap_or_default().1)
     };
     Passage {
         exchange: Bytes::copy_from_slice(by.exchange.as_bytes()),

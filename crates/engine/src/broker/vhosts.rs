@@ -14,6 +14,7 @@ use super::controller::{self, encode};
 use super::exchange_table::{self, check_room};
 use super::queues::Removal;
 use super::{Broker, Inner, policies, queue_table};
+use crate::exchange::Space;
 use crate::vhost::{self, Vhost, VhostDocument};
 use crate::{Error, Result};
 
@@ -59,7 +60,7 @@ impl Broker {
 
     /// How much there is in a vhost.
     pub fn vhost_sizes(&self, name: &str) -> VhostSizes {
-        let counts = self.inner.spaces.read(name, |space| space.counts());
+        let counts = self.inner.spaces.read(name, Space::counts);
         let (exchanges, bindings) = counts.unwrap_or_default();
         VhostSizes {
             queues: self.inner.queues.count_of_vhost(name),

@@ -7,11 +7,14 @@ use super::Space;
 use crate::vhost::Vhost;
 use crate::{Error, Result};
 
+/// Vhosts by name, each with its exchanges.
+type ByName = BTreeMap<Arc<str>, (Arc<Vhost>, Space)>;
+
 /// All vhosts. Routing takes a read lock for a moment; a change takes the write lock for as long as it takes to place
 /// one binding, or to take out one thing and what rests on it.
 #[derive(Debug)]
 pub(crate) struct Spaces {
-    inner: RwLock<BTreeMap<Arc<str>, (Arc<Vhost>, Space)>>,
+    inner: RwLock<ByName>,
     /// Topic exchanges of every vhost that only the broker publishes to.
     internal: Arc<[String]>,
 }

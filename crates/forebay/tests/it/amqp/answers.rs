@@ -282,6 +282,7 @@ fn what_lives_no_time_is_for_who_waits() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn what_waits_is_there() {
     let (_amqp, mut raw) = open();
     let arguments = table(&[
@@ -395,7 +396,6 @@ fn a_queue_of_another_connection_is_not_unbound() {
         exchange: b"amq.direct",
         routing_key: b"k",
         arguments: NONE,
-        ..queue::Unbind::default()
     };
     let mut other = Raw::with_channel(amqp.address());
     let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine' in vhost '/'. It could be \
@@ -472,6 +472,7 @@ fn dead_letters(raw: &mut Raw, queue: &str, key: Option<&str>) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn dead_letters_take_hidden_keys_along_and_lose_those_that_were_replaced() {
     let (_amqp, mut raw) = open();
     raw.send(
@@ -560,7 +561,6 @@ fn headers_of(raw: &mut Raw, name: &str) -> Vec<String> {
     let get = basic::Get {
         queue: name.as_bytes(),
         no_ack: true,
-        ..basic::Get::default()
     };
     raw.send(1, &get);
     let arrived = raw.expect_content("basic.get-ok", 1);

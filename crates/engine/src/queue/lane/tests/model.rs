@@ -15,6 +15,10 @@ pub(super) enum Is {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what may be so of a message, one by one"
+)]
 pub(super) struct Known {
     pub(super) offset: u64,
     pub(super) key: Option<&'static str>,
@@ -251,7 +255,7 @@ impl Model {
                 let before = |k: &&Known| k.key == known.key && k.offset < known.offset;
                 known.key.is_none() || !all.iter().any(before)
             };
-            let heads: Vec<&Known> = all.iter().copied().filter(|k| first(&k)).collect();
+            let heads: Vec<&Known> = all.iter().copied().filter(|k| first(k)).collect();
             all = heads;
         }
         all
