@@ -242,8 +242,9 @@ impl Session {
         if call.key == ApiKey::Produce {
             let frame_bytes = bytes.len();
             let (context, principal) = (Arc::clone(&self.context), self.principal.clone());
+            // Boxed: what it holds while it waits must not be part of every idle connection.
             let begun = handlers::produce::begin(&context, &principal, call, frame_bytes);
-            let pending = self.answering(begun).await?;
+            let pending = self.answering(Box::pin(begun)).await?;
             let pending = pending.inspect_err(|_| self.count_malformed())?;
             self.waiting.push_back(Box::pin(async move {
                 let answer = pending.finish().await;
@@ -285,8 +286,7 @@ impl Session {
 
     /// Waits for a publish to be handed over, and sends answers to earlier ones meanwhile: to look through a compressed
     /// batch may take a while.
-    async fn answering<T>(&mut self, begun: impl Future<Output = T>) -> io::Result<T> {
-        let mut begun = std::pin::pin!(begun);
+    async fn answering<T>(&mut self, mut begun: impl Future<Output = T> + Unpin) -> io::Result<T> {
         loop {
             tokio::select! {
                 biased;

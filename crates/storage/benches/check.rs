@@ -1,5 +1,11 @@
 //! What it costs to look through a produced batch, beside its checksum. `cargo bench -p storage --bench check`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark measures time and prints what it found"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -193,7 +193,7 @@ mod tests {
             panic!("no object");
         };
         let (rules, said) = read(given).unwrap();
-        assert_eq!(serde_json::to_value(rules).unwrap(), *expected);
+        assert_eq!(&serde_json::to_value(rules).unwrap(), expected);
         assert_eq!(said, warnings);
     }
 

@@ -7,7 +7,7 @@ use super::Space;
 use crate::vhost::Vhost;
 use crate::{Error, Result};
 
-/// Vhosts with what is in them.
+/// Vhosts by name, each with its exchanges.
 type ByName = BTreeMap<Arc<str>, (Arc<Vhost>, Space)>;
 
 /// All vhosts. Routing takes a read lock for a moment; a change takes the write lock for as long as it takes to place

@@ -59,15 +59,12 @@ fn unescape(value: &Bytes, name: &[u8]) -> Bytes {
         let escaped = (*byte == b'%')
             .then(|| digit(name.get(at + 1)).zip(digit(name.get(at + 2))))
             .flatten();
-        match escaped {
-            Some((high, low)) => {
-                out.push(u8::try_from(high << 4 | low).unwrap_or_default());
-                at += 3;
-            }
-            None => {
-                out.push(*byte);
-                at += 1;
-            }
+        if let Some((high, low)) = escaped {
+            out.push(u8::try_from(high << 4 | low).unwrap_or_default());
+            at += 3;
+        } else {
+            out.push(*byte);
+            at += 1;
         }
     }
     out.into()

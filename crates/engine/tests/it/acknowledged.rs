@@ -102,12 +102,12 @@ async fn what_is_kept_outlives_what_is_too_old_to_be_received() {
     let stage = Stage::new().await;
     let settings = QueueSettings {
         retention_ms: 60_000,
-        ..keeping(Duration::from_secs(3600))
+        ..keeping(Duration::from_hours(1))
     };
     stage.queue("orders", settings).await;
     say(&stage, 4).await;
     acknowledge(&stage, 4, |i| i < 2).await;
-    stage.skip(Duration::from_secs(120));
+    stage.skip(Duration::from_mins(2));
     let mut left = Vec::new();
     for _ in 0..500 {
         left = stage.values("orders", 0).await.unwrap();

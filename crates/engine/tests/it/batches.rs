@@ -11,6 +11,10 @@ const CASES: u64 = 2_000;
 
 /// Runs the cases of a fuzzer: some thousands, or for as many seconds as `FOREBAY_FUZZ_SECONDS` says.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a fuzzer runs for as long as it is told"
+)]
 fn made_up_batches_harm_nobody() {
     let seconds = std::env::var("FOREBAY_FUZZ_SECONDS").ok();
     let seconds = seconds.map(|text| text.parse().expect("a number of seconds"));

@@ -173,7 +173,7 @@ impl Stage {
         loop {
             let (chunk, end) = self.chunk(topic, offset).await?;
             let batches = chunk.batches().unwrap();
-            for record in batches.iter().flat_map(|batch| batch.records()) {
+            for record in batches.iter().flat_map(Batch::records) {
                 let value = record.unwrap().value.unwrap_or_default();
                 values.push(String::from_utf8(value.to_vec()).unwrap());
             }

@@ -106,7 +106,7 @@ fn ask(at: SocketAddr, request: &[u8]) -> (u16, String) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
-    let mut piece = [0; 64 << 10];
+    let mut piece = [0; 8 << 10];
     loop {
         let read = stream.read(&mut piece).expect("an answer in time");
         assert!(read > 0, "the connection ended");

@@ -434,6 +434,7 @@ const LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn refusals_say_what_is_wrong() {
     let (_server, mut client) = ready().await;
     for (target, change, code, text) in [
@@ -511,6 +512,7 @@ async fn refusals_say_what_is_wrong() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn what_is_set_for_brokers_is_the_default_of_topics() {
     let (server, mut client) = ready().await;
     client

@@ -132,7 +132,7 @@ async fn who_gives_back_while_it_waits_is_served_from_that() {
     let mut done = own.permit();
     done.grow_to(700_000).await;
     let mut next = own.permit();
-    next.grow_to(500_000).await;
+    next.grow_to(300_000).await;
     assert!(waits(&mut next, 900_000).await);
     drop((done, other));
     next.grow_to(900_000).await;

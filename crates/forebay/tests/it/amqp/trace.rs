@@ -38,8 +38,10 @@ fn key(arrived: &Arrived) -> String {
     }
 }
 
-/// Who is handed every copy.
-fn listener(amqp: &Amqp) -> Raw {
+#[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
+fn copies_are_made_while_a_vhost_is_traced() {
+    let amqp = Amqp::start();
     let mut listener = Raw::with_channel(amqp.address());
     listener.declare("copies");
     listener.send(
@@ -61,13 +63,6 @@ fn listener(amqp: &Amqp) -> Raw {
     };
     listener.send(1, &consume);
     listener.expect("basic.consume-ok", 1);
-    listener
-}
-
-#[test]
-fn copies_are_made_while_a_vhost_is_traced() {
-    let amqp = Amqp::start();
-    let mut listener = listener(&amqp);
     let mut raw = Raw::with_channel(amqp.address());
     raw.declare("q");
     raw.publish_to("q", "not seen");

@@ -306,6 +306,8 @@ impl Ledger {
                 self.wrong(format!("message {number}: a change was refused: {why}"));
             }
             Err(_) => {}
+            // Of a handle whose time may have been over nothing is changed, and nothing is said.
+            Ok(()) if until <= now => {}
             Ok(()) => {
                 let hold = self.messages[number].hold.as_mut();
                 if let Some(hold) = hold.filter(|hold| hold.handle == handle) {

@@ -15,6 +15,10 @@ pub(super) enum Is {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what may be so of a message, one by one"
+)]
 pub(super) struct Known {
     pub(super) offset: u64,
     pub(super) key: Option<&'static str>,
@@ -193,14 +197,14 @@ impl Model {
         }
     }
 
-    /// The newest message of this id that was sent within the window; how long ago plays no part without a window.
+    /// The newest message of this id that was sent within the window.
     pub(super) fn duplicate(
         &self,
         id: (Option<&'static str>, u64),
         now: u64,
-        window: Option<u64>,
+        window: u64,
     ) -> Option<u64> {
-        let young = |k: &&Known| window.is_none_or(|ms| now.saturating_sub(k.sent) < ms);
+        let young = |k: &&Known| now.saturating_sub(k.sent) < window;
         let mut of_id = self.all.iter().rev().filter(|k| k.dedup == Some(id));
         of_id.find(young).map(|k| k.offset)
     }
@@ -251,7 +255,7 @@ impl Model {
                 let before = |k: &&Known| k.key == known.key && k.offset < known.offset;
                 known.key.is_none() || !all.iter().any(before)
             };
-            let heads: Vec<&Known> = all.iter().copied().filter(|k| first(&k)).collect();
+            let heads: Vec<&Known> = all.iter().copied().filter(|k| first(k)).collect();
             all = heads;
         }
         all
