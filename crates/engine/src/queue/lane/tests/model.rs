@@ -197,14 +197,14 @@ impl Model {
         }
     }
 
-    /// The newest message of this id that was sent within the window.
+    /// The newest message of this id that was sent within the window; how long ago plays no part without a window.
     pub(super) fn duplicate(
         &self,
         id: (Option<&'static str>, u64),
         now: u64,
-        window: u64,
+        window: Option<u64>,
     ) -> Option<u64> {
-        let young = |k: &&Known| now.saturating_sub(k.sent) < window;
+        let young = |k: &&Known| window.is_none_or(|ms| now.saturating_sub(k.sent) < ms);
         let mut of_id = self.all.iter().rev().filter(|k| k.dedup == Some(id));
         of_id.find(young).map(|k| k.offset)
     }
