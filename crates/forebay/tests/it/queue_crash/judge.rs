@@ -121,9 +121,14 @@ fn content_is_whole(ledger: &mut Ledger, delivered: &Delivered) {
     let same = message.body == delivered.body
         && message.attributes == delivered.attributes
         && message.group == delivered.group;
-    // A moved message is a new one, and its deduplication id is the broker's.
+    // A moved message is a new one, and its deduplication id is the broker's; in a dead-letter queue it is the message's id.
     let moves = ledger.queues[message.queue].moves;
-    if !same || (message.dedup != delivered.dedup && !moves) {
+    let dedup = if delivered.source.is_some() && message.dedup.is_some() {
+        Some(&delivered.id)
+    } else {
+        message.dedup.as_ref()
+    };
+    if !same || (dedup != delivered.dedup.as_ref() && !moves) {
         let what = format!(
             "message {}: {delivered:?}, not {message:?}",
             delivered.number
