@@ -224,10 +224,12 @@ impl Session {
         // Frames may have come along with the end of the handshake.
         let mut outcome = self.serve_frames().await;
         loop {
-            if let Err(ending) = outcome {
-                return ending;
+            match outcome {
+                // Of a peer that goes while the broker stops it is all the same which was noticed first.
+                Err(Ending::Gone | Ending::Io(_)) if drain.is_draining() => return shutdown(),
+                Err(ending) => return ending,
+                Ok(()) => outcome = self.turn(forced.as_mut()).await,
             }
-            outcome = self.turn(forced.as_mut()).await;
         }
     }
 
