@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::principal;
-use super::queues::{find, page_size};
+use super::queues::{cut, find, page_size};
 use crate::error::{DENIED, NO_CONNECTION, Outcome, Problem};
 use crate::request::{Params, Place};
 
@@ -59,12 +59,11 @@ pub(crate) async fn list(
                 .filter(|e| wanted.is_none_or(|w| e.listener() == w)),
         );
     }
-    let more = found.len() > max;
-    found.truncate(max);
+    let (found, next) = cut(found.into_iter(), max);
     let shown: Vec<Value> = found.iter().map(|entry| show(entry)).collect();
     let mut answer = json!({ "connections": shown });
-    if let Some(last) = found.last().filter(|_| more) {
-        answer["next"] = json!(id_of(last));
+    if let Some(last) = next {
+        answer["next"] = json!(id_of(&last));
     }
     Ok(Json(answer))
 }

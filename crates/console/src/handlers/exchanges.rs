@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::principal;
-use super::queues::page_size;
+use super::queues::{cut, page_size};
 use crate::error::{NO_ROUTE, Outcome, Problem};
 use crate::message::put;
 use crate::request::Params;
@@ -56,12 +56,10 @@ pub(crate) async fn list(
         after.is_none_or(|after| &*exchange.name > after)
             && broker.allows(&principal(), Verb::Describe, Resource::Exchange(&qualified))
     });
-    let mut page: Vec<_> = seen.take(max + 1).collect();
-    let more = page.len() > max;
-    page.truncate(max);
+    let (page, next) = cut(seen, max);
     let shown: Vec<Value> = page.iter().map(|exchange| show(exchange)).collect();
     let mut answer = json!({ "exchanges": shown });
-    if let Some(last) = page.last().filter(|_| more) {
+    if let Some(last) = next {
         answer["next"] = json!(*last.name);
     }
     Ok(Json(answer))

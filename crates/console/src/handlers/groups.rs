@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::principal;
-use super::queues::page_size;
+use super::queues::{cut, page_size};
 use super::topics::{find, offset_at};
 use crate::error::{CONFLICT, NO_GROUP, Outcome, Problem};
 use crate::request::{Asked, Params, Place};
@@ -48,9 +48,7 @@ pub(crate) async fn list(
             && after.is_none_or(|after| &***name > after)
             && broker.allows(&principal(), Verb::Describe, Resource::Group(name))
     });
-    let mut page: Vec<_> = seen.take(max + 1).collect();
-    let more = page.len() > max;
-    page.truncate(max);
+    let (page, next) = cut(seen, max);
     let mut groups = Vec::with_capacity(page.len());
     for name in &page {
         // It may go between two looks.
@@ -59,8 +57,8 @@ pub(crate) async fn list(
         }
     }
     let mut answer = json!({ "groups": groups });
-    if let Some(last) = page.last().filter(|_| more) {
-        answer["next"] = json!(***last);
+    if let Some(last) = next {
+        answer["next"] = json!(**last);
     }
     Ok(Json(answer))
 }

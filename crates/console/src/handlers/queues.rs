@@ -84,9 +84,7 @@ fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, 
                 && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         }));
     }
-    let more = found.len() > max;
-    found.truncate(max);
-    let next = found.last().filter(|_| more);
+    let (found, next) = cut(found.into_iter(), max);
     let next = next.map(|queue| vhost::split(&queue.name).1.to_owned());
     (found, next)
 }
@@ -104,6 +102,16 @@ pub(super) fn page_size(
     }
     let (size, most) = (size as u64, most as u64);
     Err(Problem::out_of_bounds(name, size, (1, most)))
+}
+
+/// The first `max` of what is seen; the last of them when there are more, which is where the next page goes on.
+pub(super) fn cut<T: Clone>(seen: impl Iterator<Item = T>, max: usize) -> (Vec<T>, Option<T>) {
+    // One more than wanted tells whether there are more.
+    let mut page: Vec<T> = seen.take(max + 1).collect();
+    let more = page.len() > max;
+    page.truncate(max);
+    let next = page.last().filter(|_| more).cloned();
+    (page, next)
 }
 
 /// The name of the topic a queue reads from.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::messages::{check_batch, check_most};
 use super::principal;
-use super::queues::{Removing, location, page_size};
+use super::queues::{Removing, cut, location, page_size};
 use crate::error::{IN_USE, Outcome, Problem};
 use crate::message::{HeaderForm, bytes_of, headers, put, show_each};
 use crate::request::{AnswerRoom, Asked, Params, Place};
@@ -60,13 +60,10 @@ pub(crate) async fn list(
             && after.is_none_or(|after| &*topic.name > after)
             && broker.allows(&principal(), Verb::Describe, Resource::Topic(&topic.name))
     });
-    // One more than wanted tells whether there are more.
-    let mut page: Vec<&Arc<Topic>> = seen.take(max + 1).collect();
-    let more = page.len() > max;
-    page.truncate(max);
+    let (page, next) = cut(seen, max);
     let shown: Vec<Value> = page.iter().map(|topic| summary(topic)).collect();
     let mut answer = json!({ "topics": shown });
-    if let Some(last) = page.last().filter(|_| more) {
+    if let Some(last) = next {
         answer["next"] = json!(*last.name);
     }
     Ok(Json(answer))
