@@ -62,6 +62,20 @@ pub(crate) fn wrap_stopwatch(watch: Stopwatch) -> Stopwatch {
 
 struct BuggyCatalog(Arc<dyn Catalog>, PlantedBug);
 
+impl BuggyCatalog {
+    /// Panics or hangs where the key is the planted one, otherwise writes.
+    fn trip<'a>(&self, key: &str, write: BoxFuture<'a, Result<u64>>) -> BoxFuture<'a, Result<u64>> {
+        if !key.contains(TEXT) {
+            return write;
+        }
+        assert!(
+            self.1 == PlantedBug::ControllerHangs,
+            "planted: the controller panics"
+        );
+        Box::pin(std::future::pending())
+    }
+}
+
 impl Catalog for BuggyCatalog {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Document>>> {
         self.0.get(key)
@@ -73,14 +87,16 @@ impl Catalog for BuggyCatalog {
         expected: Expected,
         value: Option<Bytes>,
     ) -> BoxFuture<'a, Result<u64>> {
-        if !key.contains(TEXT) {
-            return self.0.put_if(key, expected, value);
-        }
-        assert!(
-            self.1 == PlantedBug::ControllerHangs,
-            "planted: the controller panics"
-        );
-        Box::pin(std::future::pending())
+        self.trip(key, self.0.put_if(key, expected, value))
+    }
+
+    fn put_vital<'a>(
+        &'a self,
+        key: &'a str,
+        expected: Expected,
+        value: Bytes,
+    ) -> BoxFuture<'a, Result<u64>> {
+        self.trip(key, self.0.put_vital(key, expected, value))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Document)>>> {
