@@ -48,7 +48,7 @@ const COPY_BYTES_MAX: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Fewer bytes than the header or the length field says.
-    #[error("the batch is cut short")]
+    #[error("truncated record batch")]
     Truncated,
     /// A layout other than version 2.
     #[error("batch layout version {0} is not supported")]
