@@ -17,7 +17,7 @@ use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed, is_full}
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::segment;
-use super::streams::{StreamState, Streams};
+use super::streams::{Body, StreamState, Streams};
 use crate::disk::Disk;
 use crate::{Append, Durability, Error, Lsn, Result};
 
@@ -376,8 +376,8 @@ fn restore(image: Image) -> Streams {
 
 fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()> {
     match change {
-        Change::Batches(appends) => {
-            for append in &appends {
+        Change::Batches(batches) => {
+            for append in batches.with_bodies() {
                 apply_append(append, streams)?;
             }
         }
@@ -400,8 +400,8 @@ fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()>
     Ok(())
 }
 
-fn apply_append(append: &Append, streams: &Streams) -> Result<()> {
-    let Err(expected) = streams.push(append, REPLAYED, Durability::Sync) else {
+fn apply_append((append, body): (&Append, Option<Arc<Body>>), streams: &Streams) -> Result<()> {
+    let Err(expected) = streams.push((append, body), REPLAYED, Durability::Sync) else {
         return Ok(());
     };
     // The checkpoint was taken a little after the place it replays from, and what it shows as given up by then

@@ -132,7 +132,7 @@ impl Shared {
     }
 
     pub(super) fn unflushed_bytes(&self) -> u64 {
-        self.streams.memory.unflushed.load(Ordering::Relaxed)
+        self.streams.memory.unflushed_bytes()
     }
 
     pub(super) fn wants_flush(&self) -> bool {
@@ -214,7 +214,7 @@ impl Shared {
     pub(super) fn stats(&self) -> Stats {
         Stats {
             unflushed_bytes: self.unflushed_bytes(),
-            tail_bytes: self.streams.memory.cached.load(Ordering::Relaxed),
+            tail_bytes: self.streams.memory.cached_bytes(),
             queued_bytes: self.intake.queued_bytes(),
             journal_files: self.pool.files(),
             segment_files: lock(&self.segment_files).len() as u64,
