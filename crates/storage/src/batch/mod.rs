@@ -44,6 +44,9 @@ use bytes::{Bytes, BytesMut};
 /// receive buffer nor costs two segments in every response.
 const COPY_BYTES_MAX: usize = 1024;
 
+/// No batch that shares its records with others has fewer bytes.
+pub(crate) const SHARED_BYTES_MIN: usize = COPY_BYTES_MAX + 1;
+
 /// Why bytes are not a valid batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
@@ -160,7 +163,7 @@ impl Batch {
     /// Where the records lie in memory, address and length: batches with the same place have the same records. `None` for
     /// a batch so small that it is copied anyway.
     pub(crate) fn place_in_memory(&self) -> Option<(usize, usize)> {
-        let is_large = self.bytes() > COPY_BYTES_MAX;
+        let is_large = self.bytes() >= SHARED_BYTES_MIN;
         is_large.then(|| (self.rest.as_ptr().addr(), self.rest.len()))
     }
 

@@ -160,10 +160,7 @@ impl Shared {
     pub(super) fn read_cold(&self, stream: &Stream, extent: Extent, want: Want) -> Result<Chunk> {
         let mut extent = extent;
         for _ in 0..REPLANS_MAX {
-            let result = self
-                .segments
-                .read(&extent, want.from, want.until, want.max_bytes);
-            match result {
+            match self.segments.read(&extent, want) {
                 Err(ref error) if is_gone(error) => {}
                 result => return result,
             }

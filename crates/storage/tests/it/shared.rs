@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use storage::disk::Disk;
 use storage::local::{LocalStore, Options};
-use storage::{Append, Batch, Durability, Log, StreamId, Trim};
+use storage::{Append, Batch, Durability, Error, Log, Seek, StreamId, Trim};
 use testkit::SimDisk;
 
-use crate::fixture::{
-    chunk, concat, durable, filled, plain_options, put, read_all, stream, tiny_options,
-};
+use crate::fixture::{chunk, concat, durable, filled, plain_options, put, read_all, stream};
 
-const STREAMS: u64 = 200;
+const STREAMS: u64 = 50;
 const BODY: usize = 100_000;
 /// What one more stream may cost, wherever.
 const EACH: u64 = 1_000;
@@ -145,4 +142,173 @@ async fn a_gap_takes_back_what_was_shared() {
     assert!(result.is_err());
     assert_eq!(store.stats().unflushed_bytes, before);
     assert_eq!(store.bounds(id(0)), None);
+}
+
+/// Nothing is kept for readers that segments have.
+fn cold() -> Options {
+    Options {
+        tail_bytes: 0,
+        ..roomy()
+    }
+}
+
+#[tokio::test]
+async fn segments_hold_a_shared_body_once() {
+    let disk = SimDisk::new();
+    let store = open(&disk, cold());
+    let mut bodies = Vec::new();
+    // More than a stream needs for a segment of its own, if it were its own.
+    for n in 0..11 {
+        bodies.push(copies(n, BODY));
+        append(&store, &bodies[n as usize]).await;
+    }
+    store.flush().unwrap();
+    assert_eq!(store.stats().tail_bytes, 0);
+    let once = 11 * (BODY as u64 + STREAMS * EACH);
+    assert!(folder_bytes(&disk, "segments/") < once);
+    assert!(store.stats().flushed_bytes < once);
+    check(&store, &bodies).await;
+    for bytes in [0, 100_000, 100_200, 300_500, 1 << 30] {
+        let own: Vec<u64> = bodies.iter().map(|c| c[7].1.bytes() as u64).collect();
+        let count = (0..=11).rfind(|n| own[11 - n..].iter().sum::<u64>() <= bytes);
+        let found = store.seek(id(7), Seek::TailBytes(bytes)).await.unwrap();
+        let expected = count.filter(|n| *n > 0).map(|n| 7 + 11 - n as u64);
+        assert_eq!(found.map(|found| found.base_offset), expected);
+    }
+    let found = store.seek(id(7), Seek::Time(4)).await.unwrap().unwrap();
+    assert_eq!((found.base_offset, found.max_timestamp), (7 + 4, 4));
+    let from = chunk(&store, id(7), 10..12, 1 << 30).await.unwrap();
+    assert_eq!(
+        (from.next_offset, from.bytes),
+        (12, 2 * bodies[3][7].1.bytes())
+    );
+    let most = chunk(&store, id(7), 7..u64::MAX, 250_000).await.unwrap();
+    assert_eq!(most.next_offset, 9);
+
+    // After a regular end, and after a crash behind a checkpoint.
+    store.close().unwrap();
+    let store = open(&disk.next_life(), cold());
+    assert!(store.recovery().clean);
+    check(&store, &bodies).await;
+    drop(store);
+    let store = open(&disk.next_life(), cold());
+    assert!(!store.recovery().clean);
+    check(&store, &bodies).await;
+}
+
+#[tokio::test]
+async fn shared_bodies_stay_until_the_last_stream_is_gone() {
+    let disk = SimDisk::new();
+    let store = open(&disk, cold());
+    let body = copies(0, BODY);
+    append(&store, &body).await;
+    store.flush().unwrap();
+    for number in 0..STREAMS {
+        let own = read_all(&store, id(number), number).await;
+        assert!(own == body[number as usize].1.to_bytes());
+        store.trim(id(number), Trim::All).unwrap();
+        if number % 10 == 0 {
+            // Packs that lose much are written again, in the background.
+            store.flush().unwrap();
+            assert!(folder_bytes(&disk, "segments/") > BODY as u64);
+        }
+    }
+    put(&store, id(0), &filled(0, 10)).await;
+    store.flush().unwrap();
+    assert!(folder_bytes(&disk, "segments/") < 10_000);
+}
+
+#[tokio::test]
+async fn merged_packs_hold_a_shared_body_once() {
+    let disk = SimDisk::new();
+    let options = || Options {
+        pack_files_max: 3,
+        own_segment_bytes: 150_000,
+        ..cold()
+    };
+    let store = open(&disk, options());
+    let mut bodies: Vec<Vec<(StreamId, Batch)>> = Vec::new();
+    for n in 0..24 {
+        // Something of its own in between, for some of them much.
+        let bytes = if n % 3 == 0 { BODY } else { 300 };
+        let mut some = copies(n, bytes);
+        if n % 3 == 1 {
+            some.iter_mut().for_each(|(_, batch)| {
+                let base = batch.header.base_offset;
+                let bytes = if base - n == 5 { 120_000 } else { 20 };
+                *batch = filled(n, bytes).placed(base, 0, None);
+            });
+        }
+        append(&store, &some).await;
+        bodies.push(some);
+        store.flush().unwrap();
+    }
+    while store.stats().merges < 4 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    check(&store, &bodies).await;
+    let own = 8 * 120_000;
+    let once = 8 * BODY as u64 + own + 24 * STREAMS * EACH;
+    store.close().unwrap();
+    // Whatever was merged or not: twice at most, where an old pack is not removed yet.
+    assert!(folder_bytes(&disk, "segments/") < 2 * once);
+    let store = open(&disk.next_life(), options());
+    check(&store, &bodies).await;
+    for number in (0..STREAMS).filter(|number| number % 10 > 0) {
+        store.trim(id(number), Trim::All).unwrap();
+    }
+    for number in (0..STREAMS).step_by(10) {
+        store.trim(id(number), Trim::Before(number + 20)).unwrap();
+    }
+    store.flush().unwrap();
+    let merges = store.stats().merges;
+    put(&store, id(1), &filled(0, 10)).await;
+    store.flush().unwrap();
+    while store.stats().merges == merges {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    for number in (0..STREAMS).step_by(10) {
+        let own = bodies[20..].iter().map(|copies| &copies[number as usize].1);
+        assert!(read_all(&store, id(number), number + 20).await == concat(own));
+    }
+    store.flush().unwrap();
+    assert!(
+        folder_bytes(&disk, "segments/") < once / 2,
+        "what nobody has is gone"
+    );
+}
+
+#[tokio::test]
+async fn damage_to_a_shared_body_is_told_to_those_who_have_it() {
+    let disk = SimDisk::new();
+    let store = open(&disk, cold());
+    let body = copies(0, 3_000);
+    append(&store, &body[..4]).await;
+    put(&store, id(9), &filled(0, 3_000)).await;
+    store.close().unwrap();
+    drop(store);
+    let disk = disk.next_life();
+    let name = disk
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("segments/"));
+    let name = name.unwrap();
+    // The body and the four stubs; then the batch of the other stream.
+    let records = body[0].1.body().len() as u64;
+    for at in (0..records + 4 * 69).step_by(7) {
+        let copy = disk.copy();
+        copy.flip(&name, at, 1);
+        let store = open(&copy, cold());
+        let mut damaged = 0;
+        for (stream, batch) in &body[..4] {
+            let base = batch.header.base_offset;
+            match chunk(&store, *stream, base..u64::MAX, 1 << 20).await {
+                Ok(chunk) => assert!(chunk.pieces.concat() == batch.to_bytes()),
+                Err(Error::Corrupt { .. }) => damaged += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(damaged, if at < records { 4 } else { 1 }, "at {at}");
+        assert!(read_all(&store, id(9), 0).await == filled(0, 3_000).to_bytes());
+    }
 }
