@@ -309,10 +309,7 @@ impl Merger {
             .saturating_sub(1);
         let mut rest = &index[live..];
         while !rest.is_empty() {
-            if self.shared.merges.is_stopping() {
-                return Err(Error::Closed.into());
-            }
-            self.shared.owners.merger.turn();
+            self.go_on()?;
             let mut bytes = 0;
             let more = |block: &&segment::Block| {
                 bytes += block.length as usize;
@@ -334,6 +331,14 @@ impl Merger {
         Ok(())
     }
 
+    fn go_on(&self) -> Outcome<()> {
+        if self.shared.merges.is_stopping() {
+            return Err(Error::Closed.into());
+        }
+        self.shared.owners.merger.turn();
+        Ok(())
+    }
+
     /// The records come along with the first stub that needs them.
     fn copy_stub(
         &self,
@@ -343,12 +348,12 @@ impl Merger {
         failed: &dyn Fn(std::io::Error) -> Failed,
     ) -> Outcome<()> {
         let body = (extent.segment, stub.records);
-        let records = match writer.body(body) {
-            Some(records) => records,
-            None => {
-                let records = self.shared.segments.records(extent, stub)?;
-                writer.put_body(body, &records).map_err(failed)?
-            }
+        let records = if let Some(records) = writer.body(body) {
+            records
+        } else {
+            self.go_on()?;
+            let records = self.shared.segments.records(extent, stub)?;
+            writer.put_body(body, &records).map_err(failed)?
         };
         let pushed = writer.push_stub(&stub.header, &stub.head, records);
         pushed.map_err(failed)

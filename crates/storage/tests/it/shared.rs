@@ -218,6 +218,12 @@ async fn shared_bodies_stay_until_the_last_stream_is_gone() {
     assert!(folder_bytes(&disk, "segments/") < 10_000);
 }
 
+/// What a stream alone has; one of them has much.
+fn of_its_own(number: u64, n: u64) -> (StreamId, Batch) {
+    let bytes = if number == 5 { 120_000 } else { 20 };
+    (id(number), filled(n, bytes).placed(number + n, 0, None))
+}
+
 #[tokio::test]
 async fn merged_packs_hold_a_shared_body_once() {
     let disk = SimDisk::new();
@@ -233,11 +239,7 @@ async fn merged_packs_hold_a_shared_body_once() {
         let bytes = if n % 3 == 0 { BODY } else { 300 };
         let mut some = copies(n, bytes);
         if n % 3 == 1 {
-            some.iter_mut().for_each(|(_, batch)| {
-                let base = batch.header.base_offset;
-                let bytes = if base - n == 5 { 120_000 } else { 20 };
-                *batch = filled(n, bytes).placed(base, 0, None);
-            });
+            some = (0..STREAMS).map(|number| of_its_own(number, n)).collect();
         }
         append(&store, &some).await;
         bodies.push(some);
