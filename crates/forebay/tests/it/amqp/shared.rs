@@ -58,11 +58,12 @@ async fn make(channel: Channel, number: usize) {
 }
 
 async fn publish(channel: &Channel, number: u8) {
+    let body = body(number);
     let published = channel.basic_publish(
         "amq.fanout".into(),
         "".into(),
         BasicPublishOptions::default(),
-        &body(number),
+        &body,
         BasicProperties::default().with_delivery_mode(2),
     );
     let confirmed = published.await.unwrap().await.unwrap();
