@@ -3,6 +3,7 @@
 mod borrow;
 mod checks;
 mod controller;
+mod cuts;
 mod exchange_table;
 mod exchanges;
 mod fanout;

@@ -11,6 +11,7 @@ mod lanes;
 mod partitions;
 mod pending;
 mod sends;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub(crate) use groups::{Answer, GroupTable};
 pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
+pub(crate) use writing::{Manner, Writing};
 
 use lanes::LaneTable;
 use partitions::PartitionTable;

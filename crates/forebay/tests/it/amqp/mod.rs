@@ -7,6 +7,7 @@ mod flows;
 mod handshake;
 mod messages;
 mod raw;
+mod shared;
 mod streams;
 mod texts;
 mod trace;
