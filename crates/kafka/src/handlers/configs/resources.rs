@@ -13,6 +13,8 @@ use crate::session::Context;
 use crate::wire::list_config_resources::ConfigResource;
 use crate::wire::{ListConfigResourcesRequest, ListConfigResourcesResponse, Segments};
 
+/// The logger that the others follow.
+const ROOT: &str = "root";
 /// Levels a logger can have.
 const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
 
@@ -130,6 +132,11 @@ pub(super) fn alter_loggers(
         };
         if !known.iter().any(|(known, _)| known == logger) {
             return refuse(format!("Logger {logger} does not exist!"));
+        }
+        if level.is_none() && logger == ROOT {
+            return Err(invalid(
+                "Removing the log level of the root logger is not allowed",
+            ));
         }
         if let Some(level) = level.filter(|level| !LEVELS.contains(level)) {
             return refuse(format!(
