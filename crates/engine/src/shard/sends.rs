@@ -123,6 +123,7 @@ impl Shard {
             topic_id: placing.at.topic,
             index: placing.at.index,
             batch: filled.batch,
+            largest_value: 0,
             outlines: None,
         };
         match self.place(entry) {

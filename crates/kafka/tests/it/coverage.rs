@@ -161,7 +161,9 @@ fn notes(key: ApiKey) -> &'static str {
             "`SECURITY_DISABLED`, as with a broker without an authorizer"
         }
         ApiKey::DescribeClientQuotas => "none, ever",
-        ApiKey::DescribeUserScramCredentials => "none; a user that is named is `RESOURCE_NOT_FOUND`",
+        ApiKey::DescribeUserScramCredentials => {
+            "none; a user that is named is `RESOURCE_NOT_FOUND`"
+        }
         ApiKey::ListTransactions => "none, ever",
         ApiKey::InitProducerId => "idempotent producers; a transactional id is `INVALID_REQUEST`",
         ApiKey::OffsetForLeaderEpoch => "there is one epoch, and it ends at the high watermark",
@@ -215,7 +217,7 @@ this broker. A stored setting that a newer version refuses is ignored alone, and
 
 fn values(kind: Kind) -> String {
     let number = |number: i64| match number {
-        i64::MIN | i64::MAX | 2_147_483_647 => "…".to_owned(),
+        i64::MAX | 2_147_483_647 => "…".to_owned(),
         number => number.to_string(),
     };
     let words = |words: &[&str]| {
@@ -224,6 +226,7 @@ fn values(kind: Kind) -> String {
     };
     match kind {
         Kind::Boolean => "`true`, `false`".to_owned(),
+        Kind::Integer { min: i64::MIN, .. } => "whole numbers".to_owned(),
         Kind::Integer { min, max } => format!("{} to {}", number(min), number(max)),
         Kind::IntegerOr { other, min, max } => {
             format!("{other}, or {} to {}", number(min), number(max))
