@@ -726,6 +726,12 @@ public class Recorder {
             .thenApply(g -> g.groupState() + " " + g.members()));
     }
 
+    /** A removal takes a moment to reach every part of the real broker. */
+    private Recorder settled() throws InterruptedException {
+        Thread.sleep(4 * SETTLE_MS);
+        return this;
+    }
+
     private void removal() {
         ask("delete: topic", () -> admin.deleteTopics(List.of("answered")).topicNameValues());
         ask("delete: unknown", () -> admin.deleteTopics(List.of("unknown")).topicNameValues());
@@ -735,6 +741,6 @@ public class Recorder {
             Uuid id = admin.describeTopics(List.of("small")).topicNameValues().get("small").get().topicId();
             return admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).topicIdValues().get(id);
         });
-        ask("list topics: at the end", () -> admin.listTopics().names().get().stream().filter(n -> !n.startsWith("__")).toList());
+        ask("list topics: at the end", () -> settled().admin.listTopics().names().get().stream().filter(n -> !n.startsWith("__")).toList());
     }
 }

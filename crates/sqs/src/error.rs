@@ -153,11 +153,13 @@ impl Fault {
 
     /// There is no such queue, but a topic of that name.
     pub(crate) fn only_topic(name: &str) -> Self {
-        let mut fault = Self::no_queue();
-        fault.message += &format!(
-            " There is a topic of that name; attach a queue with `forebay queue create {name} --topic {name}`."
-        );
-        fault
+        let none = Self::no_queue().message;
+        Self::new(
+            &QUEUE_DOES_NOT_EXIST,
+            format!(
+                "{none} There is a topic of that name; attach a queue with `forebay queue create {name} --topic {name}`."
+            ),
+        )
     }
 }
 

@@ -152,7 +152,9 @@ fn notes(key: ApiKey) -> &'static str {
         ApiKey::DeleteRecords => "`POLICY_VIOLATION` where the newest record of each key stays",
         ApiKey::ElectLeaders => "`ELECTION_NOT_NEEDED` for each partition there is",
         ApiKey::AlterPartitionReassignments => "a partition can be moved to where it is",
-        ApiKey::ListPartitionReassignments => "none, ever",
+        ApiKey::ListPartitionReassignments
+        | ApiKey::DescribeClientQuotas
+        | ApiKey::ListTransactions => "none, ever",
         ApiKey::DescribeLogDirs => {
             "one directory: the data folder, with the sizes of records as they were sent"
         }
@@ -160,11 +162,9 @@ fn notes(key: ApiKey) -> &'static str {
         ApiKey::DescribeAcls | ApiKey::CreateAcls | ApiKey::DeleteAcls => {
             "`SECURITY_DISABLED`, as with a broker without an authorizer"
         }
-        ApiKey::DescribeClientQuotas => "none, ever",
         ApiKey::DescribeUserScramCredentials => {
             "none; a user that is named is `RESOURCE_NOT_FOUND`"
         }
-        ApiKey::ListTransactions => "none, ever",
         ApiKey::InitProducerId => "idempotent producers; a transactional id is `INVALID_REQUEST`",
         ApiKey::OffsetForLeaderEpoch => "there is one epoch, and it ends at the high watermark",
         ApiKey::DescribeTopicPartitions => "at most 2,000 partitions per answer",

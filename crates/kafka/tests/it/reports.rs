@@ -94,7 +94,7 @@ async fn commits_and_their_fetches_are_answered_completely_and_in_order() {
     };
     let answer: OffsetFetchResponse<'_> = client.ask(8, &request).await;
     let topics = answer.groups[0].topics.iter();
-    let told: Vec<(&str, Vec<(i32, i64, i32)>)> = topics
+    let told: Vec<(&str, Vec<_>)> = topics
         .map(|topic| {
             let partitions = topic.partitions.iter();
             let facts = |p: &kafka::wire::offset_fetch::OffsetFetchResponsePartitions<'_>| {

@@ -399,23 +399,24 @@ fn started_with(context: &Context, call: &Call<'_>) -> Vec<Shown> {
             LONG,
         ),
     ];
-    let shown = values.map(|(name, value, kind)| {
-        let is_default = DEFAULTS.contains(&(name, &value));
-        let origin = if is_default {
-            origin::DEFAULT
-        } else {
-            origin::STATIC_BROKER
-        };
-        Shown {
-            name: name.to_owned(),
-            layers: vec![(None, value, origin)],
-            kind,
-            help: None,
-            read_only: true,
-            sensitive: false,
-        }
-    });
-    shown.into()
+    values.map(fixed_one).into()
+}
+
+/// A setting that was given at the start, or did not have to be.
+fn fixed_one((name, value, kind): (&str, String, i8)) -> Shown {
+    let origin = if DEFAULTS.contains(&(name, &value)) {
+        origin::DEFAULT
+    } else {
+        origin::STATIC_BROKER
+    };
+    Shown {
+        name: name.to_owned(),
+        layers: vec![(None, value, origin)],
+        kind,
+        help: None,
+        read_only: true,
+        sensitive: false,
+    }
 }
 
 /// Values that nobody has to give at a start.
