@@ -41,15 +41,27 @@ impl Shard {
 
     /// Has messages die that failed too often, and then those that are too many: what came back counts.
     pub(super) fn enforce_counts(&mut self, at: LaneAt, now: u64) {
+        self.enforce_failures(at);
+        self.enforce_length(at, now);
+    }
+
+    /// Has messages die that failed too often.
+    pub(super) fn enforce_failures(&mut self, at: LaneAt) {
         if let Some(owned) = self.partitions.lane(at) {
             let dying = owned.lane.failed_too_often(owned.queue.settings());
             self.leave(at, &dying, DeathReason::DeliveryLimit);
         }
-        self.enforce_length(at, now);
     }
 
-    /// Has messages die that are too many.
+    /// Has messages die that are too many: those that nobody waits for.
     pub(super) fn enforce_length(&mut self, at: LaneAt, now: u64) {
+        if let Some(owned) = self.partitions.lane(at)
+            && std::mem::take(&mut owned.unoffered)
+            && owned.queue.settings().limits.is_length_limited()
+            && self.enforce_age(at, (now, false))
+        {
+            self.serve(at, now);
+        }
         while let Some(owned) = self.partitions.lane(at)
             && let Some(room) = room(owned, now)
         {

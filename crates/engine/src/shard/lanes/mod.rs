@@ -344,14 +344,18 @@ impl Shard {
         let gathered = std::mem::take(&mut self.lanes.gathered);
         let mut appends = Vec::new();
         for at in &gathered {
-            self.let_time_pass(*at, now);
+            if let Some(owned) = self.partitions.lane(*at) {
+                owned.lane.tick(now);
+            }
+            self.enforce_failures(*at);
             // What is too old is not lent, also where it cannot leave at the moment. Who waits for a message gets it when it
-            // comes, also one that lives no longer than that.
+            // comes, also one that lives no longer than that, or that its queue has no room for.
             if self.enforce_age(*at, (now, false)) {
                 self.serve(*at, now);
             }
             if let Some(owned) = self.partitions.lane(*at) {
                 owned.lane.offered();
+                owned.unoffered = false;
             }
             self.enforce_age(*at, (now, true));
             self.enforce_counts(*at, now);
@@ -427,7 +431,7 @@ impl Shard {
     }
 
     /// Lends to those who wait, as long as there is something.
-    fn serve(&mut self, at: LaneAt, now: u64) {
+    pub(super) fn serve(&mut self, at: LaneAt, now: u64) {
         self.serve_polls(at, now);
         self.end_short_polls(at, now);
         self.serve_consumers(at, now);
