@@ -55,12 +55,9 @@ impl Shard {
 
     /// Has messages die that are too many: those that nobody waits for.
     pub(super) fn enforce_length(&mut self, at: LaneAt, now: u64) {
-        if let Some(owned) = self.partitions.lane(at)
-            && std::mem::take(&mut owned.unoffered)
-            && owned.queue.settings().limits.is_length_limited()
-            && self.enforce_age(at, (now, false))
-        {
-            self.serve(at, now);
+        let lane = self.partitions.lane(at);
+        if lane.is_some_and(|owned| owned.queue.settings().limits.is_length_limited()) {
+            self.offer_fresh(at, now);
         }
         while let Some(owned) = self.partitions.lane(at)
             && let Some(room) = room(owned, now)
@@ -70,6 +67,16 @@ impl Shard {
                 return;
             }
             self.leave(at, &dying, DeathReason::Overflow);
+        }
+    }
+
+    /// Offers what has just come to who waits for it, before anyone else asks for it or counts it.
+    pub(super) fn offer_fresh(&mut self, at: LaneAt, now: u64) {
+        let lane = self.partitions.lane(at);
+        if lane.is_some_and(|owned| std::mem::take(&mut owned.unoffered))
+            && self.enforce_age(at, (now, false))
+        {
+            self.serve(at, now);
         }
     }
 

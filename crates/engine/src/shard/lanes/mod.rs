@@ -150,6 +150,7 @@ impl Shard {
         let now = self.clock.now_ms();
         if matches!(command, LaneCommand::Depth { .. }) {
             self.let_time_pass(at, now);
+            self.offer_fresh(at, now);
             self.enforce_age(at, (now, true));
         }
         let Some(owned) = self.partitions.lane(at) else {
@@ -248,6 +249,7 @@ impl Shard {
         let mailbox = self.mailbox.clone();
         self.let_time_pass(at, now);
         self.enforce_age(at, (now, false));
+        self.offer_fresh(at, now);
         let owned = self.partitions.lane(at)?;
         match lend(owned, poll, now) {
             Ok(mut lent) => {

@@ -605,6 +605,36 @@ fn a_queue_without_room_delivers_to_who_waits() {
 }
 
 #[test]
+fn what_is_for_a_waiting_consumer_is_neither_fetched_nor_counted() {
+    let (_amqp, mut raw) = open();
+    raw.open_channel(2);
+    auto_delete(&mut raw, "taken");
+    let consume = basic::Consume {
+        queue: b"taken",
+        no_ack: true,
+        ..basic::Consume::default()
+    };
+    raw.send(2, &consume);
+    raw.expect("basic.consume-ok", 2);
+    for turn in 0..300 {
+        raw.publish_to("taken", "m");
+        let get = basic::Get {
+            queue: b"taken",
+            no_ack: true,
+        };
+        raw.send(1, &get);
+        // The delivery comes before the answer, or behind it.
+        let mut answers = Vec::new();
+        while answers.len() < 4 {
+            let frame = raw.frame().unwrap();
+            answers.push(frame.channel);
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, [1, 2, 2, 2], "turn {turn}");
+    }
+}
+
+#[test]
 fn a_dead_letter_tells_its_time_to_live_as_it_was_published() {
     let (_amqp, mut raw) = open();
     raw.declare("dead");
