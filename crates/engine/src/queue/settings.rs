@@ -142,6 +142,13 @@ pub struct Limits {
     pub overflow: Overflow,
 }
 
+impl Limits {
+    /// Whether it matters how many messages are ready, or how large they are.
+    pub fn is_length_limited(&self) -> bool {
+        self.messages_max.is_some() || self.bytes_max.is_some()
+    }
+}
+
 /// How long a queue lives, and whose it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -289,6 +296,12 @@ impl QueueSettings {
     /// Whether there is a place for dead letters.
     pub fn keeps_dead(&self) -> bool {
         self.dead_letter.is_some() || self.dead_letter_exchange.is_some()
+    }
+
+    /// Whether a message that comes may make one a dead letter: another one, or itself.
+    pub fn may_overflow_to_dead(&self) -> bool {
+        let limits = &self.limits;
+        limits.is_length_limited() && limits.overflow != Overflow::Refuse && self.keeps_dead()
     }
 
     /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.
