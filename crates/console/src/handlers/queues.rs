@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
-use engine::{Broker, TopicKey, vhost};
+use engine::{Broker, vhost};
 use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -218,8 +218,8 @@ pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
 
 /// What is answered when something was asked of a queue. A topic that is no queue is told from nothing at all.
 pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Problem {
-    let is_topic = || broker.topic(&principal(), TopicKey::Name(name)).is_ok();
-    if matches!(error, engine::Error::UnknownQueue) && is_topic() {
+    let is_unknown = matches!(error, engine::Error::UnknownQueue);
+    if is_unknown && broker.is_only_topic(&principal(), name) {
         let why = format!(
             "there is no queue '{name}', only a topic of that name: attach a queue to it with \
              `forebay queue create {name} --topic {name}`"

@@ -218,24 +218,19 @@ impl Broker {
         if is_gone || wanted.offset > high_watermark {
             return Err(Error::OffsetOutOfRange);
         }
-        // What was acknowledged in a queue is like what a compacted log has lost: its readers go on behind it.
-        let from = wanted.offset.max(start);
         let mut chunk = Chunk {
             next_offset: wanted.offset,
             ..Chunk::default()
         };
         let bytes_max = wanted.bytes_max.min(room);
-        if from < high_watermark && (first || bytes_max > 0) {
-            let range = (from, high_watermark);
-            chunk = if partition.is_sparse() {
-                self.read_sparse(partition, range, bytes_max).await?
-            } else {
-                self.read_log(partition, range, bytes_max).await?
-            };
-            if !first && chunk.bytes > bytes_max {
+        if first || bytes_max > 0 {
+            // What was acknowledged in a queue is like what a compacted log has lost: its readers go on behind it.
+            let range = (wanted.offset.max(start), high_watermark);
+            let read = self.read_on(partition, range, bytes_max).await?;
+            if first || read.bytes <= bytes_max {
                 chunk = Chunk {
-                    next_offset: wanted.offset,
-                    ..Chunk::default()
+                    next_offset: read.next_offset.max(wanted.offset),
+                    ..read
                 };
             }
         }
@@ -244,6 +239,34 @@ impl Broker {
             high_watermark,
             start,
         })
+    }
+
+    /// Reads from an offset on, or from behind what has gone while this was being read, where readers go on behind it.
+    async fn read_on(
+        &self,
+        partition: &Partition,
+        (mut from, until): (u64, u64),
+        bytes_max: usize,
+    ) -> Result<Chunk> {
+        while from < until {
+            let range = (from, until);
+            let read = if partition.is_sparse() {
+                self.read_sparse(partition, range, bytes_max).await
+            } else {
+                self.read_log(partition, range, bytes_max).await
+            };
+            let has_gone = matches!(read, Err(Error::OffsetOutOfRange));
+            if !has_gone || !partition.is_of_queue() {
+                return read;
+            }
+            let bounds = self.inner.log.bounds(partition.records());
+            let start = bounds.map_or(from, |bounds| bounds.start);
+            if start <= from {
+                return read;
+            }
+            from = start;
+        }
+        Ok(Chunk::default())
     }
 
     async fn read_log(

@@ -69,6 +69,29 @@ async fn readers_by_offset_get_what_is_not_done_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_does_not_fall_out_of_a_queue_that_is_purged_meanwhile() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    let purge = async {
+        for _ in 0..300 {
+            stage.say("orders", &["a", "b"]).await;
+            stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+        }
+    };
+    let read = async {
+        loop {
+            let values = stage.values("orders", 0).await;
+            assert!(values.is_ok(), "{values:?}");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = purge => {}
+        () = read => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_keeps_for_replay_as_long_as_it_says_and_by_the_message() {
     let stage = Stage::new().await;
     stage
