@@ -29,7 +29,8 @@ def a_message_is_published_later(it):
     it.publish("k", "later", exchange, headers={"x-delay": 500, "mine": "kept"})
     it.publish("k", "now", exchange)
     equal(it.wait(queue).body, "now")
-    equal(it.count(queue), 0)
+    # What waits for its time is in its queue; the plugin keeps it elsewhere.
+    equal(it.count(queue), 1)
     message = it.wait(queue)
     took(began, 0.5)
     equal((message.body, message.method.exchange, message.method.routing_key), ("later", exchange, "k"))

@@ -29,6 +29,9 @@ SUITES = [
     Suite("go", "with_go.py", settings=USERS),
     Suite("amqp091-go", "with_amqp091_go.py", ours=False, full_only=True, settings=USERS),
     Suite("java", "with_java.py", settings=USERS),
+    Suite("java-functional", "with_java_suite.py", ours=False, full_only=True, settings=USERS),
+    Suite("spring", "with_spring.py", full_only=True, settings=USERS),
+    Suite("perf-test", "with_perf_test.py", full_only=True, settings=USERS),
     Suite("readme", "with_readme.py", settings=USERS),
 ]
 

@@ -5,6 +5,9 @@
 The real one is fetched from its registry into the cache folder and started on free ports of this machine. A difference
 is a step whose facts are not the same, after what has to differ (ids, ports, times) was replaced. It fails when a
 difference is not explained, and when an explanation fits no difference any more.
+
+A section `[PROTOCOL.words]` of `explained.toml` has expressions instead of steps: what they match is left out of every
+fact before the comparison, so that a difference that is everywhere does not hide others.
 """
 
 import argparse
@@ -29,13 +32,14 @@ VOLATILE = (
 )
 
 
-def by_step(lines):
-    """{step: its facts, in order}."""
+def by_step(lines, words=()):
+    """{step: its facts, in order}; what the expressions in `words` match is left out."""
+    replaced = [*VOLATILE, *((re.compile(word), "") for word in words)]
     steps = {}
     for line in lines:
         step, separator, fact = line.partition(" | ")
         if separator:
-            for pattern, word in VOLATILE:
+            for pattern, word in replaced:
                 step, fact = pattern.sub(word, step), pattern.sub(word, fact)
             steps.setdefault(step, []).append(fact)
     return steps
@@ -43,9 +47,13 @@ def by_step(lines):
 
 def differences(real, ours):
     """(step, what the real one said, what we said) for every step that differs."""
-    real, ours = by_step(real), by_step(ours)
     steps = list(dict.fromkeys([*real, *ours]))
     return [(step, real.get(step), ours.get(step)) for step in steps if real.get(step) != ours.get(step)]
+
+
+def without_use(words, lines):
+    """The expressions that match nothing any more."""
+    return [word for word in words if not any(re.search(word, line) for line in lines)]
 
 
 def judge(found, explained):
@@ -87,13 +95,17 @@ def compare(listener, options):
                 file.write("\n".join(lines) + "\n")
     with open(os.path.join(HERE, "explained.toml"), "rb") as file:
         explained = tomllib.load(file).get(listener, {})
+    words = explained.pop("words", {})
+    unused_words = without_use(words, [*real, *ours])
+    real, ours = by_step(real, words), by_step(ours, words)
     found = differences(real, ours)
     open_ones, unused = judge(found, explained)
+    unused += unused_words
     for one in open_ones:
         show(*one)
     for pattern in unused:
         print(f"explained.toml: nothing differs at {pattern!r} any more")
-    same = len(by_step(real)) - len([one for one in found if one[1] is not None])
+    same = len(real) - len([one for one in found if one[1] is not None])
     print(f"{listener}: {same} steps are the same, {len(found) - len(open_ones)} differ for a reason, "
           f"{len(open_ones)} differ without one")
     return len(open_ones) + len(unused)

@@ -15,7 +15,7 @@ SETTINGS = {
     "FOREBAY__KAFKA__GROUP_MIN_SESSION_TIMEOUT": "3s",
 }
 # What must never be in the log of a broker that is fine.
-ALARMS = ("ERROR", "panicked at")
+ALARMS = (" ERROR ", "panicked at")
 
 
 class Broker:

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use crate::wire::method_names;
 
-const HEAD: &str = "# AMQP 0-9-1 protocol coverage
+const DIFFERENCES: &str = include_str!("differences.md");
 
+const HEAD: &str = "\
 Written from the table of methods, by the test in `crates/amqp/src/coverage.rs`, which also keeps it fresh
 (`UPDATE=1 cargo test -p amqp coverage`). `C` comes from clients, `S` from the server.
 
@@ -82,7 +83,7 @@ fn page() -> String {
         let (from, state) = state(name);
         format!("| {name} | {from} | {state} |\n")
     });
-    HEAD.to_owned() + &rows.collect::<String>() + TAIL
+    DIFFERENCES.to_owned() + HEAD + &rows.collect::<String>() + TAIL
 }
 
 #[test]

@@ -168,17 +168,12 @@ impl<'a> Handshake<'a> {
                 let _ = self.inlet.received().split_to(8);
                 Ok(())
             }
-            Greeting::Refused { answer } => {
+            Greeting::Refused { answer, is_tls } => {
+                if is_tls {
+                    tracing::debug!("TLS handshake on the plain AMQP port");
+                }
                 self.outlet.push(&answer);
                 self.outlet.send().await?;
-                Err(Stop::Gone)
-            }
-            Greeting::Http => {
-                tracing::debug!("an HTTP request on the AMQP port");
-                Err(Stop::Gone)
-            }
-            Greeting::Tls => {
-                tracing::debug!("a TLS handshake on the plain AMQP port");
                 Err(Stop::Gone)
             }
         }

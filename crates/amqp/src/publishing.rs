@@ -213,6 +213,10 @@ impl Session {
         if route.queues.is_empty() {
             return self.unroutable(number, message);
         }
+        let mut queues = route.queues.iter();
+        if queues.any(|queue| queue.settings().may_overflow_to_dead()) {
+            self.engine.expect_dead();
+        }
         let outgoing = Outgoing {
             message: engine::queue::NewMessage {
                 headers: message::plain_headers(raw, &seen),
@@ -360,8 +364,12 @@ impl Session {
             exchange: &message.envelope.exchange,
             routing_key: &message.envelope.key,
         };
+        let properties = Properties::decode(&message.properties)?;
+        let seen = Keys::of(&properties)?
+            .has_blind
+            .then(|| message::without_blind(&properties));
         let content = Content {
-            properties: &message.properties,
+            properties: seen.as_ref().unwrap_or(&message.properties),
             body: std::slice::from_ref(&message.body),
         };
         Ok(self.outlet.frames.content(number, &returned, content)?)

@@ -129,7 +129,7 @@ fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> B
         let offset = i64::try_from(message.sequence).unwrap_or(i64::MAX);
         push(&mut table, OFFSET, Value::I64(offset));
     }
-    push_deaths(&mut table, &message.deaths);
+    push_deaths(&mut table, &message.deaths, properties.expiration);
     let expiration = properties.expiration.filter(|_| message.deaths.is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
@@ -157,7 +157,8 @@ fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {
     let _ = table.push(name, value);
 }
 
-fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
+/// `expiration` is as it was published; the first death took it away.
+fn push_deaths(table: &mut TableBuilder, deaths: &[Death], expiration: Option<&[u8]>) {
     let (Some(last), Some(first)) = (
         deaths.first(),
         deaths
@@ -170,7 +171,7 @@ fn push_deaths(table: &mut TableBuilder, deaths: &[Death]) {
     let mut list = ArrayBuilder::new();
     for death in deaths {
         let keys = keys_of(death);
-        let death = death_table(death, keys.as_array());
+        let death = death_table(death, keys.as_array(), expiration);
         let _ = list.push(Value::Table(death.as_table()));
     }
     push(table, b"x-death", Value::Array(list.as_array()));
@@ -194,7 +195,7 @@ fn keys_of(death: &Death) -> ArrayBuilder {
     keys
 }
 
-fn death_table(death: &Death, keys: Array<'_>) -> TableBuilder {
+fn death_table(death: &Death, keys: Array<'_>, expiration: Option<&[u8]>) -> TableBuilder {
     let mut table = TableBuilder::new();
     let count = i64::try_from(death.count).unwrap_or(i64::MAX);
     push(&mut table, b"count", Value::I64(count));
@@ -205,11 +206,8 @@ fn death_table(death: &Death, keys: Array<'_>) -> TableBuilder {
     push(&mut table, b"routing-keys", Value::Array(keys));
     if let Some(ms) = death.original_expiration_ms {
         let text = ms.to_string();
-        push(
-            &mut table,
-            b"original-expiration",
-            Value::Long(text.as_bytes()),
-        );
+        let text = expiration.unwrap_or(text.as_bytes());
+        push(&mut table, b"original-expiration", Value::Long(text));
     }
     table
 }

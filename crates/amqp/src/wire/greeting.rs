@@ -8,8 +8,6 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 /// How some clients of 0-9 begin; they mean the same methods.
 const PROTOCOL_HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 const NAME: [u8; 4] = *b"AMQP";
-/// Methods a stray HTTP client is likely to begin with.
-const HTTP: &[[u8; 4]] = &[*b"GET ", *b"HEAD", *b"POST", *b"PUT ", *b"OPTI"];
 /// A TLS record that holds a handshake, of any version of TLS.
 const TLS: [u8; 2] = [0x16, 0x03];
 
@@ -22,29 +20,21 @@ pub enum Greeting {
     Refused {
         /// The version we speak.
         answer: [u8; 8],
+        /// A TLS handshake on a plain port.
+        is_tls: bool,
     },
-    /// An HTTP request; it would not understand any answer of ours.
-    Http,
-    /// A TLS handshake on a plain port.
-    Tls,
 }
 
 impl Greeting {
     /// Judges the first bytes, as early as they allow it; [`Error::Incomplete`] until then.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let is_tls = bytes.starts_with(&TLS);
         let refused = Self::Refused {
             answer: PROTOCOL_HEADER,
+            is_tls,
         };
-        if bytes.starts_with(&TLS) {
-            return Ok(Self::Tls);
-        }
-        if let Some(first) = bytes.first_chunk::<4>() {
-            if HTTP.contains(first) {
-                return Ok(Self::Http);
-            }
-            if *first != NAME {
-                return Ok(refused);
-            }
+        if is_tls || bytes.first_chunk::<4>().is_some_and(|first| *first != NAME) {
+            return Ok(refused);
         }
         match bytes.first_chunk::<8>() {
             Some(&(PROTOCOL_HEADER | PROTOCOL_HEADER_0_9)) => Ok(Self::Spoken),

@@ -443,7 +443,12 @@ impl Session {
         }
     }
 
-    /// Waits until what died of what it settled is where it belongs.
+    /// Messages were published on its behalf to a queue that others may have had to leave for them.
+    pub fn expect_dead(&self) {
+        self.settled().may_bury = true;
+    }
+
+    /// Waits until what died of what it settled, or made leave, is where it belongs.
     pub async fn sync_dead(&self) {
         if self.settled().may_bury {
             self.sync().await;

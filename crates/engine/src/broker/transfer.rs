@@ -60,7 +60,7 @@ pub(super) async fn bury(inner: Weak<Inner>, owner: Owner, mut burials: mpsc::Re
             continue;
         };
         if let Err(error) = bury_some(&inner, (at, &source), &offsets, reason).await {
-            tracing::warn!(queue = %source.name, %error, "dead letters stay where they are");
+            tracing::warn!(queue = %source.name, %error, "dead-lettering failed");
             take_back(&inner, at, offsets).await;
         }
     }

@@ -142,6 +142,13 @@ pub struct Limits {
     pub overflow: Overflow,
 }
 
+impl Limits {
+    /// Whether it matters how many messages are ready, or how large they are.
+    pub fn is_length_limited(&self) -> bool {
+        self.messages_max.is_some() || self.bytes_max.is_some()
+    }
+}
+
 /// How long a queue lives, and whose it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -163,7 +170,7 @@ pub struct Lifetime {
 pub struct QueueSettings {
     /// In which order messages are lent. Cannot be changed.
     pub ordering: Ordering,
-    /// How long a message is lent when the receiver names no time, ms.
+    /// Default visibility timeout (lease), ms.
     pub lease_ms: u64,
     /// How long a new message waits before it can be lent, where its sender names no time, ms.
     pub delay_ms: u64,
@@ -195,7 +202,7 @@ pub struct QueueSettings {
     pub retention_bytes: Option<u64>,
     /// Failures after which a message dies: it may fail as often as this, and not once more.
     pub delivery_limit: Option<u32>,
-    /// The same, where neither this nor a policy says something.
+    /// The same, where neither this nor a policy sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub implied_delivery_limit: Option<u32>,
     /// Where dead letters go by way of an exchange; a policy that names a queue comes first.
@@ -289,6 +296,12 @@ impl QueueSettings {
     /// Whether there is a place for dead letters.
     pub fn keeps_dead(&self) -> bool {
         self.dead_letter.is_some() || self.dead_letter_exchange.is_some()
+    }
+
+    /// Whether a message that comes may make one a dead letter: another one, or itself.
+    pub fn may_overflow_to_dead(&self) -> bool {
+        let limits = &self.limits;
+        limits.is_length_limited() && limits.overflow != Overflow::Refuse && self.keeps_dead()
     }
 
     /// Checks what no frontend may get wrong. Errors: `InvalidConfig`.

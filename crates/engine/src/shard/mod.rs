@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) topic_id: Uuid,
     pub(crate) index: u32,
     pub(crate) batch: storage::Batch,
+    /// Size of its largest body, where it comes from a peer.
+    pub(crate) largest_value: u32,
     /// Of its records, where a queue wanted them when it was checked.
     pub(crate) outlines: Option<Vec<storage::batch::Outline>>,
 }

@@ -134,6 +134,7 @@ impl Shard {
             topic_id: placing.at.topic,
             index: placing.at.index,
             batch: written.build(),
+            largest_value: 0,
             outlines: None,
         };
         match self.place(entry) {

@@ -640,6 +640,28 @@ async fn a_consumer_gets_what_would_die_at_once() {
     assert_eq!(stage.depth("q").await, (0, 0, 0));
 }
 
+#[tokio::test]
+async fn a_consumer_gets_what_its_queue_has_no_room_for() {
+    let stage = Stage::new().await;
+    for (queue, most) in [("none", 0), ("one", 1)] {
+        let limits = Limits {
+            messages_max: Some(most),
+            ..Limits::default()
+        };
+        stage.declare(queue, with_limits(limits)).await.unwrap();
+        stage.fill(queue, &["nobody is there", "nor now"]).await;
+        assert_eq!(stage.depth(queue).await, (most, 0, 0), "{queue}");
+        stage.broker.purge_queue(anyone(), queue).await.unwrap();
+        let mut peer = stage.peer();
+        let _consumer = peer.consume(queue, 1).await;
+        stage.fill(queue, &["a"]).await;
+        let held = peer.take_text().await;
+        assert_eq!(held.0, "a", "{queue}");
+        stage.fill(queue, &["b", "c"]).await;
+        assert_eq!(stage.depth(queue).await, (most, 1, 0), "{queue}");
+    }
+}
+
 /// Sends four messages, and says which were let in.
 async fn send_four(stage: &Stage, queue: &str) -> [bool; 4] {
     let message = |text: &'static str| NewMessage {

@@ -51,7 +51,7 @@ pub(crate) const SHARED_BYTES_MIN: usize = COPY_BYTES_MAX + 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Fewer bytes than the header or the length field says.
-    #[error("the batch is cut short")]
+    #[error("truncated record batch")]
     Truncated,
     /// A layout other than version 2.
     #[error("batch layout version {0} is not supported")]

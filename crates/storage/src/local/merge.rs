@@ -117,7 +117,7 @@ impl Merger {
             // Trimmed away and removed meanwhile.
             Failed::Read(error) if is_gone(&error) => {}
             Failed::Read(error) => {
-                tracing::error!(%error, "packs stay unmerged");
+                tracing::error!(%error, "segment merge failed");
                 self.damaged.extend(chosen);
             }
         }

@@ -99,7 +99,7 @@ impl Shared {
     /// Stops the store after a failed write: nothing is acknowledged any more.
     pub(super) fn poison(&self, error: &Error) {
         let why = error.to_string();
-        tracing::error!(error = %why, "the store stops");
+        tracing::error!(error = %why, "storage failed, shutting down");
         // Told first: owners elsewhere end when the store stops, and this is why.
         self.options.supervisor.fail("storage", why.clone());
         self.intake.stop(Error::Poisoned(why.clone()));

@@ -120,9 +120,11 @@ proptest! {
 #[test]
 fn greetings() {
     let check = |bytes: &[u8], expected| assert_eq!(Greeting::decode(bytes), expected, "{bytes:?}");
-    let refused = Greeting::Refused {
+    let answered = |is_tls| Greeting::Refused {
         answer: *b"AMQP\0\0\x09\x01",
+        is_tls,
     };
+    let refused = answered(false);
     check(b"AMQP\0\0\x09\x01", Ok(Greeting::Spoken));
     check(b"AMQP\x01\x01\0\x09more", Ok(Greeting::Spoken));
     // 0-8, a later minor version, and the two beginnings of 1.0.
@@ -130,8 +132,8 @@ fn greetings() {
         check(&[b"AMQP", &version[..]].concat(), Ok(refused));
     }
     check(b"SSH-", Ok(refused));
-    check(b"GET / HTTP/1.1\r\n", Ok(Greeting::Http));
-    check(&[0x16, 0x03, 0x01], Ok(Greeting::Tls));
+    check(b"GET / HTTP/1.1\r\n", Ok(refused));
+    check(&[0x16, 0x03, 0x01], Ok(answered(true)));
     for early in 0..8 {
         check(&PROTOCOL_HEADER[..early], Err(Error::Incomplete));
     }

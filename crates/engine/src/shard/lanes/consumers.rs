@@ -75,6 +75,7 @@ impl Shard {
         if matches!(command, ConsumerCommand::Get { .. }) {
             self.let_time_pass(at, now);
             self.enforce_age(at, (now, false));
+            self.offer_fresh(at, now);
         }
         let Some(owned) = self.partitions.lane(at) else {
             return command.refuse();

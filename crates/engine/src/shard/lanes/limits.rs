@@ -41,15 +41,24 @@ impl Shard {
 
     /// Has messages die that failed too often, and then those that are too many: what came back counts.
     pub(super) fn enforce_counts(&mut self, at: LaneAt, now: u64) {
+        self.enforce_failures(at);
+        self.enforce_length(at, now);
+    }
+
+    /// Has messages die that failed too often.
+    pub(super) fn enforce_failures(&mut self, at: LaneAt) {
         if let Some(owned) = self.partitions.lane(at) {
             let dying = owned.lane.failed_too_often(owned.queue.settings());
             self.leave(at, &dying, DeathReason::DeliveryLimit);
         }
-        self.enforce_length(at, now);
     }
 
-    /// Has messages die that are too many.
+    /// Has messages die that are too many: those that nobody waits for.
     pub(super) fn enforce_length(&mut self, at: LaneAt, now: u64) {
+        let lane = self.partitions.lane(at);
+        if lane.is_some_and(|owned| owned.queue.settings().limits.is_length_limited()) {
+            self.offer_fresh(at, now);
+        }
         while let Some(owned) = self.partitions.lane(at)
             && let Some(room) = room(owned, now)
         {
@@ -58,6 +67,16 @@ impl Shard {
                 return;
             }
             self.leave(at, &dying, DeathReason::Overflow);
+        }
+    }
+
+    /// Offers what has just come to who waits for it, before anyone else asks for it or counts it.
+    pub(super) fn offer_fresh(&mut self, at: LaneAt, now: u64) {
+        let lane = self.partitions.lane(at);
+        if lane.is_some_and(|owned| std::mem::take(&mut owned.unoffered))
+            && self.enforce_age(at, (now, false))
+        {
+            self.serve(at, now);
         }
     }
 

@@ -150,6 +150,7 @@ impl Shard {
         let now = self.clock.now_ms();
         if matches!(command, LaneCommand::Depth { .. }) {
             self.let_time_pass(at, now);
+            self.offer_fresh(at, now);
             self.enforce_age(at, (now, true));
         }
         let Some(owned) = self.partitions.lane(at) else {
@@ -248,6 +249,7 @@ impl Shard {
         let mailbox = self.mailbox.clone();
         self.let_time_pass(at, now);
         self.enforce_age(at, (now, false));
+        self.offer_fresh(at, now);
         let owned = self.partitions.lane(at)?;
         match lend(owned, poll, now) {
             Ok(mut lent) => {
@@ -344,14 +346,18 @@ impl Shard {
         let gathered = std::mem::take(&mut self.lanes.gathered);
         let mut appends = Vec::new();
         for at in &gathered {
-            self.let_time_pass(*at, now);
+            if let Some(owned) = self.partitions.lane(*at) {
+                owned.lane.tick(now);
+            }
+            self.enforce_failures(*at);
             // What is too old is not lent, also where it cannot leave at the moment. Who waits for a message gets it when it
-            // comes, also one that lives no longer than that.
+            // comes, also one that lives no longer than that, or that its queue has no room for.
             if self.enforce_age(*at, (now, false)) {
                 self.serve(*at, now);
             }
             if let Some(owned) = self.partitions.lane(*at) {
                 owned.lane.offered();
+                owned.unoffered = false;
             }
             self.enforce_age(*at, (now, true));
             self.enforce_counts(*at, now);
@@ -427,7 +433,7 @@ impl Shard {
     }
 
     /// Lends to those who wait, as long as there is something.
-    fn serve(&mut self, at: LaneAt, now: u64) {
+    pub(super) fn serve(&mut self, at: LaneAt, now: u64) {
         self.serve_polls(at, now);
         self.end_short_polls(at, now);
         self.serve_consumers(at, now);

@@ -50,6 +50,8 @@ pub(crate) struct OwnedLane {
     events: Vec<LaneEvent>,
     /// Something is to be done for it at the end of this round.
     pub(super) gathered: bool,
+    /// Messages came that nobody was offered yet.
+    pub(super) unoffered: bool,
 }
 
 impl OwnedLane {
@@ -75,6 +77,7 @@ impl OwnedLane {
             scheduled: None,
             events: Vec::new(),
             gathered: false,
+            unoffered: false,
         }
     }
 
@@ -121,6 +124,7 @@ impl OwnedLane {
         self.lane
             .index((batch, outlines), self.queue.settings(), arrival);
         self.lane.note_fresh(batch.header.base_offset);
+        self.unoffered = true;
         self.records_bytes += batch.bytes() as u64;
         // Single messages are counted where they are sent, or moved.
         if !batch.header.is_made_here() {

@@ -570,3 +570,146 @@ fn headers_of(raw: &mut Raw, name: &str) -> Vec<String> {
         .map(|(name, _)| String::from_utf8(name.to_vec()).unwrap())
         .collect()
 }
+
+#[test]
+fn what_had_to_make_room_is_a_dead_letter_with_the_next_answer() {
+    let (_amqp, mut raw) = open();
+    raw.declare("dead");
+    let arguments = table(&[
+        ("x-max-length", Value::I32(1)),
+        ("x-dead-letter-exchange", Value::Long(b"")),
+        ("x-dead-letter-routing-key", Value::Long(b"dead")),
+    ]);
+    declare(&mut raw, "full", arguments.as_table());
+    raw.publish_to("full", "0");
+    for number in 1..=50 {
+        raw.publish_to("full", &number.to_string());
+        assert_eq!(count(&mut raw, "dead"), Some(number));
+        assert_eq!(count(&mut raw, "full"), Some(1));
+    }
+}
+
+#[test]
+fn a_queue_without_room_delivers_to_who_waits() {
+    let (_amqp, mut raw) = open();
+    let arguments = table(&[("x-max-length", Value::I32(0))]);
+    declare(&mut raw, "none", arguments.as_table());
+    raw.publish_to("none", "nobody waits");
+    assert_eq!(count(&mut raw, "none"), Some(0));
+    consume(&mut raw, "none", true);
+    for number in 0..20 {
+        let body = number.to_string();
+        raw.publish_to("none", &body);
+        assert_eq!(raw.expect_content("basic.deliver", 1).body, body.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_for_a_waiting_consumer_is_neither_fetched_nor_counted() {
+    let (_amqp, mut raw) = open();
+    raw.open_channel(2);
+    auto_delete(&mut raw, "taken");
+    let consume = basic::Consume {
+        queue: b"taken",
+        no_ack: true,
+        ..basic::Consume::default()
+    };
+    raw.send(2, &consume);
+    raw.expect("basic.consume-ok", 2);
+    for turn in 0..300 {
+        raw.publish_to("taken", "m");
+        let get = basic::Get {
+            queue: b"taken",
+            no_ack: true,
+        };
+        raw.send(1, &get);
+        // The delivery comes before the answer, or behind it.
+        let mut answers = Vec::new();
+        while answers.len() < 4 {
+            let frame = raw.frame().unwrap();
+            answers.push(frame.channel);
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, [1, 2, 2, 2], "turn {turn}");
+    }
+}
+
+#[test]
+fn a_dead_letter_tells_its_time_to_live_as_it_was_published() {
+    let (_amqp, mut raw) = open();
+    raw.declare("dead");
+    let arguments = table(&[
+        ("x-dead-letter-exchange", Value::Long(b"")),
+        ("x-dead-letter-routing-key", Value::Long(b"dead")),
+    ]);
+    declare(&mut raw, "live", arguments.as_table());
+    for expiration in ["100000", "0070000", "1"] {
+        let properties = Properties {
+            expiration: Some(expiration.as_bytes()),
+            ..Properties::default()
+        };
+        let publish = basic::Publish {
+            routing_key: b"live",
+            ..basic::Publish::default()
+        };
+        raw.publish(1, publish, &properties, b"m");
+        if let Some((delivery_tag, _, _)) = get(&mut raw, "live") {
+            let requeue = false;
+            raw.send(
+                1,
+                &basic::Reject {
+                    delivery_tag,
+                    requeue,
+                },
+            );
+        }
+        while count(&mut raw, "dead") != Some(1) {}
+        assert_eq!(original_expiration(&mut raw), expiration);
+    }
+}
+
+/// What the next dead letter says of its own time to live.
+fn original_expiration(raw: &mut Raw) -> String {
+    let get = basic::Get {
+        queue: b"dead",
+        no_ack: true,
+    };
+    raw.send(1, &get);
+    let arrived = raw.expect_content("basic.get-ok", 1);
+    let properties = Properties::decode(&arrived.properties).unwrap();
+    assert_eq!(properties.expiration, None);
+    let Some(Value::Array(deaths)) = properties.headers.unwrap().find(b"x-death") else {
+        panic!("no deaths");
+    };
+    let Some(Value::Table(death)) = deaths.iter().next() else {
+        panic!("no death");
+    };
+    let told = death.find(b"original-expiration").unwrap();
+    String::from_utf8(told.string().unwrap().to_vec()).unwrap()
+}
+
+#[test]
+fn hidden_keys_are_not_in_what_is_returned() {
+    let (_amqp, mut raw) = open();
+    let mut keys = amqp::wire::ArrayBuilder::new();
+    keys.push(Value::Long(b"nobody")).unwrap();
+    let headers = table(&[
+        ("CC", Value::Array(keys.as_array())),
+        ("BCC", Value::Array(keys.as_array())),
+        ("mine", Value::Bool(true)),
+    ]);
+    let properties = Properties {
+        headers: Some(headers.as_table()),
+        ..Properties::default()
+    };
+    let publish = basic::Publish {
+        routing_key: b"nowhere",
+        mandatory: true,
+        ..basic::Publish::default()
+    };
+    raw.publish(1, publish, &properties, b"m");
+    let returned = raw.expect_content("basic.return", 1);
+    let properties = Properties::decode(&returned.properties).unwrap();
+    let names: Vec<&[u8]> = properties.headers.unwrap().iter().map(|(n, _)| n).collect();
+    assert_eq!(names, [&b"CC"[..], b"mine"]);
+}

@@ -13,6 +13,8 @@ mod texts;
 mod trace;
 mod vhosts;
 
+pub(crate) use raw::Raw;
+
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
