@@ -10,7 +10,8 @@ from harness.suites import Suite, main  # noqa: E402
 
 SUITES = [
     Suite("confluent-kafka", "with_confluent.py"),
-    Suite("kafka-python", "with_kafka_python.py", ours=False),
+    # Its cases write down node 0.
+    Suite("kafka-python", "with_kafka_python.py", ours=False, settings={"FOREBAY__KAFKA__NODE_ID": "0"}),
     Suite("kafka-python-admin", "with_kafka_python_admin.py"),
     Suite("aiokafka", "with_aiokafka.py"),
     Suite("kafkajs", "with_kafkajs.js", interpreter="node"),

@@ -12,6 +12,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESS = ("127.0.0.1", 9092)
 SECONDS = 400
 VARIABLES = {"KAFKA_VERSION": "3.8.0", "KAFKA_SKIP_NETTEST": "1"}
+# What the suite's own broker is started with.
+SETTINGS = {
+    "FOREBAY__KAFKA__ADVERTISED_ADDRESS": "localhost:9092",
+    "FOREBAY__KAFKA__GROUP_MIN_SESSION_TIMEOUT": "6s",
+}
+# Their `getOffsets` calls a function that nobody has set, whatever the broker says: the whole suite would end there.
+SKIPPED = (
+    "-skip=TestReaderConsumerGroup/(verify_offset_committed|verify_offset_committed_when_using_interval_committer|"
+    "consumer_group_commits_on_close)"
+)
 
 
 def is_taken():
@@ -25,10 +35,11 @@ def main():
     if why:
         print(f"skip all: {why}")
         return 0
-    broker = Broker(options.binary)
+    broker = Broker(options.binary, SETTINGS)
     broker.listeners["kafka"] = "{}:{}".format(*ADDRESS)
     with broker:
-        return golang.run_suite(os.path.join(HERE, "go"), "github.com/segmentio/kafka-go", variables=VARIABLES, seconds=SECONDS)
+        return golang.run_suite(os.path.join(HERE, "go"), "github.com/segmentio/kafka-go", variables=VARIABLES, seconds=SECONDS,
+                                options=(SKIPPED,))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main():
     environment = os.environ | {
         "KAFKA_URI": f"kafka://{options.address}",
         # The release whose client-facing versions we advertise, as this client infers it.
-        "KAFKA_VERSION": "4.2",
+        "KAFKA_VERSION": "4.3",
         # Must exist; nothing is started from it.
         "KAFKA_ROOT": folder,
         "PROJECT_ROOT": folder,

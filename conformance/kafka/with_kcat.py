@@ -46,7 +46,7 @@ def the_cluster_is_listed(kcat):
     topic = fresh("topic")
     kcat("-t", topic, "-P", stdin="x\n")
     shown = kcat("-L")
-    assert f"broker 0 at {kcat.bootstrap} (controller)" in shown, shown
+    assert f"broker 1 at {kcat.bootstrap} (controller)" in shown, shown
     assert f'topic "{topic}" with 1 partitions' in shown, shown
 
 

@@ -355,12 +355,24 @@ def the_host_in_a_queue_url_does_not_matter(sqs):
     name = url.split("/")[-1]
     sqs.send(url, "x")
     for other in (
-        f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}",
+        f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}",
         f"http://localhost:4566/queue/{name}",
+        f"http://elsewhere:1/queue/{REGION}/{ACCOUNT}/{name}",
         name,
     ):
         # The client would follow the address, were it not told where to go.
         equal(unchecked(sqs).receive_message(QueueUrl=other, VisibilityTimeout=0)["Messages"][0]["Body"], "x")
+
+
+@case
+def the_region_and_the_account_in_a_queue_url_matter(sqs):
+    name = sqs.queue().split("/")[-1]
+    for other in (
+        f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/{name}",
+        f"https://sqs.{REGION}.amazonaws.com/123456789012/{name}",
+        f"http://localhost:4566/queue/eu-west-1/{ACCOUNT}/{name}",
+    ):
+        refused("AWS.SimpleQueueService.NonExistentQueue", unchecked(sqs).receive_message, QueueUrl=other)
 
 
 @case

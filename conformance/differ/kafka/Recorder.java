@@ -33,11 +33,20 @@ import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionReplica;
 import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TimeoutException;
 import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.quota.ClientQuotaFilter;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -221,14 +230,11 @@ public class Recorder {
 
     private void topicConfigs() {
         ConfigResource plain = new ConfigResource(ConfigResource.Type.TOPIC, "plain");
-        ask("configs: topic", () -> admin.describeConfigs(List.of(plain)).values().get(plain).get().entries().stream()
-            .map(Recorder::configLine).toList());
-        ask("configs: synonyms", () -> admin.describeConfigs(List.of(plain), new DescribeConfigsOptions().includeSynonyms(true))
-            .values().get(plain).get().entries().stream()
-            .map(e -> e.name() + " " + e.synonyms().stream().map(s -> s.name() + "=" + s.value() + "@" + s.source()).toList())
-            .toList());
-        ask("configs: documented", () -> admin.describeConfigs(List.of(plain), new DescribeConfigsOptions().includeDocumentation(true))
-            .values().get(plain).get().entries().stream().map(e -> e.name() + " " + (e.documentation() != null)).toList());
+        ask("configs: topic", () -> byName(plain, new DescribeConfigsOptions(), Recorder::configLine));
+        ask("configs: synonyms", () -> byName(plain, new DescribeConfigsOptions().includeSynonyms(true),
+            e -> e.synonyms().stream().map(s -> s.name() + "=" + s.value() + "@" + s.source()).toList().toString()));
+        ask("configs: documented", () -> byName(plain, new DescribeConfigsOptions().includeDocumentation(true),
+            e -> e.documentation() != null));
         ask("configs: unknown topic", () -> {
             ConfigResource unknown = new ConfigResource(ConfigResource.Type.TOPIC, "unknown");
             return admin.describeConfigs(List.of(unknown)).values().get(unknown);
@@ -256,6 +262,13 @@ public class Recorder {
             ask("create: " + old, () -> created(new NewTopic("old-" + parts[0], 1, (short) 1).configs(Map.of(parts[0], parts[1]))));
         }
         ask("create: unknown config", () -> created(new NewTopic("bad", 1, (short) 1).configs(Map.of("no.such", "x"))));
+    }
+
+    /** A step for each setting of a resource. */
+    private Map<String, Object> byName(ConfigResource resource, DescribeConfigsOptions options,
+            java.util.function.Function<ConfigEntry, Object> shown) throws Exception {
+        return admin.describeConfigs(List.of(resource), options).values().get(resource).get().entries().stream()
+            .collect(Collectors.toMap(ConfigEntry::name, shown));
     }
 
     private static final List<String> TOPIC_SETTINGS = List.of(
@@ -321,15 +334,17 @@ public class Recorder {
         ask("alter: broker: unknown name", () -> alter(broker, OpType.SET, "no.such", "5"));
         ask("alter: broker: bad value", () -> alter(broker, OpType.SET, "message.max.bytes", "x"));
         ask("alter: another broker", () -> alter(other, OpType.SET, "log.retention.ms", "5"));
-        ask("configs: group", () -> admin.describeConfigs(List.of(group)).values().get(group).get().entries().stream()
-            .map(Recorder::configLine).toList());
+        ask("configs: group", () -> byName(group, new DescribeConfigsOptions(), Recorder::configLine));
         ask("alter: group", () -> alter(group, OpType.SET, "consumer.session.timeout.ms", "50000"));
         ask("alter: group: read back", () -> configLine(read(group, "consumer.session.timeout.ms")));
         ask("alter: group: below the minimum", () -> alter(group, OpType.SET, "consumer.session.timeout.ms", "1"));
         ask("alter: group: unknown name", () -> alter(group, OpType.SET, "no.such", "1"));
         ask("alter: group: undone", () -> alter(group, OpType.DELETE, "consumer.session.timeout.ms", null));
         ask("configs: logger: root", () -> read(logger, "root").source());
+        ask("configs: logger: another node", () -> names(new ConfigResource(ConfigResource.Type.BROKER_LOGGER, "77")));
         ask("alter: logger", () -> alter(logger, OpType.SET, "root", "INFO"));
+        ask("alter: logger: read back", () -> configLine(read(logger, "root")));
+        ask("alter: logger: append", () -> alter(logger, OpType.APPEND, "root", "INFO"));
         ask("alter: logger: bad level", () -> alter(logger, OpType.SET, "root", "LOUD"));
         ask("alter: logger: deleted root", () -> alter(logger, OpType.DELETE, "root", null));
         ask("alter: logger: unknown", () -> alter(logger, OpType.SET, "no.such.logger", "INFO"));
@@ -540,6 +555,8 @@ public class Recorder {
         for (String protocol : List.of("classic", "consumer")) {
             withMember(protocol, at);
         }
+        ask("consumer groups", () -> admin.listConsumerGroups().all().get().stream()
+            .map(g -> g.groupId() + " " + g.groupState().orElse(null) + " " + g.isSimpleConsumerGroup()).toList());
         ask("groups: by state", () -> admin.listGroups(new ListGroupsOptions().inGroupStates(Set.of(GroupState.EMPTY))).all().get()
             .stream().map(g -> g.groupId() + " " + g.protocol() + " " + g.groupState().orElse(null)).toList());
     }
@@ -614,6 +631,10 @@ public class Recorder {
             .thenApply(i -> (i.getCurrentReplicaLogDir() != null) + " " + i.getCurrentReplicaOffsetLag() + " " + i.getFutureReplicaLogDir()));
         ask("alter replica log dirs", () -> admin.alterReplicaLogDirs(Map.of(replica, "/nowhere")).values().get(replica));
         ask("unregister broker", () -> admin.unregisterBroker(77).all());
+        ask("unregister controller", () -> admin.unregisterController(77).all());
+        ask("voters: add", () -> admin.addRaftVoter(77, new Uuid(7, 7),
+            Set.of(new RaftVoterEndpoint("CONTROLLER", "127.0.0.1", 9))).all());
+        ask("voters: remove", () -> admin.removeRaftVoter(77, new Uuid(7, 7)).all());
         ask("update features: unknown", () -> admin.updateFeatures(Map.of("no.such", new FeatureUpdate((short) 1, FeatureUpdate.UpgradeType.UPGRADE)),
             new UpdateFeaturesOptions()).values());
     }
@@ -637,7 +658,18 @@ public class Recorder {
         ask("producers: one", () -> producersOf(at));
         ask("producers: unknown topic", () -> producersOf(new TopicPartition("unknown", 0)));
         ask("transactions: list", () -> admin.listTransactions().all());
+        ask("transactions: list: of an unknown state", () -> admin.listTransactions(
+            new ListTransactionsOptions().filterStates(Set.of(TransactionState.UNKNOWN))).all());
         ask("transactions: describe unknown", () -> admin.describeTransactions(List.of("no-such")).description("no-such"));
+        ask("transactions: abort", () -> admin.abortTransaction(new AbortTransactionSpec(at, 1234, (short) 0, 0)).all());
+        ask("transactions: terminate", () -> admin.forceTerminateTransaction("no-such").result());
+        ask("transactions: fence", () -> admin.fenceProducers(List.of("no-such")).epochId("no-such"));
+        ask("transactions: begin", () -> {
+            try (KafkaProducer<byte[], byte[]> producer = producer(Map.of("transactional.id", "transaction"))) {
+                producer.initTransactions();
+                return "begun";
+            }
+        });
     }
 
     private Object producersOf(TopicPartition at) {
@@ -648,19 +680,56 @@ public class Recorder {
 
     private void securityAndQuotas() {
         ask("acls: describe", () -> admin.describeAcls(AclBindingFilter.ANY).values());
+        ask("acls: create", () -> admin.createAcls(List.of(new AclBinding(
+            new ResourcePattern(ResourceType.TOPIC, "plain", PatternType.LITERAL),
+            new AccessControlEntry("User:someone", "*", AclOperation.READ, AclPermissionType.ALLOW)))).all());
         ask("acls: delete", () -> admin.deleteAcls(List.of(AclBindingFilter.ANY)).all());
         ask("quotas: describe", () -> admin.describeClientQuotas(ClientQuotaFilter.all()).entities());
+        ClientQuotaEntity client = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, "nobody"));
+        ask("quotas: set", () -> quota(client, "producer_byte_rate", 1024.0));
+        ask("quotas: read back", () -> admin.describeClientQuotas(ClientQuotaFilter.all()).entities());
+        ask("quotas: undone", () -> quota(client, "producer_byte_rate", null));
+        ask("quotas: unknown name", () -> quota(client, "no_such", 1.0));
         ask("scram: describe", () -> admin.describeUserScramCredentials().all());
+        ask("scram: unknown user", () -> admin.describeUserScramCredentials(List.of("no-such")).description("no-such"));
+        ask("scram: set", () -> admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion("someone",
+            new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), "secret"))).all());
+        ask("scram: undone", () -> admin.alterUserScramCredentials(List.of(
+            new UserScramCredentialDeletion("someone", ScramMechanism.SCRAM_SHA_256))).all());
         ask("tokens: describe", () -> admin.describeDelegationToken().delegationTokens());
         ask("tokens: create", () -> admin.createDelegationToken().delegationToken());
+        ask("tokens: renew", () -> admin.renewDelegationToken(new byte[] {1}).expiryTimestamp());
+        ask("tokens: expire", () -> admin.expireDelegationToken(new byte[] {1}).expiryTimestamp());
+    }
+
+    private Object quota(ClientQuotaEntity entity, String name, Double value) {
+        return admin.alterClientQuotas(List.of(
+            new ClientQuotaAlteration(entity, List.of(new ClientQuotaAlteration.Op(name, value))))).all();
     }
 
     private void otherGroups() {
         ask("share groups: describe unknown", () -> admin.describeShareGroups(List.of("nobody")).describedGroups().get("nobody")
             .thenApply(g -> g.groupState() + " " + g.members()));
         ask("share groups: delete unknown", () -> admin.deleteShareGroups(List.of("nobody")).deletedGroups());
+        TopicPartition at = new TopicPartition("plain", 0);
+        ask("share groups: offsets", () -> admin.listShareGroupOffsets(Map.of("nobody", new ListShareGroupOffsetsSpec()))
+            .partitionsToOffsetInfo("nobody"));
+        ask("share groups: alter offsets", () -> admin.alterShareGroupOffsets("nobody", Map.of(at, 1L)).partitionResult(at));
+        ask("share groups: delete offsets", () -> admin.deleteShareGroupOffsets("nobody", Set.of("plain")).topicResult("plain"));
+        ask("streams groups: delete unknown", () -> admin.deleteStreamsGroups(List.of("nobody")).deletedGroups());
+        ask("streams groups: offsets", () -> admin.listStreamsGroupOffsets(Map.of("nobody", new ListStreamsGroupOffsetsSpec()))
+            .partitionsToOffsetAndMetadata("nobody"));
+        ask("streams groups: alter offsets",
+            () -> admin.alterStreamsGroupOffsets("streams", Map.of(at, new OffsetAndMetadata(1))).partitionResult(at));
+        ask("streams groups: delete offsets", () -> admin.deleteStreamsGroupOffsets("streams", Set.of(at)).partitionResult(at));
         ask("streams groups: describe unknown", () -> admin.describeStreamsGroups(List.of("nobody")).describedGroups().get("nobody")
             .thenApply(g -> g.groupState() + " " + g.members()));
+    }
+
+    /** A removal takes a moment to reach every part of the real broker. */
+    private Recorder settled() throws InterruptedException {
+        Thread.sleep(4 * SETTLE_MS);
+        return this;
     }
 
     private void removal() {
@@ -672,6 +741,6 @@ public class Recorder {
             Uuid id = admin.describeTopics(List.of("small")).topicNameValues().get("small").get().topicId();
             return admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).topicIdValues().get(id);
         });
-        ask("list topics: at the end", () -> admin.listTopics().names().get().stream().filter(n -> !n.startsWith("__")).toList());
+        ask("list topics: at the end", () -> settled().admin.listTopics().names().get().stream().filter(n -> !n.startsWith("__")).toList());
     }
 }

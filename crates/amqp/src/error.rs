@@ -99,6 +99,8 @@ pub(crate) struct About<'a> {
     pub(crate) access: Access,
     pub(crate) queue: Option<&'a str>,
     pub(crate) exchange: Option<&'a str>,
+    /// There is no queue of that name, but a topic that the user may see.
+    pub(crate) is_topic: bool,
 }
 
 /// `queue 'q' in vhost '/'`
@@ -120,6 +122,16 @@ impl About<'_> {
         exchange_text(self.vhost, self.exchange.unwrap_or_default())
     }
 
+    /// How a queue comes to be where only a topic is.
+    fn hint(&self) -> String {
+        match self.queue {
+            Some(name) if self.is_topic => format!(
+                ": there is a topic of that name; attach a queue with `forebay queue create {name} --topic {name}`"
+            ),
+            _ => String::new(),
+        }
+    }
+
     /// The thing the method was about.
     fn thing(&self) -> String {
         match self.queue {
@@ -139,7 +151,7 @@ impl About<'_> {
                 self.user
             )),
             Error::UnknownQueue | Error::UnknownTopic => {
-                Fault::not_found(format!("no {}", self.queue_text()))
+                Fault::not_found(format!("no {}{}", self.queue_text(), self.hint()))
             }
             Error::UnknownExchange => Fault::not_found(format!("no {}", self.exchange_text())),
             Error::UnknownVhost => Fault::not_allowed(format!("vhost {} not found", self.vhost)),
@@ -205,8 +217,26 @@ mod tests {
             access: Access::Write,
             queue: Some("q"),
             exchange: Some("x"),
+            is_topic: false,
         };
         assert_eq!(about.fault(error).text(), expected);
+    }
+
+    #[test]
+    fn a_topic_without_a_queue_is_told_how_to_get_one() {
+        let about = About {
+            vhost: "/",
+            user: "bob",
+            access: Access::Read,
+            queue: Some("q"),
+            exchange: None,
+            is_topic: true,
+        };
+        assert_eq!(
+            about.fault(&Error::UnknownQueue).text(),
+            "NOT_FOUND - no queue 'q' in vhost '/': there is a topic of that name; attach a queue with \
+             `forebay queue create q --topic q`"
+        );
     }
 
     #[test]

@@ -590,7 +590,19 @@ impl Session {
             access,
             queue,
             exchange,
+            is_topic: queue.is_some_and(|name| {
+                let broker = &self.context.broker;
+                broker.is_only_topic(&self.peer.principal, &self.qualified(name))
+            }),
         }
+    }
+
+    /// Attaches a queue to a topic whose name is used as a queue's, where the settings say so.
+    pub(crate) async fn attach(&self, name: &str, access: Access) -> Outcome<()> {
+        let broker = &self.context.broker;
+        let qualified = self.qualified(name);
+        let attached = broker.attach_on_use(&self.peer.principal, &qualified).await;
+        attached.map_err(|error| self.about(Some(name), None, access).fault(&error))
     }
 }
 

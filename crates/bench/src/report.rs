@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::histogram::Histogram;
 use crate::usage::Spent;
 
-/// Form of the output.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people; a row appears when it is measured.

@@ -60,8 +60,10 @@ pub(crate) struct Changes {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeadLetterForm {
-    queue: String,
-    attempts_max: u32,
+    /// Absent: as it is.
+    queue: Option<String>,
+    /// Absent: as it is.
+    attempts_max: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -93,7 +95,7 @@ impl Changes {
     /// The queue that is to take the dead letters from now on.
     pub(crate) fn dead_letter_queue(&self) -> Option<&str> {
         match &self.dead_letter {
-            Removable::Set(form) => Some(&form.queue),
+            Removable::Set(form) => form.queue.as_deref(),
             Removable::Left | Removable::Removed => None,
         }
     }
@@ -103,7 +105,7 @@ impl Changes {
         let retention = (RETENTION_MS_MIN, RETENTION_MS_MAX);
         let in_flight = (1, IN_FLIGHT_MAX.into());
         let attempts = match &self.dead_letter {
-            Removable::Set(form) => Some(u64::from(form.attempts_max)),
+            Removable::Set(form) => form.attempts_max.map(u64::from),
             Removable::Left | Removable::Removed => None,
         };
         for (name, value, limits) in [
@@ -141,8 +143,11 @@ impl Changes {
 
     /// Queues that are named are in this vhost.
     pub(crate) fn qualify(&mut self, vhost: &str) {
-        if let Removable::Set(form) = &mut self.dead_letter {
-            form.queue = vhost::qualify(vhost, &form.queue);
+        if let Removable::Set(DeadLetterForm {
+            queue: Some(queue), ..
+        }) = &mut self.dead_letter
+        {
+            *queue = vhost::qualify(vhost, queue);
         }
     }
 
@@ -208,7 +213,9 @@ impl Changes {
         match self.dead_letter {
             Removable::Left => {}
             Removable::Removed => settings.dead_letter = None,
-            Removable::Set(form) => settings.dead_letter = Some(form.policy()),
+            Removable::Set(form) => {
+                settings.dead_letter = Some(form.onto(settings.dead_letter.take())?);
+            }
         }
         match self.backoff {
             Removable::Left => {}
@@ -233,11 +240,17 @@ impl Changes {
 }
 
 impl DeadLetterForm {
-    fn policy(self) -> DeadLetterPolicy {
-        DeadLetterPolicy {
-            queue: self.queue,
-            attempts_max: self.attempts_max,
-        }
+    /// What is not named stays as it is. Errors: `InvalidConfig` when there is nothing that could stay.
+    fn onto(self, present: Option<DeadLetterPolicy>) -> Result<DeadLetterPolicy> {
+        let (queue, attempts) = present.map(|it| (it.queue, it.attempts_max)).unzip();
+        let missing = |name| Error::InvalidConfig(format!("`dead_letter` needs `{name}`"));
+        Ok(DeadLetterPolicy {
+            queue: self.queue.or(queue).ok_or_else(|| missing("queue"))?,
+            attempts_max: self
+                .attempts_max
+                .or(attempts)
+                .ok_or_else(|| missing("attempts_max"))?,
+        })
     }
 }
 
@@ -351,6 +364,30 @@ mod tests {
         let nothing = json!({ "dead_letter": null, "backoff": null });
         read(nothing).apply(&mut settings).unwrap();
         assert_eq!((settings.dead_letter, settings.backoff), (None, None));
+    }
+
+    #[test]
+    fn half_of_a_dead_letter_policy_changes_that_half() {
+        let given = json!({ "dead_letter": { "queue": "dead", "attempts_max": 6 } });
+        let mut settings = read(given).into_new().unwrap();
+        let mut set = |half: Value| {
+            let changes = read(json!({ "dead_letter": half }));
+            changes.apply(&mut settings).unwrap();
+            let policy = settings.dead_letter.clone().unwrap();
+            (policy.queue, policy.attempts_max)
+        };
+        assert_eq!(set(json!({ "attempts_max": 7 })), ("dead".into(), 7));
+        assert_eq!(set(json!({ "queue": "other" })), ("other".into(), 7));
+        for (half, missing) in [
+            (json!({ "attempts_max": 7 }), "`dead_letter` needs `queue`"),
+            (
+                json!({ "queue": "dead" }),
+                "`dead_letter` needs `attempts_max`",
+            ),
+        ] {
+            let refused = read(json!({ "dead_letter": half })).into_new().unwrap_err();
+            assert!(refused.to_string().contains(missing), "{refused}");
+        }
     }
 
     #[test]

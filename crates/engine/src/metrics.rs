@@ -25,7 +25,7 @@ pub struct Metrics {
     pub empty_receives: AtomicU64,
     /// Messages acknowledged.
     pub messages_deleted: AtomicU64,
-    /// Messages moved aside because they failed too often.
+    /// Messages dead-lettered.
     pub messages_dead_lettered: AtomicU64,
 }
 

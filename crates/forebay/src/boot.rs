@@ -111,8 +111,14 @@ async fn serve_until_told(
         total: Capacity::new(descriptors::connections_max()),
         connections: Connections::new(Box::new(|| Machine.wall_ms())),
     };
-    let protocols = open_protocols(settings, &broker, &all).await?;
-    let console = open_console(settings, &broker, &health, (&protocols, &all)).await?;
+    let (protocols, console) = match open_listeners(settings, &broker, &health, &all).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Nobody was served: the next start finds everything closed in order.
+            close(broker).await?;
+            return Err(error);
+        }
+    };
 
     announce(&[&protocols, &console]);
     health.set_ready();
@@ -170,6 +176,18 @@ fn die(data: &Path, supervisor: &Supervisor) -> ! {
     }
     let _ = err.flush();
     std::process::exit(1)
+}
+
+/// Opens the listeners of the protocols, and that of HTTP.
+async fn open_listeners(
+    settings: &Settings,
+    broker: &Broker,
+    health: &Arc<Health>,
+    all: &All,
+) -> anyhow::Result<(Listeners, Listeners)> {
+    let protocols = open_protocols(settings, broker, all).await?;
+    let console = open_console(settings, broker, health, (&protocols, all)).await?;
+    Ok((protocols, console))
 }
 
 /// Opens one listener per protocol that this build speaks.
@@ -267,6 +285,10 @@ async fn drain(protocols: Listeners, console: Listeners, broker: Broker) -> anyh
     broker.drain();
     protocols.close().await;
     console.close().await;
+    close(broker).await
+}
+
+async fn close(broker: Broker) -> anyhow::Result<()> {
     tokio::time::timeout(BROKER_CLOSE, broker.close())
         .await
         .context("the engine did not close in time")?

@@ -19,6 +19,7 @@ use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
+use crate::logging;
 use crate::memory::Memory;
 use crate::numbers;
 use crate::settings::{
@@ -191,6 +192,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
         },
         kept_defaults: kafka::topic_defaults,
         cluster_id: kafka.cluster_id.as_ref().map(|id| id.0.clone()),
+        attach_topics: settings.queues.attach_topics,
         internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
         read_ahead_bytes: bytes(memory.cache),
@@ -250,6 +252,7 @@ fn log_dir(dir: &Path) -> kafka::LogDir {
 
 fn kafka_settings(settings: &Settings) -> kafka::Settings {
     let kafka = &settings.kafka;
+    let default = kafka::Settings::default();
     kafka::Settings {
         advertised: kafka
             .advertised_address
@@ -261,7 +264,8 @@ fn kafka_settings(settings: &Settings) -> kafka::Settings {
         host_gateways: host_gateways(),
         auto_create_topics: kafka.auto_create_topics,
         request_bytes_max: usize::try_from(kafka.max_request_bytes.0).unwrap_or(usize::MAX),
-        ..kafka::Settings::default()
+        loggers: logging::levels().map_or(default.loggers, |levels| levels),
+        idle: default.idle,
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) enum Code {
     OutOfOrderSequenceNumber = 45,
     InvalidProducerEpoch = 47,
     TransactionalIdAuthorizationFailed = 53,
+    SecurityDisabled = 54,
     KafkaStorageError = 56,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
@@ -57,6 +58,7 @@ pub(crate) enum Code {
     InvalidRecord = 87,
     UnstableOffsetCommit = 88,
     ThrottlingQuotaExceeded = 89,
+    ResourceNotFound = 91,
     UnknownTopicId = 100,
     FetchSessionTopicIdError = 106,
     MismatchedEndpointType = 114,
@@ -128,7 +130,16 @@ pub(crate) fn group_request_code(error: &Error) -> Code {
 pub(crate) fn message(error: &Error) -> std::borrow::Cow<'static, str> {
     match error {
         Error::InvalidRecords(errors) => summary(errors).into(),
+        Error::TopicExists(name) => format!("Topic '{name}' already exists.").into(),
         other => other.to_string().into(),
+    }
+}
+
+/// The same, where the code alone says it: clients have a sentence of their own for each.
+pub(crate) fn remark(error: &Error) -> Option<std::borrow::Cow<'static, str>> {
+    match error {
+        Error::UnknownTopic | Error::UnknownPartition => None,
+        other => Some(message(other)),
     }
 }
 

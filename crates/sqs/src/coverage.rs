@@ -5,17 +5,8 @@ use std::path::PathBuf;
 
 use crate::handlers::ACTIONS;
 
-const HEAD: &str = "# SQS protocol coverage
-
-Written from the table of actions, by the test in `crates/sqs/src/coverage.rs`, which also keeps it fresh
-(`UPDATE=1 cargo test -p sqs coverage`). Every action is taken by both protocols (AWS JSON 1.0 and Query with XML
-answers), on `/` and on the queue's own path, by POST and, in the Query protocol, by GET.
-
-| action | notes |
-|---|---|
-";
-
-const TAIL: &str = include_str!("coverage.md");
+/// The page, but for the table of actions.
+const PAGE: &str = include_str!("coverage.md");
 
 /// What a user should know about an action beyond the service's own documentation.
 fn notes(action: &str) -> &'static str {
@@ -57,7 +48,8 @@ fn page() -> String {
     let rows = ACTIONS
         .iter()
         .map(|action| format!("| {action} | {} |\n", notes(action)));
-    HEAD.to_owned() + &rows.collect::<String>() + TAIL
+    let table = "| action | notes |\n|---|---|\n".to_owned() + &rows.collect::<String>();
+    PAGE.replace("{actions}\n", &table)
 }
 
 #[test]

@@ -150,6 +150,17 @@ impl Fault {
     pub(crate) fn no_queue() -> Self {
         Self::new(&QUEUE_DOES_NOT_EXIST, "The specified queue does not exist.")
     }
+
+    /// There is no such queue, but a topic of that name.
+    pub(crate) fn only_topic(name: &str) -> Self {
+        let none = Self::no_queue().message;
+        Self::new(
+            &QUEUE_DOES_NOT_EXIST,
+            format!(
+                "{none} There is a topic of that name; attach a queue with `forebay queue create {name} --topic {name}`."
+            ),
+        )
+    }
 }
 
 impl From<Error> for Fault {

@@ -87,22 +87,38 @@ pub struct Chunk {
 impl Chunk {
     /// The batches of the chunk, one by one. Errors when the bytes are not whole batches.
     pub fn batches(&self) -> std::result::Result<Vec<Batch>, BatchError> {
-        let mut whole = match self.pieces.as_slice() {
-            [one] => one.clone(),
-            pieces => pieces
-                .iter()
-                .fold(BytesMut::with_capacity(self.bytes), |mut whole, piece| {
-                    whole.extend_from_slice(piece);
-                    whole
-                })
-                .freeze(),
-        };
         let mut batches = Vec::new();
-        while !whole.is_empty() {
-            batches.push(Batch::split_trusted(&mut whole)?);
+        let mut rest = self.pieces.as_slice();
+        while let [piece, after @ ..] = rest {
+            // The usual two pieces of a large batch are not copied together: its records stay shared.
+            if let Some(records) = after.first()
+                && let Some(batch) = Batch::of_parts(piece, records)
+            {
+                batches.push(batch);
+                rest = &after[1..];
+                continue;
+            }
+            let mut bytes = piece.clone();
+            rest = after;
+            while !bytes.is_empty() {
+                match Batch::split_trusted(&mut bytes) {
+                    Err(BatchError::Truncated) if !rest.is_empty() => {
+                        bytes = joined(&bytes, std::mem::take(&mut rest));
+                    }
+                    batch => batches.push(batch?),
+                }
+            }
         }
         Ok(batches)
     }
+}
+
+fn joined(first: &Bytes, rest: &[Bytes]) -> Bytes {
+    let mut whole = BytesMut::from(&first[..]);
+    for piece in rest {
+        whole.extend_from_slice(piece);
+    }
+    whole.freeze()
 }
 
 /// A read that either is answered from memory or has to touch the disk.

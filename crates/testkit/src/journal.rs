@@ -58,7 +58,7 @@ impl<'a> Choices<'a> {
 
 /// What was done to the store, one journal group each.
 enum Call {
-    Append(u64, Batch),
+    Append(Vec<(u64, Batch)>),
     Remove(u64),
     Put(String, Bytes),
 }
@@ -74,9 +74,11 @@ impl Picture {
         let mut picture = Self::default();
         for call in calls {
             match call {
-                Call::Append(number, batch) => {
-                    let stream = picture.streams.entry(*number).or_default();
-                    stream.extend_from_slice(&batch.to_bytes());
+                Call::Append(batches) => {
+                    for (number, batch) in batches {
+                        let stream = picture.streams.entry(*number).or_default();
+                        stream.extend_from_slice(&batch.to_bytes());
+                    }
                 }
                 Call::Remove(number) => drop(picture.streams.remove(number)),
                 Call::Put(key, value) => {
@@ -173,10 +175,20 @@ async fn write(choices: &mut Choices<'_>, options: &Options) -> Result<Written, 
                 format!("k{}", choices.below(3)),
                 Bytes::from(vec![1; choices.below(300)]),
             ),
-            _ => {
-                let end = ends.entry(number).or_insert(0);
-                *end += 1;
-                Call::Append(number, body(choices, *end - 1, index as u64))
+            one => {
+                let batch = body(choices, 0, index as u64);
+                // Sometimes the same records for all streams.
+                let streams = if one < 5 {
+                    0..STREAMS
+                } else {
+                    number..number + 1
+                };
+                let appends = streams.map(|number| {
+                    let end = ends.entry(number).or_insert(0);
+                    *end += 1;
+                    (number, batch.clone().placed(*end - 1, 0, None))
+                });
+                Call::Append(appends.collect())
             }
         };
         done(&store, &call).await?;
@@ -197,12 +209,12 @@ async fn write(choices: &mut Choices<'_>, options: &Options) -> Result<Written, 
 
 async fn done(store: &LocalStore, call: &Call) -> Result<(), Error> {
     let lsn = match call {
-        Call::Append(number, batch) => {
-            let append = Append {
+        Call::Append(batches) => {
+            let appends = batches.iter().map(|(number, batch)| Append {
                 stream: stream(*number),
                 batch: batch.clone(),
-            };
-            store.append(vec![append], Durability::Sync)?
+            });
+            store.append(appends.collect(), Durability::Sync)?
         }
         Call::Remove(number) => store.trim(stream(*number), Trim::All)?,
         Call::Put(key, value) => {

@@ -114,6 +114,7 @@ impl Session {
         consume: &Consume<'_>,
     ) -> Outcome<()> {
         let name = self.queue_name(number, consume.queue)?;
+        self.attach(&name, Access::Read).await?;
         let priority = priority(consume.arguments, &self.peer.vhost, &name)?;
         let reading = self.reading(number, &name, consume)?;
         // What was given back before may be what is consumed next.
@@ -233,6 +234,7 @@ impl Session {
 
     async fn fetch(&mut self, number: u16, get: Get<'_>) -> Outcome<()> {
         let name = self.queue_name(number, get.queue)?;
+        self.attach(&name, Access::Read).await?;
         let queue = self.queue(&name, Access::Read)?;
         if queue.settings().stream {
             let thing = queue_text(&self.peer.vhost, &name);

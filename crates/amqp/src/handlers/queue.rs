@@ -63,6 +63,7 @@ impl Session {
             given => given.to_owned(),
         };
         let queue = if declare.passive {
+            self.attach(&name, Access::Configure).await?;
             self.queue(&name, Access::Configure)?
         } else {
             self.queue_declared_so(&name, given.is_empty(), &declare)
@@ -210,6 +211,7 @@ impl Session {
         let Destination::Queue(name) = binding.destination.clone() else {
             return Err(unimplemented());
         };
+        self.attach(&name, Access::Write).await?;
         self.queue(&name, Access::Write)?;
         let broker = &self.context.broker;
         let bound = broker.bind(&self.peer.principal, binding).await;

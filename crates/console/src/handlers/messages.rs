@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::principal;
-use super::queues::{find, page_size};
+use super::queues::{find, page_size, refused};
 use crate::error::{Outcome, Problem};
 use crate::message::{self, MessageForm, check_delay, decode_receipt};
 use crate::request::{AnswerRoom, Asked, QueueName, QueueParams};
@@ -45,9 +45,9 @@ pub(crate) async fn send(
     let messages = forms.map(|form| form.into_message(queue.settings()));
     let messages = messages.collect::<Outcome<Vec<_>>>()?;
     let sent = broker.send(&principal(), &name, messages).await;
-    let sent = sent.map_err(|error| Problem::of_queue(&name, error))?;
+    let sent = sent.map_err(|error| refused(&broker, &name, error))?;
     let sent = sent.into_iter();
-    answer_sent(sent.map(|sent| sent.map_err(|e| Problem::of_queue(&name, e))))
+    answer_sent(sent.map(|sent| sent.map_err(|e| refused(&broker, &name, e))))
 }
 
 /// What became of each message. Where none was taken, the first refusal is the answer.
@@ -116,7 +116,7 @@ pub(crate) async fn receive(
     let who = principal();
     let delivered = broker.receive_within(&who, &name, receive, &room);
     let delivered = delivered.await;
-    let delivered = delivered.map_err(|error| Problem::of_queue(&name, error))?;
+    let delivered = delivered.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = delivered.iter().map(message::show_lent).collect();
     Ok(Json(json!({ "messages": shown })))
 }
@@ -188,7 +188,7 @@ pub(crate) async fn settle(
     let forms = settling.settle.into_iter();
     let settles = forms.map(SettleForm::read).collect::<Outcome<Vec<_>>>()?;
     let settled = broker.settle(&principal(), &name, settles).await;
-    let settled = settled.map_err(|error| Problem::of_queue(&name, error))?;
+    let settled = settled.map_err(|error| refused(&broker, &name, error))?;
     let outcomes: Vec<&str> = settled.into_iter().map(outcome).collect();
     Ok(Json(json!({ "outcomes": outcomes })))
 }
@@ -224,9 +224,7 @@ pub(crate) async fn peek(
     let max = max.min(fitting(queue.settings()));
     let who = principal();
     let seen = broker.peek_within(&who, &name, (asked.from, max), &room);
-    let (seen, cut) = seen
-        .await
-        .map_err(|error| Problem::of_queue(&name, error))?;
+    let (seen, cut) = seen.await.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = seen.iter().map(message::show_seen).collect();
     let mut answer = json!({ "messages": shown });
     // Each partition counts for itself, so that only one alone can be gone on with.
@@ -252,7 +250,7 @@ pub(crate) async fn replay(
     Asked(asked): Asked<Replaying>,
 ) -> Outcome<Json<Value>> {
     let replayed = broker.replay(&principal(), &name, asked.from).await;
-    let replayed = replayed.map_err(|error| Problem::of_queue(&name, error))?;
+    let replayed = replayed.map_err(|error| refused(&broker, &name, error))?;
     Ok(Json(json!({ "replayed": replayed })))
 }
 

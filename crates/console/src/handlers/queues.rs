@@ -207,23 +207,26 @@ pub(crate) async fn describe(
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
     let described = describe_queue(&broker, &queue).await;
-    Ok(Json(described.map_err(|e| Problem::of_queue(&name, e))?))
+    Ok(Json(described.map_err(|e| refused(&broker, &name, e))?))
 }
 
-/// One queue, if it is there and may be seen. A topic that is no queue is told from nothing at all.
+/// One queue, if it is there and may be seen.
 pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
     let queue = broker.queue(&principal(), name);
-    queue.map_err(|error| {
-        let is_topic = broker.topic(&principal(), TopicKey::Name(name)).is_ok();
-        if matches!(error, engine::Error::UnknownQueue) && is_topic {
-            let why = format!(
-                "there is no queue '{name}', only a topic of that name: attach a queue to it with \
-                 `forebay queue create {name} --topic {name}`"
-            );
-            return Problem::new(&NO_QUEUE, why);
-        }
-        Problem::of_queue(name, error)
-    })
+    queue.map_err(|error| refused(broker, name, error))
+}
+
+/// What is answered when something was asked of a queue. A topic that is no queue is told from nothing at all.
+pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Problem {
+    let is_topic = || broker.topic(&principal(), TopicKey::Name(name)).is_ok();
+    if matches!(error, engine::Error::UnknownQueue) && is_topic() {
+        let why = format!(
+            "there is no queue '{name}', only a topic of that name: attach a queue to it with \
+             `forebay queue create {name} --topic {name}`"
+        );
+        return Problem::new(&NO_QUEUE, why);
+    }
+    Problem::of_queue(name, error)
 }
 
 /// Where something new is found. A name may have any characters.
@@ -319,7 +322,7 @@ pub(crate) async fn change(
     check_dead_letters(&broker, &name, &settings)?;
     let changes = settings;
     let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
-    let refused = |error| Problem::of_queue(&name, error);
+    let refused = |error| refused(&broker, &name, error);
     let changed = broker.configure_queue(&principal(), &name, change).await;
     let changed = changed.map_err(refused)?;
     let described = describe_queue(&broker, &changed).await;
@@ -350,7 +353,7 @@ pub(crate) async fn delete(
         return Err(Problem::new(&IN_USE, why));
     }
     let deleted = broker.delete_queue(&principal(), &name).await;
-    deleted.map_err(|error| Problem::of_queue(&name, error))?;
+    deleted.map_err(|error| refused(&broker, &name, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -364,7 +367,7 @@ pub(crate) async fn purge(
     QueueName(name): QueueName,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Outcome<Response> {
-    let of = |error| Problem::of_queue(&name, error);
+    let of = |error| refused(&broker, &name, error);
     let queue = broker.queue(&principal(), &name).map_err(of)?;
     let purged = broker.purge_queue(&principal(), &name).await;
     purged.map_err(of)?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::principal;
-use super::queues::{find, has_sources};
+use super::queues::{find, has_sources, refused};
 use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
 use crate::request::{Asked, Place, QueueName};
 
@@ -52,12 +52,12 @@ pub(crate) async fn start(
     }
     if start.dry_run {
         let preview = preview(&broker, &queue, start.destination.as_deref()).await;
-        let preview = preview.map_err(|error| Problem::of_queue(&name, error))?;
+        let preview = preview.map_err(|error| refused(&broker, &name, error))?;
         return Ok(Json(preview).into_response());
     }
     let (to, rate) = (start.destination.as_deref(), start.rate_max);
     let task = broker.start_move(&principal(), &name, to, rate).await;
-    let task = task.map_err(|error| Problem::of_queue(&name, error))?;
+    let task = task.map_err(|error| refused(&broker, &name, error))?;
     Ok((StatusCode::ACCEPTED, Json(show(&task))).into_response())
 }
 
@@ -68,7 +68,7 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
         return Ok(());
     }
     let letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
-    let letters = letters.map_err(|error| Problem::of_queue(name, error))?;
+    let letters = letters.map_err(|error| refused(broker, name, error))?;
     if letters.sources.keys().any(Option::is_some) {
         return Ok(());
     }
@@ -129,7 +129,7 @@ pub(crate) async fn list(
     QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let tasks = broker.moves(&principal(), &name).await;
-    let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
+    let tasks = tasks.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = tasks.iter().map(show).collect();
     Ok(Json(json!({ "tasks": shown })))
 }
@@ -142,7 +142,7 @@ pub(crate) async fn cancel(
     let unknown = || Problem::new(&NO_TASK, format!("no task {task} runs on queue '{name}'"));
     let id = Uuid::parse_str(&task).map_err(|_| unknown())?;
     let tasks = broker.moves(&principal(), &name).await;
-    let tasks = tasks.map_err(|error| Problem::of_queue(&name, error))?;
+    let tasks = tasks.map_err(|error| refused(&broker, &name, error))?;
     // A task is named together with its queue: the other queues' are none of this one's business.
     if !tasks.iter().any(|task| task.id == id) {
         return Err(unknown());
@@ -150,7 +150,7 @@ pub(crate) async fn cancel(
     match broker.cancel_move(&principal(), id).await {
         Ok(task) => Ok(Json(show(&task))),
         Err(engine::Error::UnknownMove) => Err(unknown()),
-        Err(error) => Err(Problem::of_queue(&name, error)),
+        Err(error) => Err(refused(&broker, &name, error)),
     }
 }
 

@@ -141,6 +141,7 @@ impl Unchecked {
                 topic_id: self.topic.id(),
                 index: self.index,
                 batch: self.batch.with_max_timestamp(checked.max_timestamp),
+                largest_value: checked.largest_value,
                 outlines: checked.outlines,
             }),
             Err(Refusal::Batch(error)) => Err(error.into()),
@@ -220,7 +221,8 @@ impl Inner {
     }
 }
 
-/// Only the broker says that a batch is its own: what such a batch says in reserved headers is believed.
+/// Only the broker says that a batch is its own, what such a batch says in reserved headers is believed; and only the
+/// broker gives offsets.
 fn check_origin(header: &BatchHeader) -> Result<()> {
     if header.has_reserved_bits() {
         return Err(Error::InvalidRecord(
@@ -229,6 +231,11 @@ fn check_origin(header: &BatchHeader) -> Result<()> {
     }
     if header.is_append_time() {
         return Err(Error::InvalidTimestampType);
+    }
+    if header.base_offset != 0 {
+        return Err(Error::InvalidRecord(
+            "the base offset of a batch that is produced must be 0".into(),
+        ));
     }
     Ok(())
 }

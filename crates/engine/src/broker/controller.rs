@@ -228,7 +228,8 @@ fn decide_create(
     if replication > inner.settings.replication_max {
         return Err(Error::InvalidReplication(format!(
             "Unable to replicate the partition {replication} time(s): The target replication factor of {replication} \
-             cannot be reached because only 1 broker(s) are registered."
+             cannot be reached because only 1 broker(s) are registered or some brokers have all their log \
+             directories cordoned."
         )));
     }
     Ok(TopicDocument {

@@ -13,16 +13,18 @@ use std::iter::{Enumerate, Peekable};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use storage::{Append, Durability, Lsn};
+use storage::{Append, Batch, Durability, Lsn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::borrow::{self, Hand, partition_of, shard_of};
+use super::cuts::{COPIED_BYTES, Cuts, Written};
 use super::queues::lane_of;
 use super::{Broker, Inner, lanes};
 use crate::partition::Decision;
 use crate::queue::{Aside, LaneAt, NewMessage, Queue, Sent};
 use crate::shard::{
-    self, Admission, BATCH_BYTES, BATCH_RECORDS, Judged, PartitionAt, Sending, Then,
+    self, Admission, BATCH_BYTES, BATCH_RECORDS, Judged, Manner, PartitionAt, Sending, Then,
+    Writing,
 };
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -100,6 +102,31 @@ struct Leaving {
     place: usize,
     message: NewMessage,
     lanes: Vec<LaneAt>,
+    /// Memory it takes on its way.
+    room: usize,
+}
+
+impl Leaving {
+    /// Whether it is a batch of its own.
+    fn is_alone(&self) -> bool {
+        self.lanes.len() > 1 && self.message.held() > COPIED_BYTES
+    }
+}
+
+/// Memory that a message takes on its way to its queues: its body once for all that get the same records, and a little
+/// for each.
+fn room_for(out: &Outgoing) -> usize {
+    let (body, queues) = (out.message.body.len(), &out.queues);
+    if queues.len() <= 1 {
+        return body;
+    }
+    let copied = body.min(COPIED_BYTES).saturating_mul(queues.len());
+    if body <= COPIED_BYTES {
+        return copied;
+    }
+    let manners = queues.iter().map(|queue| Manner::of(queue.settings()));
+    let manners: BTreeSet<Manner> = manners.collect();
+    copied.saturating_add(body.saturating_mul(manners.len()))
 }
 
 /// Messages that are decided together with their partitions in hand.
@@ -139,10 +166,8 @@ impl Broker {
     /// `TooLarge`, `Throttled`, `DiskFull`; `UnknownQueue` when all its queues are gone since: one that is gone counts
     /// as never found.
     pub async fn send_routed(&self, order: &mut SendOrder, messages: Vec<Outgoing>) -> Sends {
-        let sizes = messages
-            .iter()
-            .map(|out| out.message.body.len().saturating_mul(out.queues.len()));
-        let bytes = sizes.fold(0, usize::saturating_add);
+        let rooms: Vec<usize> = messages.iter().map(room_for).collect();
+        let bytes = rooms.iter().copied().fold(0, usize::saturating_add);
         let mut handing = Handing {
             broker: self,
             order,
@@ -155,6 +180,7 @@ impl Broker {
         let mut rest = Rest {
             inner: &self.inner,
             messages: messages.into_iter().enumerate().peekable(),
+            rooms,
             next: None,
         };
         while rest.fill() {
@@ -172,6 +198,7 @@ impl Broker {
 struct Rest<'b> {
     inner: &'b Inner,
     messages: Peekable<Enumerate<std::vec::IntoIter<Outgoing>>>,
+    rooms: Vec<usize>,
     /// The next one, with its lanes.
     next: Option<Leaving>,
 }
@@ -189,6 +216,7 @@ impl Rest<'_> {
                 place,
                 message,
                 lanes,
+                room: self.rooms[place],
             });
         }
         true
@@ -275,11 +303,8 @@ impl Handing<'_> {
         let inner = &*self.broker.inner;
         let partitions: BTreeSet<PartitionAt> = group.partitions.keys().copied().collect();
         let places = group.messages.iter().map(|leaving| leaving.place).collect();
-        let bytes = group.messages.iter().map(|leaving| {
-            let body = leaving.message.body.len();
-            body.saturating_mul(leaving.lanes.len())
-        });
-        let permit = share_of(&mut self.permit, bytes.fold(0, usize::saturating_add));
+        let rooms = group.messages.iter().map(|leaving| leaving.room);
+        let permit = share_of(&mut self.permit, rooms.fold(0, usize::saturating_add));
         let (done, decided) = oneshot::channel();
         self.sends.parts.push((places, decided));
         let hand = match self.fence(&partitions).await {
@@ -343,11 +368,11 @@ fn place(
     let mut placing = Placing {
         now: inner.clock.moment(),
         hand,
-        admissions: BTreeMap::new(),
+        shares: BTreeMap::new(),
     };
-    let outcomes = messages.iter().map(|leaving| placing.admit(leaving));
-    let outcomes: Outcomes = outcomes.collect();
-    match placing.append(inner) {
+    let outcomes = messages.iter().enumerate();
+    let outcomes: Outcomes = outcomes.map(|message| placing.admit(message)).collect();
+    match placing.append(inner, messages) {
         Ok(reached) => {
             placing.doom(inner);
             placing.answer(reached, Box::new(move || answer(outcomes)));
@@ -366,18 +391,40 @@ fn place(
 struct Placing {
     now: Moment,
     hand: Hand,
-    admissions: BTreeMap<LaneAt, Admission>,
+    shares: BTreeMap<LaneAt, Share>,
+}
+
+/// What one lane gets of a group.
+struct Share {
+    admission: Admission,
+    manner: Manner,
+    /// Of messages by their places in the group.
+    cuts: Cuts<usize>,
+}
+
+impl Share {
+    fn new(admission: Admission) -> Self {
+        Self {
+            manner: Manner::of(admission.queue.settings()),
+            admission,
+            cuts: Cuts::default(),
+        }
+    }
+}
+
+/// A batch with its final place.
+struct Placed {
+    at: LaneAt,
+    batch: Batch,
+    /// Of its messages.
+    bytes: u64,
 }
 
 impl Placing {
     /// Decides what becomes of one message: in all its queues that are still there, or in none. Only a queue that is
     /// full stands back for the others, whose receivers are not to blame; its sender hears of it.
-    fn admit(&mut self, leaving: &Leaving) -> Result<Sent> {
-        let Self {
-            now,
-            hand,
-            admissions,
-        } = self;
+    fn admit(&mut self, (place, leaving): (usize, &Leaving)) -> Result<Sent> {
+        let Self { now, hand, shares } = self;
         let mut judged: Vec<(LaneAt, Judged)> = Vec::with_capacity(leaving.lanes.len());
         let mut full = false;
         for at in &leaving.lanes {
@@ -386,10 +433,9 @@ impl Placing {
             };
             let end = owned.ledger.end;
             let Some(lane) = hand.lane(*at) else { continue };
-            let admission = admissions
-                .entry(*at)
-                .or_insert_with(|| Admission::new(*at, Arc::clone(&lane.queue), end, *now));
-            match admission.judge(&lane.lane, &leaving.message) {
+            let fresh = || Share::new(Admission::new(*at, Arc::clone(&lane.queue), end, *now));
+            let share = shares.entry(*at).or_insert_with(fresh);
+            match share.admission.judge(&lane.lane, &leaving.message) {
                 Err(Error::QueueFull) => full = true,
                 other => judged.push((*at, other?)),
             }
@@ -397,8 +443,11 @@ impl Placing {
         let mut first = Err(Error::UnknownQueue);
         for (at, judged) in judged {
             full |= matches!(judged, Judged::Doomed);
-            if let Some(admission) = admissions.get_mut(&at) {
-                let sent = admission.take(&judged, &leaving.message);
+            if let Some(share) = shares.get_mut(&at) {
+                let sent = share.admission.take(&judged, &leaving.message);
+                if !sent.duplicate {
+                    share.cuts.add(place, leaving.is_alone());
+                }
                 first = first.or(Ok(sent));
             }
         }
@@ -406,27 +455,8 @@ impl Placing {
     }
 
     /// Appends to all lanes at once and applies; returns what answers wait for.
-    fn append(&mut self, inner: &Inner) -> Result<(Lsn, Durability)> {
-        let (mut appends, mut filled) = (Vec::new(), Vec::new());
-        for (at, admission) in &mut self.admissions {
-            let Some(full) = admission.fill() else {
-                continue;
-            };
-            let Some(owned) = self.hand.partition(partition_of(*at)) else {
-                continue;
-            };
-            let decided = owned
-                .ledger
-                .decide(full.batch, &owned.config, self.now.wall)?;
-            let Decision::Append(batch) = decided else {
-                continue;
-            };
-            appends.push(Append {
-                stream: owned.partition.records(),
-                batch: batch.clone(),
-            });
-            filled.push((*at, batch, (full.records, full.bytes)));
-        }
+    fn append(&mut self, inner: &Inner, messages: &[Leaving]) -> Result<(Lsn, Durability)> {
+        let placed = self.write(messages)?;
         let mut reached = (Lsn(0), Durability::Flush);
         let durable = inner.log.progress().borrow().durable;
         for owned in self.hand.all() {
@@ -436,16 +466,26 @@ impl Placing {
                 reached.1 = Durability::Sync;
             }
         }
-        if appends.is_empty() {
+        if placed.is_empty() {
             return Ok(reached);
         }
+        let mut appends = Vec::with_capacity(placed.len());
+        for Placed { at, batch, .. } in &placed {
+            if let Some(owned) = self.hand.partition(partition_of(*at)) {
+                appends.push(Append {
+                    stream: owned.partition.records(),
+                    batch: batch.clone(),
+                });
+            }
+        }
         reached.0 = inner.log.append(appends, reached.1)?;
-        for (at, batch, (records, bytes)) in filled {
+        for Placed { at, batch, bytes } in placed {
             let partition = partition_of(at);
             let Some(owned) = self.hand.partition(partition) else {
                 continue;
             };
             let upto = owned.accept(Some(&batch), reached, self.now);
+            let records = u64::from(batch.header.record_count.unsigned_abs());
             inner.metrics.published(records, batch.bytes() as u64);
             if let Some(lane) = self.hand.lane(at) {
                 lane.queue.numbers.sent(records, bytes);
@@ -460,11 +500,46 @@ impl Placing {
         Ok(reached)
     }
 
+    /// Gives all batches their places. Those that are the same for several lanes are written once.
+    fn write(&mut self, messages: &[Leaving]) -> Result<Vec<Placed>> {
+        let Self { now, hand, shares } = self;
+        let mut written = Written::default();
+        let mut placed = Vec::with_capacity(shares.len());
+        for (at, share) in shares {
+            let Some(owned) = hand.partition(partition_of(*at)) else {
+                continue;
+            };
+            let mut base = owned.ledger.end;
+            for places in share.cuts.iter() {
+                let messages = || places.iter().map(|place| &messages[*place].message);
+                let batch = written.batch((share.manner, places), |(manner, _)| {
+                    let mut writing = Writing::new(*now);
+                    messages().for_each(|message| writing.push(message, *manner));
+                    writing.build()
+                });
+                let decided = owned
+                    .ledger
+                    .decide_at(base, batch, &owned.config, now.wall)?;
+                let Decision::Append(batch) = decided else {
+                    continue;
+                };
+                base = batch.header.next_offset();
+                let bytes = messages().map(|message| message.bytes() as u64).sum();
+                placed.push(Placed {
+                    at: *at,
+                    batch,
+                    bytes,
+                });
+            }
+        }
+        Ok(placed)
+    }
+
     /// Tells the owners which messages were let in only to be dead-lettered. They hear it when they have their partitions
     /// again.
     fn doom(&self, inner: &Inner) {
-        for (at, admission) in &self.admissions {
-            let offsets = admission.doomed().to_vec();
+        for (at, share) in &self.shares {
+            let offsets = share.admission.doomed().to_vec();
             if !offsets.is_empty() {
                 inner.tell_aside(*at, Aside::TooMany { at: *at, offsets });
             }

@@ -7,12 +7,12 @@ use storage::batch::{BatchBuilder, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::Inner;
+use super::cuts::COPIED_BYTES;
 use super::queues::lane_of;
 use crate::exchange::{Headers, Routed, Value};
 use crate::queue::lane::{self, Loan, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Ordering, Queue, deaths,
-    reserved, via,
+    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Queue, deaths, reserved, via,
 };
 use crate::time::Moment;
 use crate::{Error, Result, vhost};
@@ -168,17 +168,21 @@ impl Letter {
         headers + record.value.as_ref().map_or(0, Bytes::len)
     }
 
-    /// The message as a target gets it: with where it comes from, or as new when it is moved.
+    /// Whether it is a batch of its own.
+    pub(super) fn is_alone(&self) -> bool {
+        self.to.len() > 1 && self.bytes() > COPIED_BYTES
+    }
+
+    /// The message as a target gets it, whose queue is in order or not: with where it comes from, or as new when it is moved.
     pub(super) fn write(
         &self,
         builder: &mut BatchBuilder,
-        target: &Queue,
+        in_order: bool,
         own: &[(&'static [u8], Vec<u8>)],
         (cause, now): (Cause, Moment),
     ) {
         let Some(record) = &self.record else { return };
         let dead = matches!(cause, Cause::Dead(_));
-        let in_order = target.settings().ordering == Ordering::Key;
         // Only what keeps its place in time can be too old where it comes to.
         let restarts = !dead || in_order || self.is_routed();
         let timestamp = if restarts {

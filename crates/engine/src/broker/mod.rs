@@ -3,6 +3,7 @@
 mod borrow;
 mod checks;
 mod controller;
+mod cuts;
 mod exchange_table;
 mod exchanges;
 mod fanout;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub partitions_max: usize,
     /// Queues that may exist.
     pub queues_max: usize,
+    /// Whether a topic gets a queue of its name when somebody first uses that name as a queue's.
+    pub attach_topics: bool,
     /// Vhosts that may exist.
     pub vhosts_max: usize,
     /// Exchanges that may exist, those that every vhost has left out.
@@ -134,6 +137,7 @@ impl Default for Settings {
             replication_max: 1,
             partitions_max: 200_000,
             queues_max: 200_000,
+            attach_topics: false,
             vhosts_max: 10_000,
             exchanges_max: 200_000,
             bindings_max: 1_000_000,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::controller::Command;
 use super::read_ahead::{Seen, weight};
-use super::{Broker, lanes};
+use super::{Broker, TopicKey, lanes};
 use crate::queue::lane::{self, LaneEvent, Loan, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, NewMessage, NewQueue, Poll,
@@ -53,6 +53,28 @@ impl Broker {
     pub fn queue(&self, principal: &Principal, name: &str) -> Result<Arc<Queue>> {
         self.authorize(principal, Verb::Describe, Resource::Queue(name))?;
         self.queues().named(name).ok_or(Error::UnknownQueue)
+    }
+
+    /// Whether there is a topic of this name, which the principal may see, and no queue.
+    pub fn is_only_topic(&self, principal: &Principal, name: &str) -> bool {
+        self.queues().named(name).is_none() && self.topic(principal, TopicKey::Name(name)).is_ok()
+    }
+
+    /// Attaches a queue to the topic of this name where the settings say so, when there is a topic and no queue.
+    /// Errors: those of [`Broker::create_queue`], but for `QueueExists`.
+    pub async fn attach_on_use(&self, principal: &Principal, name: &str) -> Result<()> {
+        if !self.settings().attach_topics || !self.is_only_topic(principal, name) {
+            return Ok(());
+        }
+        let queue = NewQueue {
+            name: name.to_owned(),
+            settings: QueueSettings::default(),
+            topic: Some(name.to_owned()),
+        };
+        match self.create_queue(principal, queue).await {
+            Ok(_) | Err(Error::QueueExists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a queue. Errors: `QueueExists` with the queue that is there, `InvalidName`, `InvalidConfig`,

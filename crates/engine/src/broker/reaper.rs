@@ -236,6 +236,6 @@ async fn remove(inner: &Arc<Inner>, queue: Uuid, if_unused: bool) {
     if let Ok(Err(error)) = removed.await
         && !matches!(error, Error::UnknownQueue | Error::InUse)
     {
-        tracing::warn!(queue = %known.name, %error, "a queue that should go stays");
+        tracing::warn!(queue = %known.name, %error, "cannot delete expired queue");
     }
 }

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use storage::batch::BatchBuilder;
 use storage::supervisor::{Owner, Work};
-use storage::{Append, Durability};
+use storage::{Append, Batch, Durability};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::borrow::{Hand, borrow, partition_of};
+use super::cuts::{Cuts, Written};
 use super::letters::{Cause, Letter, Whither};
 use super::read_ahead::Seen;
 use super::{Inner, lanes};
 use crate::partition::Decision;
 use crate::queue::lane::{self, Ended, LaneEvent, LaneMove};
-use crate::queue::{DeathReason, LaneAt, Queue};
+use crate::queue::{DeathReason, LaneAt, Ordering, Queue};
 use crate::shard::{self, Burial, LaneCommand, PartitionAt, Then};
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -59,7 +60,7 @@ pub(super) async fn bury(inner: Weak<Inner>, owner: Owner, mut burials: mpsc::Re
             continue;
         };
         if let Err(error) = bury_some(&inner, (at, &source), &offsets, reason).await {
-            tracing::warn!(queue = %source.name, %error, "dead letters stay where they are");
+            tracing::warn!(queue = %source.name, %error, "dead-lettering failed");
             take_back(&inner, at, offsets).await;
         }
     }
@@ -167,19 +168,20 @@ async fn step(
             Cause::Moved(task) => Some(task),
         },
     };
-    let mut batches: BTreeMap<PartitionAt, BatchBuilder> = BTreeMap::new();
-    for letter in &letters {
+    let own = letters.iter().map(|letter| {
         let loan = lane.lane.loan(letter.offset).unwrap_or_default();
-        let loan = loan.stamped(&inner.clock);
-        let own = letter.own_headers((at, source, loan), (cause, now));
-        for (to, target) in letter.to.iter().filter(|(to, _)| !gone.contains(to)) {
-            let fresh = || BatchBuilder::new(now.wall.cast_signed()).made_here();
-            let builder = batches.entry(partition_of(*to)).or_insert_with(fresh);
-            letter.write(builder, target, &own, (cause, now));
-        }
-    }
+        letter.own_headers((at, source, loan.stamped(&inner.clock)), (cause, now))
+    });
+    let own: Vec<_> = own.collect();
     let (events, end) = lane.stage(&event, at.index, now.now);
-    let placed = place(&mut hand, batches, now)?;
+    let write = |copies: &[CopyOf]| {
+        let mut builder = BatchBuilder::new(now.wall.cast_signed()).made_here();
+        for &(place, in_order) in copies {
+            letters[place].write(&mut builder, in_order, &own[place], (cause, now));
+        }
+        builder.build()
+    };
+    let placed = place(&mut hand, &cut(&letters, &gone), now, write)?;
     let mut appends = vec![events];
     appends.extend(placed.iter().map(|(_, append)| append.clone()));
     let lsn = lanes::append_all(&*inner.log, appends)?;
@@ -232,21 +234,44 @@ fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
     Ok(gone)
 }
 
-/// Gives batches their places.
+/// A message by its place among those that are moved together, and whether it is written for a queue in order.
+type CopyOf = (usize, bool);
+
+/// What each partition gets.
+fn cut(letters: &[&Letter], gone: &BTreeSet<LaneAt>) -> BTreeMap<PartitionAt, Cuts<CopyOf>> {
+    let mut cuts: BTreeMap<PartitionAt, Cuts<CopyOf>> = BTreeMap::new();
+    for (place, letter) in letters.iter().enumerate() {
+        for (to, target) in letter.to.iter().filter(|(to, _)| !gone.contains(to)) {
+            let in_order = target.settings().ordering == Ordering::Key;
+            let cuts = cuts.entry(partition_of(*to)).or_default();
+            cuts.add((place, in_order), letter.is_alone());
+        }
+    }
+    cuts
+}
+
+/// Gives batches their places. Those that are the same for several partitions are written once.
 fn place(
     hand: &mut Hand,
-    batches: BTreeMap<PartitionAt, BatchBuilder>,
+    cuts: &BTreeMap<PartitionAt, Cuts<CopyOf>>,
     now: Moment,
+    write: impl Fn(&[CopyOf]) -> Batch,
 ) -> Result<Vec<(PartitionAt, Append)>> {
-    let mut placed = Vec::with_capacity(batches.len());
-    for (into, builder) in batches {
-        let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
-        let decided = owned
-            .ledger
-            .decide(builder.build(), &owned.config, now.wall)?;
-        if let Decision::Append(batch) = decided {
-            let stream = owned.partition.records();
-            placed.push((into, Append { stream, batch }));
+    let mut written = Written::default();
+    let mut placed = Vec::with_capacity(cuts.len());
+    for (into, cuts) in cuts {
+        let owned = hand.partition(*into).ok_or(Error::UnknownPartition)?;
+        let stream = owned.partition.records();
+        let mut base = owned.ledger.end;
+        for copies in cuts.iter() {
+            let batch = written.batch(copies, |copies| write(copies));
+            let decided = owned
+                .ledger
+                .decide_at(base, batch, &owned.config, now.wall)?;
+            if let Decision::Append(batch) = decided {
+                base = batch.header.next_offset();
+                placed.push((*into, Append { stream, batch }));
+            }
         }
     }
     Ok(placed)

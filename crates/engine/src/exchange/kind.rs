@@ -220,7 +220,7 @@ pub(super) fn check_exchange(kind: &Kind, arguments: &Arguments) -> Result<()> {
     match kind.choosing() {
         Kind::ConsistentHash | Kind::Modulus => Hashed::of(arguments).map(|_| ()),
         Kind::Delayed(_) => Err(Error::InvalidConfig(
-            "an exchange cannot delay what another one delays".into(),
+            "an `x-delayed-message` exchange cannot have that type itself".into(),
         )),
         _ => Ok(()),
     }

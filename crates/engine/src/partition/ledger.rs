@@ -35,6 +35,17 @@ pub enum Decision {
 impl Ledger {
     /// Decides what a batch becomes at `now` (ms).
     pub fn decide(&self, batch: Batch, config: &Config, now: u64) -> Result<Decision> {
+        self.decide_at(self.end, batch, config, now)
+    }
+
+    /// The same for a batch that comes behind others which are appended with it, so that it begins at `base`.
+    pub fn decide_at(
+        &self,
+        base: u64,
+        batch: Batch,
+        config: &Config,
+        now: u64,
+    ) -> Result<Decision> {
         if !batch.header.is_made_here() {
             check_batch(&batch, config)?;
             check_time(&batch, config, now)?;
@@ -48,7 +59,7 @@ impl Ledger {
                 let untimed = batch.header.max_timestamp < 0;
                 let append_time = (config.append_time || untimed).then_some(now.cast_signed());
                 Ok(Decision::Append(batch.placed(
-                    self.end,
+                    base,
                     super::LEADER_EPOCH,
                     append_time,
                 )))

@@ -14,7 +14,7 @@ use super::{Death, RESERVED, Receipt};
 pub struct NewMessage {
     /// Body.
     pub body: Bytes,
-    /// Ordering key or tenant; the record's key in the log.
+    /// Message key (message group); the record's key in the log.
     pub key: Option<Bytes>,
     /// Headers in the order given. Reserved names are for frontends, with a name of their own in them.
     pub headers: Vec<(Bytes, Bytes)>,
@@ -85,7 +85,7 @@ pub struct Delivered {
     pub receipt: Receipt,
     /// Body.
     pub body: Bytes,
-    /// Ordering key or tenant.
+    /// Message key (message group).
     pub key: Option<Bytes>,
     /// Headers as sent, reserved ones included.
     pub headers: Vec<RecordHeader>,

@@ -170,7 +170,7 @@ pub struct Lifetime {
 pub struct QueueSettings {
     /// In which order messages are lent. Cannot be changed.
     pub ordering: Ordering,
-    /// How long a message is lent when the receiver names no time, ms.
+    /// Default visibility timeout (lease), ms.
     pub lease_ms: u64,
     /// How long a new message waits before it can be lent, where its sender names no time, ms.
     pub delay_ms: u64,
@@ -202,7 +202,7 @@ pub struct QueueSettings {
     pub retention_bytes: Option<u64>,
     /// Failures after which a message dies: it may fail as often as this, and not once more.
     pub delivery_limit: Option<u32>,
-    /// The same, where neither this nor a policy says something.
+    /// The same, where neither this nor a policy sets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub implied_delivery_limit: Option<u32>,
     /// Where dead letters go by way of an exchange; a policy that names a queue comes first.

@@ -4,13 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use storage::Batch;
-use storage::batch::BatchBuilder;
-
 use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
-use crate::queue::{
-    DedupScope, LaneAt, NewMessage, Ordering, Overflow, Queue, QueueSettings, Sent, reserved, via,
-};
+use crate::queue::{DedupScope, LaneAt, NewMessage, Overflow, Queue, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
 
@@ -19,31 +14,11 @@ pub(crate) const BATCH_BYTES: usize = 64 << 10;
 /// … or this many records: who reads one of them steps over the others.
 pub(crate) const BATCH_RECORDS: u64 = 64;
 
-/// The batch that is being filled.
-struct Filling {
-    builder: BatchBuilder,
-    records: u64,
-    /// Of its messages.
-    bytes: u64,
-    /// None of them says anything about its delivery.
-    bare: bool,
-}
-
-impl Filling {
-    fn new(at: Moment) -> Self {
-        Self {
-            builder: BatchBuilder::new(at.wall.cast_signed()).made_here(),
-            records: 0,
-            bytes: 0,
-            bare: true,
-        }
-    }
-}
-
-/// A batch that was filled, with what its queue counts about it.
+/// What was taken for one batch.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Filled {
-    pub(crate) batch: Batch,
     pub(crate) records: u64,
+    /// Of its messages.
     pub(crate) bytes: u64,
 }
 
@@ -64,7 +39,7 @@ pub(crate) struct Admission {
     pub(crate) queue: Arc<Queue>,
     /// Offset of the next message.
     next: u64,
-    filling: Filling,
+    filled: Filled,
     /// Ids that came together, with the offsets they got.
     seen: HashMap<IdHash, u64>,
     /// Messages that are let in only to be dead-lettered.
@@ -79,16 +54,15 @@ impl Admission {
             now,
             queue,
             next,
-            filling: Filling::new(now),
+            filled: Filled::default(),
             seen: HashMap::new(),
             doomed: Vec::new(),
         }
     }
 
-    /// Whether the batch that is being filled should be appended before more is taken.
-    pub(crate) fn is_full(&self) -> bool {
-        let filling = &self.filling;
-        filling.builder.bytes() >= BATCH_BYTES || filling.records >= BATCH_RECORDS
+    /// Whether a batch of what was taken, which has so many bytes, should be appended before more is taken.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        bytes >= BATCH_BYTES || self.filled.records >= BATCH_RECORDS
     }
 
     /// Decides what becomes of one message, and changes nothing.
@@ -107,7 +81,7 @@ impl Admission {
             ));
         }
         let more = self.next - lane.end() + 1;
-        if lane.is_full(settings, (more, self.filling.bytes + bytes as u64)) {
+        if lane.is_full(settings, (more, self.filled.bytes + bytes as u64)) {
             return match settings.limits.overflow {
                 Overflow::RefuseToDeadLetter if settings.keeps_dead() => Ok(Judged::Doomed),
                 _ => Err(Error::QueueFull),
@@ -131,7 +105,7 @@ impl Admission {
         Ok(Judged::New(Some(id)))
     }
 
-    /// Takes a message as it was judged.
+    /// Takes a message as it was judged; one that is no duplicate is to be written next.
     pub(crate) fn take(&mut self, judged: &Judged, message: &NewMessage) -> Sent {
         let (offset, duplicate) = match judged {
             Judged::Repeat(original) => {
@@ -144,15 +118,8 @@ impl Admission {
                     Judged::Doomed => self.doomed.push(self.next),
                     Judged::New(None) | Judged::Repeat(_) => {}
                 }
-                let filling = &mut self.filling;
-                filling.bare &= push(
-                    &mut filling.builder,
-                    message,
-                    self.queue.settings(),
-                    self.now,
-                );
-                filling.bytes += message.bytes() as u64;
-                filling.records += 1;
+                self.filled.bytes += message.bytes() as u64;
+                self.filled.records += 1;
                 self.next += 1;
                 (self.next - 1, false)
             }
@@ -164,22 +131,10 @@ impl Admission {
         }
     }
 
-    /// The batch that was being filled, if anything is in it; another one is begun.
+    /// What was taken since the last time, if anything.
     pub(crate) fn fill(&mut self) -> Option<Filled> {
-        if self.filling.records == 0 {
-            return None;
-        }
-        let filling = std::mem::replace(&mut self.filling, Filling::new(self.now));
-        let builder = if filling.bare {
-            filling.builder.bare()
-        } else {
-            filling.builder
-        };
-        Some(Filled {
-            batch: builder.build(),
-            records: filling.records,
-            bytes: filling.bytes,
-        })
+        let filled = std::mem::take(&mut self.filled);
+        (filled.records > 0).then_some(filled)
     }
 
     /// Messages that are let in only to be dead-lettered.
@@ -195,62 +150,4 @@ impl Admission {
         self.next = first;
         first
     }
-}
-
-/// Encodes a message as a record. Returns whether it says nothing about its delivery.
-fn push(
-    builder: &mut BatchBuilder,
-    message: &NewMessage,
-    settings: &QueueSettings,
-    moment: Moment,
-) -> bool {
-    let now = moment.now;
-    let in_order = settings.ordering == Ordering::Key;
-    // In order, all messages wait equally long, and the lane knows how long.
-    let delay = message.delay_ms.filter(|_| !in_order).unwrap_or(0);
-    let delay = if in_order || message.delay_ms.is_some() {
-        delay
-    } else {
-        settings.delay_ms
-    };
-    let due = (delay > 0).then(|| reserved::write(now.saturating_add(delay)));
-    let priority = reserved::write_level(message.priority);
-    // Its time begins when it can be lent.
-    let waits = if in_order { settings.delay_ms } else { delay };
-    let expires = message
-        .ttl_ms
-        .map(|ttl| reserved::write(now.saturating_add(waits).saturating_add(ttl)));
-    let came = message
-        .exchange
-        .as_deref()
-        .map(|exchange| via::encode(exchange, &message.keys));
-    let decides = [
-        due.as_deref().map(|due| (lane::DUE, due)),
-        expires.as_deref().map(|at| (lane::EXPIRES, at)),
-        message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
-        (settings.priorities > 1).then_some((lane::PRIORITY, &priority[..])),
-    ];
-    let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
-    let came = came.as_deref().map(|came| (lane::VIA, came));
-    let hidden = &message.hidden_keys;
-    let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
-    let hidden = hidden.as_deref().map(|keys| (lane::HIDDEN, keys));
-    let given = message
-        .headers
-        .iter()
-        .filter(|(name, _)| !lane::is_reserved_by_engine(name))
-        .map(|(name, value)| (&name[..], &value[..]));
-    let headers: Vec<(&[u8], Option<&[u8]>)> = given
-        .chain(decides.into_iter().flatten())
-        .chain(came)
-        .chain(hidden)
-        .map(|(name, value)| (name, Some(value)))
-        .collect();
-    builder.push_record(
-        moment.wall.cast_signed(),
-        message.key.as_deref(),
-        Some(&message.body),
-        headers.iter().copied(),
-    );
-    is_bare
 }

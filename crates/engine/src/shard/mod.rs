@@ -11,6 +11,7 @@ mod lanes;
 mod partitions;
 mod pending;
 mod sends;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub(crate) use groups::{Answer, GroupTable};
 pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
+pub(crate) use writing::{Manner, Writing};
 
 use lanes::LaneTable;
 use partitions::PartitionTable;
@@ -52,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) topic_id: Uuid,
     pub(crate) index: u32,
     pub(crate) batch: storage::Batch,
+    /// Size of its largest body, where it comes from a peer.
+    pub(crate) largest_value: u32,
     /// Of its records, where a queue wanted them when it was checked.
     pub(crate) outlines: Option<Vec<storage::batch::Outline>>,
 }

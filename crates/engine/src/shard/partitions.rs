@@ -259,7 +259,7 @@ impl Shard {
         let owned = self.partitions.find(entry.topic_id, entry.index)?;
         let durability = owned.durability(self.durable);
         let start = owned.ledger.start;
-        let outlines = entry.outlines;
+        let (outlines, largest) = (entry.outlines, entry.largest_value);
         match owned
             .ledger
             .decide(entry.batch, &owned.config, moment.wall)?
@@ -279,7 +279,7 @@ impl Shard {
             Decision::Append(batch) => {
                 // Single messages were judged when they were sent.
                 if !batch.header.is_made_here() {
-                    lanes::check_room(&owned.lanes, &batch, outlines.as_deref())?;
+                    lanes::check_room(&owned.lanes, &batch, (outlines.as_deref(), largest))?;
                 }
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;

@@ -7,10 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::admission::{Admission, Judged};
 use super::pending::{Reply, Waiting};
+use super::writing::{Manner, Writing};
 use super::{Entry, Shard};
 use crate::partition::Partition;
 use crate::queue::lane::Lane;
 use crate::queue::{LaneAt, NewMessage, Sent};
+use crate::time::Moment;
 use crate::{Error, Result};
 
 /// Messages for one lane.
@@ -27,6 +29,8 @@ pub(crate) struct Sending {
 struct Placing {
     at: LaneAt,
     admission: Admission,
+    manner: Manner,
+    writing: Writing,
     outcomes: Vec<Vec<Result<Sent>>>,
     /// What the answers wait for.
     wait_for: (Lsn, Durability),
@@ -38,6 +42,9 @@ impl Placing {
     fn admit(&mut self, lane: &Lane, message: &NewMessage) -> Result<Sent> {
         let judged = self.admission.judge(lane, message)?;
         let sent = self.admission.take(&judged, message);
+        if !sent.duplicate {
+            self.writing.push(message, self.manner);
+        }
         match judged {
             Judged::Doomed => Err(Error::QueueFull),
             Judged::New(_) | Judged::Repeat(_) => Ok(sent),
@@ -81,9 +88,12 @@ impl Shard {
         };
         let queue = Arc::clone(&lane.queue);
         let next = self.partitions.end(at.topic, at.index);
+        let manner = Manner::of(queue.settings());
         let mut placing = Placing {
             at,
             admission: Admission::new(at, queue, next, now),
+            manner,
+            writing: Writing::new(now),
             outcomes: Vec::with_capacity(sends.len()),
             // A repeat is not confirmed before its original is durable.
             wait_for: self.partitions.newest((at.topic, at.index), self.durable),
@@ -103,26 +113,28 @@ impl Shard {
                     .last_mut()
                     .expect("just pushed")
                     .push(outcome);
-                if placing.admission.is_full() {
-                    self.place_batch(&mut placing);
+                if placing.admission.is_full(placing.writing.bytes()) {
+                    self.place_batch(&mut placing, now);
                 }
             }
         }
-        self.place_batch(&mut placing);
+        self.place_batch(&mut placing, now);
         self.refuse_to_dead_letter(at, placing.admission.doomed());
         self.answer_sends(sends, placing);
         self.gather(at);
     }
 
     /// Appends the batch that is being filled. What cannot be appended fails all its messages.
-    fn place_batch(&mut self, placing: &mut Placing) {
+    fn place_batch(&mut self, placing: &mut Placing, now: Moment) {
         let Some(filled) = placing.admission.fill() else {
             return;
         };
+        let written = std::mem::replace(&mut placing.writing, Writing::new(now));
         let entry = Entry {
             topic_id: placing.at.topic,
             index: placing.at.index,
-            batch: filled.batch,
+            batch: written.build(),
+            largest_value: 0,
             outlines: None,
         };
         match self.place(entry) {

@@ -36,6 +36,8 @@ pub enum Kind {
     List(&'static [&'static str]),
     /// `*`, or pairs of partition and node: `0:1,1:1`.
     Replicas,
+    /// Any words, comma-separated.
+    Words,
     /// Any text.
     Text,
     /// Only `false`; the text says why.
@@ -45,7 +47,16 @@ pub enum Kind {
 impl Kind {
     /// Whether values can be added to and taken out of.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::List(_) | Self::Replicas)
+        matches!(self, Self::List(_) | Self::Replicas | Self::Words)
+    }
+
+    /// A value without the spaces that mean nothing: this is how it is shown.
+    pub fn tidy(self, value: &str) -> String {
+        match self {
+            Self::Text => value.to_owned(),
+            _ if self.is_list() => items(value.trim()).collect::<Vec<_>>().join(","),
+            _ => value.trim().to_owned(),
+        }
     }
 }
 
@@ -250,8 +261,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "retention.bytes",
         "-1",
-        at_least(-1),
-        "Oldest records beyond this size of a partition go; -1: no limit.",
+        at_least(i64::MIN),
+        "Oldest records beyond this size of a partition go; below 0: no limit.",
     ),
     setting(
         "retention.ms",
@@ -301,7 +312,7 @@ impl Setting {
             Kind::Ratio => ratio(value),
             Kind::Choice(words) if words.contains(&value) => Ok(()),
             Kind::Choice(words) => Err(one_of(words)),
-            Kind::Text => Ok(()),
+            Kind::Words | Kind::Text => Ok(()),
             Kind::List(words) => return self.check_list(value, words),
             Kind::Replicas => return self.check_replicas(value),
             Kind::Off(why) => match boolean(value) {

@@ -322,3 +322,37 @@ async fn who_died_once_without_an_exchange_needs_no_list() {
         assert_eq!(first.keys, [Key("work".into())]);
     }
 }
+
+#[tokio::test]
+async fn a_dead_letter_for_many_queues_is_one_body() {
+    const QUEUES: u64 = 40;
+    let stage = Stage::new().await;
+    for number in 0..QUEUES {
+        let name = format!("dead-{number}");
+        stage.queue_set(&name, QueueSettings::default()).await;
+        let bound = stage.bind(to_queue("amq.fanout", &name, "")).await;
+        bound.unwrap();
+    }
+    stage.queue_set("work", dead_to("amq.fanout", None)).await;
+    let body = "x".repeat(30_000);
+    let outgoing = Outgoing {
+        message: NewMessage {
+            body: Bytes::from(body.clone()),
+            ..NewMessage::default()
+        },
+        queues: vec![stage.broker.queue(anyone(), "work").unwrap()],
+    };
+    let mut order = SendOrder::default();
+    let sends = stage.broker.send_routed(&mut order, vec![outgoing]);
+    sends.await.done().await.remove(0).unwrap();
+    let before = stage.store.stats().journal_written_bytes;
+    stage.settle_next("work", Outcome::Reject).await;
+    for number in 0..QUEUES {
+        let name = format!("dead-{number}");
+        let letter = stage.await_held(&name, 1).await.remove(0);
+        assert!(letter.body == body);
+        assert_eq!(letter.deaths[0].queue, "work");
+    }
+    let written = stage.store.stats().journal_written_bytes - before;
+    assert!(written < 30_000 + QUEUES * 300 + 30_000, "{written}");
+}

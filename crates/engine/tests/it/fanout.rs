@@ -438,3 +438,49 @@ async fn a_fan_out_does_not_overtake_what_its_sender_sent_directly() {
     assert_eq!(bodies(broker, "a").await, ["1", "3", "4", "5"]);
     assert_eq!(bodies(broker, "b").await, ["2", "3", "5"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_are_one_body_for_all_queues_that_get_the_same() {
+    const QUEUES: usize = 60;
+    for end in ENDS {
+        let stage = Stage::new().await;
+        let names: Vec<String> = (0..QUEUES).map(|i| format!("q{i:02}")).collect();
+        for (i, name) in names.iter().enumerate() {
+            // Every third one writes priorities down.
+            let priorities = if i % 3 == 0 { 5 } else { 1 };
+            let settings = QueueSettings {
+                priorities,
+                ..QueueSettings::default()
+            };
+            with(settings, name, &stage).await;
+        }
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let large = |letter: &str| letter.repeat(20_000);
+        let sent = [
+            ("small".to_owned(), &all[..]),
+            (large("a"), &all[..]),
+            (large("b"), &all[30..]),
+            ("for one".to_owned(), &all[5..6]),
+            (large("c"), &all[7..8]),
+            ("small too".to_owned(), &all[..]),
+            (large("d"), &all[..40]),
+            (large("e"), &all[..]),
+        ];
+        let before = stage.store.stats().journal_written_bytes;
+        let messages = sent.iter();
+        let messages = messages.map(|(text, queues)| out(&stage.broker, text, queues));
+        let outcomes = send(&stage.broker, &mut SendOrder::default(), messages.collect()).await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        let written = stage.store.stats().journal_written_bytes - before;
+        // Four messages in two manners, one for a single queue, and what each queue costs.
+        let bodies_bytes = (4 * 2 + 1) * 20_000;
+        let most = bodies_bytes + QUEUES as u64 * 8 * 250;
+        assert!((bodies_bytes..most).contains(&written), "{written}");
+        let stage = stage.again(end).await;
+        for name in &all {
+            let own = sent.iter().filter(|(_, queues)| queues.contains(name));
+            let own: Vec<String> = own.map(|(text, _)| text.clone()).collect();
+            assert!(bodies(&stage.broker, name).await == own, "{name}, {end:?}");
+        }
+    }
+}

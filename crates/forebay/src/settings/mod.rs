@@ -125,6 +125,12 @@ settings! {
         max_connections: Count<1, 1_000_000> = "20000";
     }
 
+    queues: Queues {
+        /// Attach a queue to a topic of the same name when an AMQP or SQS client first uses the name as a queue's. Without it
+        /// such a client is told how to attach one.
+        attach_topics: bool = "false";
+    }
+
     storage: Storage {
         /// Size of one journal file; files are preallocated and recycled.
         journal_file_bytes: ByteSize = "256MiB";

@@ -7,6 +7,7 @@
 
 mod amqp;
 mod amqp_crash;
+mod attach;
 mod bench_amqp;
 mod broker;
 mod cli;
@@ -21,6 +22,7 @@ mod group_cli;
 mod guides;
 mod journal;
 mod listing_cli;
+mod loggers;
 mod memory;
 mod owners;
 mod policy_cli;

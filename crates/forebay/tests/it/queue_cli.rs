@@ -526,6 +526,9 @@ fn settings_are_changed_and_taken_away() {
     assert_eq!(changed["settings"]["dedup_window_ms"], 3_600_000);
     let policy = json!({ "queue": "dead", "attempts_max": 2 });
     assert_eq!(changed["settings"]["dead_letter"], policy);
+    let patient = value(&broker, &["set", "orders", "--attempts", "5"]);
+    let policy = json!({ "queue": "dead", "attempts_max": 5 });
+    assert_eq!(patient["settings"]["dead_letter"], policy);
     let cleared = value(
         &broker,
         &["set", "orders", "--no-dead-letter", "--no-backoff"],

@@ -142,16 +142,18 @@ fn a_taken_port_is_named() {
     let broker = Broker::start();
     let dir = tempfile::tempdir().unwrap();
     let http = broker.http().to_string();
-    let second = command()
-        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
-        .args(["--http", &http, "--data"])
-        .arg(dir.path())
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    let message = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(
-        message.contains(&format!("cannot listen on {http} for http")),
-        "{message}"
-    );
+    for told in ["storage created", "storage recovered clean_shutdown=true"] {
+        let second = command()
+            .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
+            .args(["--http", &http, "--data"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(second.status.code(), Some(1));
+        let message = String::from_utf8_lossy(&second.stderr).into_owned();
+        let why = format!("cannot listen on {http} for http");
+        assert!(message.contains(&why), "{message}");
+        // What could not start has closed its data in order.
+        assert!(message.contains(told), "{message}");
+    }
 }

@@ -151,11 +151,22 @@ fn a_topic_is_no_queue_until_one_is_attached() {
     let broker = Broker::start();
     value(&broker, &["topic", "create", "orders"]);
     value(&broker, &["topic", "produce", "orders", "early"]);
-    refused(
-        &run(&broker, &["queue", "receive", "orders"]),
-        "there is no queue 'orders', only a topic of that name: attach a queue to it with \
-         `forebay queue create orders --topic orders`",
-    );
+    for asked in [
+        &["queue", "receive", "orders"][..],
+        &["queue", "send", "orders", "late"],
+        &["queue", "peek", "orders"],
+        &["queue", "purge", "orders"],
+        &["queue", "redrive", "orders"],
+        &["queue", "describe", "orders"],
+        &["queue", "delete", "orders"],
+        &["queue", "set", "orders", "--lease", "1m"],
+    ] {
+        refused(
+            &run(&broker, asked),
+            "there is no queue 'orders', only a topic of that name: attach a queue to it with \
+             `forebay queue create orders --topic orders`",
+        );
+    }
     value(&broker, &["queue", "create", "orders", "--topic", "orders"]);
     let described = lines(&broker, &["topic", "describe", "orders"]);
     assert_eq!(described.last().unwrap(), "queues orders");

@@ -36,7 +36,7 @@ const LEAVE_BATCHED_SINCE: i16 = 3;
 pub(super) fn find_coordinator(context: &Context, call: &Call<'_>) -> io::Result<Segments> {
     let request: FindCoordinatorRequest<'_> = call.read()?;
     let find = |key: Cow<'_, str>| {
-        let refused = refuse_coordinator(&key, request.key_type);
+        let refused = refuse_coordinator(request.key_type);
         let (host, port) = call.advertised.clone();
         let found = refused.is_none();
         Coordinator {
@@ -69,11 +69,11 @@ pub(super) fn find_coordinator(context: &Context, call: &Call<'_>) -> io::Result
     })
 }
 
-fn refuse_coordinator(key: &str, key_type: i8) -> Option<(Code, &'static str)> {
+fn refuse_coordinator(key_type: i8) -> Option<(Code, &'static str)> {
     const GROUP: i8 = 0;
     const TRANSACTION: i8 = 1;
     match key_type {
-        GROUP if key.is_empty() => Some((Code::InvalidGroupId, "The group id is empty.")),
+        // Whatever its name: the coordinator itself says what is wrong with it.
         GROUP => None,
         // The one refusal of transactions that every client takes for final; others are asked again and again.
         TRANSACTION => Some((

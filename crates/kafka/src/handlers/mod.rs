@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignment;
+mod cluster;
 mod commits;
 mod configs;
 mod fetch;
@@ -174,6 +175,12 @@ pub(crate) async fn handle(
         ApiKey::DescribeLogDirs => log_dirs::describe(context, principal, &call),
         ApiKey::DescribeProducers => producers::describe(context, principal, &call).await,
         ApiKey::ListConfigResources => configs::list(context, principal, &call),
+        ApiKey::DescribeAcls => cluster::describe_acls(context, principal, &call),
+        ApiKey::CreateAcls => cluster::create_acls(context, principal, &call),
+        ApiKey::DeleteAcls => cluster::delete_acls(context, principal, &call),
+        ApiKey::DescribeClientQuotas => cluster::describe_quotas(context, principal, &call),
+        ApiKey::DescribeUserScramCredentials => cluster::describe_scram(context, principal, &call),
+        ApiKey::ListTransactions => cluster::list_transactions(&call),
         other => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("{other:?} is not served"),

@@ -11,7 +11,7 @@ use security::Principal;
 
 use super::assignment::{Refusal, check_all, check_replicas};
 use super::{Call, configs};
-use crate::error::{Code, code, message};
+use crate::error::{Code, code, message, remark};
 use crate::session::Context;
 use crate::wire::create_partitions::{CreatePartitionsTopic, CreatePartitionsTopicResult};
 use crate::wire::create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult};
@@ -90,7 +90,7 @@ async fn create_one(
         .broker
         .create_topic(principal, new, dry_run)
         .await
-        .map_err(|error| (code(&error), error.to_string()))
+        .map_err(|error| (code(&error), message(&error).into_owned()))
 }
 
 fn new_topic(context: &Context, topic: &CreatableTopic<'_>) -> Result<NewTopic, Refusal> {
@@ -264,7 +264,7 @@ async fn delete_one<'a>(
                 (Error::UnknownTopic, None) => Code::UnknownTopicId.into(),
                 _ => code(&error).into(),
             },
-            error_message: Some(message(&error)),
+            error_message: remark(&error),
             name,
             topic_id: id,
         },
@@ -288,9 +288,9 @@ pub(super) async fn create_partitions(
         } else {
             grow(context, principal, topic, request.validate_only).await
         };
-        let (code, text) = outcome
-            .err()
-            .map_or((Code::None, None), |(code, text)| (code, Some(text.into())));
+        let (code, text) = outcome.err().map_or((Code::None, None), |(code, text)| {
+            (code, (!text.is_empty()).then(|| text.into()))
+        });
         results.push(CreatePartitionsTopicResult {
             name: topic.name.clone(),
             error_code: code.into(),
@@ -312,7 +312,12 @@ async fn grow(
     let have = context
         .broker
         .topic(principal, TopicKey::Name(&topic.name))
-        .map_err(|error| (code(&error), error.to_string()))?;
+        .map_err(|error| {
+            (
+                code(&error),
+                remark(&error).unwrap_or_default().into_owned(),
+            )
+        })?;
     let have = have.document.partitions;
     let Some(count) = u32::try_from(topic.count)
         .ok()

@@ -9,7 +9,7 @@ use crate::wire::api_versions::ApiVersion;
 use crate::wire::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, Segments};
 
 /// The requests that are really carried out.
-const SERVED: [ApiKey; 33] = [
+const SERVED: [ApiKey; 39] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -41,6 +41,12 @@ const SERVED: [ApiKey; 33] = [
     ApiKey::DescribeLogDirs,
     ApiKey::DescribeProducers,
     ApiKey::ListConfigResources,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::DescribeUserScramCredentials,
+    ApiKey::ListTransactions,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
 ];

@@ -139,16 +139,18 @@ async fn a_broker_is_described_by_its_id_or_by_the_empty_name() {
     let (_server, mut client) = ready().await;
     let shown = describe(&mut client, (BROKER, "1"), &[], true).await;
     assert_eq!(shown.error_code, 0);
-    for (name, value) in [
-        ("auto.create.topics.enable", "true"),
-        ("num.partitions", "1"),
-        ("node.id", "1"),
-        ("broker.id", "1"),
+    for (name, value, source) in [
+        ("auto.create.topics.enable", "true", 5),
+        ("num.partitions", "1", 5),
+        ("log.retention.hours", "168", 5),
+        ("node.id", "1", 4),
+        ("broker.id", "1", 4),
     ] {
         let config = find(&shown, name);
         assert_eq!(
             (config.value.as_deref(), config.config_source),
-            (Some(value), 4)
+            (Some(value), source),
+            "{name}"
         );
         assert!(config.read_only, "{name}");
     }
@@ -628,4 +630,30 @@ async fn settings_of_groups_are_kept() {
         .map(|r| r.resource_name.as_ref())
         .collect();
     assert_eq!(names, ["workers"]);
+}
+
+#[tokio::test]
+async fn spaces_are_not_shown_and_sizes_below_0_mean_no_limit() {
+    let (_server, mut client) = ready().await;
+    for (name, given, shown) in [
+        ("retention.ms", " 5 ", "5"),
+        ("retention.bytes", "-2", "-2"),
+        ("cleanup.policy", "compact , delete", "compact,delete"),
+    ] {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![incremental::AlterConfigsResource {
+                resource_type: TOPIC,
+                resource_name: "orders".into(),
+                configs: vec![incremental::AlterableConfig {
+                    name: name.into(),
+                    config_operation: SET,
+                    value: Some(given.into()),
+                }],
+            }],
+            ..IncrementalAlterConfigsRequest::default()
+        };
+        let answer: IncrementalAlterConfigsResponse<'_> = client.ask(1, &request).await;
+        assert_eq!(answer.responses[0].error_code, 0, "{name}");
+        assert_eq!(value(&mut client, name).await, shown);
+    }
 }

@@ -10,8 +10,77 @@ use crate::client::Server;
 const HEAD: &str = "# Kafka protocol coverage
 
 Written from what the broker advertises, by the test in `crates/kafka/tests/it/coverage.rs`, which also keeps it
-fresh (`UPDATE=1 cargo test -p kafka --test it coverage`). A request that is not listed ends the connection, as in
-other brokers; one of an unknown version does too, except ApiVersions, which is answered in its oldest layout.
+fresh (`UPDATE=1 cargo test -p kafka --test it coverage`). It is compared with Apache Kafka 4.4, call by call:
+`cargo xtask conformance differ kafka` prints every answer that is not the same, and `conformance/differ/explained.toml`
+has the reason for each.
+
+## What is different from Kafka
+
+- **No transactions.** They are refused where a client first asks for them, so that none begins: the coordinator's refusal is
+  `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after. Idempotent producers work.
+- **Classic consumer groups only.** Groups of the new protocol (KIP-848), share groups and streams groups are not served; clients
+  that are set to `group.protocol=consumer` say so. There are no finalized features, because each of them would turn on
+  something that is not there.
+- **Compaction does not run.** `cleanup.policy=compact` is stored, keyless records are refused as with Kafka, and everything is kept.
+- **One node, one copy.** The broker is node `kafka.node_id` (1), leads every partition, and the leader epoch is 0 wherever one
+  appears. There is no metadata quorum to describe and no broker to unregister. `acks=all` means on disk (`fdatasync`).
+  `min.insync.replicas` above the number of copies refuses nobody, as with Kafka 4.4.
+- **No SASL, no TLS, no access control lists, no quotas, no delegation tokens.** Lists and quotas are answered as by a broker
+  without them; `throttle_time_ms` is always 0.
+- **Offsets of groups are in no topic**: there is no `__consumer_offsets`, and no internal topic at all.
+- **Ids of groups** with control characters are `INVALID_GROUP_ID`; Kafka takes any.
+- **A topic that was made for a queue** is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
+  keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
+  before the first record, goes on behind it instead of `OFFSET_OUT_OF_RANGE`. It has
+  `message.timestamp.type=LogAppendTime`: how old a message is counts from when it came. A queue that is full refuses
+  producers with `POLICY_VIOLATION`, or with `THROTTLING_QUOTA_EXCEEDED` where it may help to try again.
+- **The greatest timestamp** is that of a record that is there; Kafka 4.4 may answer one that was deleted.
+- **A topic that a metadata request creates** has its partitions in the same answer, and not a moment later.
+- **Refusals** may say more than Kafka's, never with another code: `MESSAGE_TOO_LARGE` names both sizes.
+- **Loggers** are the parts of this process (`root`, `kafka`, `engine`, …), and `FATAL` switches one off. A level that was changed
+  holds until the next start.
+
+## Ports and containers
+
+Clients talk to the address they are told, not to the one they began with. Without `kafka.advertised_address` that is the
+address the client reached, or `localhost` with the same port for a client that comes from the host of a container. A
+published port that differs, or a load balancer, needs the setting:
+
+```sh
+docker run -p 19092:9092 -e FOREBAY__KAFKA__ADVERTISED_ADDRESS=localhost:19092 forebay \\
+  serve --kafka 0.0.0.0:9092 --allow-open
+```
+
+The `dev` profile listens on loopback only; `--allow-open` (or `allow_open = true`) is the explicit word for an address that
+others can reach without a login.
+
+## Headers that Forebay adds
+
+Their values are text, so that a consumer can read them. Names that begin with `forebay.` are the broker's: what a producer sends
+under such a name is a header like any other to readers of the topic, and means nothing to queues.
+
+| header | value |
+|---|---|
+| `forebay.dead-letter.reason` | `rejected`, `expired`, `maxlen`, `delivery_limit` or `attempts` |
+| `forebay.dead-letter.queue` | name of the queue it died in |
+| `forebay.dead-letter.offset` | its offset there |
+| `forebay.dead-letter.attempts` | how often it was delivered there |
+| `forebay.dead-letter.sent-ms`, `forebay.dead-letter.dead-ms` | when it was sent, and when it died, ms since 1970 |
+| `forebay.dead`, `forebay.deaths` | the same and every death before, JSON, for queues |
+| `forebay.id`, `forebay.attempts` | identity and deliveries of a message that came from another queue |
+| `forebay.due`, `forebay.expires` | not to be delivered before, and after, ms since 1970 |
+| `forebay.priority`, `forebay.dedup` | three digits; the deduplication id |
+| `forebay.via`, `forebay.hidden-keys` | the exchange, and each routing key behind a line feed; what is no text stands as `%XX` |
+| `forebay.amqp` | the properties of an AMQP message as they came, the one value that is binary |
+| `forebay.type.NAME`, `forebay.sender`, `forebay.trace` | type of an SQS attribute, sender, trace |
+
+A dead letter remembers at most 64 deaths, one for each queue and reason; the oldest go first. Names of queues have at most 255
+bytes, routing keys 65,535.
+
+## Requests
+
+A request that is not listed ends the connection, as in other brokers; one of an unknown version does too, except
+ApiVersions, which is answered in its oldest layout.
 
 | key | request | versions | notes and limits |
 |---|---|---|---|
@@ -20,10 +89,6 @@ other brokers; one of an unknown version does too, except ApiVersions, which is 
 const TAIL: &str = "
 ## What holds for all of them
 
-- Quotas do not exist yet: `throttle_time_ms` is always 0.
-- One node: the broker is node `kafka.node_id` (1), leads every partition, and the leader epoch is 0 wherever one appears.
-- Transactions are refused where a client first asks for them, so that none begins: the coordinator's refusal is
-  `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after.
 - Bytes after a request's end are left alone: librdkafka asks for all topics with three bytes too many.
 - Answers come in the order of requests. Produces of a connection overlap, up to 64; every other request waits for
   what came before it.
@@ -32,9 +97,6 @@ const TAIL: &str = "
   peer that does not read for 30 seconds end with their connection.
 - Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch; and for the
   greatest timestamp in the header, where it was not that of the records.
-- A topic that was made for a queue is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
-  keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
-  before the first record, goes on behind it instead of `OFFSET_OUT_OF_RANGE`.
 - A produced batch is looked through before it is acknowledged, compressed or not: offset deltas count up from 0, there
   are as many records as announced, every length is inside of what it is in, nothing follows the last record or the
   compressed stream. Timestamps have to be within `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`,
@@ -43,8 +105,6 @@ const TAIL: &str = "
   Producers must not set the timestamp type, control, transaction or unknown attribute bits.
 - A batch may open to 128 MiB and hold 1,048,576 records; zstd windows may have 128 MiB. Beyond that it is
   `MESSAGE_TOO_LARGE`, upon which producers that compress split the batch.
-- The topic that is made for a queue has `message.timestamp.type=LogAppendTime`: how old a message is counts from when it
-  came.
 ";
 
 /// What a user should know about a request beyond its versions.
@@ -92,11 +152,19 @@ fn notes(key: ApiKey) -> &'static str {
         ApiKey::DeleteRecords => "`POLICY_VIOLATION` where the newest record of each key stays",
         ApiKey::ElectLeaders => "`ELECTION_NOT_NEEDED` for each partition there is",
         ApiKey::AlterPartitionReassignments => "a partition can be moved to where it is",
-        ApiKey::ListPartitionReassignments => "none, ever",
+        ApiKey::ListPartitionReassignments
+        | ApiKey::DescribeClientQuotas
+        | ApiKey::ListTransactions => "none, ever",
         ApiKey::DescribeLogDirs => {
             "one directory: the data folder, with the sizes of records as they were sent"
         }
         ApiKey::ListConfigResources => "topics, brokers, loggers, and groups that have settings",
+        ApiKey::DescribeAcls | ApiKey::CreateAcls | ApiKey::DeleteAcls => {
+            "`SECURITY_DISABLED`, as with a broker without an authorizer"
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            "none; a user that is named is `RESOURCE_NOT_FOUND`"
+        }
         ApiKey::InitProducerId => "idempotent producers; a transactional id is `INVALID_REQUEST`",
         ApiKey::OffsetForLeaderEpoch => "there is one epoch, and it ends at the high watermark",
         ApiKey::DescribeTopicPartitions => "at most 2,000 partitions per answer",
@@ -158,6 +226,7 @@ fn values(kind: Kind) -> String {
     };
     match kind {
         Kind::Boolean => "`true`, `false`".to_owned(),
+        Kind::Integer { min: i64::MIN, .. } => "whole numbers".to_owned(),
         Kind::Integer { min, max } => format!("{} to {}", number(min), number(max)),
         Kind::IntegerOr { other, min, max } => {
             format!("{other}, or {} to {}", number(min), number(max))
@@ -166,6 +235,7 @@ fn values(kind: Kind) -> String {
         Kind::Choice(choices) => words(choices),
         Kind::List(choices) => format!("none or several of {}", words(choices)),
         Kind::Replicas => "`*`, or pairs `partition:broker`".to_owned(),
+        Kind::Words => "words, comma-separated".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Off(_) => "`false`".to_owned(),
     }

@@ -3,16 +3,18 @@
 
 use kafka::wire::{
     AlterConfigsRequest, AlterPartitionReassignmentsRequest, AnyRequest, AnyResponse, ApiKey,
-    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
     DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest,
+    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, SyncGroupRequest, alter_configs, alter_partition_reassignments,
-    create_partitions, create_topics, delete_records, delete_topics, describe_configs,
+    ProduceRequest, SyncGroupRequest, alter_configs, alter_partition_reassignments, create_acls,
+    create_partitions, create_topics, delete_acls, delete_records, delete_topics, describe_configs,
     describe_log_dirs, describe_producers, describe_topic_partitions, elect_leaders,
     incremental_alter_configs, join_group, leave_group, list_offsets, metadata, offset_commit,
     offset_delete, offset_fetch, offset_for_leader_epoch, sync_group,
@@ -121,7 +123,34 @@ fn requests(key: ApiKey, v: i16, world: &mut World) -> Vec<AnyRequest<'static>> 
         | ApiKey::DescribeLogDirs
         | ApiKey::DescribeProducers
         | ApiKey::ListConfigResources => cluster(key, v),
+        ApiKey::DescribeAcls
+        | ApiKey::CreateAcls
+        | ApiKey::DeleteAcls
+        | ApiKey::DescribeClientQuotas
+        | ApiKey::DescribeUserScramCredentials
+        | ApiKey::ListTransactions => vec![security(key)],
         _ => groups(key, v),
+    }
+}
+
+fn security(key: ApiKey) -> AnyRequest<'static> {
+    match key {
+        ApiKey::DescribeAcls => AnyRequest::DescribeAcls(DescribeAclsRequest::default()),
+        ApiKey::CreateAcls => AnyRequest::CreateAcls(CreateAclsRequest {
+            creations: vec![create_acls::AclCreation::default()],
+        }),
+        ApiKey::DeleteAcls => AnyRequest::DeleteAcls(DeleteAclsRequest {
+            filters: vec![delete_acls::DeleteAclsFilter::default()],
+        }),
+        ApiKey::DescribeClientQuotas => {
+            AnyRequest::DescribeClientQuotas(DescribeClientQuotasRequest::default())
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            AnyRequest::DescribeUserScramCredentials(DescribeUserScramCredentialsRequest {
+                users: None,
+            })
+        }
+        _ => AnyRequest::ListTransactions(ListTransactionsRequest::default()),
     }
 }
 

@@ -21,6 +21,8 @@ mod offsets;
 mod produce;
 mod queues;
 mod records;
+mod reports;
+mod security;
 mod sockets;
 mod topics;
 mod versions;

@@ -173,6 +173,17 @@ async fn a_message_that_is_too_large_for_a_queue_is_refused() {
         outcome.error_message.as_deref(),
         Some("queue small takes messages of at most 1024 bytes, and one has 1025")
     );
+    // Compressed it is smaller than the limit, but nobody receives it so.
+    for codec in 1..=4 {
+        let outcome = client
+            .produce("small", 0, &Batch::packed(codec, &["a", &large]))
+            .await;
+        assert_eq!(outcome.error_code, 44, "codec {codec}");
+        let taken = client
+            .produce("small", 0, &Batch::packed(codec, &["a", &fits]))
+            .await;
+        assert_eq!(taken.error_code, 0, "codec {codec}");
+    }
 }
 
 #[tokio::test]

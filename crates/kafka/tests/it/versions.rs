@@ -87,7 +87,7 @@ async fn every_version_of_api_versions_has_the_short_header() {
         let frame = client.frame().await.expect("an answer");
         let answer = decode(version, Box::leak(Box::new(frame)));
         assert_eq!(answer.error_code, 0, "v{version}");
-        assert_eq!(answer.api_keys.len(), 33, "v{version}");
+        assert_eq!(answer.api_keys.len(), 39, "v{version}");
     }
 }
 

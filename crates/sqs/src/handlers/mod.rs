@@ -80,6 +80,9 @@ pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value
     if call.is_query && of_service && call.path_queue.is_some() {
         return Err(session::unknown_action(&request.action));
     }
+    if !of_service {
+        call.attach(&members).await?;
+    }
     match &*request.action {
         "AddPermission" => permissions::add(call, read(members)?).await,
         "CancelMessageMoveTask" => moves::cancel(call, read(members)?).await,
@@ -142,6 +145,16 @@ pub(crate) struct OfQueue {
     queue_url: Option<String>,
 }
 
+/// The members by which an action names its queue.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    queue_url: Option<String>,
+    queue_name: Option<String>,
+    #[serde(rename = "QueueOwnerAWSAccountId")]
+    owner: Option<String>,
+}
+
 /// Who the caller is, as token services say it.
 fn identity(call: &Call<'_>) -> Value {
     let account = &call.namespace.account;
@@ -192,7 +205,40 @@ impl Call<'_> {
     fn located(&self, located: &Located<'_>) -> Outcome<Arc<Queue>> {
         let of = located.namespace(&self.namespace);
         let name = self.home().qualify(&of, located.name);
-        Ok(self.context.broker.queue(&self.principal, &name)?)
+        let broker = &self.context.broker;
+        broker
+            .queue(&self.principal, &name)
+            .map_err(|error| match error {
+                engine::Error::UnknownQueue if broker.is_only_topic(&self.principal, &name) => {
+                    Fault::only_topic(&name)
+                }
+                error => error.into(),
+            })
+    }
+
+    /// Attaches a queue to a topic whose name is used as a queue's, where the settings say so.
+    async fn attach(&self, members: &Members) -> Outcome<()> {
+        let broker = &self.context.broker;
+        if !broker.settings().attach_topics {
+            return Ok(());
+        }
+        let Ok(named) = members.clone().read::<Named>() else {
+            // The action itself says what is wrong with them.
+            return Ok(());
+        };
+        let in_url = named.queue_url.as_deref().and_then(arn::in_url);
+        let by_name = named.queue_name.as_deref().map(|name| Located {
+            account: named.owner.as_deref().filter(|owner| !owner.is_empty()),
+            region: None,
+            name,
+        });
+        let located = in_url.or(by_name);
+        let Some(located) = located.as_ref().or(self.path_queue.as_ref()) else {
+            return Ok(());
+        };
+        let of = located.namespace(&self.namespace);
+        let name = self.home().qualify(&of, located.name);
+        Ok(broker.attach_on_use(&self.principal, &name).await?)
     }
 
     /// Sees to it that the caller's namespace is there. The broker limits how many vhosts there are.

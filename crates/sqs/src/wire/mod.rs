@@ -35,7 +35,7 @@ pub(crate) struct Request {
 }
 
 /// What a request says besides its action.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Members {
     /// A JSON object not read yet: whoever wants it reads it at once into the form it wants.
     Json(Bytes),

@@ -57,6 +57,8 @@ pub enum Outlines {
 pub struct Checked {
     /// The greatest timestamp of its records; -1 when none has one.
     pub max_timestamp: i64,
+    /// Size of its largest body.
+    pub largest_value: u32,
     /// Outlines of all records, where they were asked for.
     pub outlines: Option<Vec<Outline>>,
 }
@@ -130,7 +132,7 @@ fn walk(
         Outlines::Keys => Want::Key,
     };
     let mut outlines = (rules.outlines != Outlines::None).then(Vec::new);
-    let mut max_timestamp = NO_TIMESTAMP;
+    let (mut max_timestamp, mut largest_value) = (NO_TIMESTAMP, 0);
     let (mut faults, mut first) = (0, Vec::new());
     for place in 0..count {
         let fields = step(from, want).map_err(|error| match error {
@@ -141,6 +143,7 @@ fn walk(
         })?;
         let timestamp = header.base_timestamp.checked_add(fields.timestamp_delta);
         max_timestamp = max_timestamp.max(timestamp.unwrap_or(NO_TIMESTAMP));
+        largest_value = largest_value.max(fields.value_bytes.unwrap_or(0));
         let fault = if usize::try_from(fields.offset_delta) != Ok(place) {
             Some(Fault::Offset(fields.offset_delta))
         } else if rules.keyed && !fields.has_key {
@@ -166,6 +169,7 @@ fn walk(
     }
     Ok(Checked {
         max_timestamp,
+        largest_value: u32::try_from(largest_value).unwrap_or(u32::MAX),
         outlines,
     })
 }

@@ -44,11 +44,14 @@ use bytes::{Bytes, BytesMut};
 /// receive buffer nor costs two segments in every response.
 const COPY_BYTES_MAX: usize = 1024;
 
+/// No batch that shares its records with others has fewer bytes.
+pub(crate) const SHARED_BYTES_MIN: usize = COPY_BYTES_MAX + 1;
+
 /// Why bytes are not a valid batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Fewer bytes than the header or the length field says.
-    #[error("the batch is cut short")]
+    #[error("truncated record batch")]
     Truncated,
     /// A layout other than version 2.
     #[error("batch layout version {0} is not supported")]
@@ -86,7 +89,7 @@ impl Batch {
     pub fn split_first(bytes: &mut Bytes) -> Result<Self, BatchError> {
         let batch = Self::split_trusted(bytes)?;
         batch.header.check()?;
-        if batch.checksum() != batch.header.crc {
+        if !batch.is_sound() {
             return Err(BatchError::Checksum);
         }
         Ok(batch)
@@ -131,6 +134,11 @@ impl Batch {
         self
     }
 
+    /// The header's bytes alone.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head[..HEADER_BYTES]
+    }
+
     /// The batch's bytes as one piece when they are contiguous (small and placed batches), else as two.
     pub fn pieces(&self) -> [&Bytes; 2] {
         let rest = if self.is_contiguous() {
@@ -150,6 +158,29 @@ impl Batch {
         whole.extend_from_slice(&self.head);
         whole.extend_from_slice(&self.rest);
         whole.freeze()
+    }
+
+    /// Where the records lie in memory, address and length: batches with the same place have the same records. `None` for
+    /// a batch so small that it is copied anyway.
+    pub(crate) fn place_in_memory(&self) -> Option<(usize, usize)> {
+        let is_large = self.bytes() >= SHARED_BYTES_MIN;
+        is_large.then(|| (self.rest.as_ptr().addr(), self.rest.len()))
+    }
+
+    /// A batch whose header and records lie apart. `None` when they do not fit each other's lengths.
+    pub(crate) fn of_parts(head: &Bytes, rest: &Bytes) -> Option<Self> {
+        let header = BatchHeader::decode(head).ok()?;
+        let fits = head.len() == HEADER_BYTES && header.total_bytes() == HEADER_BYTES + rest.len();
+        fits.then(|| Self {
+            header,
+            head: head.clone(),
+            rest: rest.clone(),
+        })
+    }
+
+    /// Whether the checksum in the header is that of the batch.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.checksum() == self.header.crc
     }
 
     /// The records behind the header, still in their codec.

@@ -22,8 +22,9 @@
 //! of everything handed over before it was taken.
 //!
 //! It is always a new file, read from its first byte to its last: nothing that stood elsewhere can pass for a part of
-//! it, whatever documents hold. Version 1 is the same without the reach; what came with it is a journal without identities,
-//! which is of no use unless the store was closed in good order and the journal need not be read.
+//! it, whatever documents hold. Version 2 is the same, and the segments it names have no stubs. Version 1 is that without
+//! the reach; what came with it is a journal without identities, which is of no use unless the store was closed in good
+//! order and the journal need not be read.
 
 use std::io::IoSlice;
 
@@ -37,7 +38,7 @@ use crate::{Error, Result, StreamId};
 pub(super) const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// The last version before journal files had identities.
 const OLD_FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 28;
@@ -119,7 +120,7 @@ impl Image {
             return Err(wrong("not a checkpoint"));
         }
         let version = version.unwrap_or(0);
-        if version != FORMAT_VERSION && version != OLD_FORMAT_VERSION {
+        if !(OLD_FORMAT_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(Error::format(NAME, version));
         }
         let is_old = version == OLD_FORMAT_VERSION;

@@ -9,7 +9,7 @@
 //!
 //! A crash before the end of step 5 leaves files nobody points to; the next start removes them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::Shared;
 use super::checkpoint::{self, Image, StreamImage};
 use super::journal::{Cut, is_full};
 use super::lock::lock;
-use super::segment::{self, Extent, Finished, SegmentWriter};
+use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
 use super::stats::Counters;
 use super::streams::Stream;
 use crate::disk::DiskFile;
@@ -92,6 +92,53 @@ enum Task {
     Flush,
     Tick,
     Stop { flush: bool },
+}
+
+/// Bodies that several batches of one flush have.
+#[derive(Default)]
+struct SharedBodies(HashMap<BodyKey, usize>);
+
+impl SharedBodies {
+    /// The records of a batch as they lie in memory, where all batches of the flush keep them until its end.
+    fn place(batch: &Batch) -> Option<BodyKey> {
+        let (address, bytes) = batch.place_in_memory()?;
+        Some((address as u64, bytes as u64))
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        if let Some(place) = Self::place(batch) {
+            *self.0.entry(place).or_default() += 1;
+        }
+    }
+
+    /// The body of a batch, if others have it too.
+    fn of(&self, batch: &Batch) -> Option<BodyKey> {
+        let place = Self::place(batch).filter(|_| !self.0.is_empty())?;
+        let count = self.0.get(&place).copied();
+        (count > Some(1)).then_some(place)
+    }
+
+    /// Whether a stream with these batches gets a segment of its own: it has much, and most of it is its own.
+    fn is_large(&self, part: &Frozen, own_bytes_min: u64) -> bool {
+        if part.bytes < own_bytes_min || self.0.is_empty() {
+            return part.bytes >= own_bytes_min;
+        }
+        let shared = part.batches.iter().filter(|batch| self.of(batch).is_some());
+        let shared: u64 = shared.map(|batch| batch.bytes() as u64).sum();
+        let own = part.bytes - shared;
+        own >= own_bytes_min && own >= shared
+    }
+
+    fn push(&self, writer: &mut SegmentWriter, batch: &Batch) -> std::io::Result<()> {
+        let Some(body) = self.of(batch) else {
+            return writer.push(batch);
+        };
+        let records = match writer.body(body) {
+            Some(records) => records,
+            None => writer.put_body(body, batch.body())?,
+        };
+        writer.push_stub(&batch.header, batch.head(), records)
+    }
 }
 
 /// What one stream contributes to a flush.
@@ -210,8 +257,8 @@ impl Flusher {
     fn flush(&mut self) -> Result<()> {
         self.shared.sync()?;
         let cut = *lock(&self.shared.cut);
-        let mut frozen = self.freeze(cut);
-        if let Err(error) = self.write(&mut frozen) {
+        let (mut frozen, shared) = self.freeze(cut);
+        if let Err(error) = self.write(&mut frozen, &shared) {
             for part in &frozen {
                 self.shared.streams.mark_dirty(&part.stream);
             }
@@ -229,8 +276,9 @@ impl Flusher {
         Ok(())
     }
 
-    fn freeze(&self, cut: Cut) -> Vec<Frozen> {
+    fn freeze(&self, cut: Cut) -> (Vec<Frozen>, SharedBodies) {
         let mut frozen = Vec::new();
+        let mut shared = SharedBodies::default();
         for stream in self.shared.streams.take_dirty() {
             let state = lock(&stream.state);
             if state.removed {
@@ -244,11 +292,10 @@ impl Flusher {
             let first = state
                 .tail
                 .partition_point(|held| held.batch.header.base_offset < state.flushed);
-            let batches: Vec<Batch> = state
-                .tail
-                .range(first.min(later)..later)
-                .map(|held| held.batch.clone())
-                .collect();
+            let unflushed = state.tail.range(first.min(later)..later);
+            let of_others = unflushed.clone().filter(|held| held.body.is_some());
+            of_others.for_each(|held| shared.count(&held.batch));
+            let batches: Vec<Batch> = unflushed.map(|held| held.batch.clone()).collect();
             let is_left = later < state.tail.len();
             drop(state);
             if is_left {
@@ -262,33 +309,39 @@ impl Flusher {
                 extents: Vec::new(),
             });
         }
-        frozen
+        (frozen, shared)
     }
 
     /// Writes the frozen batches to segments and notes their extents. All or nothing.
-    fn write(&mut self, frozen: &mut [Frozen]) -> Result<()> {
+    fn write(&mut self, frozen: &mut [Frozen], shared: &SharedBodies) -> Result<()> {
         let mut made = Vec::new();
-        let result = self.write_files(frozen, &mut made);
+        let result = self.write_files(frozen, shared, &mut made);
         if result.is_err() {
             self.shared.discard(&made);
             return result;
         }
-        let bytes = frozen.iter().map(|part| part.bytes).sum();
+        let bytes = made.iter().map(|file| file.bytes).sum();
         Counters::add(&self.shared.stats.flushed_bytes, bytes);
         self.shared.register(&made);
         Ok(())
     }
 
-    fn write_files(&mut self, frozen: &mut [Frozen], made: &mut Vec<MadeSegment>) -> Result<()> {
+    fn write_files(
+        &mut self,
+        frozen: &mut [Frozen],
+        shared: &SharedBodies,
+        made: &mut Vec<MadeSegment>,
+    ) -> Result<()> {
         let own_bytes = self.shared.options.own_segment_bytes;
         let with_data = frozen.iter_mut().filter(|part| !part.batches.is_empty());
-        let (large, small): (Vec<_>, Vec<_>) = with_data.partition(|part| part.bytes >= own_bytes);
+        let (large, small): (Vec<_>, Vec<_>) =
+            with_data.partition(|part| shared.is_large(part, own_bytes));
         for part in large {
-            self.write_file(&mut [part], made)?;
+            self.write_file(&mut [part], shared, made)?;
         }
         let mut small = small;
         if !small.is_empty() {
-            self.write_file(&mut small, made)?;
+            self.write_file(&mut small, shared, made)?;
         }
         if made.is_empty() {
             return Ok(());
@@ -297,12 +350,18 @@ impl Flusher {
         self.shared.disk.sync_names(segment::FOLDER).map_err(failed)
     }
 
-    fn write_file(&mut self, parts: &mut [&mut Frozen], made: &mut Vec<MadeSegment>) -> Result<()> {
+    fn write_file(
+        &mut self,
+        parts: &mut [&mut Frozen],
+        bodies: &SharedBodies,
+        made: &mut Vec<MadeSegment>,
+    ) -> Result<()> {
         let shared = &self.shared;
         let id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
-        made.push(MadeSegment {
+        let file = made.push_mut(MadeSegment {
             id,
-            bytes: parts.iter().map(|part| part.bytes).sum(),
+            bytes: 0,
+            held: parts.iter().map(|part| part.bytes).sum(),
             is_pack: parts.len() > 1,
         });
         let write = || -> std::io::Result<Finished> {
@@ -311,7 +370,7 @@ impl Flusher {
                 shared.owners.flusher.turn();
                 writer.begin(part.stream.id);
                 for batch in &part.batches {
-                    writer.push(batch)?;
+                    bodies.push(&mut writer, batch)?;
                 }
             }
             writer.finish()
@@ -320,8 +379,8 @@ impl Flusher {
         for (part, (_, extent)) in parts.iter_mut().zip(finished.extents) {
             part.extents.push(extent);
         }
-        let bytes = parts.iter().map(|part| part.bytes).sum();
-        self.keep_cached(finished.file, bytes);
+        file.bytes = finished.bytes;
+        self.keep_cached(finished.file, finished.bytes);
         Ok(())
     }
 
@@ -395,6 +454,18 @@ pub(super) fn segment_failed(id: u64, error: std::io::Error) -> Error {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MadeSegment {
     pub(super) id: u64,
+    /// Its length.
     pub(super) bytes: u64,
+    /// Bytes of the batches it held at first. With bodies that several streams have, this may be many times its length.
+    pub(super) held: u64,
     pub(super) is_pack: bool,
+}
+
+impl MadeSegment {
+    /// The part of its length that streams still need when this much of what it held is live, as far as that can be
+    /// told: as if bodies that several streams have were given up by all of them alike.
+    pub(super) fn needed_bytes(&self, live: u64) -> u64 {
+        let part = u128::from(self.bytes) * u128::from(live) / u128::from(self.held.max(1));
+        u64::try_from(part).map_or(self.bytes, |part| part.min(self.bytes))
+    }
 }

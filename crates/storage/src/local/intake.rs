@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::batches::Batches;
 use super::journal::Entry;
 use super::lock::lock;
-use crate::{Append, Error, Lsn, Result, StreamId};
+use crate::{Error, Lsn, Result, StreamId};
 
 /// How often a waiter looks again by itself; only a guard against a lost wake-up.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -18,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What a queued entry changes.
 #[derive(Debug)]
 pub(super) enum Change {
-    Batches(Vec<Append>),
+    Batches(Batches),
     Trim {
         stream: StreamId,
         before: u64,

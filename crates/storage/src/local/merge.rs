@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::flush::{MadeSegment, segment_failed};
 use super::lock::lock;
-use super::segment::{self, Extent, SegmentWriter};
+use super::segment::{self, Extent, SegmentWriter, Stub};
 use super::shared::is_gone;
 use super::stats::Counters;
 use super::streams::Stream;
@@ -117,7 +117,7 @@ impl Merger {
             // Trimmed away and removed meanwhile.
             Failed::Read(error) if is_gone(&error) => {}
             Failed::Read(error) => {
-                tracing::error!(%error, "packs stay unmerged");
+                tracing::error!(%error, "segment merge failed");
                 self.damaged.extend(chosen);
             }
         }
@@ -138,10 +138,11 @@ impl Merger {
                 // The next checkpoint removes it.
                 continue;
             }
-            if live < pack.bytes / 2 {
+            let needed = pack.needed_bytes(live).max(1);
+            if needed < pack.bytes / 2 {
                 chosen.insert(pack.id);
-            } else if live < SETTLED_BYTES {
-                let tier = live.ilog(4);
+            } else if needed < SETTLED_BYTES {
+                let tier = needed.ilog(4);
                 tiers.entry(tier).or_default().push(pack.id);
             }
         }
@@ -191,9 +192,14 @@ impl Merger {
 
     fn merge(&self, chosen: &BTreeSet<u64>) -> Outcome<()> {
         let own_bytes = self.shared.options.own_segment_bytes;
-        let runs = self.runs(chosen);
-        let (large, small): (Vec<_>, Vec<_>) =
-            runs.into_iter().partition(|run| run.bytes >= own_bytes);
+        let (mut large, mut small) = (Vec::new(), Vec::new());
+        for run in self.runs(chosen) {
+            if self.is_large(&run, own_bytes)? {
+                large.push(run);
+            } else {
+                small.push(run);
+            }
+        }
         let mut made = Vec::new();
         let result = self.write_all(large, small, &mut made);
         let runs = match result {
@@ -224,6 +230,23 @@ impl Merger {
         Ok(())
     }
 
+    /// Whether a run gets a segment of its own: it has much, and most of it is its own.
+    fn is_large(&self, run: &Run, own_bytes_min: u64) -> Outcome<bool> {
+        if run.bytes < own_bytes_min {
+            return Ok(false);
+        }
+        let (mut bytes, mut own) = (0, 0);
+        for extent in &run.extents {
+            bytes += extent.bytes;
+            let index = self.shared.segments.index(extent)?;
+            own += index
+                .iter()
+                .map(|block| u64::from(block.length))
+                .sum::<u64>();
+        }
+        Ok(own >= own_bytes_min && own >= bytes - own.min(bytes))
+    }
+
     fn write_all(
         &self,
         large: Vec<Run>,
@@ -248,9 +271,10 @@ impl Merger {
     fn write(&self, runs: Vec<Run>, made: &mut Vec<MadeSegment>) -> Outcome<Vec<(Run, Extent)>> {
         let shared = &self.shared;
         let id = shared.next_segment.fetch_add(1, Ordering::Relaxed);
-        made.push(MadeSegment {
+        let file = made.push_mut(MadeSegment {
             id,
-            bytes: runs.iter().map(|run| run.bytes).sum(),
+            bytes: 0,
+            held: runs.iter().map(|run| run.bytes).sum(),
             is_pack: runs.len() > 1,
         });
         let failed = |error| Failed::Write(segment_failed(id, error));
@@ -264,6 +288,7 @@ impl Merger {
         }
         let finished = writer.finish().map_err(failed)?;
         finished.file.uncache();
+        file.bytes = finished.bytes;
         Ok(runs
             .into_iter()
             .zip(finished.extents.into_iter().map(|(_, extent)| extent))
@@ -284,10 +309,7 @@ impl Merger {
             .saturating_sub(1);
         let mut rest = &index[live..];
         while !rest.is_empty() {
-            if self.shared.merges.is_stopping() {
-                return Err(Error::Closed.into());
-            }
-            self.shared.owners.merger.turn();
+            self.go_on()?;
             let mut bytes = 0;
             let more = |block: &&segment::Block| {
                 bytes += block.length as usize;
@@ -296,18 +318,62 @@ impl Merger {
             let count = rest.iter().take_while(more).count().max(1);
             let (some, after) = rest.split_at(count);
             rest = after;
-            let mut bytes: Bytes = segments.blocks(extent, some)?;
-            while !bytes.is_empty() {
-                let batch = Batch::split_trusted(&mut bytes).map_err(|error| {
-                    Error::corrupt(segment::name(extent.segment), error.to_string())
-                })?;
-                if batch.header.next_offset() > run.start {
-                    writer.push(&batch).map_err(failed)?;
+            for bytes in segments.blocks(extent, some)? {
+                match Stub::of(&bytes) {
+                    Some(stub) if stub.header.next_offset() > run.start => {
+                        self.copy_stub(extent, &stub, writer, failed)?;
+                    }
+                    Some(_) => {}
+                    None => copy_batches((run, extent), bytes, writer, failed)?,
                 }
             }
         }
         Ok(())
     }
+
+    fn go_on(&self) -> Outcome<()> {
+        if self.shared.merges.is_stopping() {
+            return Err(Error::Closed.into());
+        }
+        self.shared.owners.merger.turn();
+        Ok(())
+    }
+
+    /// The records come along with the first stub that needs them.
+    fn copy_stub(
+        &self,
+        extent: &Extent,
+        stub: &Stub,
+        writer: &mut SegmentWriter,
+        failed: &dyn Fn(std::io::Error) -> Failed,
+    ) -> Outcome<()> {
+        let body = (extent.segment, stub.records);
+        let records = if let Some(records) = writer.body(body) {
+            records
+        } else {
+            self.go_on()?;
+            let records = self.shared.segments.records(extent, stub)?;
+            writer.put_body(body, &records).map_err(failed)?
+        };
+        let pushed = writer.push_stub(&stub.header, &stub.head, records);
+        pushed.map_err(failed)
+    }
+}
+
+fn copy_batches(
+    (run, extent): (&Run, &Extent),
+    mut bytes: Bytes,
+    writer: &mut SegmentWriter,
+    failed: &dyn Fn(std::io::Error) -> Failed,
+) -> Outcome<()> {
+    while !bytes.is_empty() {
+        let batch = Batch::split_trusted(&mut bytes)
+            .map_err(|error| Error::corrupt(segment::name(extent.segment), error.to_string()))?;
+        if batch.header.next_offset() > run.start {
+            writer.push(&batch).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Which side of a merge went wrong: a pack that cannot be read concerns its readers, a failed write the store.

@@ -17,6 +17,7 @@
 //! Threads: `journal` writes and syncs, `journal-files` makes files ahead and keeps the intervals, `flusher`
 //! and `merger` work in the background. None of them holds a lock while it touches the disk, except its own.
 
+mod batches;
 mod checkpoint;
 mod codec;
 mod documents;

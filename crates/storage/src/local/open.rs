@@ -17,7 +17,7 @@ use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed, is_full}
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::segment;
-use super::streams::{StreamState, Streams};
+use super::streams::{Body, StreamState, Streams};
 use crate::disk::Disk;
 use crate::{Append, Durability, Error, Lsn, Result};
 
@@ -316,9 +316,11 @@ fn segment_files(
 ) -> Result<(BTreeMap<u64, MadeSegment>, BTreeSet<u64>)> {
     let failed = |error| Error::io("list the segments", error);
     let found = disk.list(segment::FOLDER).map_err(failed)?;
-    let mut extents: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut extents: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for extent in image.streams.iter().flat_map(|stream| &stream.extents) {
-        *extents.entry(extent.segment).or_default() += 1;
+        let (count, held) = extents.entry(extent.segment).or_default();
+        *count += 1;
+        *held += extent.bytes;
     }
     let mut files = BTreeMap::new();
     let mut orphans = BTreeSet::new();
@@ -326,15 +328,17 @@ fn segment_files(
         .iter()
         .filter_map(|name| u64::from_str_radix(name, 16).ok())
     {
-        let Some(&count) = extents.get(&id) else {
+        let Some(&(count, held)) = extents.get(&id) else {
             orphans.insert(id);
             continue;
         };
         let failed = |error| Error::io(format!("open {}", segment::name(id)), error);
         let bytes = disk.open(&segment::name(id)).and_then(|file| file.len());
+        let bytes = bytes.map_err(failed)?;
         let made = MadeSegment {
             id,
-            bytes: bytes.map_err(failed)?,
+            bytes,
+            held: held.max(bytes),
             is_pack: count > 1,
         };
         files.insert(id, made);
@@ -376,8 +380,8 @@ fn restore(image: Image) -> Streams {
 
 fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()> {
     match change {
-        Change::Batches(appends) => {
-            for append in &appends {
+        Change::Batches(batches) => {
+            for append in batches.with_bodies() {
                 apply_append(append, streams)?;
             }
         }
@@ -400,8 +404,8 @@ fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()>
     Ok(())
 }
 
-fn apply_append(append: &Append, streams: &Streams) -> Result<()> {
-    let Err(expected) = streams.push(append, REPLAYED, Durability::Sync) else {
+fn apply_append((append, body): (&Append, Option<Arc<Body>>), streams: &Streams) -> Result<()> {
+    let Err(expected) = streams.push((append, body), REPLAYED, Durability::Sync) else {
         return Ok(());
     };
     // The checkpoint was taken a little after the place it replays from, and what it shows as given up by then

@@ -1,6 +1,6 @@
 //! Finding batches by time and by size, over the tail and over segment indexes. May touch the disk.
 
-use super::segment::{Block, Extent, Segments, batch_header};
+use super::segment::{Block, Extent, Segments, Stub, batch_header};
 use crate::{BatchHeader, Found, Result, Seek};
 
 /// A batch of the tail, reduced to what seeking needs.
@@ -124,7 +124,8 @@ impl View {
         let mut best = None;
         for (at, block) in index.iter().enumerate().skip(live).rev() {
             // Only the block the search ends in, and the very first one, have to be looked into.
-            if u64::from(block.length) <= *left && at > live {
+            let is_known = !block.may_be_stub();
+            if is_known && u64::from(block.length) <= *left && at > live {
                 *left -= u64::from(block.length);
                 best = Some(Found {
                     base_offset: block.base,
@@ -168,16 +169,20 @@ impl View {
         extent: &Extent,
         block: &Block,
     ) -> Result<Vec<BatchHeader>> {
-        let bytes = segments.blocks(extent, &[*block])?;
         let mut headers = Vec::new();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let header = batch_header(extent, rest)?;
-            rest = &rest[header.total_bytes()..];
-            if header.next_offset() > self.start {
+        for bytes in segments.blocks(extent, &[*block])? {
+            if let Some(stub) = Stub::of(&bytes) {
+                headers.push(stub.header);
+                continue;
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let header = batch_header(extent, rest)?;
+                rest = &rest[header.total_bytes()..];
                 headers.push(header);
             }
         }
+        headers.retain(|header| header.next_offset() > self.start);
         Ok(headers)
     }
 }

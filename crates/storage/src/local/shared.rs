@@ -99,7 +99,7 @@ impl Shared {
     /// Stops the store after a failed write: nothing is acknowledged any more.
     pub(super) fn poison(&self, error: &Error) {
         let why = error.to_string();
-        tracing::error!(error = %why, "the store stops");
+        tracing::error!(error = %why, "storage failed, shutting down");
         // Told first: owners elsewhere end when the store stops, and this is why.
         self.options.supervisor.fail("storage", why.clone());
         self.intake.stop(Error::Poisoned(why.clone()));
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     pub(super) fn unflushed_bytes(&self) -> u64 {
-        self.streams.memory.unflushed.load(Ordering::Relaxed)
+        self.streams.memory.unflushed_bytes()
     }
 
     pub(super) fn wants_flush(&self) -> bool {
@@ -160,10 +160,7 @@ impl Shared {
     pub(super) fn read_cold(&self, stream: &Stream, extent: Extent, want: Want) -> Result<Chunk> {
         let mut extent = extent;
         for _ in 0..REPLANS_MAX {
-            let result = self
-                .segments
-                .read(&extent, want.from, want.until, want.max_bytes);
-            match result {
+            match self.segments.read(&extent, want) {
                 Err(ref error) if is_gone(error) => {}
                 result => return result,
             }
@@ -214,7 +211,7 @@ impl Shared {
     pub(super) fn stats(&self) -> Stats {
         Stats {
             unflushed_bytes: self.unflushed_bytes(),
-            tail_bytes: self.streams.memory.cached.load(Ordering::Relaxed),
+            tail_bytes: self.streams.memory.cached_bytes(),
             queued_bytes: self.intake.queued_bytes(),
             journal_files: self.pool.files(),
             segment_files: lock(&self.segment_files).len() as u64,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use super::batches::Batches;
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
@@ -383,13 +384,14 @@ impl Log for LocalStore {
         }
         let bytes = appends.iter().map(|append| append.batch.bytes() as u64);
         Counters::add(&shared.stats.appended_bytes, bytes.sum());
+        let batches = Batches::new(appends);
         let queue = shared.intake.open()?;
         let lsn = queue.next();
-        for (index, append) in appends.iter().enumerate() {
-            let Err(expected) = shared.streams.push(append, lsn, durability) else {
+        for (index, (append, body)) in batches.with_bodies().enumerate() {
+            let Err(expected) = shared.streams.push((append, body), lsn, durability) else {
                 continue;
             };
-            for done in appends[..index].iter().rev() {
+            for (done, _) in batches.iter().take(index) {
                 shared.streams.undo(done);
             }
             drop(queue);
@@ -399,7 +401,7 @@ impl Log for LocalStore {
             );
         }
         let sync = durability != Durability::Flush;
-        shared.intake.push(queue, Handed::Batches(appends), sync);
+        shared.intake.push(queue, Handed::Batches(batches), sync);
         shared.ask_for_flush_if_needed();
         Ok(lsn)
     }

@@ -12,7 +12,7 @@
 //! first. One mutex per stream, held shortly and never while the disk is touched.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::lock::lock;
@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) batch: Batch,
     pub(super) lsn: Lsn,
     pub(super) durability: Durability,
+    /// What it has in common with batches of other streams.
+    pub(super) body: Option<Arc<Body>>,
 }
 
 impl Held {
@@ -39,9 +41,39 @@ impl Held {
         }
     }
 
-    pub(super) fn cost(&self) -> u64 {
-        self.batch.bytes() as u64 + BATCH_OVERHEAD
+    /// Memory it takes by itself, without what it shares.
+    fn own_cost(&self) -> u64 {
+        let shared = self.body.as_ref().map_or(0, |body| body.bytes);
+        (self.batch.bytes() as u64 - shared) + BATCH_OVERHEAD
     }
+}
+
+/// Records that batches of several streams have in common. Their memory counts once, as long as any of those batches is
+/// held.
+#[derive(Debug)]
+pub(super) struct Body {
+    bytes: u64,
+    /// Batches that are held, by why they are.
+    holders: [AtomicU32; 2],
+}
+
+impl Body {
+    /// The records of this batch, which nobody holds yet.
+    pub(super) fn of(batch: &Batch) -> Self {
+        Self {
+            bytes: batch.body().len() as u64,
+            holders: Default::default(),
+        }
+    }
+}
+
+/// Why a batch is in memory.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    /// No segment has it.
+    Unflushed,
+    /// For readers near the end.
+    Cached,
 }
 
 /// One stream, shared by whoever works on it.
@@ -156,8 +188,37 @@ impl StreamState {
 /// Sums of memory over all streams.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) unflushed: AtomicU64,
-    pub(super) cached: AtomicU64,
+    sums: [AtomicU64; 2],
+}
+
+impl Memory {
+    /// Memory of batches that no segment has.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        self.sums[Kept::Unflushed as usize].load(Ordering::Relaxed)
+    }
+
+    /// Memory of batches kept for readers.
+    pub(super) fn cached_bytes(&self) -> u64 {
+        self.sums[Kept::Cached as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a batch; its stream is locked.
+    fn add(&self, kept: Kept, held: &Held) {
+        let first =
+            |body: &&Arc<Body>| body.holders[kept as usize].fetch_add(1, Ordering::Relaxed) == 0;
+        let body = held.body.as_ref().filter(first);
+        let bytes = held.own_cost() + body.map_or(0, |body| body.bytes);
+        self.sums[kept as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a batch no longer; its stream is locked.
+    fn take(&self, kept: Kept, held: &Held) {
+        let last =
+            |body: &&Arc<Body>| body.holders[kept as usize].fetch_sub(1, Ordering::Relaxed) == 1;
+        let body = held.body.as_ref().filter(last);
+        let bytes = held.own_cost() + body.map_or(0, |body| body.bytes);
+        self.sums[kept as usize].fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Part of a flushed stream's tail, in the order in which it may be forgotten.
@@ -238,7 +299,7 @@ impl Streams {
     /// Puts a batch at the end of its stream's tail. `Err` is the offset it should have started at.
     pub(super) fn push(
         &self,
-        append: &Append,
+        (append, body): (&Append, Option<Arc<Body>>),
         lsn: Lsn,
         durability: Durability,
     ) -> std::result::Result<(), u64> {
@@ -257,12 +318,11 @@ impl Streams {
             batch: append.batch.clone(),
             lsn,
             durability,
+            body,
         };
         state.end = header.next_offset();
         state.unflushed_bytes += held.batch.bytes() as u64;
-        self.memory
-            .unflushed
-            .fetch_add(held.cost(), Ordering::Relaxed);
+        self.memory.add(Kept::Unflushed, &held);
         state.tail.push_back(held);
         if !std::mem::replace(&mut state.dirty, true) {
             drop(state);
@@ -280,9 +340,7 @@ impl Streams {
         let held = state.tail.pop_back().expect("it was pushed a moment ago");
         state.end = held.batch.header.base_offset;
         state.unflushed_bytes -= held.batch.bytes() as u64;
-        self.memory
-            .unflushed
-            .fetch_sub(held.cost(), Ordering::Relaxed);
+        self.memory.take(Kept::Unflushed, &held);
         if state.created == held.lsn && state.tail.is_empty() {
             state.removed = true;
             drop(state);
@@ -315,11 +373,9 @@ impl Streams {
     fn account_gone(&self, state: &mut StreamState, held: &Held) {
         if held.batch.header.base_offset >= state.flushed {
             state.unflushed_bytes -= held.batch.bytes() as u64;
-            self.memory
-                .unflushed
-                .fetch_sub(held.cost(), Ordering::Relaxed);
+            self.memory.take(Kept::Unflushed, held);
         } else {
-            self.memory.cached.fetch_sub(held.cost(), Ordering::Relaxed);
+            self.memory.take(Kept::Cached, held);
         }
     }
 
@@ -368,18 +424,17 @@ impl Streams {
             .extents
             .extend(extents.iter().filter(|e| e.end > start).copied());
         let before = std::mem::replace(&mut state.flushed, until);
-        let (mut cost, mut bytes) = (0, 0);
+        let mut bytes = 0;
         for held in &state.tail {
             let base = held.batch.header.base_offset;
             if base >= before && base < until {
-                cost += held.cost();
+                self.memory.add(Kept::Cached, held);
+                self.memory.take(Kept::Unflushed, held);
                 bytes += held.batch.bytes() as u64;
             }
         }
         state.unflushed_bytes -= bytes;
         drop(state);
-        self.memory.unflushed.fetch_sub(cost, Ordering::Relaxed);
-        self.memory.cached.fetch_add(cost, Ordering::Relaxed);
         let stream = Arc::clone(stream);
         lock(&self.cache).push_back(Cached { stream, until });
     }
@@ -387,7 +442,7 @@ impl Streams {
     /// Forgets cached batches, oldest first, until they fit into `budget`.
     pub(super) fn evict(&self, budget: u64) {
         let mut cache = lock(&self.cache);
-        while self.memory.cached.load(Ordering::Relaxed) > budget {
+        while self.memory.cached_bytes() > budget {
             let Some(oldest) = cache.front() else {
                 return;
             };
@@ -397,7 +452,7 @@ impl Streams {
                 .tail
                 .pop_front_if(|held| held.batch.header.next_offset() <= until);
             if let Some(held) = held {
-                self.memory.cached.fetch_sub(held.cost(), Ordering::Relaxed);
+                self.memory.take(Kept::Cached, &held);
             } else {
                 drop(state);
                 cache.pop_front();

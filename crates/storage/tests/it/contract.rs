@@ -45,6 +45,7 @@ suite! { @stores
     numbers_grow_with_every_call
     writers_do_not_disturb_each_other
     batches_of_many_sizes
+    what_streams_share_comes_back_to_each
     empty_appends_get_a_number
     documents_are_compared_and_swapped
     documents_that_cannot_be_kept_are_refused
@@ -348,6 +349,42 @@ async fn batches_of_many_sizes<S: Log>(make: impl Fn() -> S) {
     let lsn = log.append(all.collect(), Durability::Sync).unwrap();
     durable(&log, lsn).await;
     assert_eq!(read_all(&log, stream(1), 0).await, concat(&batches));
+}
+
+async fn what_streams_share_comes_back_to_each<S: Log>(make: impl Fn() -> S) {
+    let log = make();
+    let mut own = vec![Vec::new(); 6];
+    for i in 0..120_u64 {
+        let shared = filled(i, [10, 900, 1_500, 9_000, 40_000][(i % 5) as usize]);
+        let mut appends = Vec::new();
+        for number in (0..6).filter(|number| (i + number) % 4 > 0) {
+            let end = own[number as usize].len() as u64;
+            // Some of it twice for one stream, some for one stream alone.
+            let fresh = filled(i * 7 + number, 2_000).placed(end, 0, None);
+            let again = shared.clone().placed(end + 1, 0, None);
+            let batches = match (i + number) % 7 {
+                0 => vec![fresh],
+                1 => vec![shared.clone().placed(end, 0, None), again],
+                2 => vec![fresh, again],
+                3 => vec![shared.clone().placed(end, 0, Some(77))],
+                _ => vec![shared.clone().placed(end, 0, None)],
+            };
+            let id = stream(u128::from(number));
+            appends.extend(batches.iter().map(|batch| append(id, batch)));
+            own[number as usize].extend(batches);
+        }
+        let lsn = log.append(appends, Durability::Sync).unwrap();
+        durable(&log, lsn).await;
+    }
+    for (number, batches) in own.iter().enumerate() {
+        let id = stream(number as u128);
+        for from in [0, 1, batches.len() / 2] {
+            let expected = concat(&batches[from..]);
+            assert!(read_all(&log, id, from as u64).await == expected);
+        }
+        let bytes: u64 = batches.iter().map(|batch| batch.bytes() as u64).sum();
+        assert_eq!(log.bounds(id).unwrap().bytes, bytes);
+    }
 }
 
 async fn empty_appends_get_a_number<S: Log>(make: impl Fn() -> S) {

@@ -151,7 +151,7 @@ impl Run {
     }
 
     fn append(&mut self, dice: &mut Dice) {
-        let mut appends = Vec::new();
+        let mut appends: Vec<(u64, Batch)> = Vec::new();
         let mut ends = BTreeMap::new();
         for _ in 0..=dice.below(3) {
             let number = dice.below(STREAMS);
@@ -163,7 +163,14 @@ impl Run {
                 1..4 => dice.below(2_000),
                 _ => dice.below(200),
             };
-            let batch = filled(base, bytes as usize);
+            let fresh = filled(base, bytes as usize);
+            let batch = match appends.last() {
+                // What several streams get has the same records.
+                Some((_, other)) if dice.below(2) == 0 => {
+                    Batch::placed(Batch::clone(other), base, 0, None)
+                }
+                _ => fresh,
+            };
             ends.insert(number, batch.header.next_offset());
             appends.push((number, batch));
         }

@@ -383,14 +383,14 @@ async fn a_newer_format_refuses_to_open() {
     drop(store);
     let (name, _) = groups(&disk);
     let mut header = disk.content(&name).unwrap()[..44].to_vec();
-    header[4] = 3;
+    header[4] = 4;
     let crc = crc32c::crc32c(&header[..40]);
     header[40..].copy_from_slice(&crc.to_le_bytes());
     let file = storage::disk::Disk::open(&disk, &name).unwrap();
     file.write_at(&[std::io::IoSlice::new(&header)], 0).unwrap();
     let refused = open(&disk, one_file()).err().expect("must not open");
     assert!(
-        refused.to_string().contains("format version 3"),
+        refused.to_string().contains("format version 4"),
         "{refused}"
     );
 }

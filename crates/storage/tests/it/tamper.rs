@@ -312,32 +312,49 @@ async fn nothing_is_written_while_nothing_happens() {
 }
 
 /// One entry of a forged group.
-fn forged_entry(seed: u32, kind: u8, owner: u128) -> Vec<u8> {
-    let mut entry = vec![0, 0, 0, 0, kind, 0, 0, 0];
+fn forged_entry(seed: u32, kind: u8, owner: u128, body: &[u8]) -> Vec<u8> {
+    let mut entry = (body.len() as u32).to_le_bytes().to_vec();
+    entry.extend_from_slice(&[kind, 0, 0, 0]);
     entry.extend_from_slice(&owner.to_be_bytes());
     entry.extend_from_slice(&0_u32.to_le_bytes());
-    let crc = crc32c::crc32c_append(seed, &entry);
+    let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &entry), body);
     entry.extend_from_slice(&crc.to_le_bytes());
+    entry.extend_from_slice(body);
     entry
 }
 
 /// A page that is right in everything a peer can know or guess: it removes stream 1.
 fn forged_group(generation: u64, identity: [u8; 16], sequence: u64, durable: u64) -> Vec<u8> {
     const REMOVE: u8 = 3;
+    let identity = (generation, identity);
+    forged_entries(identity, sequence, durable, &[(REMOVE, 1, Vec::new())])
+}
+
+/// Such a group with these entries, each as its kind, the stream and its body.
+fn forged_entries(
+    (generation, identity): (u64, [u8; 16]),
+    sequence: u64,
+    durable: u64,
+    entries: &[(u8, u128, Vec<u8>)],
+) -> Vec<u8> {
     let seed = crc32c::crc32c(&identity);
     let seed = crc32c::crc32c_append(seed, &generation.to_le_bytes());
     let seed = crc32c::crc32c_append(seed, &sequence.to_le_bytes());
-    let entry = forged_entry(seed, REMOVE, 1);
+    let count = entries.len() as u32;
+    let entries = entries
+        .iter()
+        .flat_map(|(kind, owner, body)| forged_entry(seed, *kind, *owner, body));
+    let entries: Vec<u8> = entries.collect();
     let mut group = b"FBJ2\0\0\0\0".to_vec();
     group.extend_from_slice(&generation.to_le_bytes());
     group.extend_from_slice(&identity);
-    for number in [sequence, durable, 64 + entry.len() as u64] {
+    for number in [sequence, durable, 64 + entries.len() as u64] {
         group.extend_from_slice(&number.to_le_bytes());
     }
-    group.extend_from_slice(&1_u32.to_le_bytes());
+    group.extend_from_slice(&count.to_le_bytes());
     group.extend_from_slice(&crc32c::crc32c(&group).to_le_bytes());
-    group.extend_from_slice(&entry);
-    group.resize(PAGE, 0);
+    group.extend_from_slice(&entries);
+    group.resize(group.len().next_multiple_of(PAGE), 0);
     group
 }
 
@@ -390,6 +407,157 @@ async fn a_forged_group_does_nothing() {
     tampered(&disk, &[&name, "says it was durable"], |disk| {
         overwrite(disk, &name, end + 8192, &group);
     });
+}
+
+const TRIM: u8 = 2;
+const BATCH: u8 = 1;
+const SHARED: u8 = 6;
+
+/// Body of an entry whose records stand so many entries before it.
+fn shared_entry(distance: u32, batch: &Batch) -> Vec<u8> {
+    let mut body = distance.to_le_bytes().to_vec();
+    body.extend_from_slice(&batch.to_bytes()[..61]);
+    body
+}
+
+#[tokio::test]
+async fn records_that_another_entry_should_have_are_not_believed() {
+    let disk = SimDisk::new();
+    let store = open(&disk, several_files()).unwrap();
+    put(&store, stream(1), &filled(0, 2_000)).await;
+    marked(&store).await;
+    disk.kill();
+    drop(store);
+    let disk = disk.next_life();
+    let (name, starts) = newest(&disk);
+    let content = disk.content(&name).unwrap();
+    let own = (generation_of(&name), content[24..40].try_into().unwrap());
+    let (one, like, other) = (filled(7, 2_000), filled(8, 2_000), filled(9, 1_990));
+    let end = starts[0] + PAGE as u64;
+    let whole = |batch: &Batch| (BATCH, 2, batch.to_bytes().to_vec());
+    let shared = |distance, batch: &Batch| (SHARED, 3, shared_entry(distance, batch));
+    let start = |entries: &[(u8, u128, Vec<u8>)]| {
+        let copy = disk.copy();
+        overwrite(&copy, &name, end, &forged_entries(own, 2, 1, entries));
+        open(&copy, several_files()).unwrap()
+    };
+    // What is right is read.
+    let store = start(&[whole(&one), shared(1, &one.clone().placed(70, 0, None))]);
+    let copy = read_all(&store, stream(3), 70).await;
+    assert!(copy == one.clone().placed(70, 0, None).to_bytes());
+    assert_eq!(store.recovery().cut_groups, 0);
+    let trim = (TRIM, 1, 0_u64.to_le_bytes().to_vec());
+    let mut short = shared(1, &one);
+    short.2.pop();
+    let mut long = shared(1, &one);
+    long.2.push(0);
+    let wrong = [
+        ("itself", vec![whole(&one), shared(0, &one)]),
+        ("nothing", vec![shared(1, &one)]),
+        ("before the group", vec![whole(&one), shared(2, &one)]),
+        (
+            "behind it",
+            vec![whole(&one), shared(u32::MAX, &one), whole(&one)],
+        ),
+        ("another kind", vec![trim.clone(), shared(1, &one)]),
+        (
+            "beyond another kind",
+            vec![whole(&one), trim, shared(2, &one)],
+        ),
+        ("other records", vec![whole(&like), shared(1, &one)]),
+        ("another length", vec![whole(&other), shared(1, &one)]),
+        ("a short header", vec![whole(&one), short]),
+        ("a long header", vec![whole(&one), long]),
+    ];
+    for (what, entries) in wrong {
+        // No group that can be read: as any damage, the end of the log where nothing vouches for more …
+        let store = start(&entries);
+        assert_eq!(store.bounds(stream(2)), None, "{what}");
+        assert_eq!(store.bounds(stream(3)), None, "{what}");
+        assert_eq!(store.bounds(stream(1)).unwrap().end, 1, "{what}");
+        // … and loss where something does.
+        let next = forged_entries(own, 3, 2, &[whole(&one)]);
+        let group = forged_entries(own, 2, 1, &entries);
+        tampered(&disk, &[&name, "says it was durable"], |disk| {
+            overwrite(disk, &name, end, &group);
+            overwrite(disk, &name, end + group.len() as u64, &next);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_flip_anywhere_in_what_streams_share_is_noticed() {
+    let disk = SimDisk::new();
+    let store = open(&disk, several_files()).unwrap();
+    let one = filled(0, 3_000);
+    let appends = (1..5).map(|owner| crate::fixture::append(stream(owner), &one));
+    let lsn = store.append(appends.collect(), storage::Durability::Sync);
+    crate::fixture::durable(&store, lsn.unwrap()).await;
+    put(&store, stream(9), &filled(0, 10)).await;
+    marked(&store).await;
+    disk.kill();
+    drop(store);
+    let disk = disk.next_life();
+    let (name, starts) = newest(&disk);
+    assert_eq!(starts[1] - starts[0], PAGE as u64, "it is there once");
+    let bytes = 64 + 32 + one.bytes() as u64 + 3 * (32 + 65);
+    for at in (0..bytes).filter(|at| !(4..8).contains(at)) {
+        let copy = disk.copy();
+        copy.flip(&name, starts[0] + at, 3);
+        let error = open(&copy, several_files()).err();
+        let error = error.unwrap_or_else(|| panic!("byte {at} is passed over"));
+        assert!(matches!(error, Error::Corrupt { .. }), "{at}: {error}");
+    }
+}
+
+/// Makes a folder look as the version before entries that share records left it.
+fn made_unshared(disk: &SimDisk) {
+    for name in journal(disk) {
+        patch(disk, &name, 0, 40, |page| page[4] = 2);
+    }
+    for slot in [0, 32 * 1024] {
+        let content = disk.content(MARK).unwrap();
+        let files = u32::from_le_bytes(content[slot + 48..slot + 52].try_into().unwrap());
+        let files = &content[slot + 56..slot + 56 + files as usize * 32];
+        let mut head = content[slot..slot + 52].to_vec();
+        if head.starts_with(b"FBJM") {
+            head[4] = 2;
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&head), files);
+            head.extend_from_slice(&crc.to_le_bytes());
+            overwrite(disk, MARK, slot as u64, &head);
+        }
+    }
+}
+
+/// Changes bytes in front of their checksum, and that.
+fn patch(disk: &SimDisk, name: &str, at: usize, checked: usize, change: impl Fn(&mut [u8])) {
+    let mut bytes = disk.content(name).unwrap()[at..at + checked].to_vec();
+    change(&mut bytes);
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    overwrite(disk, name, at as u64, &bytes);
+}
+
+#[tokio::test]
+async fn a_journal_without_shared_records_is_read() {
+    for end in ENDS {
+        let (disk, batches) = written(end, several_files()).await;
+        made_unshared(&disk);
+        let store = open(&disk, several_files()).unwrap();
+        assert!(read_all(&store, stream(1), 0).await == concat(&batches));
+        put(&store, stream(1), &filled(200, 10)).await;
+        marked(&store).await;
+        drop(store);
+        // From now on an older version refuses: the mark is a new one.
+        assert!(
+            disk.content(MARK)
+                .unwrap()
+                .chunks(32 * 1024)
+                .any(|slot| slot[4] == 3)
+        );
+        let store = open(&disk, several_files()).unwrap();
+        assert_eq!(store.bounds(stream(1)).unwrap().end, 201);
+    }
 }
 
 /// A batch whose value has `pages` where they start at page boundaries of the journal file, if its group does.

@@ -339,6 +339,13 @@ impl Lines {
         });
     }
 
+    /// The same for a message that is not ready, which need not be looked for.
+    pub(crate) fn hold_unready(&mut self, id: LineId, offset: u64) {
+        self.change(id, |line| {
+            line.held.insert(offset);
+        });
+    }
+
     /// A message is gone, wherever it was.
     pub(crate) fn forget(&mut self, id: LineId, offset: u64) {
         self.change(id, |line| {

@@ -539,7 +539,7 @@ impl Lane {
             State::Delayed => {
                 self.waiting -= 1;
                 // Held for the moment, lest the line vanish under it.
-                self.lines.hold(entry.line, offset);
+                self.lines.hold_unready(entry.line, offset);
                 self.lines.note(entry.line, |line| line.delayed -= 1);
             }
             State::Dying => self.dying -= 1,

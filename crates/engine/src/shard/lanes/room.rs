@@ -9,28 +9,34 @@ use crate::queue::{Overflow, Queue};
 use crate::{Error, Result};
 
 /// Bodies of the records of a batch.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Bodies {
     bytes: u64,
     largest: u64,
 }
 
-/// Refuses a batch that a queue does not take. Errors: `QueueFull` for now, `LimitExceeded` for good.
+/// Refuses a batch that a queue does not take; with the size of its largest body, and outlines where a queue wanted them
+/// when the batch was checked. Errors: `QueueFull` for now, `LimitExceeded` for good.
 pub(in crate::shard) fn check(
     lanes: &Lanes,
     batch: &Batch,
-    outlines: Option<&[Outline]>,
+    (outlines, largest): (Option<&[Outline]>, u32),
 ) -> Result<()> {
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut known = None;
     for queue in lanes.queues() {
-        let bodies = if outlines.is_some() || wants_bodies(queue, batch) {
+        let bytes = if queue.settings().limits.bytes_max.is_some() {
             *known.get_or_insert_with(|| match outlines {
                 Some(outlines) => bodies(outlines),
+                // The limit came after the batch was checked.
                 None => bodies(&batch.outlines(false)),
             })
         } else {
-            Bodies::default()
+            0
+        };
+        let bodies = Bodies {
+            bytes,
+            largest: largest.into(),
         };
         check_limits(queue, records, bodies)?;
         if queue.settings().limits.overflow == Overflow::DropOldest {
@@ -38,20 +44,12 @@ pub(in crate::shard) fn check(
         }
         let mut used = lanes.used();
         let lane = used.find(|lane| lane.queue.id() == queue.id());
-        let more = (records, bodies.bytes);
+        let more = (records, bytes);
         if lane.is_some_and(|lane| lane.lane.is_full(queue.settings(), more)) {
             return Err(Error::QueueFull);
         }
     }
     Ok(())
-}
-
-/// Whether it matters to a queue how large the records are. A message is not larger than its batch; one that is
-/// compressed was opened at the door where the queue limits its bytes.
-fn wants_bodies(queue: &Queue, batch: &Batch) -> bool {
-    let settings = queue.settings();
-    let may_be_large = batch.bytes() as u64 > settings.message_bytes_max;
-    settings.limits.bytes_max.is_some() || (may_be_large && batch.header.codec() == 0)
 }
 
 /// What an empty queue would refuse too.
@@ -81,12 +79,8 @@ fn check_limits(queue: &Queue, records: u64, bodies: Bodies) -> Result<()> {
     Ok(())
 }
 
-fn bodies(outlines: &[Outline]) -> Bodies {
-    let sizes = outlines
-        .iter()
-        .map(|outline| u64::from(outline.value_bytes));
-    Bodies {
-        bytes: sizes.clone().sum(),
-        largest: sizes.max().unwrap_or(0),
-    }
+/// How many bytes the bodies of records have together.
+fn bodies(outlines: &[Outline]) -> u64 {
+    let sizes = outlines.iter();
+    sizes.map(|outline| u64::from(outline.value_bytes)).sum()
 }

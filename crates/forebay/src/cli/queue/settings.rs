@@ -32,6 +32,12 @@ pub(super) struct Create {
     priorities: Option<u16>,
     #[command(flatten)]
     changeable: Changeable,
+    /// Queue that takes messages which failed too often.
+    #[arg(long, value_name = "QUEUE", requires = "attempts")]
+    dead_letter: Option<String>,
+    /// Deliveries before a message is dead-lettered.
+    #[arg(long, value_name = "N", requires = "dead_letter")]
+    attempts: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -40,8 +46,14 @@ pub(super) struct Set {
     name: String,
     #[command(flatten)]
     changeable: Changeable,
+    /// Queue that takes messages which failed too often.
+    #[arg(long, value_name = "QUEUE")]
+    dead_letter: Option<String>,
+    /// Deliveries before a message is dead-lettered.
+    #[arg(long, value_name = "N")]
+    attempts: Option<u32>,
     /// Dead-letter nothing any more.
-    #[arg(long, conflicts_with = "dead_letter")]
+    #[arg(long, conflicts_with_all = ["dead_letter", "attempts"])]
     no_dead_letter: bool,
     /// No waits between attempts any more.
     #[arg(long, conflicts_with = "backoff")]
@@ -66,12 +78,6 @@ struct Changeable {
     /// How much of a stream is kept.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     retention_bytes: Option<ByteSize>,
-    /// Queue that takes messages which failed too often.
-    #[arg(long, value_name = "QUEUE", requires = "attempts")]
-    dead_letter: Option<String>,
-    /// Deliveries before a message is dead-lettered.
-    #[arg(long, value_name = "N", requires = "dead_letter")]
-    attempts: Option<u32>,
     /// Waits between attempts: `base=1s,max=10m,jitter=full`.
     #[arg(long, value_name = "WAITS", value_parser = backoff)]
     backoff: Option<Value>,
@@ -88,7 +94,7 @@ struct Changeable {
 
 impl Create {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut settings = self.changeable.settings();
+        let mut settings = self.changeable.settings(self.dead_letter, self.attempts);
         let given = [
             ("ordering", self.fifo.then(|| json!("key"))),
             ("stream", self.stream.then_some(json!(true))),
@@ -110,7 +116,7 @@ impl Create {
 
 impl Set {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut settings = self.changeable.settings();
+        let mut settings = self.changeable.settings(self.dead_letter, self.attempts);
         let removed = [
             ("dead_letter", self.no_dead_letter.then_some(Value::Null)),
             ("backoff", self.no_backoff.then_some(Value::Null)),
@@ -129,11 +135,13 @@ impl Set {
 
 impl Changeable {
     /// Only what was said: the rest is the broker's to choose.
-    fn settings(self) -> Map<String, Value> {
-        let dead_letter = self.dead_letter.map(|queue| {
-            let attempts = self.attempts;
-            json!({ "queue": queue, "attempts_max": attempts })
-        });
+    fn settings(self, dead_letter: Option<String>, attempts: Option<u32>) -> Map<String, Value> {
+        let dead_letter: Map<String, Value> = named([
+            ("queue", dead_letter.map(Value::from)),
+            ("attempts_max", attempts.map(Value::from)),
+        ])
+        .collect();
+        let dead_letter = (!dead_letter.is_empty()).then_some(Value::Object(dead_letter));
         let time = |span: Option<Span>| span.map(|span| json!(millis(span)));
         let bytes = |size: Option<ByteSize>| size.map(|size| json!(size.0));
         let given = [

@@ -7,10 +7,13 @@ mod flows;
 mod handshake;
 mod messages;
 mod raw;
+mod shared;
 mod streams;
 mod texts;
 mod trace;
 mod vhosts;
+
+pub(crate) use raw::Raw;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -307,14 +307,18 @@ pub(super) fn changed_layers(
 pub(super) fn fixed_layers(context: &Context, name: &str) -> Vec<Layer> {
     let mut layers = Vec::new();
     let of_topics = OF_TOPICS.iter().find(|(_, broker, _)| *broker == name);
+    let setting = find(name);
+    let default = setting.map(|setting| setting.default);
     if let Some((topic, ..)) = of_topics
         && let Some(value) = context.broker.settings().topic_defaults.get(*topic)
+        // Nobody had to say what holds anyway.
+        && default != Some(value)
     {
         layers.push((None, value.clone(), origin::STATIC_BROKER));
     }
     let has_default = of_topics.is_none_or(|(.., has_default)| *has_default);
-    if let Some(setting) = find(name).filter(|_| has_default) {
-        layers.push((None, setting.default.to_owned(), origin::DEFAULT));
+    if let Some(default) = default.filter(|_| has_default) {
+        layers.push((None, default.to_owned(), origin::DEFAULT));
     }
     layers
 }
@@ -395,16 +399,41 @@ fn started_with(context: &Context, call: &Call<'_>) -> Vec<Shown> {
             LONG,
         ),
     ];
-    let shown = values.map(|(name, value, kind)| Shown {
+    values.map(fixed_one).into()
+}
+
+/// A setting that was given at the start, or did not have to be.
+fn fixed_one((name, value, kind): (&str, String, i8)) -> Shown {
+    let origin = if DEFAULTS.contains(&(name, &value)) {
+        origin::DEFAULT
+    } else {
+        origin::STATIC_BROKER
+    };
+    Shown {
         name: name.to_owned(),
-        layers: vec![(None, value, origin::STATIC_BROKER)],
+        layers: vec![(None, value, origin)],
         kind,
         help: None,
         read_only: true,
         sensitive: false,
-    });
-    shown.into()
+    }
 }
+
+/// Values that nobody has to give at a start.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("auto.create.topics.enable", "true"),
+    ("connections.max.idle.ms", "600000"),
+    ("default.replication.factor", "1"),
+    ("group.initial.rebalance.delay.ms", "3000"),
+    ("group.max.session.timeout.ms", "1800000"),
+    ("group.min.session.timeout.ms", "6000"),
+    ("log.retention.hours", "168"),
+    ("max.incremental.fetch.session.cache.slots", "1000"),
+    ("num.partitions", "1"),
+    ("offset.metadata.max.bytes", "4096"),
+    ("offsets.retention.minutes", "10080"),
+    ("socket.request.max.bytes", "104857600"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -59,7 +59,7 @@ const SETTINGS: &[Setting] = &[
     setting("streams.heartbeat.interval.ms", "5000", at_least(1)),
     setting("streams.initial.rebalance.delay.ms", "3000", at_least(0)),
     setting("streams.num.standby.replicas", "0", at_least(0)),
-    setting("streams.rack.aware.assignment.tags", "", Kind::Text),
+    setting("streams.rack.aware.assignment.tags", "", Kind::Words),
     setting("streams.session.timeout.ms", "45000", at_least(1)),
 ];
 

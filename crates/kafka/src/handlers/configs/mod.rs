@@ -90,7 +90,7 @@ pub(super) fn effective(context: &Context, topic: &Topic, setting: &Setting) -> 
 /// A topic's values for a setting: its own, and those of the broker's setting that it goes back to.
 fn layers(context: &Context, topic: &Topic, setting: &Setting) -> Vec<Layer> {
     let own = topic.document.overrides.get(setting.name);
-    let own = own.map(|value| (None, value.to_owned(), origin::TOPIC));
+    let own = own.map(|value| (None, setting.kind.tidy(value), origin::TOPIC));
     let mut layers: Vec<Layer> = own.into_iter().collect();
     let Some((broker, _)) = broker::of_topic(setting.name) else {
         let defaults = &context.broker.settings().topic_defaults;
@@ -268,7 +268,7 @@ fn type_of(kind: Kind) -> i8 {
         Kind::IntegerOr { .. } | Kind::Integer { .. } => value_type::LONG,
         Kind::Ratio => value_type::DOUBLE,
         Kind::Choice(_) | Kind::Text => value_type::STRING,
-        Kind::List(_) | Kind::Replicas => value_type::LIST,
+        Kind::List(_) | Kind::Replicas | Kind::Words => value_type::LIST,
     }
 }
 

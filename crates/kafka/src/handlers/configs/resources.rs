@@ -13,6 +13,8 @@ use crate::session::Context;
 use crate::wire::list_config_resources::ConfigResource;
 use crate::wire::{ListConfigResourcesRequest, ListConfigResourcesResponse, Segments};
 
+/// The logger that the others follow.
+const ROOT: &str = "root";
 /// Levels a logger can have.
 const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
 
@@ -108,6 +110,12 @@ pub(super) fn describe_loggers(context: &Context, name: &str) -> Result<Vec<Show
     Ok(shown.collect())
 }
 
+fn not_allowed(operation: &str) -> Refusal {
+    invalid(format!(
+        "{operation} operation is not allowed for the BROKER_LOGGER resource"
+    ))
+}
+
 pub(super) fn alter_loggers(
     context: &Context,
     name: &str,
@@ -122,14 +130,18 @@ pub(super) fn alter_loggers(
         let (logger, level) = match change {
             ConfigChange::Set(logger, level) => (logger, Some(level.as_str())),
             ConfigChange::Reset(logger) => (logger, None),
-            ConfigChange::ResetAll | ConfigChange::Append(..) | ConfigChange::Subtract(..) => {
-                return Err(invalid(
-                    "Only SET and DELETE operations are allowed for loggers.",
-                ));
-            }
+            ConfigChange::Append(..) => return Err(not_allowed("APPEND")),
+            ConfigChange::Subtract(..) => return Err(not_allowed("SUBTRACT")),
+            // The older request is not made for loggers.
+            ConfigChange::ResetAll => return Err(not_allowed("ALTER")),
         };
         if !known.iter().any(|(known, _)| known == logger) {
             return refuse(format!("Logger {logger} does not exist!"));
+        }
+        if level.is_none() && logger == ROOT {
+            return Err(invalid(
+                "Removing the log level of the root logger is not allowed",
+            ));
         }
         if let Some(level) = level.filter(|level| !LEVELS.contains(level)) {
             return refuse(format!(

@@ -30,6 +30,8 @@
 //!         32  body
 //!
 //! kind     1 batch    the batch, verbatim
+//!          6 shared   u32 distance, the batch's header; its records are those of the batch that stands so many entries
+//!                     before this one, with nothing but batches in between
 //!          2 trim     u64: first offset kept
 //!          3 remove   empty
 //!          4 put      u64 version, u32 key length, key, value
@@ -52,9 +54,11 @@
 
 use bytes::Bytes;
 
+use super::super::batches::Batches;
 use super::super::codec::{Input, STREAM_BYTES, put_counted, put_stream, size};
 use super::super::intake::Change;
-use crate::{Batch, Lsn, StreamId};
+use crate::batch::HEADER_BYTES;
+use crate::{Append, Batch, Lsn, StreamId};
 
 /// Names one use of a journal file. Secret: what knows it can pass for a part of the journal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,8 +80,10 @@ pub(super) const GROUP_HEADER_BYTES: usize = 64;
 const ENTRY_HEADER_BYTES: usize = 32;
 const FILE_MAGIC: u32 = u32::from_le_bytes(*b"FBJF");
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"FBJ2");
-/// Of journal files and of the mark. Files of version 1 had no header page.
-pub(super) const FORMAT_VERSION: u16 = 2;
+/// Of journal files and of the mark. Version 2, which is read too, had no entries of kind [`SHARED`]; files of version 1
+/// had no header page.
+pub(super) const FORMAT_VERSION: u16 = 3;
+const OLD_FORMAT_VERSION: u16 = 2;
 const FILE_HEADER_BYTES: usize = 44;
 /// Bodies at least this large are written from where they lie instead of being copied together.
 const SHARED_BODY_BYTES: usize = 8 * 1024;
@@ -87,6 +93,9 @@ const TRIM: u8 = 2;
 const REMOVE: u8 = 3;
 const PUT: u8 = 4;
 const DELETE: u8 = 5;
+const SHARED: u8 = 6;
+/// Body of a batch whose records another entry has.
+const SHARED_BYTES: usize = 4 + HEADER_BYTES;
 
 const NO_STREAM: StreamId = StreamId {
     owner: uuid::Uuid::nil(),
@@ -106,9 +115,12 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(lsn: Lsn, sync: bool, change: Change) -> Self {
         let bytes = match &change {
-            Change::Batches(appends) => appends
+            Change::Batches(batches) => batches
                 .iter()
-                .map(|append| ENTRY_HEADER_BYTES + append.batch.bytes())
+                .map(|(append, shared)| match shared {
+                    Some(_) => ENTRY_HEADER_BYTES + SHARED_BYTES,
+                    None => ENTRY_HEADER_BYTES + append.batch.bytes(),
+                })
                 .sum(),
             Change::Trim { .. } => ENTRY_HEADER_BYTES + 8,
             Change::Remove { .. } => ENTRY_HEADER_BYTES,
@@ -155,7 +167,7 @@ impl FileHeader {
     /// `None` when the bytes are no header page; `Err` when they are one of a format version that is not known here.
     pub(super) fn decode(bytes: &[u8]) -> Result<Option<Self>, u16> {
         match Self::fields(bytes) {
-            Some((_, version)) if version != FORMAT_VERSION => Err(version),
+            Some((_, version)) if !is_known(version) => Err(version),
             found => Ok(found.map(|(header, _)| header)),
         }
     }
@@ -175,6 +187,11 @@ impl FileHeader {
         let sound = input.u32()? == crc32c::crc32c(checked);
         sound.then_some((header, version))
     }
+}
+
+/// Whether files and marks of this version can be read.
+pub(super) fn is_known(version: u16) -> bool {
+    matches!(version, OLD_FORMAT_VERSION | FORMAT_VERSION)
 }
 
 pub(super) fn identity(input: &mut Input<'_>) -> Option<Identity> {
@@ -299,9 +316,12 @@ impl Encoder {
 
     fn change(&mut self, change: &Change) {
         match change {
-            Change::Batches(appends) => {
-                for append in appends {
-                    self.batch(append.stream, &append.batch);
+            Change::Batches(batches) => {
+                for (append, shared) in batches.iter() {
+                    match shared {
+                        Some(distance) => self.shared(append, distance),
+                        None => self.batch(append.stream, &append.batch),
+                    }
                 }
             }
             Change::Trim { stream, before } => self.small(TRIM, *stream, &before.to_le_bytes()),
@@ -351,6 +371,14 @@ impl Encoder {
         }
     }
 
+    fn shared(&mut self, append: &Append, distance: usize) {
+        let distance = u32::try_from(distance).expect("a group has far fewer entries");
+        let mut body = [0; SHARED_BYTES];
+        body[..4].copy_from_slice(&distance.to_le_bytes());
+        body[4..].copy_from_slice(append.batch.head());
+        self.small(SHARED, append.stream, &body);
+    }
+
     /// Stages an entry's header without its checksum, and returns where it stands.
     fn entry_header(&mut self, kind: u8, stream: StreamId, body_bytes: usize) -> usize {
         let at = self.staging.len();
@@ -384,56 +412,91 @@ impl Encoder {
     }
 }
 
-/// Takes a group's entries apart. `None` when anything does not add up; `bytes` starts with the header.
+/// Takes a group's entries apart. `None` when anything does not add up; `bytes` starts with the header. Batches that
+/// follow each other are one change, as those of one append were.
 pub(super) fn decode_entries(header: &GroupHeader, bytes: &[u8]) -> Option<Vec<Change>> {
     let mut input = Input(bytes.get(GROUP_HEADER_BYTES..)?);
     let mut changes = Vec::new();
+    let mut batches: Vec<Append> = Vec::new();
     for _ in 0..header.entries {
-        changes.push(decode_entry(header.seed(), &mut input)?);
+        let entry = RawEntry::decode(header.seed(), &mut input)?;
+        if let BATCH | SHARED = entry.kind {
+            batches.push(entry.append(&batches)?);
+            continue;
+        }
+        changes.extend(take_batches(&mut batches));
+        changes.push(entry.change()?);
     }
+    changes.extend(take_batches(&mut batches));
     input.0.is_empty().then_some(changes)
 }
 
-fn decode_entry(seed: u32, input: &mut Input<'_>) -> Option<Change> {
-    let checked = input.bytes(8 + STREAM_BYTES)?;
-    let mut fields = Input(checked);
-    let length = fields.u32()? as usize;
-    let kind = fields.u8()?;
-    fields.bytes(3)?;
-    let stream = fields.stream()?;
-    let crc = input.u32()?;
-    let body = input.bytes(length)?;
-    if crc32c::crc32c_append(crc32c::crc32c_append(seed, checked), body) != crc {
-        return None;
-    }
-    decode_change(kind, stream, body)
+fn take_batches(batches: &mut Vec<Append>) -> Option<Change> {
+    let taken = std::mem::take(batches);
+    (!taken.is_empty()).then(|| Change::Batches(Batches::new(taken)))
 }
 
-fn decode_change(kind: u8, stream: StreamId, body: &[u8]) -> Option<Change> {
-    let mut fields = Input(body);
-    let change = match kind {
-        BATCH => {
+/// An entry whose checksum is right.
+struct RawEntry<'a> {
+    kind: u8,
+    stream: StreamId,
+    body: &'a [u8],
+}
+
+impl<'a> RawEntry<'a> {
+    fn decode(seed: u32, input: &mut Input<'a>) -> Option<Self> {
+        let checked = input.bytes(8 + STREAM_BYTES)?;
+        let mut fields = Input(checked);
+        let length = fields.u32()? as usize;
+        let kind = fields.u8()?;
+        fields.bytes(3)?;
+        let stream = fields.stream()?;
+        let crc = input.u32()?;
+        let body = input.bytes(length)?;
+        let sound = crc32c::crc32c_append(crc32c::crc32c_append(seed, checked), body) == crc;
+        sound.then_some(Self { kind, stream, body })
+    }
+
+    /// The batch of an entry that stands behind these.
+    fn append(&self, before: &[Append]) -> Option<Append> {
+        let batch = if self.kind == BATCH {
             // Copied, because a small batch must not keep a large read buffer alive.
-            let batch = Batch::split_trusted(&mut Bytes::copy_from_slice(body)).ok()?;
-            Change::Batches(vec![crate::Append { stream, batch }])
-        }
-        TRIM => Change::Trim {
-            stream,
-            before: fields.u64()?,
-        },
-        REMOVE => Change::Remove { stream },
-        PUT => Change::Put {
-            version: fields.u64()?,
-            key: decode_key(&mut fields)?,
-            value: Bytes::copy_from_slice(fields.0),
-        },
-        DELETE => Change::Delete {
-            version: fields.u64()?,
-            key: decode_key(&mut fields)?,
-        },
-        _ => return None,
-    };
-    Some(change)
+            Batch::split_trusted(&mut Bytes::copy_from_slice(self.body)).ok()?
+        } else {
+            let mut fields = Input(self.body);
+            let distance = fields.u32()? as usize;
+            let other = before.get(before.len().checked_sub(distance)?)?;
+            let head = Bytes::copy_from_slice(fields.0);
+            // The entry's checksum does not cover the records, the batch's own does.
+            Batch::of_parts(&head, other.batch.body()).filter(Batch::is_sound)?
+        };
+        let stream = self.stream;
+        Some(Append { stream, batch })
+    }
+
+    /// Any other change.
+    fn change(&self) -> Option<Change> {
+        let stream = self.stream;
+        let mut fields = Input(self.body);
+        let change = match self.kind {
+            TRIM => Change::Trim {
+                stream,
+                before: fields.u64()?,
+            },
+            REMOVE => Change::Remove { stream },
+            PUT => Change::Put {
+                version: fields.u64()?,
+                key: decode_key(&mut fields)?,
+                value: Bytes::copy_from_slice(fields.0),
+            },
+            DELETE => Change::Delete {
+                version: fields.u64()?,
+                key: decode_key(&mut fields)?,
+            },
+            _ => return None,
+        };
+        Some(change)
+    }
 }
 
 fn decode_key(fields: &mut Input<'_>) -> Option<String> {

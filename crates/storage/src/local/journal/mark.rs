@@ -34,7 +34,7 @@ use std::sync::Arc;
 use super::super::codec::{Input, size};
 use super::Position;
 use super::files::JournalFile;
-use super::format::{FORMAT_VERSION, Identity, PAGE, identity, padded};
+use super::format::{FORMAT_VERSION, Identity, PAGE, identity, is_known, padded};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
@@ -113,7 +113,7 @@ impl Mark {
     /// The mark and its serial. `None` when the slot holds none; `Err` for a format version that is not known here.
     fn decode(slot: &[u8]) -> std::result::Result<Option<(Self, u64)>, u16> {
         match Self::fields(slot) {
-            Some((version, ..)) if version != FORMAT_VERSION => Err(version),
+            Some((version, ..)) if !is_known(version) => Err(version),
             found => Ok(found.map(|(_, mark, serial)| (mark, serial))),
         }
     }

@@ -1,13 +1,15 @@
 //! Segments: immutable files of batches, written by flushes and merges, read by whoever is behind the tail.
 //!
 //! ```text
-//! blocks    batches verbatim, back to back; a block is a run of whole batches of one stream of about 64 KiB
+//! blocks    batches verbatim, back to back; a block is a run of whole batches of one stream of about 64 KiB, or a stub
+//!             stub: the header of a batch whose records other streams have too, and u64: where in this file they are
+//! bodies    the records of such batches, once each, between blocks
 //! footer    for every extent (the run of one stream's batches in this file), by stream and offset:
 //!             stream          16 + 4 bytes
 //!             base offset     u64
 //!             end offset      u64
 //!             max timestamp   i64
-//!             bytes           u64   of its blocks
+//!             bytes           u64   of its batches
 //!             block count     u32
 //!             blocks          block count times, the index:
 //!               base offset     u64
@@ -26,16 +28,21 @@
 //! A file with one extent is a stream's own segment, one with many is a pack. The checkpoint remembers the
 //! extents, so that neither start nor reading goes through the footer; it makes the file readable by itself.
 //! Indexes are read when needed, so that memory does not grow with what is stored.
+//!
+//! A stub is told by its length, which is less than its header says. The checksum in that header is the one of the
+//! records, wherever they are. Version 1 had no stubs.
 
 mod read;
+mod stub;
 mod write;
 
 pub(super) use read::{Segments, batch_header};
-pub(super) use write::{Finished, SegmentWriter};
+pub(super) use stub::{STUB_BYTES, Stub};
+pub(super) use write::{BodyKey, Finished, SegmentWriter};
 
 pub(super) const FOLDER: &str = "segments";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBSG");
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const BLOCK_ENTRY_BYTES: usize = 32;
 
 pub(super) fn name(id: u64) -> String {
@@ -76,4 +83,11 @@ pub(super) struct Block {
     pub(super) position: u64,
     pub(super) length: u32,
     pub(super) crc: u32,
+}
+
+impl Block {
+    /// Whether it may be a stub: whatever is as long as one stands alone.
+    pub(super) fn may_be_stub(&self) -> bool {
+        self.length as usize == STUB_BYTES
+    }
 }

@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use super::super::codec::Input;
 use super::super::lock::lock;
-use super::{BLOCK_ENTRY_BYTES, Block, Extent, name};
+use super::super::shared::Want;
+use super::{BLOCK_ENTRY_BYTES, Block, Extent, Stub, name};
+use crate::batch::{HEADER_BYTES, SHARED_BYTES_MIN};
 use crate::disk::{Disk, DiskFile};
-use crate::{BatchHeader, Chunk, Error, Result};
+use crate::{Batch, BatchHeader, Chunk, Error, Result};
 
 /// Segment files kept open for readers.
 const OPEN_FILES_MAX: usize = 128;
@@ -99,60 +101,72 @@ impl Segments {
         Ok(index)
     }
 
-    /// The bytes of neighbouring blocks, with verified checksums.
-    pub(crate) fn blocks(&self, extent: &Extent, blocks: &[Block]) -> Result<Bytes> {
-        let Some(first) = blocks.first() else {
-            return Ok(Bytes::new());
-        };
-        let length: usize = blocks.iter().map(|block| block.length as usize).sum();
-        let bytes = self.fetch(extent.segment, length, first.position)?;
-        let mut rest = &bytes[..];
-        for block in blocks {
-            let (own, after) = rest.split_at(block.length as usize);
-            if crc32c::crc32c(own) != block.crc {
-                return Err(corrupt(extent.segment, block.position, "block checksum"));
+    /// The bytes of blocks that follow each other, with verified checksums: runs of whole batches, and stubs one by one.
+    pub(crate) fn blocks(&self, extent: &Extent, blocks: &[Block]) -> Result<Vec<Bytes>> {
+        let mut runs = Vec::new();
+        for near in
+            blocks.chunk_by(|one, next| one.position + u64::from(one.length) == next.position)
+        {
+            let mut bytes =
+                Bytes::from(self.fetch(extent.segment, total(near), near[0].position)?);
+            for run in near.chunk_by(|one, next| !one.may_be_stub() && !next.may_be_stub()) {
+                let run_bytes = bytes.split_to(total(run));
+                check(extent, run, &run_bytes)?;
+                runs.push(run_bytes);
             }
-            rest = after;
         }
-        Ok(bytes.into())
+        Ok(runs)
+    }
+
+    /// The records of a stub in an extent.
+    pub(crate) fn records(&self, extent: &Extent, stub: &Stub) -> Result<Bytes> {
+        let length = stub.header.total_bytes() - HEADER_BYTES;
+        let records = Bytes::from(self.fetch(extent.segment, length, stub.records)?);
+        let batch = Batch::of_parts(&stub.head, &records);
+        if !batch.is_some_and(|batch| batch.is_sound()) {
+            return Err(corrupt(extent.segment, stub.records, "records checksum"));
+        }
+        Ok(records)
     }
 
     /// Whole batches from the one that contains `from`, which the extent holds.
-    pub(crate) fn read(
-        &self,
-        extent: &Extent,
-        from: u64,
-        until: u64,
-        max_bytes: usize,
-    ) -> Result<Chunk> {
+    pub(crate) fn read(&self, extent: &Extent, want: Want) -> Result<Chunk> {
         let index = self.index(extent)?;
-        let bytes = self.blocks(extent, &index[wanted_blocks(&index, from, max_bytes)])?;
+        let blocks = &index[wanted_blocks(&index, want.from, want.max_bytes)];
         let mut chunk = Chunk {
-            next_offset: from,
+            next_offset: want.from,
             ..Chunk::default()
         };
-        let mut start = 0;
-        let mut at = 0;
-        while at < bytes.len() {
-            let header = batch_header(extent, &bytes[at..])?;
-            let next = header.next_offset();
-            let size = header.total_bytes();
-            if next <= from {
-                at += size;
-                start = at;
-                continue;
-            }
-            if next > until || (chunk.bytes > 0 && chunk.bytes + size > max_bytes) {
+        for run in self.blocks(extent, blocks)? {
+            let goes_on = match Stub::of(&run) {
+                Some(stub) => self.add_stub(extent, &stub, want, &mut chunk)?,
+                None => add_batches(extent, &run, want, &mut chunk)?,
+            };
+            if !goes_on {
                 break;
             }
-            at += size;
-            chunk.bytes += size;
-            chunk.next_offset = next;
-        }
-        if chunk.bytes > 0 {
-            chunk.pieces.push(bytes.slice(start..start + chunk.bytes));
         }
         Ok(chunk)
+    }
+
+    fn add_stub(
+        &self,
+        extent: &Extent,
+        stub: &Stub,
+        want: Want,
+        chunk: &mut Chunk,
+    ) -> Result<bool> {
+        match want.fits(&stub.header, chunk) {
+            Fits::Before => Ok(true),
+            Fits::Behind => Ok(false),
+            Fits::Yes => {
+                let records = self.records(extent, stub)?;
+                chunk.bytes += stub.header.total_bytes();
+                chunk.next_offset = stub.header.next_offset();
+                chunk.pieces.extend([stub.head.clone(), records]);
+                Ok(true)
+            }
+        }
     }
 
     fn fetch(&self, segment: u64, length: usize, position: u64) -> Result<Vec<u8>> {
@@ -165,6 +179,70 @@ impl Segments {
             }
         })
     }
+}
+
+/// Whether a batch belongs into a chunk.
+enum Fits {
+    /// It ends before what is wanted.
+    Before,
+    Yes,
+    /// It is beyond what is wanted.
+    Behind,
+}
+
+impl Want {
+    fn fits(&self, header: &BatchHeader, chunk: &Chunk) -> Fits {
+        let next = header.next_offset();
+        if next <= self.from {
+            return Fits::Before;
+        }
+        let is_full = chunk.bytes > 0 && chunk.bytes + header.total_bytes() > self.max_bytes;
+        if next > self.until || is_full {
+            return Fits::Behind;
+        }
+        Fits::Yes
+    }
+}
+
+/// Adds what is wanted of batches that follow each other; whether more may be.
+fn add_batches(extent: &Extent, run: &Bytes, want: Want, chunk: &mut Chunk) -> Result<bool> {
+    let (mut start, mut at, mut goes_on) = (0, 0, true);
+    while at < run.len() {
+        let header = batch_header(extent, &run[at..])?;
+        let size = header.total_bytes();
+        match want.fits(&header, chunk) {
+            Fits::Before => start = at + size,
+            Fits::Behind => {
+                goes_on = false;
+                break;
+            }
+            Fits::Yes => {
+                chunk.bytes += size;
+                chunk.next_offset = header.next_offset();
+            }
+        }
+        at += size;
+    }
+    if at > start {
+        chunk.pieces.push(run.slice(start..at));
+    }
+    Ok(goes_on)
+}
+
+fn total(blocks: &[Block]) -> usize {
+    blocks.iter().map(|block| block.length as usize).sum()
+}
+
+fn check(extent: &Extent, blocks: &[Block], bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    for block in blocks {
+        let (own, after) = rest.split_at(block.length as usize);
+        if crc32c::crc32c(own) != block.crc {
+            return Err(corrupt(extent.segment, block.position, "block checksum"));
+        }
+        rest = after;
+    }
+    Ok(())
 }
 
 /// The header of the batch at the start of `bytes`, which passed their block's checksum.
@@ -212,7 +290,10 @@ fn wanted_blocks(index: &[Block], from: u64, max_bytes: usize) -> Range<usize> {
     while last < index.len() && (last == first || bytes < max_bytes) {
         // A first block that begins before `from` may lie mostly before it: it does not count.
         if last > first || index[first].base == from {
-            bytes += index[last].length as usize;
+            bytes += match &index[last] {
+                stub if stub.may_be_stub() => SHARED_BYTES_MIN,
+                block => block.length as usize,
+            };
         }
         last += 1;
     }

@@ -1,22 +1,61 @@
 //! Writes one segment, front to back.
 
+use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::super::codec::put_stream;
-use super::{Block, Extent, FORMAT_VERSION, MAGIC, name};
+use super::{Block, Extent, FORMAT_VERSION, MAGIC, STUB_BYTES, Stub, name};
 use crate::disk::{Disk, DiskFile};
-use crate::{Batch, StreamId};
+use crate::{Batch, BatchHeader, StreamId};
 
 /// Bytes collected before they are written.
 const BUFFER_BYTES: usize = 1024 * 1024;
 /// Pieces at least this large are written from where they lie.
 const DIRECT_BYTES: usize = 256 * 1024;
 
+/// Tells a body from the others of one file.
+pub(crate) type BodyKey = (u64, u64);
+
 struct Draft {
     stream: StreamId,
     extent: Extent,
     blocks: Vec<Block>,
+    /// The last block may get more batches.
+    is_open: bool,
+}
+
+impl Draft {
+    /// Takes note of a batch that begins at this position and takes so many bytes there; its block.
+    fn add(
+        &mut self,
+        header: &BatchHeader,
+        (position, bytes): (u64, u64),
+        is_full: bool,
+    ) -> &mut Block {
+        let extent = &mut self.extent;
+        if self.blocks.is_empty() {
+            extent.base = header.base_offset;
+            extent.end = header.base_offset;
+        }
+        assert_eq!(extent.end, header.base_offset, "an extent has no gaps");
+        extent.end = header.next_offset();
+        extent.bytes += header.total_bytes() as u64;
+        extent.max_timestamp = extent.max_timestamp.max(header.max_timestamp);
+        if !self.is_open || is_full {
+            self.blocks.push(Block {
+                base: header.base_offset,
+                max_timestamp: i64::MIN,
+                position,
+                length: 0,
+                crc: 0,
+            });
+        }
+        let block = self.blocks.last_mut().expect("an open one, or this");
+        block.max_timestamp = block.max_timestamp.max(header.max_timestamp);
+        block.length += u32::try_from(bytes).expect("a batch's length field is 31 bits");
+        block
+    }
 }
 
 /// A segment in the making. Streams must be begun in order, batches pushed in order.
@@ -27,11 +66,15 @@ pub(crate) struct SegmentWriter {
     position: u64,
     buffer: Vec<u8>,
     drafts: Vec<Draft>,
+    /// Where bodies are that several streams have.
+    bodies: HashMap<BodyKey, u64>,
 }
 
 /// A segment that is on disk.
 pub(crate) struct Finished {
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Its length.
+    pub(crate) bytes: u64,
     /// What it holds, in the order written.
     pub(crate) extents: Vec<(StreamId, Extent)>,
 }
@@ -45,6 +88,7 @@ impl SegmentWriter {
             position: 0,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             drafts: Vec::new(),
+            bodies: HashMap::new(),
         })
     }
 
@@ -64,46 +108,58 @@ impl SegmentWriter {
             stream,
             extent,
             blocks: Vec::new(),
+            is_open: false,
         });
     }
 
     pub(crate) fn push(&mut self, batch: &Batch) -> std::io::Result<()> {
-        let at = self.position;
-        let header = &batch.header;
-        let bytes = batch.bytes() as u64;
-        let draft = self.drafts.last_mut().expect("an extent was begun");
-        if draft.blocks.is_empty() {
-            draft.extent.base = header.base_offset;
-            draft.extent.end = header.base_offset;
-        }
-        assert_eq!(
-            draft.extent.end, header.base_offset,
-            "an extent has no gaps"
-        );
-        draft.extent.end = header.next_offset();
-        draft.extent.bytes += bytes;
-        draft.extent.max_timestamp = draft.extent.max_timestamp.max(header.max_timestamp);
+        let place = (self.position, batch.bytes() as u64);
         let block_bytes = self.block_bytes;
-        let joins = |block: &&mut Block| u64::from(block.length) + bytes <= block_bytes;
-        let block = match draft.blocks.last_mut().filter(joins) {
-            Some(block) => block,
-            None => draft.blocks.push_mut(Block {
-                base: header.base_offset,
-                max_timestamp: i64::MIN,
-                position: at,
-                length: 0,
-                crc: 0,
-            }),
-        };
-        block.max_timestamp = block.max_timestamp.max(header.max_timestamp);
-        block.length += u32::try_from(bytes).expect("a batch's length field is 31 bits");
+        let draft = self.draft();
+        let last = draft.blocks.last().map_or(0, |block| block.length);
+        let is_full = u64::from(last) + place.1 > block_bytes;
+        let block = draft.add(&batch.header, place, is_full);
         for piece in batch.pieces() {
             block.crc = crc32c::crc32c_append(block.crc, piece);
         }
+        draft.is_open = true;
         for piece in batch.pieces() {
             self.put(piece)?;
         }
         Ok(())
+    }
+
+    /// Adds a batch whose records are at `records`.
+    pub(crate) fn push_stub(
+        &mut self,
+        header: &BatchHeader,
+        head: &[u8],
+        records: u64,
+    ) -> std::io::Result<()> {
+        let place = (self.position, STUB_BYTES as u64);
+        let stub = Stub::encode(head, records);
+        let draft = self.draft();
+        draft.add(header, place, true).crc = crc32c::crc32c(&stub);
+        draft.is_open = false;
+        self.put(&stub)
+    }
+
+    /// Where a body is, if it was put.
+    pub(crate) fn body(&self, key: BodyKey) -> Option<u64> {
+        self.bodies.get(&key).copied()
+    }
+
+    /// Writes the records that several streams have; returns where they are.
+    pub(crate) fn put_body(&mut self, key: BodyKey, records: &[u8]) -> std::io::Result<u64> {
+        let at = self.position;
+        self.draft().is_open = false;
+        self.put(records)?;
+        self.bodies.insert(key, at);
+        Ok(at)
+    }
+
+    fn draft(&mut self) -> &mut Draft {
+        self.drafts.last_mut().expect("an extent was begun")
     }
 
     /// Writes footer and trailer and syncs the content; the name is the caller's to sync.
@@ -128,6 +184,7 @@ impl SegmentWriter {
         self.file.sync()?;
         Ok(Finished {
             file: self.file,
+            bytes: self.position,
             extents,
         })
     }

@@ -1,0 +1,119 @@
+//! Writing messages as records: queues whose settings agree on how a message is written get the same bytes.
+
+use storage::Batch;
+use storage::batch::BatchBuilder;
+
+use crate::queue::{NewMessage, Ordering, QueueSettings, lane, reserved, via};
+use crate::time::Moment;
+
+/// What of a queue's settings decides how messages are written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Manner {
+    in_order: bool,
+    delay_ms: u64,
+    has_levels: bool,
+}
+
+impl Manner {
+    pub(crate) fn of(settings: &QueueSettings) -> Self {
+        Self {
+            in_order: settings.ordering == Ordering::Key,
+            delay_ms: settings.delay_ms,
+            has_levels: settings.priorities > 1,
+        }
+    }
+}
+
+/// A batch of messages in the making.
+pub(crate) struct Writing {
+    builder: BatchBuilder,
+    now: Moment,
+    /// None of its messages says anything about its delivery.
+    bare: bool,
+}
+
+impl Writing {
+    pub(crate) fn new(now: Moment) -> Self {
+        Self {
+            builder: BatchBuilder::new(now.wall.cast_signed()).made_here(),
+            now,
+            bare: true,
+        }
+    }
+
+    /// Bytes the batch would take now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.builder.bytes()
+    }
+
+    /// Adds a message.
+    pub(crate) fn push(&mut self, message: &NewMessage, manner: Manner) {
+        self.bare &= push(&mut self.builder, message, manner, self.now);
+    }
+
+    /// The batch; at least one message was added.
+    pub(crate) fn build(self) -> Batch {
+        let builder = if self.bare {
+            self.builder.bare()
+        } else {
+            self.builder
+        };
+        builder.build()
+    }
+}
+
+/// Encodes a message as a record. Returns whether it says nothing about its delivery.
+fn push(builder: &mut BatchBuilder, message: &NewMessage, manner: Manner, moment: Moment) -> bool {
+    let now = moment.now;
+    // In order, all messages wait equally long, and the lane knows how long.
+    let delay = message.delay_ms.filter(|_| !manner.in_order).unwrap_or(0);
+    let delay = if manner.in_order || message.delay_ms.is_some() {
+        delay
+    } else {
+        manner.delay_ms
+    };
+    let due = (delay > 0).then(|| reserved::write(now.saturating_add(delay)));
+    let priority = reserved::write_level(message.priority);
+    // Its time begins when it can be lent.
+    let waits = if manner.in_order {
+        manner.delay_ms
+    } else {
+        delay
+    };
+    let expires = message
+        .ttl_ms
+        .map(|ttl| reserved::write(now.saturating_add(waits).saturating_add(ttl)));
+    let came = message
+        .exchange
+        .as_deref()
+        .map(|exchange| via::encode(exchange, &message.keys));
+    let decides = [
+        due.as_deref().map(|due| (lane::DUE, due)),
+        expires.as_deref().map(|at| (lane::EXPIRES, at)),
+        message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
+        manner.has_levels.then_some((lane::PRIORITY, &priority[..])),
+    ];
+    let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
+    let came = came.as_deref().map(|came| (lane::VIA, came));
+    let hidden = &message.hidden_keys;
+    let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
+    let hidden = hidden.as_deref().map(|keys| (lane::HIDDEN, keys));
+    let given = message
+        .headers
+        .iter()
+        .filter(|(name, _)| !lane::is_reserved_by_engine(name))
+        .map(|(name, value)| (&name[..], &value[..]));
+    let headers: Vec<(&[u8], Option<&[u8]>)> = given
+        .chain(decides.into_iter().flatten())
+        .chain(came)
+        .chain(hidden)
+        .map(|(name, value)| (name, Some(value)))
+        .collect();
+    builder.push_record(
+        moment.wall.cast_signed(),
+        message.key.as_deref(),
+        Some(&message.body),
+        headers.iter().copied(),
+    );
+    is_bare
+}

@@ -1,0 +1,154 @@
+//! Access control lists, quotas, credentials and transactions, as a broker without any of them answers.
+
+use std::io;
+
+use security::{Principal, Resource, Verb};
+
+use super::Call;
+use crate::error::Code;
+use crate::session::Context;
+use crate::wire::create_acls::AclCreationResult;
+use crate::wire::delete_acls::DeleteAclsFilterResult;
+use crate::wire::describe_user_scram_credentials::DescribeUserScramCredentialsResult;
+use crate::wire::{
+    CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest, DeleteAclsResponse,
+    DescribeAclsRequest, DescribeAclsResponse, DescribeClientQuotasRequest,
+    DescribeClientQuotasResponse, DescribeUserScramCredentialsRequest,
+    DescribeUserScramCredentialsResponse, ListTransactionsRequest, ListTransactionsResponse,
+    Segments,
+};
+
+const DENIED: &str = "Cluster authorization failed.";
+const NO_AUTHORIZER: &str = "No Authorizer is configured.";
+/// States a transaction can be in.
+const STATES: [&str; 8] = [
+    "CompleteAbort",
+    "CompleteCommit",
+    "Dead",
+    "Empty",
+    "Ongoing",
+    "PrepareAbort",
+    "PrepareCommit",
+    "PrepareEpochFence",
+];
+
+/// What keeps somebody from looking at the cluster, or from changing it.
+fn denied(context: &Context, principal: &Principal, verb: Verb) -> Option<(Code, &'static str)> {
+    let allowed = context.broker.allows(principal, verb, Resource::Broker);
+    (!allowed).then_some((Code::ClusterAuthorizationFailed, DENIED))
+}
+
+pub(super) fn describe_acls(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let _: DescribeAclsRequest<'_> = call.read()?;
+    let none = (
+        Code::SecurityDisabled,
+        "No Authorizer is configured on the broker",
+    );
+    let (code, text) = denied(context, principal, Verb::Describe).unwrap_or(none);
+    call.answer(&DescribeAclsResponse {
+        error_code: code.into(),
+        error_message: Some(text.into()),
+        ..DescribeAclsResponse::default()
+    })
+}
+
+pub(super) fn create_acls(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: CreateAclsRequest<'_> = call.read()?;
+    let none = (Code::SecurityDisabled, NO_AUTHORIZER);
+    let (code, text) = denied(context, principal, Verb::Configure).unwrap_or(none);
+    let result = |_| AclCreationResult {
+        error_code: code.into(),
+        error_message: Some(text.into()),
+    };
+    call.answer(&CreateAclsResponse {
+        results: request.creations.iter().map(result).collect(),
+        ..CreateAclsResponse::default()
+    })
+}
+
+pub(super) fn delete_acls(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: DeleteAclsRequest<'_> = call.read()?;
+    let none = (Code::SecurityDisabled, NO_AUTHORIZER);
+    let (code, text) = denied(context, principal, Verb::Configure).unwrap_or(none);
+    let result = |_| DeleteAclsFilterResult {
+        error_code: code.into(),
+        error_message: Some(text.into()),
+        ..DeleteAclsFilterResult::default()
+    };
+    call.answer(&DeleteAclsResponse {
+        filter_results: request.filters.iter().map(result).collect(),
+        ..DeleteAclsResponse::default()
+    })
+}
+
+/// There are none, whatever is asked for.
+pub(super) fn describe_quotas(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let _: DescribeClientQuotasRequest<'_> = call.read()?;
+    let denied = denied(context, principal, Verb::Describe);
+    call.answer(&DescribeClientQuotasResponse {
+        error_code: denied.map_or(Code::None, |(code, _)| code).into(),
+        error_message: denied.map(|(_, text)| text.into()),
+        entries: denied.is_none().then(Vec::new),
+        ..DescribeClientQuotasResponse::default()
+    })
+}
+
+/// Nobody has any; a user who is asked for by name is said not to be there.
+pub(super) fn describe_scram(
+    context: &Context,
+    principal: &Principal,
+    call: &Call<'_>,
+) -> io::Result<Segments> {
+    let request: DescribeUserScramCredentialsRequest<'_> = call.read()?;
+    if let Some((code, text)) = denied(context, principal, Verb::Describe) {
+        return call.answer(&DescribeUserScramCredentialsResponse {
+            error_code: code.into(),
+            error_message: Some(text.into()),
+            ..DescribeUserScramCredentialsResponse::default()
+        });
+    }
+    let users = request.users.iter().flatten();
+    let results = users.map(|user| DescribeUserScramCredentialsResult {
+        user: user.name.clone(),
+        error_code: Code::ResourceNotFound.into(),
+        error_message: Some(
+            format!(
+                "Attempt to describe a user credential that does not exist: {}",
+                user.name
+            )
+            .into(),
+        ),
+        ..DescribeUserScramCredentialsResult::default()
+    });
+    call.answer(&DescribeUserScramCredentialsResponse {
+        results: results.collect(),
+        ..DescribeUserScramCredentialsResponse::default()
+    })
+}
+
+/// None ever began.
+pub(super) fn list_transactions(call: &Call<'_>) -> io::Result<Segments> {
+    let request: ListTransactionsRequest<'_> = call.read()?;
+    let states = request.state_filters.iter();
+    let unknown = states.filter(|state| !STATES.contains(&state.as_ref()));
+    call.answer(&ListTransactionsResponse {
+        unknown_state_filters: unknown.cloned().collect(),
+        ..ListTransactionsResponse::default()
+    })
+}
