@@ -17,10 +17,11 @@ SETTINGS = {
     "FOREBAY__KAFKA__ADVERTISED_ADDRESS": "localhost:9092",
     "FOREBAY__KAFKA__GROUP_MIN_SESSION_TIMEOUT": "6s",
 }
-# Their `getOffsets` calls a function that nobody has set, whatever the broker says: the whole suite would end there.
+# Their `getOffsets` calls a function that nobody has set, whatever the broker says: the whole suite would end there. And
+# one case wants 12 messages from each of two readers of three partitions with 8 each, which is a matter of luck.
 SKIPPED = (
     "-skip=TestReaderConsumerGroup/(verify_offset_committed|verify_offset_committed_when_using_interval_committer|"
-    "consumer_group_commits_on_close)"
+    "consumer_group_commits_on_close|consumer_group_rebalance$)"
 )
 
 

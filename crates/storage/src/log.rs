@@ -201,3 +201,62 @@ pub trait Log: Send + Sync + 'static {
     /// Errors: `Missing`, `Poisoned`, `Closed`.
     fn trim(&self, stream: StreamId, trim: Trim) -> Result<Lsn>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::BatchBuilder;
+
+    fn batch(base: u64, bytes: usize) -> Batch {
+        let mut builder = BatchBuilder::new(0);
+        builder.push(0, None, Some(&vec![b'x'; bytes]), &[]);
+        builder.build().placed(base, 0, None)
+    }
+
+    #[test]
+    fn batches_are_found_however_their_bytes_are_cut() {
+        let batches = [batch(0, 10), batch(1, 2_000), batch(2, 3_000), batch(3, 20)];
+        let whole: Vec<u8> = batches.iter().flat_map(Batch::to_bytes).collect();
+        let whole = Bytes::from(whole);
+        let found = |pieces: Vec<Bytes>| {
+            let bytes = pieces.iter().map(Bytes::len).sum();
+            let next_offset = 4;
+            let chunk = Chunk {
+                pieces,
+                bytes,
+                next_offset,
+            };
+            let found = chunk.batches().unwrap();
+            let found: Vec<Bytes> = found.iter().map(Batch::to_bytes).collect();
+            assert!(found == batches.each_ref().map(Batch::to_bytes));
+        };
+        for one in (0..whole.len()).step_by(7).chain(90..260) {
+            for other in [one, one + 61, whole.len() - 50].map(|at| at.clamp(one, whole.len())) {
+                let pieces = [
+                    whole.slice(..one),
+                    whole.slice(one..other),
+                    whole.slice(other..),
+                ];
+                found(pieces.to_vec());
+            }
+        }
+        let pieces = batches
+            .iter()
+            .flat_map(|batch| batch.pieces().map(Bytes::clone));
+        found(pieces.collect());
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_batch() {
+        let bytes = batch(0, 2_000).to_bytes();
+        for end in [1, 60, 61, 62, bytes.len() - 1] {
+            let pieces = vec![bytes.slice(..end)];
+            let chunk = Chunk {
+                bytes: end,
+                pieces,
+                next_offset: 1,
+            };
+            assert_eq!(chunk.batches().err(), Some(BatchError::Truncated));
+        }
+    }
+}

@@ -297,7 +297,7 @@ async fn damage_to_a_shared_body_is_told_to_those_who_have_it() {
     let name = name.unwrap();
     // The body and the four stubs; then the batch of the other stream.
     let records = body[0].1.body().len() as u64;
-    for at in (0..records + 4 * 69).step_by(7) {
+    for at in (0..records + 4 * 69).step_by(31) {
         let copy = disk.copy();
         copy.flip(&name, at, 1);
         let store = open(&copy, cold());

@@ -510,8 +510,13 @@ async fn a_flip_anywhere_in_what_streams_share_is_noticed() {
     }
 }
 
-/// Makes a folder look as the version before entries that share records left it.
+/// Makes a folder look as the version before records were shared left it.
 fn made_unshared(disk: &SimDisk) {
+    overwrite(disk, "checkpoint", 4, &2_u32.to_le_bytes());
+    if disk.content("clean").is_some() {
+        // It repeats how the checkpoint begins.
+        overwrite(disk, "clean", 4, &2_u32.to_le_bytes());
+    }
     for name in journal(disk) {
         patch(disk, &name, 0, 40, |page| page[4] = 2);
     }
@@ -539,14 +544,17 @@ fn patch(disk: &SimDisk, name: &str, at: usize, checked: usize, change: impl Fn(
 }
 
 #[tokio::test]
-async fn a_journal_without_shared_records_is_read() {
+async fn a_folder_of_the_version_before_records_were_shared_is_read() {
     for end in ENDS {
         let (disk, batches) = written(end, several_files()).await;
         made_unshared(&disk);
         let store = open(&disk, several_files()).unwrap();
+        assert_eq!(store.recovery().clean, end == End::Closed);
         assert!(read_all(&store, stream(1), 0).await == concat(&batches));
         put(&store, stream(1), &filled(200, 10)).await;
         marked(&store).await;
+        store.flush().unwrap();
+        assert_eq!(disk.content("checkpoint").unwrap()[4], 3);
         drop(store);
         // From now on an older version refuses: the mark is a new one.
         assert!(

@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 8;
 const MIB: u64 = 1 << 20;
 
 fn body(number: u8) -> Vec<u8> {
-    let byte = |i: usize| (i * 31 + usize::from(number) * 7) as u8;
+    let byte = |i: usize| (i * 31).to_le_bytes()[0] ^ number;
     (0..BODY).map(byte).collect()
 }
 
