@@ -592,6 +592,8 @@ impl Shard {
     /// What has to be done now and then: forget what is done or too old, shrink what was read at the last start.
     pub(super) fn upkeep_lanes(&mut self) {
         let now = self.clock.now_ms();
+        // What this round acknowledged is known to be kept for replay only from its end on.
+        self.finish_lanes();
         let log = Arc::clone(&self.log);
         for partition in self.partitions.all() {
             for lane in partition.lanes.used_mut() {
