@@ -19,7 +19,10 @@ SUITES = [
     Suite("go", "with_go.py"),
     Suite("franz-go", "with_franz_go.py", ours=False, full_only=True),
     Suite("java-tools", "with_java_tools.py", full_only=True),
-    Suite("librdkafka", "with_librdkafka.py", ours=False, full_only=True),
+    # Its topics have four partitions when nobody says how many.
+    # It takes for granted that topics have four partitions when nobody says how many.
+    Suite("librdkafka", "with_librdkafka.py", ours=False, full_only=True,
+          settings={"FOREBAY__KAFKA__DEFAULT_PARTITIONS": "4"}),
     Suite("readme", "with_readme.py"),
     # Kills its broker, and therefore starts one itself.
     Suite("packages", "packages.py", own_broker=True),

@@ -19,7 +19,7 @@ TEST_SECONDS = 100
 AT_ONCE = 3
 # `_TEST(0001_multiobj, flags, …)`
 TEST = re.compile(r"^\s+_TEST\((\d{4}_\w+),\s*([^,)]*)", re.MULTILINE)
-FAILURE = re.compile(r"(?:TEST FAILURE|Test .* failed|### Test .* failed|at line).*", re.IGNORECASE)
+FAILURE = re.compile(r"failed at [^\n]*\n([^\n]*)")
 WITHOUT = ["--disable-ssl", "--disable-gssapi", "--disable-curl", "--disable-syslog"]
 
 
