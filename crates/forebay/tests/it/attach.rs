@@ -1,12 +1,10 @@
 //! A topic is no queue until one is attached to it: clients of queues are told how, or it happens on first use.
 
 use amqp::wire::{basic, queue};
-use kafka::wire::create_topics::CreatableTopic;
-use kafka::wire::{CreateTopicsRequest, CreateTopicsResponse};
 
 use crate::amqp::Raw;
 use crate::broker::{Broker, Options};
-use crate::client::{Client, answer};
+use crate::client::{self, Client};
 use crate::sqs::{Sqs, bodies, code};
 
 const ATTACH: &str = "FOREBAY__QUEUES__ATTACH_TOPICS";
@@ -14,18 +12,7 @@ const ATTACH: &str = "FOREBAY__QUEUES__ATTACH_TOPICS";
 async fn create_topic(broker: &Broker, name: &str) {
     let at = broker.address("kafka").unwrap();
     let mut client = Client::connect(at).await.unwrap();
-    let asked = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: name.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        }],
-        ..CreateTopicsRequest::default()
-    };
-    let body = client.call(5, &asked).await.unwrap();
-    let answered: CreateTopicsResponse<'_> = answer(&body, 5);
-    assert_eq!(answered.topics[0].error_code, 0);
+    assert_eq!(client::create_topic(&mut client, name).await, 0);
 }
 
 fn passive(name: &str) -> queue::Declare<'_> {

@@ -4,8 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
+use kafka::wire::create_topics::CreatableTopic;
 use kafka::wire::fetch::{FetchPartition, FetchTopic};
-use kafka::wire::{ApiKey, FetchRequest, FetchResponse, Message, Reader, frame};
+use kafka::wire::{
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, Message,
+    Reader, frame,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -118,4 +122,20 @@ pub(crate) fn refused(code: i16) -> io::Result<()> {
         0 => Ok(()),
         code => Err(io::Error::other(format!("error code {code}"))),
     }
+}
+
+/// Makes a topic; the error code of the answer.
+pub(crate) async fn create_topic(client: &mut Client, name: &str) -> i16 {
+    let asked = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: name.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        }],
+        ..CreateTopicsRequest::default()
+    };
+    let body = client.call(5, &asked).await.unwrap();
+    let answered: CreateTopicsResponse<'_> = answer(&body, 5);
+    answered.topics[0].error_code
 }

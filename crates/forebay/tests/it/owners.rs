@@ -3,16 +3,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use kafka::wire::create_topics::CreatableTopic;
 use kafka::wire::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use kafka::wire::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka::wire::{
-    CreateTopicsRequest, CreateTopicsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, OffsetCommitRequest,
+    OffsetCommitResponse,
 };
 
 use crate::broker::{Broker, PATIENCE, command};
-use crate::client::{Client, answer};
+use crate::client::{Client, answer, create_topic};
 
 /// The protocol's code for a group id that cannot be.
 const INVALID_GROUP_ID: i16 = 24;
@@ -65,22 +64,6 @@ async fn commit(client: &mut Client, group: &str) -> i16 {
     let body = client.call(8, &asked).await.unwrap();
     let answered: OffsetCommitResponse<'_> = answer(&body, 8);
     answered.topics[0].partitions[0].error_code
-}
-
-/// Makes a topic; the error code of the answer.
-async fn create_topic(client: &mut Client, name: &str) -> i16 {
-    let asked = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: name.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        }],
-        ..CreateTopicsRequest::default()
-    };
-    let body = client.call(5, &asked).await.unwrap();
-    let answered: CreateTopicsResponse<'_> = answer(&body, 5);
-    answered.topics[0].error_code
 }
 
 /// Makes a list in a topic's settings longer; the error code of the answer.
