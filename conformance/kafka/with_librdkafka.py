@@ -44,11 +44,6 @@ def built():
         archive, = (name for name in os.listdir(folder) if name.endswith(".tgz"))
         with tarfile.open(os.path.join(folder, archive)) as packed:
             packed.extractall(folder, filter="data")
-        # Archives of that registry keep no right to execute.
-        for name in ("configure", "lds-gen.py", "src/librdkafka_cgrp_synch.png"):
-            path = os.path.join(source, name)
-            if os.path.exists(path):
-                os.chmod(path, 0o755)
         run(["bash", "./configure", *WITHOUT], source)
         run(["make", "-j2", "libs"], source)
         run(["make", "-C", "tests", "test-runner"], source)
