@@ -7,9 +7,11 @@ mod dice;
 mod disk;
 pub mod forge;
 mod journal;
+mod memory;
 
 pub use broker::TestBroker;
 pub use clock::{FakeClock, HeldTime};
 pub use dice::SeededDice;
 pub use disk::{Fault, SimDisk};
 pub use journal::{Damaged, fuzz_journal};
+pub use memory::peak_memory_mib;

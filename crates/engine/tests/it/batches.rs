@@ -42,16 +42,8 @@ fn made_up_batches_harm_nobody() {
     if seconds.is_some() {
         eprintln!(
             "{cases} cases, {honest} honest, {taken} accepted, {} MiB at most",
-            resident_max()
+            testkit::peak_memory_mib()
         );
-        assert!(resident_max() < 256);
+        assert!(testkit::peak_memory_mib() < 256);
     }
-}
-
-/// The most memory this process ever had, MiB.
-fn resident_max() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
 }

@@ -778,4 +778,9 @@ fn no_damage_is_passed_over_in_silence() {
         seen.whole > least && seen.cut > least && seen.refused > done,
         "{done} cases: {seen:?}"
     );
+    if seconds.is_some() {
+        let peak = testkit::peak_memory_mib();
+        eprintln!("{done} cases: {seen:?}, {peak} MiB at most");
+        assert!(peak < 256);
+    }
 }
