@@ -52,9 +52,12 @@ fn serve_is_the_default_command_and_listeners_can_be_off() {
     let broker = Options::default()
         .env("FOREBAY__LISTENERS__KAFKA", "off")
         .env("FOREBAY__LISTENERS__SQS", "off")
+        // The only one that stays, but on a free port: the usual one may be in use.
+        .env("FOREBAY__LISTENERS__AMQP", "127.0.0.1:0")
         .arg("--http")
         .arg("off")
         .start();
+    assert!(broker.address("amqp").is_some());
     assert_eq!(broker.address("http"), None);
     assert_eq!(broker.address("kafka"), None);
     assert_eq!(broker.address("sqs"), None);
