@@ -257,17 +257,15 @@ impl Session {
         self.finish().await?;
         // Lists of small things decode to several times their size, and are answered one by one.
         let mut room = room;
+        let most = self.account.budget().request_bytes_max();
         if bytes.len() > LARGE_REQUEST_BYTES {
-            let most = self.account.budget().request_bytes_max();
             let decoded = bytes.len() * DECODED_FACTOR;
-            room.grow_to(decoded.min(most).max(bytes.len())).await;
+            let decoded = decoded.min(handlers::decoded_bytes_max(most));
+            room.grow_to(decoded.max(bytes.len())).await;
         }
-        let answer_room = self.room.clone();
-        let call = call.with_peer(
-            self.client_host.clone(),
-            self.advertised.clone(),
-            answer_room,
-        );
+        let call = call
+            .with_peer(self.client_host.clone(), self.advertised.clone())
+            .with_room(self.room.clone(), most, room.bytes());
         let context = Arc::clone(&self.context);
         // Boxed: the largest handler's state must not be part of every idle connection.
         let answer = Box::pin(handlers::handle(&context, &self.principal, call));

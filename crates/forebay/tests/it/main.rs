@@ -7,6 +7,7 @@
 
 mod amqp;
 mod amqp_crash;
+mod answers;
 mod attach;
 mod bench_amqp;
 mod broker;
