@@ -117,7 +117,6 @@ fn refused(wanted: &ListOffsetsPartition, code: Code) -> ListOffsetsPartitionRes
         offset: -1,
         leader_epoch: -1,
         error_code: code.into(),
-        ..ListOffsetsPartitionResponse::default()
     }
 }
 
