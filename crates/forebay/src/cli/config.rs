@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Flags;
+use super::output::print;
 use crate::settings::{Entry, reference_page};
 
 #[derive(Debug, Subcommand)]
@@ -38,8 +39,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::Show(show) => show.text()?,
         Command::Reference => reference_page(),
     };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    print(&text)
 }
 
 impl Show {
@@ -47,7 +47,7 @@ impl Show {
         let sources = self.flags.into_sources()?;
         let (_, entries) = sources.resolve()?;
         for warning in sources.warnings() {
-            writeln!(io::stderr(), "forebay: {warning}")?;
+            let _ = writeln!(io::stderr(), "forebay: {warning}");
         }
         match self.output {
             Output::Table => Ok(table(&entries, self.origin)),
