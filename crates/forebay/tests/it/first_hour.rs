@@ -272,10 +272,10 @@ async fn what_is_refused_is_logged_with_peer_user_and_reason() {
         (255, "API key 255 is not known"),
     ] {
         let mut stream = TcpStream::connect(broker.address("kafka").unwrap()).unwrap();
-        let header = [0, 0, 0, 16, 0, key, 0, 0, 0, 0, 0, 1, 0, 6];
+        let header = [0, 0, 0, 17, 0, key, 0, 0, 0, 0, 0, 1, 0, 6];
         stream.write_all(&header).unwrap();
-        stream.write_all(b"till-7").unwrap();
-        broker.await_log(&format!("client=till-7 reason={reason}"));
+        stream.write_all(b"till-7\0").unwrap();
+        broker.await_log(&format!("client=\"till-7\" reason={reason}"));
     }
 
     let mut stream = TcpStream::connect(broker.address("sqs").unwrap()).unwrap();

@@ -135,13 +135,11 @@ pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
 /// Refuses an API that nothing is known of, by its number.
 fn check_known(header: &mut Reader<'_>) -> io::Result<()> {
     let number = header.i16().map_err(malformed)?;
-    match ApiKey::try_from(number) {
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let text = format!("API key {number} is not known");
-            Err(io::Error::new(io::ErrorKind::InvalidData, text))
-        }
+    if ApiKey::try_from(number).is_ok() {
+        return Ok(());
     }
+    let text = format!("API key {number} is not known");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 /// What a client calls itself, of a request that may be of any kind: its header begins as all do.
