@@ -342,6 +342,7 @@ impl Broker {
     /// Its numbers, for `/metrics`.
     pub(crate) fn sources(&self) -> Vec<Source> {
         vec![
+            numbers::log(),
             numbers::storage(self.store.clone()),
             numbers::engine(self.engine.clone()),
             numbers::groups(Arc::clone(&self.groups)),

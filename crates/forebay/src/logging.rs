@@ -1,7 +1,8 @@
 //! Log lines, to stderr; stdout belongs to the addresses and the ready line.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
@@ -31,6 +32,32 @@ pub(crate) struct Levels {
 /// There is one log, as there is one stderr.
 static LEVELS: OnceLock<Arc<Levels>> = OnceLock::new();
 
+/// Lines that stderr did not take.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines could not be written since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Stderr, whose reader may have gone and whose disk may be full: a line that it does not take is dropped and counted.
+/// An error is nobody's here; the subscriber would print it to stderr, and panic because that fails too.
+struct Stderr;
+
+impl Write for Stderr {
+    /// The subscriber writes each line with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(line).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The levels of the log, once it is started.
 pub(crate) fn levels() -> Option<Arc<Levels>> {
     LEVELS.get().cloned()
@@ -41,7 +68,8 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level.0).context("log.level")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .log_internal_errors(false)
+        .with_writer(|| Stderr);
     let replace: Replace = match log.format {
         LogFormat::Text => {
             let colours = io::IsTerminal::is_terminal(&io::stderr());
