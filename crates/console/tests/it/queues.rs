@@ -46,6 +46,17 @@ async fn a_queue_that_cannot_be_made_is_refused() {
     post(json!({ "name": "a\0b" }))
         .await
         .refused(422, "invalid", "");
+    post(json!({ "name": "amq.q" }))
+        .await
+        .refused(422, "invalid", "names that begin with `amq.`");
+    post(json!({ "name": "q", "vhost": "zz" })).await.refused(
+        404,
+        "no-such-resource",
+        "there is no vhost 'zz'",
+    );
+    post(json!({ "name": "q", "type": "stream", "settings": { "stream": false } }))
+        .await
+        .refused(422, "invalid", "say one of them");
     post(json!({})).await.refused(422, "invalid", "`name`");
     post(json!({ "name": "q", "topic": "nowhere" }))
         .await
@@ -172,17 +183,6 @@ async fn settings_are_changed_and_taken_away() {
         .patch("/queues/orders", json!({ "name": "other" }))
         .await
         .refused(422, "invalid", "`name`");
-    post(json!({ "name": "amq.q" }))
-        .await
-        .refused(422, "invalid", "names that begin with `amq.`");
-    post(json!({ "name": "q", "vhost": "zz" })).await.refused(
-        404,
-        "no-such-resource",
-        "there is no vhost 'zz'",
-    );
-    post(json!({ "name": "q", "type": "stream", "settings": { "stream": false } }))
-        .await
-        .refused(422, "invalid", "say one of them");
 }
 
 #[tokio::test]
