@@ -230,6 +230,7 @@ fn the_start_page_lists_the_listeners() {
     assert_eq!(status, 200);
     let index: serde_json::Value = serde_json::from_str(&index).unwrap();
     assert_eq!(index["topics"], "/api/v1/topics");
+    assert_eq!(index["vhosts"], "/api/v1/vhosts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
