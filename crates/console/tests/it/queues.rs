@@ -95,7 +95,7 @@ async fn a_queue_lends_from_a_topic_that_is_there() {
     broker.create_topic(&anyone, topic, false).await.unwrap();
     let body = json!({ "name": "workers", "topic": "events" });
     let made = stage.post("/queues", body).await.good(201);
-    let topic = json!({ "name": "events", "partitions": 3, "own": false });
+    let topic = json!({ "vhost": "/", "name": "events", "partitions": 3, "own": false });
     assert_eq!(made["topic"], topic);
 }
 
