@@ -547,6 +547,11 @@ const AMQP_COUNTERS: &[AmqpNumber] = &[
         |metrics| &metrics.redelivered,
     ),
     (
+        "forebay_amqp_messages_headers_omitted",
+        "Messages delivered without the headers that did not fit into the client's frames",
+        |metrics| &metrics.headers_omitted,
+    ),
+    (
         "forebay_amqp_messages_acknowledged",
         "Messages acknowledged by clients, or not to be acknowledged",
         |metrics| &metrics.acknowledged,

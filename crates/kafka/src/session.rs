@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -311,9 +312,9 @@ impl Session {
         tracing::info!(
             peer = %self.entry.peer(),
             user = %self.principal.name,
-            client = facts.client.as_deref().unwrap_or_default(),
+            client = facts.client.as_deref(),
             reason = %error,
-            suppressed,
+            suppressed = NonZeroU64::new(suppressed),
             "connection closed: protocol error"
         );
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, print};
 use super::{Flags, yaml};
 use crate::settings::{Entry, reference_page};
 
@@ -34,8 +34,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::Show(show) => show.text()?,
         Command::Reference => reference_page(),
     };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    print(&text)
 }
 
 impl Show {
@@ -43,7 +42,7 @@ impl Show {
         let sources = self.flags.into_sources()?;
         let (_, entries) = sources.resolve()?;
         for warning in sources.warnings() {
-            writeln!(io::stderr(), "forebay: {warning}")?;
+            let _ = writeln!(io::stderr(), "forebay: {warning}");
         }
         match self.output {
             Output::Table => Ok(table(&entries, self.origin)),

@@ -27,13 +27,13 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-async fn kafka(broker: &Broker) -> Client {
+pub(crate) async fn kafka(broker: &Broker) -> Client {
     Client::connect(broker.address("kafka").unwrap())
         .await
         .unwrap()
 }
 
-async fn produce(
+pub(crate) async fn produce(
     client: &mut Client,
     topic: &str,
     batch: Bytes,
