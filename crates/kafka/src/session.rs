@@ -228,10 +228,11 @@ impl Session {
     async fn request(&mut self, frame: Frame) -> io::Result<()> {
         let Frame { bytes, room } = frame;
         let call = handlers::open(&bytes).inspect_err(|_| {
-            self.context
-                .metrics
-                .malformed
-                .fetch_add(1, Ordering::Relaxed);
+            self.count_malformed();
+            // The log names the client, with its first request too.
+            if let Some(client) = handlers::client_of(&bytes).filter(|_| !self.is_named) {
+                self.entry.set_client(&client);
+            }
         })?;
         self.context.metrics.request(call.key.into());
         if !self.is_named

@@ -66,6 +66,11 @@ struct Set {
 enum Scope {
     All,
     Queues,
+    #[value(alias = "classic_queues")]
+    ClassicQueues,
+    #[value(alias = "quorum_queues")]
+    QuorumQueues,
+    Streams,
     Exchanges,
 }
 
@@ -74,6 +79,9 @@ impl Scope {
         match self {
             Self::All => "all",
             Self::Queues => "queues",
+            Self::ClassicQueues => "classic_queues",
+            Self::QuorumQueues => "quorum_queues",
+            Self::Streams => "streams",
             Self::Exchanges => "exchanges",
         }
     }

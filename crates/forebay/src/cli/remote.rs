@@ -192,6 +192,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("offset", "--to"),
     ("partition", "--partition"),
     ("force", "--force"),
+    ("listener", "--listener"),
+    ("type", "--type"),
+    ("stream", "--stream"),
 ];
 
 fn flag(name: &str) -> Option<&'static str> {

@@ -64,6 +64,9 @@ fn plain_and_json_show_the_same() {
         plain.contains(&"kafka.max_request_bytes 100MiB".to_owned()),
         "{plain:?}"
     );
+    let yaml = run(&["config", "show", "-o", "yaml"], &[]);
+    let yaml = String::from_utf8(yaml.stdout).unwrap();
+    assert!(yaml.starts_with("- key: profile\n  value: dev\n"), "{yaml}");
     let json = run(&["config", "show", "-o", "json", "--origin"], &[]);
     let entries: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let first = serde_json::json!({ "key": "profile", "value": "dev", "origin": "default" });

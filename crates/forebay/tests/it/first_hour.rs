@@ -261,6 +261,7 @@ fn the_start_page_lists_the_listeners() {
     assert_eq!(status, 200);
     let index: serde_json::Value = serde_json::from_str(&index).unwrap();
     assert_eq!(index["topics"], "/api/v1/topics");
+    assert_eq!(index["vhosts"], "/api/v1/vhosts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +294,21 @@ async fn what_is_refused_is_logged_with_peer_user_and_reason() {
     stream.write_all(&[0xff; 8]).unwrap();
     broker.await_log("connection closed: protocol error peer=127.0.0.1:");
     broker.await_log("reason=the frame length is out of bounds");
+
+    // ConsumerGroupHeartbeat, and an API that nobody has.
+    for (key, reason) in [
+        (
+            68_u8,
+            "ConsumerGroupHeartbeat (API key 68) version 0 is not supported",
+        ),
+        (255, "API key 255 is not known"),
+    ] {
+        let mut stream = TcpStream::connect(broker.address("kafka").unwrap()).unwrap();
+        let header = [0, 0, 0, 17, 0, key, 0, 0, 0, 0, 0, 1, 0, 6];
+        stream.write_all(&header).unwrap();
+        stream.write_all(b"till-7\0").unwrap();
+        broker.await_log(&format!("client=\"till-7\" reason={reason}"));
+    }
 
     let mut stream = TcpStream::connect(broker.address("sqs").unwrap()).unwrap();
     let request = "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AmazonSQS.ListQueues\r\n\

@@ -17,6 +17,7 @@ mod client;
 mod clock;
 mod config;
 mod crash;
+mod described_cli;
 mod dice;
 mod first_hour;
 mod group_cli;

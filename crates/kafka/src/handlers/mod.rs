@@ -109,13 +109,15 @@ fn malformed(error: wire::Error) -> io::Error {
 /// Reads a request's header. Unknown keys end the connection, as they do elsewhere: no answer could be framed.
 pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
     let mut body = Reader::new(frame);
+    check_known(&mut body.clone())?;
     let header = frame::decode_request_header(&mut body).map_err(malformed)?;
     let key = ApiKey::try_from(header.request_api_key).map_err(malformed)?;
     let version = header.request_api_version;
     let known = versions::advertised(key).is_some() && key.supports(version);
     // An unknown version of this one request is answered: it is how the two sides find a common one.
     if !known && key != ApiKey::ApiVersions {
-        let text = format!("{key:?} version {version} is not supported");
+        let number = header.request_api_key;
+        let text = format!("{key:?} (API key {number}) version {version} is not supported");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     if key != ApiKey::Produce && frame.len() > REQUEST_BYTES_MAX {
@@ -136,6 +138,24 @@ pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
         answer_bytes_max: usize::MAX,
         body,
     })
+}
+
+/// Refuses an API that nothing is known of, by its number.
+fn check_known(header: &mut Reader<'_>) -> io::Result<()> {
+    let number = header.i16().map_err(malformed)?;
+    if ApiKey::try_from(number).is_ok() {
+        return Ok(());
+    }
+    let text = format!("API key {number} is not known");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// What a client calls itself, of a request that may be of any kind: its header begins as all do.
+pub(crate) fn client_of(frame: &Bytes) -> Option<String> {
+    let mut header = Reader::new(frame);
+    let _key_version_and_correlation = (header.i16().ok()?, header.i16().ok()?, header.i32().ok()?);
+    let client = header.nullable_string(false).ok()??;
+    Some(client.into_owned())
 }
 
 /// Carries out any request but Produce, which overlaps with others.

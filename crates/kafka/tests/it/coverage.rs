@@ -18,8 +18,11 @@ has the reason for each.
 
 - **No transactions.** They are refused where a client first asks for them, so that none begins: the coordinator's refusal is
   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after. Idempotent producers work.
-- **Classic consumer groups only.** Groups of the new protocol (KIP-848), share groups and streams groups are not served; clients
-  that are set to `group.protocol=consumer` say so. There are no finalized features, because each of them would turn on
+- **Classic consumer groups only.** Groups of the new protocol (KIP-848), share groups and streams groups are not served. **A
+  consumer that is set to `group.protocol=consumer` waits silently**: it sees that the API is not there, sends nothing, and its
+  polls return nothing, as if the topic were empty; librdkafka says so in its debug log alone. Leave `group.protocol` at
+  `classic`, the default. A client that sends such a request nevertheless is disconnected, and the broker's log names the client
+  and the API (`connection closed: protocol error`). There are no finalized features, because each of them would turn on
   something that is not there.
 - **Compaction does not run.** `cleanup.policy=compact` is stored, keyless records are refused as with Kafka, and everything is kept.
 - **One node, one copy.** The broker is node `kafka.node_id` (1), leads every partition, and the leader epoch is 0 wherever one
