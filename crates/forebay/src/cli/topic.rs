@@ -362,7 +362,7 @@ impl Consume {
         let records = Value::Array(records);
         context.output.print(&records, |r| rows(r, &columns))?;
         if is_cut && self.max.is_none() {
-            say_more(shown)?;
+            say_more(shown);
         }
         Ok(())
     }
@@ -428,13 +428,12 @@ impl Consume {
 }
 
 /// Says that not everything was shown. Scripts read the records from standard output.
-fn say_more(shown: usize) -> anyhow::Result<()> {
-    let mut err = io::stderr().lock();
-    writeln!(
-        err,
+fn say_more(shown: usize) {
+    // Who does not read it does without it.
+    let _ = writeln!(
+        io::stderr(),
         "{shown} records shown, and there may be more: `--max N` shows as many, `--follow` shows all and waits for new ones"
-    )?;
-    Ok(())
+    );
 }
 
 impl Cursor {

@@ -159,11 +159,11 @@ impl Peek {
         context.output.print(&seen["messages"], show::messages)?;
         if self.max.is_none() && !seen["next"].is_null() {
             let next = &seen["next"];
-            let mut err = io::stderr().lock();
-            writeln!(
-                err,
+            // Who does not read it does without it.
+            let _ = writeln!(
+                io::stderr(),
                 "{PEEKED} messages shown, and there may be more: `--max N` shows up to 100, `--from {next}` the next ones"
-            )?;
+            );
         }
         Ok(())
     }
