@@ -13,7 +13,7 @@ use crate::settings::{Log, LogFormat};
 /// The logger that every part follows that has no level of its own.
 const ROOT: &str = "root";
 /// The parts of the process that log, by the name their lines have.
-const PARTS: [&str; 8] = [
+pub(crate) const PARTS: [&str; 8] = [
     "amqp", "console", "engine", "forebay", "kafka", "net", "sqs", "storage",
 ];
 
@@ -31,6 +31,20 @@ pub(crate) struct Levels {
 
 /// There is one log, as there is one stderr.
 static LEVELS: OnceLock<Arc<Levels>> = OnceLock::new();
+
+/// The form of the lines, once it is started.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Says why the process ends: as a log line where a machine reads the log, in plain words otherwise.
+pub(crate) fn fatal(reason: &str) {
+    let is_json = FORMAT.get() == Some(&LogFormat::Json);
+    if is_json && tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(reason, "forebay cannot go on");
+    } else {
+        // With stderr closed nothing can be shown; the exit code still says it.
+        let _ = writeln!(io::stderr(), "forebay: {reason}");
+    }
+}
 
 /// Lines that stderr did not take.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -85,6 +99,7 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
             Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
         }
     };
+    FORMAT.get_or_init(|| log.format);
     LEVELS.get_or_init(|| {
         Arc::new(Levels {
             configured: log.level.0.clone(),
