@@ -68,7 +68,10 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
         version: 0,
-        numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
+        numbers: Arc::new(Numbers::new(
+            Arc::clone(&inner.metrics),
+            Arc::clone(&inner.queue_state),
+        )),
     };
     // Queues that live as long as their clients are what answers are waited for in.
     let lifetime = queue.settings().lifetime;
@@ -398,7 +401,10 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             document: Arc::new(document),
             version: stored.version,
             lanes: lanes_of(topic),
-            numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
+            numbers: Arc::new(Numbers::new(
+                Arc::clone(&inner.metrics),
+                Arc::clone(&inner.queue_state),
+            )),
         });
         for at in lanes::lanes(&queue) {
             offered.push_back(lanes::offer_lane(inner, &queue, at).await?);

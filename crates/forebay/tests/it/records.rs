@@ -22,18 +22,18 @@ const INVALID_TIMESTAMP: i16 = 32;
 const INVALID_RECORD: i16 = 87;
 const MIB: u64 = 1 << 20;
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
     i64::try_from(since.as_millis()).unwrap()
 }
 
-async fn kafka(broker: &Broker) -> Client {
+pub(crate) async fn kafka(broker: &Broker) -> Client {
     Client::connect(broker.address("kafka").unwrap())
         .await
         .unwrap()
 }
 
-async fn produce(
+pub(crate) async fn produce(
     client: &mut Client,
     topic: &str,
     batch: Bytes,

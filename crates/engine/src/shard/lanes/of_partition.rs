@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::queue::lane::LaneEvent;
-    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
+    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings, StateMemory};
     use crate::time::Moment;
 
     fn queue() -> Arc<Queue> {
@@ -138,7 +138,10 @@ mod tests {
             document: Arc::new(document),
             version: 1,
             lanes: 1,
-            numbers: Arc::new(Numbers::new(Arc::new(Metrics::default()))),
+            numbers: Arc::new(Numbers::new(
+                Arc::new(Metrics::default()),
+                Arc::new(StateMemory::new(u64::MAX)),
+            )),
         })
     }
 

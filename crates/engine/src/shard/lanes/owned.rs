@@ -8,7 +8,7 @@ use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::partition::LEADER_EPOCH;
 use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId};
-use crate::queue::{Consumer, Poll, Queue};
+use crate::queue::{Consumer, Poll, Queue, StateShare};
 use crate::shard::partitions::{Owned, trim_to};
 use crate::time::Moment;
 
@@ -23,6 +23,8 @@ pub(crate) struct OwnedLane {
     pub(crate) lane: Lane,
     /// What the queue's numbers hold of this lane.
     shown: Counts,
+    /// What it takes of the memory for the state of queues.
+    share: StateShare,
     /// Next offset of the lane's own stream.
     pub(crate) events_end: u64,
     pub(super) last_lsn: Lsn,
@@ -57,10 +59,13 @@ pub(crate) struct OwnedLane {
 impl OwnedLane {
     /// A lane as a restart, or an attachment, found it.
     pub(crate) fn new(queue: Arc<Queue>, lane: Lane, events_end: u64, snapshot_end: u64) -> Self {
+        let mut share = StateShare::new(queue.numbers.memory());
+        share.set(lane.state_bytes());
         Self {
             queue,
             lane,
             shown: Counts::default(),
+            share,
             events_end,
             last_lsn: Lsn(0),
             told_lsn: Lsn(0),
@@ -123,6 +128,7 @@ impl OwnedLane {
         let arrival = Arrival::Now(now);
         self.lane
             .index((batch, outlines), self.queue.settings(), arrival);
+        self.share.set(self.lane.state_bytes());
         self.lane.note_fresh(batch.header.base_offset);
         self.unoffered = true;
         self.records_bytes += batch.bytes() as u64;
@@ -133,8 +139,9 @@ impl OwnedLane {
         }
     }
 
-    /// Shows how much the lane holds.
+    /// Shows how much the lane holds, and what that takes.
     pub(super) fn show(&mut self) {
+        self.share.set(self.lane.state_bytes());
         let now = self.lane.counts();
         if now != self.shown {
             self.queue.numbers.holds(now, self.shown);
