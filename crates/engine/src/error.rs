@@ -97,7 +97,10 @@ pub enum Error {
         allowed: usize,
     },
     /// The batch opens to more than a batch may hold.
-    #[error("{}", storage::batch::BatchError::Opened)]
+    #[error(
+        "{}, or more than a queue of its topic can look into",
+        storage::batch::BatchError::Opened
+    )]
     OpensTooLarge,
     /// The batch's timestamps lie outside what the topic allows.
     #[error("the timestamp {0} is out of the range the topic allows")]

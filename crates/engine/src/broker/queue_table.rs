@@ -34,7 +34,11 @@ const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queue>> {
+pub(super) async fn create(
+    inner: &Arc<Inner>,
+    new: NewQueue,
+    prepared: Option<lanes::Prepared>,
+) -> Result<Arc<Queue>> {
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
     vhost::check_name(name)?;
@@ -99,7 +103,11 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         }
     }
     let queue = Arc::new(queue);
-    lanes::open_lanes(inner, &queue).await?;
+    if let Err(error) = lanes::open_lanes(inner, &queue, prepared).await {
+        // Nobody has seen it.
+        drop_queue(inner, &queue).await?;
+        return Err(error);
+    }
     if let Some(owner) = queue.settings().lifetime.owner {
         inner.rosters.own(owner, queue.id());
     }

@@ -44,12 +44,21 @@ impl StateMemory {
         }
     }
 
+    /// Refuses when more is taken than may be.
+    pub(crate) fn check_used(&self) -> Result<()> {
+        if self.used() <= self.max {
+            Ok(())
+        } else {
+            Err(Error::QueueStateFull)
+        }
+    }
+
     /// Takes room for a moment, until it is known what something takes.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<StateShare> {
         let mut share = StateShare::new(self);
         share.set(bytes);
-        if bytes > 0 && self.used() > self.max {
-            return Err(Error::QueueStateFull);
+        if bytes > 0 {
+            self.check_used()?;
         }
         Ok(share)
     }

@@ -86,7 +86,7 @@ fn amqp_head() -> Vec<u8> {
     .concat()
 }
 
-fn http_head(path: &str, target: &str, length: usize) -> Vec<u8> {
+pub(crate) fn http_head(path: &str, target: &str, length: usize) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{target}content-length: {length}\r\n\r\n"
     )
@@ -101,7 +101,7 @@ fn sqs_request(action: &str, body: &str) -> Vec<u8> {
 }
 
 /// Asks and reads the answer: its status and its body.
-fn ask(at: SocketAddr, request: &[u8]) -> (u16, String) {
+pub(crate) fn ask(at: SocketAddr, request: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request).unwrap();

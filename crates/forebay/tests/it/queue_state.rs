@@ -2,6 +2,7 @@
 //! what does not fit is refused before it is acknowledged, in each protocol's own words. Plain messages go on, and so does
 //! everything that makes room.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use testkit::forge::{Head, Wire, compress};
 use crate::amqp::{confirm, connect_as, declare, publish};
 use crate::broker::Options;
 use crate::client::{self, Client};
-use crate::memory::{Group, MIB};
+use crate::memory::{Group, MIB, ask, http_head};
 use crate::records::{kafka, now, produce};
 use crate::sqs::{Sqs, bodies, code};
 
@@ -26,9 +27,10 @@ fn groups(numbers: Range<u32>) -> Bytes {
     let count = i32::try_from(numbers.len()).unwrap();
     let mut body = Vec::new();
     for (place, number) in numbers.enumerate() {
+        let key = format!("{number:x}");
         let record = Wire {
             offset_delta: i64::try_from(place).unwrap(),
-            key: Some(format!("{number:x}").as_bytes()),
+            key: Some(key.as_bytes()),
             value: Some(b""),
             ..Wire::default()
         };
@@ -46,7 +48,7 @@ async fn refused_group(sqs: &Sqs, url: &str) -> String {
     for number in 0..1_000 {
         let send = sqs.client.send_message().queue_url(url);
         let send = send.message_body(format!("text {number}"));
-        let sent = send.message_group_id(format!("group {number}")).send();
+        let sent = send.message_group_id(format!("group-{number}")).send();
         if let Err(refused) = sent.await {
             return code(&refused);
         }
@@ -165,4 +167,69 @@ async fn small_batches_of_very_many_groups_neither_kill_the_broker_nor_its_next_
     assert_eq!(sqs.receive(&fifo, 60).await.len(), 10);
     let sqs = sqs.restart();
     assert_eq!(sqs.receive(&fifo, 60).await.len(), 10);
+}
+
+/// Attaches an ordered queue to a topic: status and text of the answer.
+fn attach(http: SocketAddr, topic: &str) -> (u16, String) {
+    let body =
+        format!(r#"{{"name":"{topic}.fifo","topic":"{topic}","settings":{{"ordering":"key"}}}}"#);
+    let mut request = http_head("/api/v1/queues", "", body.len());
+    request.extend_from_slice(body.as_bytes());
+    ask(http, &request)
+}
+
+/// Empty records of one message group.
+fn of_one_group(count: i32) -> Bytes {
+    let mut body = Vec::new();
+    for place in 0..count {
+        let record = Wire {
+            offset_delta: place.into(),
+            key: Some(b"k"),
+            value: Some(b""),
+            ..Wire::default()
+        };
+        record.put(&mut body);
+    }
+    Head::new(ZSTD, count, now()).batch(&compress(ZSTD, &body))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_has_much_to_look_into_does_not_hold_up_the_others() {
+    let sqs = Sqs::with(Options::new().env(LIMIT, "1MiB"));
+    let mut client = kafka(&sqs.broker).await;
+    for topic in ["tiny", "groups"] {
+        assert_eq!(client::create_topic(&mut client, topic).await, 0);
+    }
+    let batch = of_one_group(200_000);
+    for _ in 0..8 {
+        assert_eq!(code_of(&mut client, "tiny", batch.clone()).await, 0);
+    }
+    assert_eq!(code_of(&mut client, "groups", groups(0..20_000)).await, 0);
+    let http = sqs.broker.http();
+    let attached = tokio::task::spawn_blocking(move || attach(http, "tiny"));
+    let mut made_meanwhile = 0;
+    for number in 0.. {
+        let name = format!("other-{number}");
+        assert_eq!(client::create_topic(&mut client, &name).await, 0);
+        assert_eq!(sqs.broker.get("/readyz").0, 200);
+        if attached.is_finished() {
+            break;
+        }
+        made_meanwhile += 1;
+    }
+    let (status, text) = attached.await.unwrap();
+    assert_eq!(status, 201, "{text}");
+    assert!(made_meanwhile > 2, "only {made_meanwhile} topics are made");
+    let fifo = sqs.client.get_queue_url().queue_name("tiny.fifo").send();
+    let fifo = fifo.await.unwrap().queue_url.unwrap();
+    assert_eq!(sqs.receive(&fifo, 60).await.len(), 10);
+
+    // More groups than there is room for are no queue, and leave nothing behind.
+    let refused = tokio::task::spawn_blocking(move || attach(http, "groups"));
+    let (status, text) = refused.await.unwrap();
+    assert_eq!(status, 429, "{text}");
+    assert!(state_bytes(&sqs) < 100_000);
+    let sqs = sqs.restart();
+    assert_eq!(sqs.receive(&fifo, 60).await.len(), 0, "the group is locked");
+    assert_eq!(sqs.depth(&fifo).await[1], 10);
 }

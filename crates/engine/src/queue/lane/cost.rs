@@ -6,6 +6,7 @@ use storage::batch::Outline;
 
 use super::line::{KEY_BYTES_MAX, LINE_BYTES};
 use super::{Lane, Ordering, QueueSettings, TENANTS_MAX, meta};
+
 /// A message somebody touched: its entry, and when its state ends.
 const ENTRY_BYTES: usize = 112;
 /// A message that is delayed: the same, and its place in its line.
@@ -63,6 +64,7 @@ impl Lane {
             (brings.has_id, ID_BYTES),
             (brings.is_delayed, DELAYED_BYTES),
             (brings.expires, EXPIRES_BYTES),
+            (settings.limits.bytes_max.is_some(), SIZE_BYTES),
         ];
         let counted = counted.iter().filter(|(brought, _)| *brought);
         bytes += counted.map(|(_, bytes)| bytes).sum::<usize>();

@@ -47,8 +47,8 @@ pub use untimed::Outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use storage::Batch;
 use storage::batch::Outline;
+use storage::{Batch, BatchHeader};
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
@@ -71,6 +71,17 @@ const TENANTS_MAX: usize = 10_000;
 const UNTIMED: u64 = u64::MAX;
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
+
+/// How many records of a batch a lane looks into: those of peers only where their order or size matters.
+pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
+    let own = header.is_made_here() && !header.is_bare();
+    let matters = settings.ordering == Ordering::Key || settings.limits.bytes_max.is_some();
+    if own || matters {
+        u64::from(header.record_count.unsigned_abs())
+    } else {
+        0
+    }
+}
 
 /// When something ends that lasts so long from now on, however long a sender says.
 pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
@@ -349,13 +360,11 @@ impl Lane {
                 known = record.offset + 1;
             }
         };
-        let keyed = settings.ordering == Ordering::Key;
-        let looked_into = keyed || settings.limits.bytes_max.is_some();
         if header.is_made_here() && !header.is_bare() {
             for record in meta::read(batch, settings, arrival.moment()) {
                 note(self, &record);
             }
-        } else if looked_into {
+        } else if looked_into(header, settings) > 0 {
             let mut offsets = header.base_offset..next;
             let mut look = |lane: &mut Self, outline: &Outline| {
                 let Some(offset) = offsets.next() else { return };
