@@ -32,6 +32,7 @@ SUITES = [
     Suite("java-functional", "with_java_suite.py", ours=False, full_only=True, settings=USERS),
     Suite("spring", "with_spring.py", full_only=True, settings=USERS),
     Suite("perf-test", "with_perf_test.py", full_only=True, settings=USERS),
+    Suite("definitions", "with_definitions.py", own_broker=True),
     Suite("readme", "with_readme.py", settings=USERS),
 ]
 

@@ -1,5 +1,6 @@
 //! What all connections share: settings, who may log in, numbers, and where answers to direct requests go.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use engine::Broker;
@@ -158,10 +159,10 @@ impl Context {
         let facts = entry.facts();
         tracing::info!(
             peer = %entry.peer(),
-            user = facts.user.as_deref().unwrap_or_default(),
-            client = facts.client.as_deref().unwrap_or_default(),
+            user = facts.user.as_deref(),
+            client = facts.client.as_deref(),
             reason,
-            suppressed,
+            suppressed = NonZeroU64::new(suppressed),
             "connection closed: protocol error"
         );
     }

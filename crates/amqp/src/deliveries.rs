@@ -90,10 +90,10 @@ impl Session {
             properties: &properties,
             body: std::slice::from_ref(&message.body),
         };
-        self.outlet.frames.content(number, &deliver, content)?;
+        let metrics = &self.context.metrics;
+        self.outlet.content(metrics, (number, &deliver), content)?;
         let traced = self.peer.space.is_traced();
         let queue = traced.then(|| Arc::clone(&consumer.queue));
-        let metrics = &self.context.metrics;
         Metrics::one(&metrics.delivered);
         if redelivered {
             Metrics::one(&metrics.redelivered);
@@ -154,10 +154,9 @@ impl Session {
             properties: &reply.properties,
             body: std::slice::from_ref(&reply.body),
         };
-        Ok(self
-            .outlet
-            .frames
-            .content(reply.channel, &deliver, content)?)
+        let metrics = &self.context.metrics;
+        self.outlet
+            .content(metrics, (reply.channel, &deliver), content)
     }
 
     /// Tells the engine what became of messages.

@@ -1,6 +1,7 @@
 //! How a connection begins: the protocol header, the login, the limits both sides keep to, and the vhost.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,7 +243,7 @@ impl<'a> Handshake<'a> {
                 user = %user.escape_debug(),
                 mechanism = %String::from_utf8_lossy(mechanism).escape_debug(),
                 reason = reason.unwrap_or("the mechanism is not allowed, or its response cannot be read"),
-                suppressed,
+                suppressed = NonZeroU64::new(suppressed),
                 "login refused"
             );
         }

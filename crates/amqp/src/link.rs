@@ -14,7 +14,11 @@ use net::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::error::{Fault, Outcome};
-use crate::wire::{self, FRAME_OVERHEAD_BYTES, Frames, Splitter, Writer};
+use crate::message;
+use crate::metrics::Metrics;
+use crate::wire::{
+    self, Arguments, CONTENT_HEADER_BYTES, Content, FRAME_OVERHEAD_BYTES, Frames, Splitter, Writer,
+};
 
 /// Bytes read at once while little arrives; lives on the stack, not in the connection.
 const GULP_BYTES: usize = 8 << 10;
@@ -205,6 +209,8 @@ pub(crate) struct Outlet {
     queued: usize,
     /// Something left since [`Outlet::take_said`].
     said: bool,
+    /// That headers are left out was logged.
+    warned: bool,
 }
 
 impl Outlet {
@@ -215,6 +221,7 @@ impl Outlet {
             queue: VecDeque::new(),
             queued: 0,
             said: false,
+            warned: false,
         }
     }
 
@@ -226,6 +233,33 @@ impl Outlet {
     /// Whether everything was sent.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A method with a message, without those of its headers that do not fit into the peer's frames: they cannot be
+    /// divided, and a larger frame than agreed would end the peer, again with each redelivery.
+    pub(crate) fn content<'a>(
+        &mut self,
+        metrics: &Metrics,
+        (channel, arguments): (u16, &impl Arguments<'a>),
+        content: Content<'_>,
+    ) -> Outcome<()> {
+        let written = self.frames.content(channel, arguments, content);
+        let Err(wire::Error::FrameTooLarge { frame_max, .. }) = written else {
+            return Ok(written?);
+        };
+        let bytes_max = frame_max.saturating_sub(FRAME_OVERHEAD_BYTES + CONTENT_HEADER_BYTES);
+        let (properties, omitted) = message::fitting(content.properties, bytes_max);
+        let content = Content {
+            properties: &properties,
+            ..content
+        };
+        self.frames.content(channel, arguments, content)?;
+        Metrics::one(&metrics.headers_omitted);
+        if !std::mem::replace(&mut self.warned, true) {
+            let peer = self.writer.account().peer();
+            tracing::warn!(%peer, channel, omitted, frame_max, "message delivered without the headers that do not fit into the client's frames");
+        }
+        Ok(())
     }
 
     /// Appends bytes that are no frames.

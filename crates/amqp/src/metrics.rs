@@ -25,6 +25,8 @@ pub struct Metrics {
     pub delivered: AtomicU64,
     /// Of these, for the second time or more.
     pub redelivered: AtomicU64,
+    /// Messages delivered without some of their headers, which did not fit into the client's frames.
+    pub headers_omitted: AtomicU64,
     /// Messages acknowledged by clients, or not to be acknowledged at all.
     pub acknowledged: AtomicU64,
     /// Answers to direct requests handed over without a queue.

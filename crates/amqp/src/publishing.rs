@@ -372,7 +372,8 @@ impl Session {
             properties: seen.as_ref().unwrap_or(&message.properties),
             body: std::slice::from_ref(&message.body),
         };
-        Ok(self.outlet.frames.content(number, &returned, content)?)
+        let metrics = &self.context.metrics;
+        self.outlet.content(metrics, (number, &returned), content)
     }
 
     /// Hands over what was gathered, unless there is no space for it.

@@ -158,6 +158,13 @@ impl Problem {
                 };
                 Self::new(&NO_QUEUE, why)
             }
+            Error::QueueExists(_) => match vhost::split(name) {
+                (vhost::DEFAULT, _) => error.into(),
+                (vhost, name) => {
+                    let why = format!("queue '{name}' already exists in vhost '{vhost}'");
+                    Self::new(&EXISTS, why)
+                }
+            },
             other => other.into(),
         }
     }
@@ -165,8 +172,15 @@ impl Problem {
     /// What the engine refused about the topic of this name.
     pub(crate) fn of_topic(name: &str, error: Error) -> Self {
         match error {
-            Error::UnknownTopic => Self::new(&NO_TOPIC, format!("there is no topic '{name}'")),
+            Error::UnknownTopic => {
+                let why = match vhost::split(name) {
+                    (vhost::DEFAULT, name) => format!("there is no topic '{name}'"),
+                    (vhost, name) => format!("there is no topic '{name}' in vhost '{vhost}'"),
+                };
+                Self::new(&NO_TOPIC, why)
+            }
             Error::UnknownPartition => {
+                let name = vhost::split(name).1;
                 Self::new(&NO_TOPIC, format!("topic '{name}' has no such partition"))
             }
             other => other.into(),

@@ -67,9 +67,9 @@ impl Health {
         self.lock().insert(name, explanation);
     }
 
-    /// The condition `name` is over.
-    pub fn clear_reason(&self, name: &'static str) {
-        self.lock().remove(name);
+    /// The condition `name` is over; its explanation, if there was one.
+    pub fn clear_reason(&self, name: &'static str) -> Option<String> {
+        self.lock().remove(name)
     }
 
     /// False once only a restart helps.

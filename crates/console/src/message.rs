@@ -214,7 +214,8 @@ pub(crate) fn decode_receipt(text: &str) -> Outcome<Receipt> {
     let coded = text.strip_prefix(RECEIPT_PREFIX);
     let bytes = coded.and_then(|coded| URL_SAFE_NO_PAD.decode(coded).ok());
     let receipt = bytes.and_then(|bytes| Receipt::from_bytes(&bytes));
-    receipt.ok_or_else(|| Problem::invalid("a receipt is not one that `receive` gave"))
+    receipt
+        .ok_or_else(|| Problem::invalid("a receipt is none that a receive of this broker returned"))
 }
 
 #[cfg(test)]

@@ -160,11 +160,49 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Problem::invalid(error.to_string()),
+        Category::Data => Problem::invalid(in_words(&error.to_string())),
         Category::Io | Category::Syntax | Category::Eof => {
             Problem::new(&MALFORMED, format!("the body is not JSON: {error}"))
         }
     })
+}
+
+/// How the reader of queries begins every refusal.
+const QUERY_PREFIX: &str = "Failed to deserialize query string: ";
+/// What the reader of requests calls kinds of values, and what they are called in JSON.
+const KINDS: &[(&str, &str)] = &[
+    ("expected u64", COUNT),
+    ("expected u32", COUNT),
+    ("expected u16", COUNT),
+    ("expected u8", COUNT),
+    ("expected usize", COUNT),
+    ("expected i64", "expected a whole number"),
+    ("expected i32", "expected a whole number"),
+    ("expected a map", "expected an object"),
+    ("expected a sequence", "expected a list"),
+    ("expected a boolean", "expected `true` or `false`"),
+    ("expected struct ", "expected an object for "),
+    ("invalid digit found in string", COUNT),
+    (
+        "provided string was not `true` or `false`",
+        "expected `true` or `false`",
+    ),
+];
+const COUNT: &str = "expected a whole number that is not negative";
+
+/// A refusal of the reader's without the words of its language.
+fn in_words(text: &str) -> String {
+    let text = text.strip_prefix(QUERY_PREFIX).unwrap_or(text);
+    let known = KINDS.iter();
+    known.fold(text.to_owned(), |text, (theirs, ours)| {
+        text.replace(theirs, ours)
+    })
+}
+
+/// Why what stands behind the `?` cannot be read.
+fn unreadable(text: &str) -> Problem {
+    let why = format!("the query of the request: {}", in_words(text));
+    Problem::new(&MALFORMED, why)
 }
 
 /// What stands behind the `?`.
@@ -177,7 +215,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+            Err(rejection) => Err(unreadable(&rejection.body_text())),
         }
     }
 }
@@ -198,7 +236,7 @@ impl<S: Send + Sync> FromRequestParts<S> for QueueName {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let malformed = |text: String| Problem::new(&MALFORMED, text);
         let asked = Query::<InVhost>::try_from_uri(&parts.uri);
-        let Query(asked) = asked.map_err(|rejection| malformed(rejection.body_text()))?;
+        let Query(asked) = asked.map_err(|rejection| unreadable(&rejection.body_text()))?;
         // A path may name more than the queue.
         let named = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let Path(named) = named.map_err(|rejection| malformed(rejection.body_text()))?;
@@ -225,7 +263,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueueParams<T>
             .unwrap_or_default();
         match Query::try_from_uri(&uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::new(&MALFORMED, rejection.body_text())),
+            Err(rejection) => Err(unreadable(&rejection.body_text())),
         }
     }
 }
@@ -269,6 +307,22 @@ mod tests {
             let problem = parse::<Example>(broken.as_bytes()).unwrap_err();
             assert_eq!(problem.kind, &MALFORMED, "{broken}");
         }
+    }
+
+    #[test]
+    fn refusals_have_no_words_of_a_programming_language() {
+        let wrong = parse::<Example>(b"{\"max\":\"three\"}").unwrap_err();
+        let said = "expected a whole number that is not negative";
+        assert!(wrong.detail.contains(said), "{wrong:?}");
+        let query = |uri: &str| {
+            let read = Query::<Example>::try_from_uri(&uri.parse().unwrap());
+            unreadable(&read.unwrap_err().body_text()).detail
+        };
+        let begins = "the query of the request: ";
+        assert_eq!(query("/?max=three"), format!("{begins}max: {said}"));
+        let unknown = query("/?most=3");
+        let expected = format!("{begins}most: unknown field `most`, expected `max`");
+        assert_eq!(unknown, expected);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use engine::queue::{
-    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, QueueSettings,
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Ordering, Overflow, QueueSettings,
+    QueueType,
 };
 use engine::{Error, Result, vhost};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Outcome, Problem};
 
@@ -160,9 +161,21 @@ impl Changes {
     }
 
     /// The settings of a new queue. Errors: `InvalidConfig`.
-    pub(crate) fn into_new(self) -> Result<QueueSettings> {
+    pub(crate) fn into_new(self, kind: Option<QueueType>) -> Result<QueueSettings> {
         let mut settings = QueueSettings::default();
+        let stream = self.stream;
         self.apply(&mut settings)?;
+        let Some(kind) = kind else {
+            return Ok(settings);
+        };
+        if stream.is_some_and(|stream| stream != (kind == QueueType::Stream)) {
+            let stream = settings.stream;
+            let word = kind.word();
+            return Err(Error::InvalidConfig(format!(
+                "`type` is `{word}` and `stream` is {stream}: say one of them"
+            )));
+        }
+        settings.set_type(kind);
         Ok(settings)
     }
 
@@ -318,6 +331,66 @@ pub(crate) fn show(settings: &QueueSettings) -> Value {
     })
 }
 
+/// What is limited by how a queue was declared over AMQP, or by a policy; it is not set here.
+pub(crate) fn show_limits(settings: &QueueSettings) -> Value {
+    let limits = &settings.limits;
+    let overflow = match limits.overflow {
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::Refuse => "refuse",
+        Overflow::RefuseToDeadLetter => "refuse_to_dead_letter",
+    };
+    json!({
+        "message_ttl_ms": limits.message_ttl_ms,
+        "expires_ms": limits.expires_ms,
+        "messages_max": limits.messages_max,
+        "bytes_max": limits.bytes_max,
+        "overflow": limits.is_length_limited().then_some(overflow),
+        "delivery_limit": settings.failures_max(),
+    })
+}
+
+/// The exchange that dead letters go to.
+pub(crate) fn show_dead_letter_exchange(settings: &QueueSettings) -> Value {
+    let by = settings.dead_letter_exchange.as_ref();
+    by.map_or(
+        Value::Null,
+        |by| json!({ "exchange": by.exchange, "key": by.key }),
+    )
+}
+
+/// Everything of it that a policy can change, by name.
+fn by_name(settings: &QueueSettings) -> Map<String, Value> {
+    let mut all = Map::new();
+    for part in [show(settings), show_limits(settings)] {
+        if let Value::Object(members) = part {
+            all.extend(members);
+        }
+    }
+    let exchange = show_dead_letter_exchange(settings);
+    all.insert("dead_letter_exchange".to_owned(), exchange);
+    all
+}
+
+/// Which values are a policy's, and of which kind it is.
+pub(crate) fn show_sources(
+    declared: &QueueSettings,
+    by_user: &QueueSettings,
+    effective: &QueueSettings,
+) -> Value {
+    let (declared, by_user) = (by_name(declared), by_name(by_user));
+    let sources = by_name(effective).into_iter().filter_map(|(name, value)| {
+        let kind = if by_user[&name] != value {
+            "operator"
+        } else if declared[&name] != value {
+            "user"
+        } else {
+            return None;
+        };
+        Some((name, json!(kind)))
+    });
+    Value::Object(sources.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,7 +402,7 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_given() {
         let shown = show(&QueueSettings::default());
-        let settings = read(shown).into_new().unwrap();
+        let settings = read(shown).into_new(None).unwrap();
         assert_eq!(settings, QueueSettings::default());
         let all = json!({
             "ordering": "key",
@@ -348,7 +421,35 @@ mod tests {
             "retention_bytes": 11,
             "tags": { "team": "billing" },
         });
-        assert_eq!(show(&read(all.clone()).into_new().unwrap()), all);
+        assert_eq!(show(&read(all.clone()).into_new(None).unwrap()), all);
+    }
+
+    #[test]
+    fn a_type_and_the_rest_agree() {
+        let make = |kind, settings: Value| read(settings).into_new(Some(kind));
+        let stream = make(QueueType::Stream, json!({ "stream": true })).unwrap();
+        assert!(stream.stream);
+        let quorum = make(QueueType::Quorum, json!({ "priorities": 5 })).unwrap();
+        assert_eq!((quorum.quorum, quorum.priorities), (true, 5));
+        for (kind, stream) in [(QueueType::Stream, false), (QueueType::Classic, true)] {
+            let refused = make(kind, json!({ "stream": stream })).unwrap_err();
+            assert!(refused.to_string().contains("say one of them"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_which_values_are_a_policys() {
+        let declared = QueueSettings::default();
+        let mut by_user = declared.clone();
+        by_user.limits.message_ttl_ms = Some(60_000);
+        by_user.limits.messages_max = Some(100);
+        let mut effective = by_user.clone();
+        effective.limits.messages_max = Some(7);
+        let told = show_sources(&declared, &by_user, &effective);
+        let expected = json!({
+            "message_ttl_ms": "user", "messages_max": "operator", "overflow": "user",
+        });
+        assert_eq!(told, expected);
     }
 
     #[test]
@@ -357,7 +458,7 @@ mod tests {
             "dead_letter": { "queue": "dead", "attempts_max": 6 },
             "backoff": { "base_ms": 8, "max_ms": 9 },
         });
-        let mut settings = read(given).into_new().unwrap();
+        let mut settings = read(given).into_new(None).unwrap();
         read(json!({ "lease_ms": 5 })).apply(&mut settings).unwrap();
         assert_eq!(settings.lease_ms, 5);
         assert!(settings.dead_letter.is_some() && settings.backoff.is_some());
@@ -369,7 +470,7 @@ mod tests {
     #[test]
     fn half_of_a_dead_letter_policy_changes_that_half() {
         let given = json!({ "dead_letter": { "queue": "dead", "attempts_max": 6 } });
-        let mut settings = read(given).into_new().unwrap();
+        let mut settings = read(given).into_new(None).unwrap();
         let mut set = |half: Value| {
             let changes = read(json!({ "dead_letter": half }));
             changes.apply(&mut settings).unwrap();
@@ -385,7 +486,9 @@ mod tests {
                 "`dead_letter` needs `attempts_max`",
             ),
         ] {
-            let refused = read(json!({ "dead_letter": half })).into_new().unwrap_err();
+            let refused = read(json!({ "dead_letter": half }))
+                .into_new(None)
+                .unwrap_err();
             assert!(refused.to_string().contains(missing), "{refused}");
         }
     }
@@ -401,7 +504,7 @@ mod tests {
             ("in_flight_max", json!(0)),
             ("backoff", json!({ "base_ms": 9, "max_ms": 8 })),
         ] {
-            let refused = read(json!({ name: value })).into_new().unwrap_err();
+            let refused = read(json!({ name: value })).into_new(None).unwrap_err();
             assert!(refused.to_string().contains(name), "{refused}");
         }
         for unknown in [

@@ -164,7 +164,7 @@ async fn the_start_page_says_what_there_is() {
     assert_eq!(
         body,
         "Forebay 1.2.3, commit 0123456789ab, profile dev\n\nkafka    127.0.0.1:9092\n\n\
-         /api/v1  JSON API: queues, topics, groups, exchanges, connections, policies\n\
+         /api/v1  JSON API: queues, topics, groups, vhosts, exchanges, connections, policies\n\
          /metrics metrics for Prometheus\n\
          /readyz  whether clients may come, and why not\n\
          /livez   whether the process works\n"

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use fancy_regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::queue::{Backoff, DeadLetterExchange, Overflow, QueueSettings};
+use crate::queue::{Backoff, DeadLetterExchange, Overflow, QueueSettings, QueueType};
 use crate::{Error, Result, vhost};
 
 /// Longest pattern, bytes: what it is compiled to stays small.
@@ -35,8 +35,34 @@ pub enum Scope {
     All,
     /// Queues.
     Queues,
+    /// Queues of the type `classic`.
+    ClassicQueues,
+    /// Queues of the type `quorum`.
+    QuorumQueues,
+    /// Queues of the type `stream`.
+    Streams,
     /// Exchanges.
     Exchanges,
+}
+
+/// What a policy is looked for.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Queue(QueueType),
+    Exchange,
+}
+
+impl Scope {
+    fn covers(self, target: Target) -> bool {
+        match self {
+            Self::All => true,
+            Self::Queues => matches!(target, Target::Queue(_)),
+            Self::ClassicQueues => matches!(target, Target::Queue(QueueType::Classic)),
+            Self::QuorumQueues => matches!(target, Target::Queue(QueueType::Quorum)),
+            Self::Streams => matches!(target, Target::Queue(QueueType::Stream)),
+            Self::Exchanges => matches!(target, Target::Exchange),
+        }
+    }
 }
 
 /// Whose rules they are.
@@ -202,6 +228,17 @@ impl Rules {
     }
 }
 
+/// The policies that hold for a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InEffect {
+    /// Name of the user's.
+    pub user: Option<String>,
+    /// Name of the operator's.
+    pub operator: Option<String>,
+    /// The queue's settings as they are with the user's alone.
+    pub by_user: QueueSettings,
+}
+
 /// A policy that is ready to be asked.
 #[derive(Debug)]
 struct Ready {
@@ -284,15 +321,15 @@ impl Policies {
             .collect()
     }
 
-    /// The rules that hold for a name.
-    fn rules(&self, kind: Kind, scope: Scope, vhost: &str, name: &str) -> Option<&Rules> {
+    /// The policy that holds for a name.
+    fn holding(&self, kind: Kind, target: Target, vhost: &str, name: &str) -> Option<&Policy> {
         let of_kind = self.0.values().filter(|ready| {
             let policy = &ready.policy;
-            let applies = [Scope::All, scope].contains(&policy.document.scope);
+            let applies = policy.document.scope.covers(target);
             policy.kind == kind && policy.vhost == vhost && applies && ready.matches(name)
         });
         let best = of_kind.max_by_key(|ready| ready.policy.document.priority)?;
-        Some(&best.policy.document.rules)
+        Some(&best.policy)
     }
 
     /// The settings that hold for a queue of this qualified name, declared with others.
@@ -301,25 +338,51 @@ impl Policies {
         queue: &str,
         declared: &Arc<QueueSettings>,
     ) -> Arc<QueueSettings> {
-        let (vhost, name) = vhost::split(queue);
-        let user = self.rules(Kind::User, Scope::Queues, vhost, name);
-        let operator = self.rules(Kind::Operator, Scope::Queues, vhost, name);
+        let (user, operator) = self.of_queue(queue, declared);
         if user.is_none() && operator.is_none() {
             return Arc::clone(declared);
         }
         let mut settings = QueueSettings::clone(declared);
-        if let Some(rules) = user {
-            rules.fill(&mut settings);
+        if let Some(policy) = user {
+            policy.document.rules.fill(&mut settings);
         }
-        if let Some(rules) = operator {
-            rules.narrow(&mut settings);
+        if let Some(policy) = operator {
+            policy.document.rules.narrow(&mut settings);
         }
         settings.shared()
     }
 
+    /// The user's and the operator's policy that hold for a queue.
+    fn of_queue(
+        &self,
+        queue: &str,
+        declared: &QueueSettings,
+    ) -> (Option<&Policy>, Option<&Policy>) {
+        let (vhost, name) = vhost::split(queue);
+        let target = Target::Queue(declared.queue_type());
+        let of = |kind| self.holding(kind, target, vhost, name);
+        (of(Kind::User), of(Kind::Operator))
+    }
+
+    /// What holds for a queue, by name, and what its user's policy alone makes of it.
+    pub(crate) fn in_effect(&self, queue: &str, declared: &QueueSettings) -> InEffect {
+        let (user, operator) = self.of_queue(queue, declared);
+        let mut by_user = declared.clone();
+        if let Some(policy) = user {
+            policy.document.rules.fill(&mut by_user);
+        }
+        let name = |policy: Option<&Policy>| policy.map(|policy| policy.name.clone());
+        InEffect {
+            user: name(user),
+            operator: name(operator),
+            by_user,
+        }
+    }
+
     /// The alternate of an exchange that was declared without one.
     pub(crate) fn alternate(&self, vhost: &str, exchange: &str) -> Option<Arc<str>> {
-        let rules = self.rules(Kind::User, Scope::Exchanges, vhost, exchange)?;
+        let policy = self.holding(Kind::User, Target::Exchange, vhost, exchange)?;
+        let rules = &policy.document.rules;
         rules.alternate_exchange.as_deref().map(Arc::from)
     }
 }
@@ -374,6 +437,47 @@ mod tests {
         };
         let settings = policies.settings(queue, &declared.shared());
         settings.limits.messages_max
+    }
+
+    #[test]
+    fn a_scope_may_be_one_type_of_queue() {
+        let settings = |kind| {
+            let mut settings = QueueSettings::default();
+            settings.set_type(kind);
+            settings
+        };
+        for (scope, covered) in [
+            (Scope::ClassicQueues, QueueType::Classic),
+            (Scope::QuorumQueues, QueueType::Quorum),
+            (Scope::Streams, QueueType::Stream),
+        ] {
+            let mut policies = Policies::default();
+            let mut one = policy("p", Kind::User, "", 0, length(5));
+            one.document.scope = scope;
+            one.document.rules.alternate_exchange = Some("ae".into());
+            policies.insert(one).unwrap();
+            for kind in [QueueType::Classic, QueueType::Quorum, QueueType::Stream] {
+                let effect = policies.in_effect("q", &settings(kind));
+                assert_eq!(effect.user.is_some(), kind == covered, "{scope:?} {kind:?}");
+            }
+            assert_eq!(policies.alternate("/", "x"), None);
+        }
+    }
+
+    #[test]
+    fn it_is_told_which_policies_hold() {
+        let mut policies = Policies::default();
+        for policy in [
+            policy("mine", Kind::User, "", 0, length(100)),
+            policy("theirs", Kind::Operator, "", 0, length(7)),
+        ] {
+            policies.insert(policy).unwrap();
+        }
+        let effect = policies.in_effect("q", &QueueSettings::default());
+        assert_eq!(effect.user.as_deref(), Some("mine"));
+        assert_eq!(effect.operator.as_deref(), Some("theirs"));
+        assert_eq!(effect.by_user.limits.messages_max, Some(100));
+        assert_eq!(holds(&policies, "q", None), Some(7));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::crash;
 use crate::credentials::Known;
 use crate::descriptors;
 use crate::listeners::{All, Listeners, connection_source};
-use crate::lock::DataLock;
+use crate::lock::{DataLock, Place};
+use crate::logging;
 use crate::settings::{Profile, Setting as _, Settings};
 use crate::signals::Signals;
 
@@ -65,17 +66,20 @@ fn log_start(settings: &Settings, file: Option<&Path>) {
         "forebay is starting"
     );
     if settings.profile == Profile::Dev {
-        let open = settings.open_listeners().join(" ");
-        if open.is_empty() {
+        let (open, local) = settings.listeners_without_login();
+        if !open.is_empty() {
             tracing::warn!(
-                "dev profile: no TLS, and authentication is off where none is configured"
-            );
-        } else {
-            tracing::warn!(
-                listeners = open,
+                listeners = open.join(" "),
                 "dev profile: everyone who reaches these listeners may do everything"
             );
         }
+        if !local.is_empty() {
+            tracing::warn!(
+                listeners = local.join(" "),
+                "dev profile: these listeners have no authentication, only this machine reaches them"
+            );
+        }
+        tracing::warn!("dev profile: no listener has TLS");
     }
 }
 
@@ -88,14 +92,20 @@ async fn run(settings: &Settings, known: Known) -> anyhow::Result<()> {
         failure = failed(&supervisor) => Err(failure),
         outcome = serve_until_told((settings, known), &supervisor, &mut signals) => outcome,
     };
-    // An owner that ended is why whatever else went wrong did.
-    if outcome.is_err() && supervisor.failure().is_some() {
+    // An owner that ended is why whatever else went wrong did, but for a start on a full disk: owners end because of it.
+    let is_own_reason = matches!(&outcome, Err(error) if is_disk_full(error));
+    if outcome.is_err() && !is_own_reason && supervisor.failure().is_some() {
         die(&settings.data.dir, &supervisor);
     }
     outcome?;
     drop(lock);
     tracing::info!("stopped");
     Ok(())
+}
+
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    let known = error.downcast_ref::<engine::Error>();
+    matches!(known, Some(engine::Error::DiskFull))
 }
 
 /// Starts everything, serves until a signal comes, drains.
@@ -124,7 +134,7 @@ async fn serve_until_told(
     health.set_ready();
     say("forebay ready");
 
-    let watch = broker.watch(&health).run();
+    let watch = broker.watch(&health, Place::of(&settings.data.dir)).run();
     let signal = tokio::select! {
         signal = signals.next() => signal,
         never = watch => match never {},
@@ -167,14 +177,12 @@ fn die(data: &Path, supervisor: &Supervisor) -> ! {
         reasons.insert(0, first);
     }
     let file = crash::leave_file(data, &reasons);
-    let mut err = io::stderr().lock();
     for reason in &reasons {
-        let _ = writeln!(err, "forebay: {reason}");
+        logging::fatal(reason);
     }
     if let Some(file) = file {
-        let _ = writeln!(err, "forebay: details are in {}", file.display());
+        logging::fatal(&format!("details are in {}", file.display()));
     }
-    let _ = err.flush();
     std::process::exit(1)
 }
 

@@ -19,6 +19,7 @@ use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
 
 use crate::clock::{Machine, stopwatch};
 use crate::credentials::Known;
+use crate::lock::{Place, STORE};
 use crate::logging;
 use crate::memory::Memory;
 use crate::numbers;
@@ -46,7 +47,7 @@ pub(crate) async fn start_broker(
     supervisor: &Supervisor,
 ) -> anyhow::Result<Broker> {
     // A folder of its own: beside it there will be other things that must survive, such as keys.
-    let folder = settings.data.dir.join("store");
+    let folder = settings.data.dir.join(STORE);
     let memory = Memory::of(settings)?;
     #[cfg(feature = "failpoints")]
     crate::failpoints::set_folder(&settings.data.dir);
@@ -62,7 +63,7 @@ pub(crate) async fn start_broker(
     log_recovery(store.recovery(), is_new);
     let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
-    let engine = started.context("cannot recover the broker's state")?;
+    let engine = started.map_err(|error| not_recovered(error, settings))?;
     create_vhosts(&engine, &settings.amqp.vhosts).await?;
     let kafka = Arc::new(kafka::Context::new(
         engine.clone(),
@@ -88,6 +89,27 @@ pub(crate) async fn start_broker(
         groups: numbers::SeenGroups::default(),
         budget: net::Budget::new(bytes(memory.connections)),
     })
+}
+
+/// Why the engine could not start; on a full disk, with what an operator can do.
+fn not_recovered(error: engine::Error, settings: &Settings) -> anyhow::Error {
+    let is_full = matches!(error, engine::Error::DiskFull);
+    let error = anyhow::Error::new(error);
+    if !is_full {
+        return error.context("cannot recover the broker's state");
+    }
+    let dir = &settings.data.dir;
+    let shown = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+    let free = rustix::fs::statvfs(dir).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let free = free.map_or_else(
+        |_| "too little is".to_owned(),
+        |bytes| format!("{} MiB are", bytes >> 20),
+    );
+    error.context(format!(
+        "cannot start in {}: {free} free on its disk, and storage.min_free_bytes is {}",
+        shown.display(),
+        settings.storage.min_free_bytes.show()
+    ))
 }
 
 fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
@@ -343,6 +365,7 @@ impl Broker {
     /// Its numbers, for `/metrics`.
     pub(crate) fn sources(&self) -> Vec<Source> {
         vec![
+            numbers::log(),
             numbers::storage(self.store.clone()),
             numbers::engine(self.engine.clone()),
             numbers::groups(Arc::clone(&self.groups)),
@@ -369,11 +392,12 @@ impl Broker {
     }
 
     /// What looks after it; to be run for as long as it serves.
-    pub(crate) fn watch(&self, health: &Arc<Health>) -> Watch {
+    pub(crate) fn watch(&self, health: &Arc<Health>, place: Place) -> Watch {
         Watch {
             supervisor: self.supervisor.clone(),
             engine: self.engine.clone(),
             health: Arc::clone(health),
+            place,
         }
     }
 

@@ -110,8 +110,7 @@ impl Listeners {
             Some(first) => first.another(address).await,
             None => Listener::bind(name, address, limits, &self.total).await,
         };
-        let listener =
-            listener.with_context(|| format!("cannot listen on {address} for {name}"))?;
+        let listener = listener.with_context(|| no_listener(name, address))?;
         bound.push(
             listener
                 .with_connections(&self.connections)
@@ -137,8 +136,7 @@ impl Listeners {
                 tracing::warn!(listener = name, %address, "no IPv6 loopback address, listening on IPv4 only");
             }
             Err(error) => {
-                let why = format!("cannot listen on {address} for {name}");
-                return Err(error).context(why);
+                return Err(error).context(no_listener(name, address));
             }
         }
         Ok(())
@@ -162,6 +160,12 @@ impl Listeners {
             .finish(self.drain + Duration::from_secs(1))
             .await;
     }
+}
+
+fn no_listener(name: &str, address: SocketAddr) -> String {
+    format!(
+        "cannot listen on {address} for {name}, set another one with listeners.{name} or --{name}"
+    )
 }
 
 /// Whether an address could not be bound because the machine does not have it.

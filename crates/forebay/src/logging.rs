@@ -1,7 +1,8 @@
 //! Log lines, to stderr; stdout belongs to the addresses and the ready line.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use crate::settings::{Log, LogFormat};
 /// The logger that every part follows that has no level of its own.
 const ROOT: &str = "root";
 /// The parts of the process that log, by the name their lines have.
-const PARTS: [&str; 8] = [
+pub(crate) const PARTS: [&str; 8] = [
     "amqp", "console", "engine", "forebay", "kafka", "net", "sqs", "storage",
 ];
 
@@ -31,6 +32,46 @@ pub(crate) struct Levels {
 /// There is one log, as there is one stderr.
 static LEVELS: OnceLock<Arc<Levels>> = OnceLock::new();
 
+/// The form of the lines, once it is started.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Says why the process ends: as a log line where a machine reads the log, in plain words otherwise.
+pub(crate) fn fatal(reason: &str) {
+    let is_json = FORMAT.get() == Some(&LogFormat::Json);
+    if is_json && tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(reason, "forebay cannot go on");
+    } else {
+        // With stderr closed nothing can be shown; the exit code still says it.
+        let _ = writeln!(io::stderr(), "forebay: {reason}");
+    }
+}
+
+/// Lines that stderr did not take.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines could not be written since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Stderr, whose reader may have gone and whose disk may be full: a line that it does not take is dropped and counted.
+/// An error is nobody's here; the subscriber would print it to stderr, and panic because that fails too.
+struct Stderr;
+
+impl Write for Stderr {
+    /// The subscriber writes each line with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(line).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The levels of the log, once it is started.
 pub(crate) fn levels() -> Option<Arc<Levels>> {
     LEVELS.get().cloned()
@@ -41,7 +82,8 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level.0).context("log.level")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .log_internal_errors(false)
+        .with_writer(|| Stderr);
     let replace: Replace = match log.format {
         LogFormat::Text => {
             let colours = io::IsTerminal::is_terminal(&io::stderr());
@@ -57,6 +99,7 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
             Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
         }
     };
+    FORMAT.get_or_init(|| log.format);
     LEVELS.get_or_init(|| {
         Arc::new(Levels {
             configured: log.level.0.clone(),

@@ -20,16 +20,11 @@ mod settings;
 mod signals;
 mod watch;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // With stderr closed nothing can be shown; the exit code still says it.
-            let _ = std::io::stderr().write_all(failure.text().as_bytes());
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.tell(),
     }
 }

@@ -10,6 +10,8 @@ use engine::queue::Depth;
 use security::Principal;
 use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
 
+use crate::logging;
+
 /// Partitions listed one by one; beyond it a scrape would grow without bound.
 const LISTED_PARTITIONS_MAX: usize = 1000;
 /// Queues listed one by one, likewise.
@@ -21,6 +23,14 @@ const PREPARE_TIME: Duration = Duration::from_secs(2);
 
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
+}
+
+/// What the log counts.
+pub(crate) fn log() -> Source {
+    Box::new(|samples| {
+        let help = "Log lines that stderr did not take";
+        samples.counter("forebay_log_lines_dropped", help, logging::dropped());
+    })
 }
 
 /// What the store counts.
@@ -546,6 +556,11 @@ const AMQP_COUNTERS: &[AmqpNumber] = &[
         "forebay_amqp_messages_redelivered",
         "Messages redelivered",
         |metrics| &metrics.redelivered,
+    ),
+    (
+        "forebay_amqp_messages_headers_omitted",
+        "Messages delivered without the headers that did not fit into the client's frames",
+        |metrics| &metrics.headers_omitted,
     ),
     (
         "forebay_amqp_messages_acknowledged",

@@ -1,4 +1,5 @@
-//! Looks after the owners once a second: `/livez` and `/readyz` learn who has stalled.
+//! Looks after the owners and the data folder once a second: `/livez` and `/readyz` learn who has stalled and what is
+//! gone.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,18 +9,27 @@ use console::Health;
 use engine::Clock;
 use storage::Supervisor;
 use storage::supervisor::Stalled;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Machine;
+use crate::lock::Place;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What `/readyz` calls a data folder that is gone.
+const FOLDER: &str = "data folder";
+
+/// A look at the data folder: what is missing.
+type Look = JoinHandle<Option<String>>;
 
 /// What is looked at.
 pub(crate) struct Watch {
     pub(crate) supervisor: Supervisor,
     pub(crate) engine: engine::Broker,
     pub(crate) health: Arc<Health>,
+    pub(crate) place: Place,
 }
 
 impl Watch {
@@ -28,13 +38,52 @@ impl Watch {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Vec::new();
+        let mut looking = None;
         loop {
             ticks.tick().await;
+            self.look_at_folder(&mut looking).await;
             self.engine.ping();
             let stalled = self
                 .supervisor
                 .stalled(Duration::from_millis(Machine.now_ms()));
             self.tell_stalled(&stalled, &mut before);
+        }
+    }
+
+    /// Tells what was found, and looks again. A disk that does not answer holds up one look and nothing else.
+    async fn look_at_folder(&self, looking: &mut Option<Look>) {
+        match looking.take() {
+            Some(look) if !look.is_finished() => {
+                *looking = Some(look);
+                return;
+            }
+            Some(look) => {
+                if let Ok(missing) = look.await {
+                    self.tell_missing(missing);
+                }
+            }
+            None => {}
+        }
+        let place = self.place.clone();
+        *looking = Some(spawn_blocking(move || place.missing()));
+    }
+
+    fn tell_missing(&self, missing: Option<String>) {
+        let was_there = self.health.clear_reason(FOLDER);
+        match missing {
+            Some(what) => {
+                if was_there.as_deref() != Some(&what) {
+                    tracing::error!(
+                        reason = %what,
+                        "the data folder is not where it was: what is acknowledged now is lost with the next stop"
+                    );
+                }
+                self.health.add_reason(FOLDER, what);
+            }
+            None if was_there.is_some() => {
+                tracing::info!("the data folder is where it was again");
+            }
+            None => {}
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -227,10 +228,11 @@ impl Session {
     async fn request(&mut self, frame: Frame) -> io::Result<()> {
         let Frame { bytes, room } = frame;
         let call = handlers::open(&bytes).inspect_err(|_| {
-            self.context
-                .metrics
-                .malformed
-                .fetch_add(1, Ordering::Relaxed);
+            self.count_malformed();
+            // The log names the client, with its first request too.
+            if let Some(client) = handlers::client_of(&bytes).filter(|_| !self.is_named) {
+                self.entry.set_client(&client);
+            }
         })?;
         self.context.metrics.request(call.key.into());
         if !self.is_named
@@ -257,17 +259,15 @@ impl Session {
         self.finish().await?;
         // Lists of small things decode to several times their size, and are answered one by one.
         let mut room = room;
+        let most = self.account.budget().request_bytes_max();
         if bytes.len() > LARGE_REQUEST_BYTES {
-            let most = self.account.budget().request_bytes_max();
             let decoded = bytes.len() * DECODED_FACTOR;
-            room.grow_to(decoded.min(most).max(bytes.len())).await;
+            let decoded = decoded.min(handlers::decoded_bytes_max(most));
+            room.grow_to(decoded.max(bytes.len())).await;
         }
-        let answer_room = self.room.clone();
-        let call = call.with_peer(
-            self.client_host.clone(),
-            self.advertised.clone(),
-            answer_room,
-        );
+        let call = call
+            .with_peer(self.client_host.clone(), self.advertised.clone())
+            .with_room(self.room.clone(), most, room.bytes());
         let context = Arc::clone(&self.context);
         // Boxed: the largest handler's state must not be part of every idle connection.
         let answer = Box::pin(handlers::handle(&context, &self.principal, call));
@@ -310,9 +310,9 @@ impl Session {
         tracing::info!(
             peer = %self.entry.peer(),
             user = %self.principal.name,
-            client = facts.client.as_deref().unwrap_or_default(),
+            client = facts.client.as_deref(),
             reason = %error,
-            suppressed,
+            suppressed = NonZeroU64::new(suppressed),
             "connection closed: protocol error"
         );
     }

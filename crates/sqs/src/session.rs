@@ -1,6 +1,7 @@
 //! One request: which protocol it speaks, who sends it, what it asks, and how the answer is said.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -12,6 +13,7 @@ use axum::response::Response;
 use net::{HeldBytes, MEMBER_BYTES, Permit, SharedPermit, Uncollected};
 use security::Principal;
 use serde_json::{Value, json};
+use tracing::field::display;
 
 use crate::arn::{self, Namespace, UrlStyle};
 use crate::error::{
@@ -182,6 +184,7 @@ fn log_refusal(context: &Context, parts: &Parts, action: &str, fault: &Fault) {
         return;
     };
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| display(peer));
     let request = Signed {
         method: &parts.method,
         path: parts.uri.path(),
@@ -190,13 +193,17 @@ fn log_refusal(context: &Context, parts: &Parts, action: &str, fault: &Fault) {
         body: &[],
     };
     let claim = sigv4::claim(&request).ok().flatten();
-    let access_key = claim.map(|claim| claim.access_key).unwrap_or_default();
+    let access_key = claim
+        .as_ref()
+        .map(|claim| display(claim.access_key.escape_debug()));
+    let action = Some(action).filter(|action| !action.is_empty());
+    let action = action.map(|action| display(action.escape_debug()));
     tracing::warn!(
-        peer = peer.map(|ConnectInfo(peer)| peer.to_string()).unwrap_or_default(),
-        user = %access_key.escape_debug(),
-        action = %action.escape_debug(),
+        peer,
+        user = access_key,
+        action,
         reason = %fault.shape.code,
-        suppressed,
+        suppressed = NonZeroU64::new(suppressed),
         "request refused"
     );
 }

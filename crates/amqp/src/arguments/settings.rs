@@ -4,12 +4,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use engine::queue::{
-    After, Backoff, DeadLetterExchange, Growth, Limits, Overflow, Queue, QueueSettings,
+    After, Backoff, DeadLetterExchange, Growth, Limits, Overflow, Queue, QueueSettings, QueueType,
 };
 
 use super::check::REPLAY;
 use super::{QUEUE_TYPE, QUORUM, STREAM, age};
-use crate::wire::{Table, Value};
+use crate::wire::{Table, TableBuilder, Value};
 
 /// Where a queue's arguments are kept, as they came.
 const ARGUMENTS: &str = "amqp.arguments";
@@ -48,9 +48,9 @@ impl Declared {
     }
 }
 
-/// How a queue that is there was declared, whoever made it.
-pub(crate) fn declared(queue: &Queue) -> Declared {
-    let settings = queue.settings();
+/// How a queue that is there was declared, for a comparison with these arguments.
+pub(crate) fn declared(queue: &Queue, received: &Table<'_>) -> Declared {
+    let settings = &*queue.document.settings;
     let lifetime = settings.lifetime;
     let kept = settings.annotations.get(ARGUMENTS);
     let arguments = kept.and_then(|text| STANDARD.decode(text).ok());
@@ -58,9 +58,40 @@ pub(crate) fn declared(queue: &Queue) -> Declared {
         durable: !lifetime.transient || settings.annotations.contains_key(DURABLE),
         auto_delete: lifetime.auto_delete,
         exclusive: lifetime.owner.is_some(),
-        arguments: arguments.unwrap_or_default(),
+        arguments: arguments.unwrap_or_else(|| alike(settings, received)),
     }
 }
+
+/// The arguments of a queue that was made without any, by other means perhaps: its type, and of what is asked what holds.
+fn alike(settings: &QueueSettings, received: &Table<'_>) -> Vec<u8> {
+    let mut own = TableBuilder::new();
+    let kind = settings.queue_type();
+    if kind != QueueType::Classic {
+        // A few bytes always fit.
+        let _ = own.push(QUEUE_TYPE, Value::Long(kind.word().as_bytes()));
+    }
+    let asked = apply(received, false);
+    for (name, meaning) in MEANINGS {
+        let holds = meaning(settings).is_some() && meaning(settings) == meaning(&asked);
+        if let Some(value) = received.find(name).filter(|_| holds) {
+            let _ = own.push(name, value);
+        }
+    }
+    own.as_table().as_bytes().to_vec()
+}
+
+/// A number that stands for what settings say.
+type Meaning = fn(&QueueSettings) -> Option<u64>;
+
+/// What arguments mean that other ways of making a queue can say too.
+const MEANINGS: &[(&[u8], Meaning)] = &[
+    (b"x-max-age", |settings| Some(settings.retention_ms)),
+    (b"x-max-length-bytes", |settings| settings.retention_bytes),
+    (b"x-max-priority", |settings| {
+        Some(settings.priorities.into()).filter(|levels| *levels > 0)
+    }),
+    (REPLAY, |settings| Some(settings.replay_ms)),
+];
 
 /// The settings of a queue declared with these arguments, which were checked. How long it lives is left to the caller.
 pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
@@ -78,6 +109,7 @@ pub(crate) fn apply(arguments: &Table<'_>, durable: bool) -> QueueSettings {
         .and_then(|limit| limit.integer());
     let mut settings = QueueSettings {
         stream,
+        quorum: is_quorum,
         retention_bytes: bytes_max.filter(|_| stream),
         retention_ms: max_age(arguments).unwrap_or(RETENTION_MS),
         message_bytes_max: MESSAGE_BYTES_MAX,
@@ -144,7 +176,8 @@ fn priorities(most: Option<u64>, is_quorum: bool) -> u16 {
 pub(crate) fn is_quorum(queue: &Queue) -> bool {
     let settings = queue.settings();
     // Most queues have no priorities, and are not looked at any closer.
-    settings.priorities > 1 && settings.annotations.contains_key(QUORUM_PRIORITY)
+    settings.priorities > 1
+        && (settings.quorum || settings.annotations.contains_key(QUORUM_PRIORITY))
 }
 
 /// The priority of a message that names none.
@@ -250,6 +283,25 @@ mod tests {
             assert_eq!(apply(&table.as_table(), false).replay_ms, millis);
         }
         assert_eq!(apply(&Table::EMPTY, false).replay_ms, 0);
+    }
+
+    #[test]
+    fn a_queue_made_by_other_means_is_alike_what_means_the_same() {
+        let mut made = QueueSettings {
+            retention_ms: 86_400_000,
+            ..QueueSettings::default()
+        };
+        made.set_type(QueueType::Stream);
+        let mut table = TableBuilder::new();
+        table.push(b"x-max-age", Value::Long(b"1D")).unwrap();
+        table.push(b"x-max-length-bytes", Value::I32(7)).unwrap();
+        let own = alike(&made, &table.as_table());
+        let own = Table::decode(&own).unwrap();
+        assert_eq!(own.find(QUEUE_TYPE), Some(Value::Long(STREAM)));
+        assert_eq!(own.find(b"x-max-age"), Some(Value::Long(b"1D")));
+        assert_eq!(own.find(b"x-max-length-bytes"), None);
+        let plain = alike(&apply(&Table::EMPTY, false), &table.as_table());
+        assert!(plain.is_empty());
     }
 
     #[test]

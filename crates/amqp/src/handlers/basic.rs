@@ -277,7 +277,8 @@ impl Session {
             properties: &properties,
             body: std::slice::from_ref(&delivery.message.body),
         };
-        self.outlet.frames.content(number, &ok, content)?;
+        let metrics = &self.context.metrics;
+        self.outlet.content(metrics, (number, &ok), content)?;
         if self.is_traced() {
             let from = (&*name, delivery.redelivered);
             self.trace_deliver(number, &delivery.message, from, &properties);

@@ -179,7 +179,7 @@ impl Session {
     /// Whether a declaration means a queue that is there.
     fn compare(&self, name: &str, known: &Queue, declare: &Declare<'_>) -> Outcome<()> {
         let vhost = &self.peer.vhost;
-        let declared = arguments::declared(known);
+        let declared = arguments::declared(known, &declare.arguments);
         for (what, received, current) in [
             ("durable", declare.durable, declared.durable),
             ("auto_delete", declare.auto_delete, declared.auto_delete),

@@ -4,11 +4,13 @@
 //! gets what the producer wrote; what other protocols can read of them stands beside it in plain headers. A message
 //! from another protocol gets properties made from its headers.
 
+mod fitting;
 mod incoming;
 mod outgoing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fitting::fitting;
 pub(crate) use incoming::{Keys, Routing, check, plain_headers, with_reply_to, without_blind};
 pub(crate) use outgoing::{Tells, header, properties, route_of};
 

@@ -36,9 +36,14 @@ pub(crate) enum Tells {
 
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
-    let exchange = message.exchange.as_deref().unwrap_or_default();
-    let key = message.keys.first().map(AsRef::as_ref);
-    (exchange, key.unwrap_or(queue.as_bytes()))
+    // Whoever can write records can write the header that these come from, and in it what fits no method.
+    let fits = |name: &&[u8]| name.len() <= SHORT_STRING_BYTES_MAX;
+    let exchange = message.exchange.as_deref().filter(fits);
+    let key = message.keys.first().map(AsRef::as_ref).filter(fits);
+    (
+        exchange.unwrap_or_default(),
+        key.unwrap_or(queue.as_bytes()),
+    )
 }
 
 /// The properties a consumer gets.

@@ -32,7 +32,7 @@ pub use greeting::{Greeting, PROTOCOL_HEADER};
 pub use methods::{
     Arguments, Method, access, basic, channel, confirm, connection, exchange, queue, tx,
 };
-pub use properties::{ContentHeader, Properties};
+pub use properties::{CONTENT_HEADER_BYTES, ContentHeader, Properties};
 pub use reader::Reader;
 pub use reply::{REPLY_TEXT_BYTES_MAX, ReplyCode};
 pub use table::{

@@ -5,6 +5,9 @@ use bytes::Bytes;
 
 use super::{Reader, Result, Table, Writer};
 
+/// What stands in front of the properties in a header frame's payload: class, weight, and the length of the body.
+pub const CONTENT_HEADER_BYTES: usize = 2 + 2 + 8;
+
 /// The payload of a header frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentHeader<'a> {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use engine::{Broker, ConsumerOf};
+use engine::{Broker, ConsumerOf, vhost};
 use net::{Connections, Entry};
 use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::principal;
-use super::queues::{cut, find, page_size};
+use super::queues::{check_vhost, cut, find, page_size};
 use crate::error::{DENIED, NO_CONNECTION, Outcome, Problem};
 use crate::request::{Params, Place};
 
@@ -46,6 +46,7 @@ pub(crate) async fn list(
 ) -> Outcome<Json<Value>> {
     allow(&broker, Verb::Describe)?;
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
+    check_listener(listing.listener.as_deref())?;
     let mut after = listing.after.as_deref().and_then(parse_id).unwrap_or(0);
     let mut found: Vec<Arc<Entry>> = Vec::new();
     // One more than wanted tells whether there are more.
@@ -66,6 +67,20 @@ pub(crate) async fn list(
         answer["next"] = json!(id_of(&last));
     }
     Ok(Json(answer))
+}
+
+/// What listeners are called.
+const LISTENERS: [&str; 4] = ["kafka", "amqp", "sqs", "http"];
+
+fn check_listener(given: Option<&str>) -> Outcome<()> {
+    match given {
+        Some(name) if !LISTENERS.contains(&name) => {
+            let there_are = LISTENERS.join("`, `");
+            let why = format!("`listener` is '{name}': expected one of `{there_are}`");
+            Err(Problem::invalid(why))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn show(entry: &Entry) -> Value {
@@ -109,6 +124,8 @@ pub(crate) async fn close(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Consumers {
+    /// Only those of queues in this vhost; absent: of all.
+    vhost: Option<String>,
     queue: Option<String>,
     after: Option<String>,
     max: Option<usize>,
@@ -120,19 +137,27 @@ pub(crate) async fn consumers(
     Params(asked): Params<Consumers>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", asked.max, PAGE, PAGE_MAX)?;
+    if let Some(name) = &asked.vhost {
+        check_vhost(&broker, name)?;
+    }
+    let vhost = asked.vhost.as_deref();
+    let of = vhost.unwrap_or(vhost::DEFAULT);
     let queue = asked.queue.as_deref();
-    let only = queue.map(|name| find(&broker, name)).transpose()?;
+    let queue = queue.map(|name| find(&broker, &vhost::qualify(of, name)));
+    let only = queue.transpose()?;
     let after = asked.after.as_deref().and_then(|text| text.parse().ok());
     let listed = broker.list_consumers(only.as_deref(), after.unwrap_or(0), max + 1);
     let more = listed.len() > max;
     let page = &listed[..listed.len().min(max)];
     let by_session = by_session(&connections);
     let visible = page.iter().filter(|consumer| {
-        broker.allows(
-            &principal(),
-            Verb::Describe,
-            Resource::Queue(&consumer.queue),
-        )
+        let is_in = |vhost: &str| vhost == vhost::split(&consumer.queue).0;
+        vhost.is_none_or(is_in)
+            && broker.allows(
+                &principal(),
+                Verb::Describe,
+                Resource::Queue(&consumer.queue),
+            )
     });
     let shown: Vec<Value> = visible
         .map(|consumer| show_consumer(consumer, by_session.get(&consumer.session.as_u128())))
@@ -152,8 +177,10 @@ fn by_session(connections: &Connections) -> BTreeMap<u128, Arc<Entry>> {
 }
 
 fn show_consumer(consumer: &ConsumerOf, entry: Option<&Arc<Entry>>) -> Value {
+    let (vhost, queue) = vhost::split(&consumer.queue);
     json!({
-        "queue": *consumer.queue,
+        "vhost": vhost,
+        "queue": queue,
         "tag": *consumer.name,
         "priority": consumer.priority,
         "exclusive": consumer.exclusive,

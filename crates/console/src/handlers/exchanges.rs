@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::principal;
-use super::queues::{cut, page_size};
-use crate::error::{NO_ROUTE, Outcome, Problem};
+use super::queues::{check_vhost, cut, page_size};
+use crate::error::Outcome;
 use crate::message::put;
 use crate::request::Params;
 
@@ -21,16 +21,6 @@ const PAGE: usize = 1000;
 
 fn default_vhost() -> String {
     vhost::DEFAULT.to_owned()
-}
-
-fn check_vhost(broker: &Broker, name: &str) -> Outcome<()> {
-    if broker.has_vhost(name) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        &NO_ROUTE,
-        format!("there is no vhost '{name}'"),
-    ))
 }
 
 /// Which exchanges are listed.

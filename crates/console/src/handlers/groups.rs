@@ -285,7 +285,7 @@ async fn place(
                 topic: topic.id(),
                 partition,
             },
-            topic_name: topic.name.to_string(),
+            topic_name: topic.name.clone(),
         },
         offset: i64::try_from(offset).unwrap_or(i64::MAX),
         leader_epoch: None,
@@ -295,7 +295,7 @@ async fn place(
 
 fn show_commit(commit: &OffsetCommit) -> Value {
     json!({
-        "topic": commit.at.topic_name,
+        "topic": *commit.at.topic_name,
         "partition": commit.at.partition.partition,
         "offset": commit.offset,
     })

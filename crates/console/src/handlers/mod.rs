@@ -30,6 +30,7 @@ fn principal() -> Principal {
 pub(crate) async fn index() -> Json<Value> {
     let resources = [
         "queues",
+        "vhosts",
         "policies",
         "topics",
         "groups",

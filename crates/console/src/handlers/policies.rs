@@ -8,6 +8,7 @@ use engine::{Broker, vhost};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::queues::check_vhost;
 use super::{principal, rules};
 use crate::error::{NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Params, Place};
@@ -39,7 +40,7 @@ pub(crate) struct Form {
     warnings: Vec<String>,
 }
 
-/// A policy as the API takes it.
+/// A policy as the API takes it, by its own names or by those of other brokers' definitions.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Creation {
@@ -49,10 +50,11 @@ pub(crate) struct Creation {
     #[serde(default)]
     kind: Kind,
     pattern: String,
-    #[serde(default)]
+    #[serde(default, alias = "apply-to")]
     scope: Scope,
     #[serde(default)]
     priority: i32,
+    #[serde(alias = "definition")]
     rules: Map<String, Value>,
 }
 
@@ -71,6 +73,7 @@ pub(crate) async fn list(
     State(broker): State<Broker>,
     Params(asked): Params<Where>,
 ) -> Outcome<Json<Value>> {
+    check_vhost(&broker, &asked.vhost)?;
     let policies = broker.policies(&principal(), &asked.vhost)?;
     let policies: Vec<Form> = policies.into_iter().map(form).collect();
     Ok(Json(json!({ "policies": policies })))
@@ -81,6 +84,7 @@ pub(crate) async fn put(
     State(broker): State<Broker>,
     Asked(asked): Asked<Creation>,
 ) -> Outcome<Json<Form>> {
+    check_vhost(&broker, &asked.vhost)?;
     let (rules, warnings) = rules::read(asked.rules)?;
     let policy = Policy {
         vhost: asked.vhost,
@@ -106,6 +110,7 @@ pub(crate) async fn remove(
     Params(asked): Params<Where>,
 ) -> Outcome<StatusCode> {
     let Where { vhost, kind } = asked;
+    check_vhost(&broker, &vhost)?;
     let principal = principal();
     let removed = broker.remove_policy(&principal, kind, &vhost, &name);
     if removed.await? {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
-use engine::queue::{Depth, NewQueue, Queue, QueueSettings};
+use engine::queue::{Depth, NewQueue, Queue, QueueSettings, QueueType};
 use engine::{Broker, vhost};
 use security::{Resource, Verb};
 use serde::Deserialize;
@@ -47,10 +47,7 @@ pub(crate) async fn list(
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
-    if !broker.has_vhost(&listing.vhost) {
-        let why = format!("there is no vhost '{}'", listing.vhost);
-        return Err(Problem::new(&NO_ROUTE, why));
-    }
+    check_vhost(&broker, &listing.vhost)?;
     let (names, next) = visible(&broker, &listing, max);
     let mut queues = Vec::with_capacity(names.len());
     for queue in names {
@@ -66,6 +63,15 @@ pub(crate) async fn list(
         answer["next"] = json!(next);
     }
     Ok(Json(answer))
+}
+
+/// Refuses the name of a vhost that is not there.
+pub(super) fn check_vhost(broker: &Broker, name: &str) -> Outcome<()> {
+    if broker.has_vhost(name) {
+        return Ok(());
+    }
+    let why = format!("there is no vhost '{name}'");
+    Err(Problem::new(&NO_ROUTE, why))
 }
 
 /// A page of queues that may be seen, and where the next one begins.
@@ -114,11 +120,17 @@ pub(super) fn cut<T: Clone>(seen: impl Iterator<Item = T>, max: usize) -> (Vec<T
     (page, next)
 }
 
-/// The name of the topic a queue reads from.
+/// The name of the topic a queue reads from. One of another vhost, which is that of the queue, goes by its name there.
 fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
     let topics = broker.topics();
     let topic = topics.with_id(queue.document.topic)?;
-    Some(topic.name.to_string())
+    Some(vhost::split(&topic.name).1.to_owned())
+}
+
+fn topic_vhost(broker: &Broker, queue: &Queue) -> Option<String> {
+    let topics = broker.topics();
+    let topic = topics.with_id(queue.document.topic)?;
+    Some(vhost::split(&topic.name).0.to_owned())
 }
 
 fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
@@ -126,9 +138,11 @@ fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
     json!({
         "vhost": vhost,
         "name": name,
+        "type": queue.settings().queue_type().word(),
         "ordering": settings::ordering(queue.settings()),
         "topic": topic_name(broker, queue),
         "depth": show_depth(depth),
+        "consumers": broker.consumers(queue),
     })
 }
 
@@ -147,6 +161,8 @@ pub(crate) struct Creation {
     #[serde(default = "default_vhost")]
     vhost: String,
     name: String,
+    #[serde(rename = "type")]
+    kind: Option<QueueType>,
     topic: Option<String>,
     #[serde(default)]
     settings: Changes,
@@ -159,10 +175,13 @@ pub(crate) async fn create(
     let Creation {
         vhost,
         name,
+        kind,
         topic,
         mut settings,
     } = creation;
     settings.check()?;
+    check_vhost(&broker, &vhost)?;
+    check_name(&name)?;
     if !settings.order_by_name(&name) {
         let why = format!("a queue whose name ends with `.fifo` is ordered by key: '{name}'");
         return Err(Problem::invalid(why));
@@ -172,15 +191,32 @@ pub(crate) async fn create(
     check_dead_letters(&broker, &name, &settings)?;
     let queue = NewQueue {
         name,
-        settings: settings.into_new()?,
+        settings: settings.into_new(kind)?,
         topic,
     };
     let source = queue.topic.clone().unwrap_or_default();
-    let queue = broker.create_queue(&principal(), queue).await;
-    let queue = queue.map_err(|error| Problem::of_topic(&source, error))?;
+    let (name, queue) = (
+        queue.name.clone(),
+        broker.create_queue(&principal(), queue).await,
+    );
+    let queue = queue.map_err(|error| match error {
+        engine::Error::QueueExists(_) => Problem::of_queue(&name, error),
+        error => Problem::of_topic(&source, error),
+    })?;
     let location = location("/api/v1/queues/", &queue.name);
     let body = Json(describe_queue(&broker, &queue).await?);
     Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
+}
+
+/// What begins with this is the broker's to name.
+const RESERVED: &str = "amq.";
+
+fn check_name(name: &str) -> Outcome<()> {
+    if name.starts_with(RESERVED) {
+        let why = format!("names that begin with `{RESERVED}` belong to the broker: '{name}'");
+        return Err(Problem::invalid(why));
+    }
+    Ok(())
 }
 
 /// A queue that is to take dead letters has to be there: a slip in its name would leave them where they are.
@@ -220,6 +256,7 @@ pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
 pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Problem {
     let is_unknown = matches!(error, engine::Error::UnknownQueue);
     if is_unknown && broker.is_only_topic(&principal(), name) {
+        let name = vhost::split(name).1;
         let why = format!(
             "there is no queue '{name}', only a topic of that name: attach a queue to it with \
              `forebay queue create {name} --topic {name}`"
@@ -231,7 +268,17 @@ pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Prob
 
 /// Where something new is found. A name may have any characters.
 pub(super) fn location(folder: &str, name: &str) -> HeaderValue {
-    let mut path = folder.to_owned();
+    let (vhost, name) = vhost::split(name);
+    let mut path = format!("{folder}{}", escaped(name));
+    if vhost != vhost::DEFAULT {
+        path = format!("{path}?vhost={}", escaped(vhost));
+    }
+    HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/api/v1"))
+}
+
+/// A name as one part of a path.
+pub(super) fn escaped(name: &str) -> String {
+    let mut path = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));
@@ -240,7 +287,7 @@ pub(super) fn location(folder: &str, name: &str) -> HeaderValue {
             let _ = write!(path, "%{byte:02X}");
         }
     }
-    HeaderValue::from_str(&path).unwrap_or(HeaderValue::from_static("/api/v1"))
+    path
 }
 
 async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
@@ -249,18 +296,31 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     let tasks = broker.moves(&principal(), &queue.name).await?;
     let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
     let (vhost, name) = vhost::split(&queue.name);
+    let (declared, now) = (&*queue.document.settings, queue.settings());
+    let policies = broker.policies_of(queue);
     Ok(json!({
         "vhost": vhost,
         "name": name,
+        "type": now.queue_type().word(),
+        "durable": !now.lifetime.transient,
+        "exclusive": now.lifetime.owner.is_some(),
+        "auto_delete": now.lifetime.auto_delete,
+        "single_active_consumer": now.single_consumer,
+        "consumers": broker.consumers(queue),
         "id": queue.id(),
         "topic": {
+            "vhost": topic_vhost(broker, queue),
             "name": topic_name(broker, queue),
             "partitions": queue.lanes,
             "own": queue.document.owns_topic,
         },
         "created_ms": queue.document.created_ms,
         "changed_ms": queue.document.changed_ms,
-        "settings": settings::show(queue.settings()),
+        "settings": settings::show(now),
+        "limits": settings::show_limits(now),
+        "dead_letter_exchange": settings::show_dead_letter_exchange(now),
+        "policies": { "user": policies.user, "operator": policies.operator },
+        "by_policy": settings::show_sources(declared, &policies.by_user, now),
         "depth": show_depth(&depth),
         "keys_in_flight": depth.keys_in_flight,
         "unreadable": depth.unreadable,
@@ -346,6 +406,7 @@ pub(crate) async fn delete(
     let sources = sources(&broker, &name);
     if !removing.force && !sources.is_empty() {
         let sources = sources.join("', '");
+        let name = vhost::split(&name).1;
         let why = format!(
             "queue '{name}' takes the dead letters of '{sources}', which would stay there: \
              delete it nevertheless with `force`"

@@ -72,6 +72,7 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
     if letters.sources.keys().any(Option::is_some) {
         return Ok(());
     }
+    let name = vhost::split(name).1;
     let why = format!(
         "queue '{name}' is no dead-letter queue: no queue names it as one, and no message in it is a dead letter; \
          name a queue with `destination` to move messages nevertheless"

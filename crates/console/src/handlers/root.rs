@@ -25,7 +25,7 @@ pub struct Overview {
 const PLACES: [(&str, &str); 4] = [
     (
         "/api/v1",
-        "JSON API: queues, topics, groups, exchanges, connections, policies",
+        "JSON API: queues, topics, groups, vhosts, exchanges, connections, policies",
     ),
     ("/metrics", "metrics for Prometheus"),
     ("/readyz", "whether clients may come, and why not"),

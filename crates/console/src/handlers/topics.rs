@@ -13,6 +13,7 @@ use bytes::Bytes;
 use engine::topic::{Topic, settings::SETTINGS};
 use engine::{
     Appended, Broker, ConfigChange, NewRecord, NewTopic, ReadRecords, Record, TimeLookup, TopicKey,
+    vhost,
 };
 use security::{Resource, Verb};
 use serde::Deserialize;
@@ -20,10 +21,10 @@ use serde_json::{Map, Value, json};
 
 use super::messages::{check_batch, check_most};
 use super::principal;
-use super::queues::{Removing, cut, location, page_size};
+use super::queues::{Removing, check_vhost, cut, location, page_size};
 use crate::error::{IN_USE, Outcome, Problem};
 use crate::message::{HeaderForm, bytes_of, headers, put, show_each};
-use crate::request::{AnswerRoom, Asked, Params, Place};
+use crate::request::{AnswerRoom, Asked, Params, QueueName, QueueParams};
 
 /// Topics on one page at most …
 const PAGE_MAX: usize = 1000;
@@ -38,10 +39,16 @@ const READ_BYTES_MAX: usize = 16 << 20;
 /// Longest wait for a record.
 const WAIT_MS_MAX: u64 = 60_000;
 
+fn default_vhost() -> String {
+    vhost::DEFAULT.to_owned()
+}
+
 /// Which topics are listed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listing {
+    #[serde(default = "default_vhost")]
+    vhost: String,
     #[serde(default)]
     prefix: String,
     after: Option<String>,
@@ -53,18 +60,21 @@ pub(crate) async fn list(
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
+    check_vhost(&broker, &listing.vhost)?;
     let topics = broker.topics();
     let seen = topics.iter().filter(|topic| {
         let after = listing.after.as_deref();
-        topic.name.starts_with(&listing.prefix)
-            && after.is_none_or(|after| &*topic.name > after)
+        let (vhost, name) = vhost::split(&topic.name);
+        vhost == listing.vhost
+            && name.starts_with(&listing.prefix)
+            && after.is_none_or(|after| name > after)
             && broker.allows(&principal(), Verb::Describe, Resource::Topic(&topic.name))
     });
     let (page, next) = cut(seen, max);
     let shown: Vec<Value> = page.iter().map(|topic| summary(topic)).collect();
     let mut answer = json!({ "topics": shown });
     if let Some(last) = next {
-        answer["next"] = json!(*last.name);
+        answer["next"] = json!(vhost::split(&last.name).1);
     }
     Ok(Json(answer))
 }
@@ -72,8 +82,10 @@ pub(crate) async fn list(
 fn summary(topic: &Topic) -> Value {
     let offsets = topic.partitions.iter();
     let offsets = offsets.map(|p| p.high_watermark().saturating_sub(p.start()));
+    let (vhost, name) = vhost::split(&topic.name);
     json!({
-        "name": *topic.name,
+        "vhost": vhost,
+        "name": name,
         "partitions": topic.partitions.len(),
         "offsets": offsets.sum::<u64>(),
     })
@@ -136,8 +148,8 @@ pub(crate) struct Describing {
 
 pub(crate) async fn describe(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(describing): Params<Describing>,
+    QueueName(name): QueueName,
+    QueueParams(describing): QueueParams<Describing>,
 ) -> Outcome<Json<Value>> {
     let topic = find(&broker, &name)?;
     Ok(Json(show(&broker, &topic, describing.defaults)))
@@ -161,8 +173,10 @@ fn show(broker: &Broker, topic: &Topic, defaults: bool) -> Value {
     settings.extend(default.map(|setting| (setting.name.to_owned(), json!(setting.default))));
     let overrides = topic.document.overrides.iter();
     settings.extend(overrides.map(|(name, value)| (name.to_owned(), json!(value))));
+    let (vhost, name) = vhost::split(&topic.name);
     json!({
-        "name": *topic.name,
+        "vhost": vhost,
+        "name": name,
         "id": topic.id(),
         "partitions": partitions.collect::<Vec<_>>(),
         "settings": settings,
@@ -175,9 +189,18 @@ fn queues_of(broker: &Broker, topic: &Topic) -> Vec<String> {
     let queues = broker.queues().of_topic(topic.id()).into_iter();
     let seen =
         queues.filter(|q| broker.allows(&principal(), Verb::Describe, Resource::Queue(&q.name)));
-    let mut names: Vec<String> = seen.map(|queue| queue.name.to_string()).collect();
+    let names = seen.map(|queue| name_beside(topic, &queue.name));
+    let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names
+}
+
+/// The name of a queue of a topic: with its vhost where that is not the topic's.
+fn name_beside(topic: &Topic, queue: &str) -> String {
+    match vhost::split(queue) {
+        (vhost, name) if vhost == vhost::split(&topic.name).0 => name.to_owned(),
+        (vhost, name) => format!("{name} (vhost {vhost})"),
+    }
 }
 
 /// A change of a topic; `null` takes a setting back to its default.
@@ -191,10 +214,17 @@ pub(crate) struct Change {
 
 pub(crate) async fn change(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
-    find(&broker, &name)?;
+    let topic = find(&broker, &name)?;
+    for (setting, word) in &change.settings {
+        let is_known = SETTINGS.iter().any(|known| known.name == *setting);
+        if word.is_none() && !is_known && topic.document.overrides.get(setting).is_none() {
+            let why = format!("there is no setting '{setting}' of topics to go back to a default");
+            return Err(Problem::invalid(why));
+        }
+    }
     let refused = |error| Problem::of_topic(&name, error);
     let changes = change.settings.into_iter().map(|(name, word)| match word {
         Some(word) => ConfigChange::Set(name, word.text()),
@@ -221,13 +251,14 @@ pub(crate) async fn change(
 
 pub(crate) async fn delete(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(removing): Params<Removing>,
+    QueueName(name): QueueName,
+    QueueParams(removing): QueueParams<Removing>,
 ) -> Outcome<StatusCode> {
     let topic = find(&broker, &name)?;
     let queues = queues_of(&broker, &topic);
     if !removing.force && !queues.is_empty() {
         let queues = queues.join("', '");
+        let name = vhost::split(&name).1;
         let why = format!(
             "topic '{name}' is received from by queue '{queues}', which would be deleted with it: \
              delete both with `force`"
@@ -283,7 +314,7 @@ impl RecordForm {
 
 pub(crate) async fn append(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
+    QueueName(name): QueueName,
     Asked(appending): Asked<Appending>,
 ) -> Outcome<Response> {
     check_batch("records", appending.records.len())?;
@@ -329,8 +360,8 @@ pub(crate) struct Reading {
 
 pub(crate) async fn read(
     State(broker): State<Broker>,
-    Place(name): Place<String>,
-    Params(reading): Params<Reading>,
+    QueueName(name): QueueName,
+    QueueParams(reading): QueueParams<Reading>,
     Extension(room): Extension<AnswerRoom>,
 ) -> Outcome<Json<Value>> {
     let refused = |error| Problem::of_topic(&name, error);

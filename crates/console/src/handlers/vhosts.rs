@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::principal;
+use super::queues::escaped;
 use crate::error::{NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Place};
 
@@ -103,14 +104,4 @@ fn show(broker: &Broker, vhost: &Vhost) -> Value {
         "exchanges": sizes.exchanges,
         "bindings": sizes.bindings,
     })
-}
-
-/// A name as one part of a path.
-fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let each = name.bytes().map(|byte| match byte {
-        byte if plain(byte) => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    });
-    each.collect()
 }

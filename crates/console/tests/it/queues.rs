@@ -21,7 +21,7 @@ async fn a_queue_is_made_and_described() {
     assert_eq!(made.headers["location"], "/api/v1/queues/orders");
     let made = made.good(201);
     assert_eq!(made["name"], "orders");
-    let topic = json!({ "name": "orders", "partitions": 1, "own": true });
+    let topic = json!({ "vhost": "/", "name": "orders", "partitions": 1, "own": true });
     assert_eq!(made["topic"], topic);
     assert_eq!(made["settings"]["ordering"], "none");
     for (name, value) in settings.as_object().unwrap() {
@@ -46,6 +46,17 @@ async fn a_queue_that_cannot_be_made_is_refused() {
     post(json!({ "name": "a\0b" }))
         .await
         .refused(422, "invalid", "");
+    post(json!({ "name": "amq.q" }))
+        .await
+        .refused(422, "invalid", "names that begin with `amq.`");
+    post(json!({ "name": "q", "vhost": "zz" })).await.refused(
+        404,
+        "no-such-resource",
+        "there is no vhost 'zz'",
+    );
+    post(json!({ "name": "q", "type": "stream", "settings": { "stream": false } }))
+        .await
+        .refused(422, "invalid", "say one of them");
     post(json!({})).await.refused(422, "invalid", "`name`");
     post(json!({ "name": "q", "topic": "nowhere" }))
         .await
@@ -84,7 +95,7 @@ async fn a_queue_lends_from_a_topic_that_is_there() {
     broker.create_topic(&anyone, topic, false).await.unwrap();
     let body = json!({ "name": "workers", "topic": "events" });
     let made = stage.post("/queues", body).await.good(201);
-    let topic = json!({ "name": "events", "partitions": 3, "own": false });
+    let topic = json!({ "vhost": "/", "name": "events", "partitions": 3, "own": false });
     assert_eq!(made["topic"], topic);
 }
 
@@ -101,9 +112,11 @@ async fn lists_come_in_pages() {
     let expected = json!({
         "vhost": "/",
         "name": "a2",
+        "type": "classic",
         "ordering": "none",
         "topic": "a2",
         "depth": { "ready": 2, "in_flight": 0, "delayed": 0 },
+        "consumers": 0,
     });
     assert_eq!(all["queues"][1], expected);
 
@@ -148,9 +161,16 @@ async fn settings_are_changed_and_taken_away() {
     let shown = stage.get("/queues/orders").await.good(200);
     assert_eq!(shown["settings"], changed["settings"]);
 
-    patch(json!({ "ordering": "key" }))
-        .await
-        .refused(422, "invalid", "cannot be changed");
+    patch(json!({ "ordering": "key" })).await.refused(
+        422,
+        "invalid",
+        "the ordering of a queue cannot be changed",
+    );
+    patch(json!({ "stream": true })).await.refused(
+        422,
+        "invalid",
+        "the type of a queue cannot be changed",
+    );
     patch(json!({ "lease_ms": u64::MAX }))
         .await
         .refused(422, "invalid", "`lease_ms`");
@@ -290,4 +310,29 @@ async fn queues_of_a_vhost_are_named_as_in_it() {
         .get("/queues?vhost=nowhere")
         .await
         .refused(404, "no-such-resource", "'nowhere'");
+}
+
+#[tokio::test]
+async fn a_policy_may_stand_as_it_does_in_definitions() {
+    let stage = Stage::start().await;
+    let given = json!({
+        "vhost": "/", "name": "theirs", "pattern": "^q", "apply-to": "quorum_queues",
+        "definition": { "delivery-limit": 5 }, "priority": 1,
+    });
+    let put = stage.post("/policies", given).await.good(200);
+    assert_eq!(put["scope"], "quorum_queues");
+    assert_eq!(put["rules"], json!({ "delivery_limit": 5 }));
+    for (name, kind, policy, limit) in [
+        ("q1", "quorum", json!("theirs"), json!(5)),
+        ("q2", "classic", json!(null), json!(null)),
+        ("r", "quorum", json!(null), json!(20)),
+    ] {
+        let body = json!({ "name": name, "type": kind });
+        let made = stage.post("/queues", body).await.good(201);
+        assert_eq!(made["policies"]["user"], policy, "{name}");
+        assert_eq!(made["limits"]["delivery_limit"], limit, "{name}");
+    }
+    let both = json!({ "name": "p", "pattern": "", "rules": {}, "definition": {} });
+    let twice = stage.post("/policies", both).await;
+    twice.refused(422, "invalid", "duplicate field `rules`");
 }

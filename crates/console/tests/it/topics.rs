@@ -48,10 +48,16 @@ async fn a_topic_is_described_and_changed() {
         .patch("/topics/orders", wrong)
         .await
         .refused(422, "invalid", "");
+    let nonsense = json!({ "settings": { "nonsense": null } });
+    stage.patch("/topics/orders", nonsense).await.refused(
+        422,
+        "invalid",
+        "there is no setting 'nonsense'",
+    );
     let described = stage.get("/topics/orders?defaults=true").await.good(200);
     assert_eq!(described["settings"]["retention.ms"], "604800000");
     let listed = stage.get("/topics?max=1").await.good(200);
-    let orders = json!({ "name": "orders", "partitions": 3, "offsets": 0 });
+    let orders = json!({ "vhost": "/", "name": "orders", "partitions": 3, "offsets": 0 });
     assert_eq!(listed, json!({ "topics": [orders] }));
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::controller::{self, encode};
 use super::{Broker, Inner, lanes};
-use crate::policy::{Kind, Policies, Policy, PolicyDocument};
+use crate::policy::{InEffect, Kind, Policies, Policy, PolicyDocument};
 use crate::queue::Queue;
 use crate::{Error, Result, vhost};
 
@@ -40,6 +40,12 @@ impl Broker {
             return Err(Error::UnknownVhost);
         }
         Ok(self.inner.policies.load().of_vhost(vhost))
+    }
+
+    /// The policies that hold for a queue.
+    pub fn policies_of(&self, queue: &Queue) -> InEffect {
+        let policies = self.inner.policies.load();
+        policies.in_effect(&queue.name, &queue.document.settings)
     }
 
     /// Makes a policy, or puts it in the place of the one of its kind and name; it holds when this returns. Errors:

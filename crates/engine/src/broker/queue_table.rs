@@ -150,7 +150,8 @@ pub(super) fn check_growth(inner: &Inner, topic: &Topic) -> Result<()> {
         Some(queue) => Err(Error::InvalidPartitions(format!(
             "The queue {} delivers the messages of topic {} in order per message group: more partitions would break \
              the order, the lock of groups and deduplication.",
-            queue.name, topic.name
+            vhost::split(&queue.name).1,
+            topic.name
         ))),
         None => Ok(()),
     }
@@ -212,6 +213,22 @@ async fn store(inner: &Inner, queue: &Queue, expected: Expected) -> Result<u64> 
     Ok(inner.catalog.put_if(&key, expected, value).await?)
 }
 
+/// Refuses to change what a queue has for as long as it lives.
+fn check_fixed(old: &QueueSettings, new: &QueueSettings) -> Result<()> {
+    let changed = [
+        ("ordering", old.ordering != new.ordering),
+        ("priorities", old.priorities != new.priorities),
+        ("type", old.queue_type() != new.queue_type()),
+        ("lifetime", old.lifetime != new.lifetime),
+    ];
+    match changed.iter().find(|(_, changed)| *changed) {
+        Some((name, _)) => Err(Error::InvalidConfig(format!(
+            "the {name} of a queue cannot be changed: create another queue"
+        ))),
+        None => Ok(()),
+    }
+}
+
 pub(super) async fn configure(
     inner: &Arc<Inner>,
     name: &str,
@@ -226,12 +243,7 @@ pub(super) async fn configure(
     }
     new.check()?;
     check_text(&new.annotations, &new.tags)?;
-    let fixed = |of: &QueueSettings| (of.ordering, of.priorities, of.lifetime, of.stream);
-    if fixed(&new) != fixed(old) {
-        return Err(Error::InvalidConfig(
-            "order, priorities, lifetime and kind of a queue cannot be changed".into(),
-        ));
-    }
+    check_fixed(old, &new)?;
     let (was, retention) = (old.retention_ms, new.retention_ms);
     let topic = queue.document.topic;
     let keeps = (was != retention && queue.document.owns_topic).then_some(topic);

@@ -60,7 +60,8 @@ impl Broker {
 
     /// How much there is in a vhost.
     pub fn vhost_sizes(&self, name: &str) -> VhostSizes {
-        let counts = self.inner.spaces.read(name, Space::counts);
+        let counts = |space: &Space| (space.exchanges().count(), space.counts().1);
+        let counts = self.inner.spaces.read(name, counts);
         let (exchanges, bindings) = counts.unwrap_or_default();
         VhostSizes {
             queues: self.inner.queues.count_of_vhost(name),

@@ -1,5 +1,7 @@
 //! What a group can be asked to do, as plain data without any wire format.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -136,5 +138,5 @@ pub struct NamedPartition {
     /// Which partition.
     pub partition: TopicPartition,
     /// Name of the topic.
-    pub topic_name: String,
+    pub topic_name: Arc<str>,
 }

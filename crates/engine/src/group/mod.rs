@@ -153,6 +153,11 @@ impl Group {
         self.live.state
     }
 
+    /// Kind of group; absent for offsets without membership.
+    pub fn protocol_type(&self) -> Option<&str> {
+        self.live.protocol_type.as_deref()
+    }
+
     /// The group as an operator sees it. Like all reads, it may show what is not durable yet: the
     /// owner answers no earlier than the outcomes before it.
     pub fn describe(&self) -> Description {
@@ -189,6 +194,14 @@ impl Group {
             return Err(Error::UnstableOffset);
         }
         Ok(self.durable.offsets().get(at))
+    }
+
+    /// How many offsets are committed, and bytes of text that [`Group::committed_all`] has for them.
+    pub fn committed_size(&self) -> (usize, usize) {
+        let offsets = self.durable.offsets().iter();
+        offsets.fold((0, 0), |(count, text), (_, name, offset)| {
+            (count + 1, text + name.len() + offset.metadata.len())
+        })
     }
 
     /// All committed offsets, by topic and partition.

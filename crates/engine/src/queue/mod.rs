@@ -33,7 +33,7 @@ pub use reader::Position;
 pub use receipt::Receipt;
 pub use settings::{
     After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,
-    Ordering, Overflow, QueueSettings,
+    Ordering, Overflow, QueueSettings, QueueType,
 };
 pub use table::Queues;
 

@@ -164,6 +164,30 @@ pub struct Lifetime {
     pub owner: Option<uuid::Uuid>,
 }
 
+/// What a queue was declared as, where its users tell types apart. The engine acts on what each type brings with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueType {
+    /// One that is neither of the others.
+    #[default]
+    Classic,
+    /// One that is to survive the loss of a machine: durable, shared, with priorities and a delivery limit.
+    Quorum,
+    /// One that is read by position.
+    Stream,
+}
+
+impl QueueType {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// Settings of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -197,6 +221,9 @@ pub struct QueueSettings {
     /// and of its limits only those hold. Cannot be changed.
     #[serde(skip_serializing_if = "is_default")]
     pub stream: bool,
+    /// It was declared as one that is to survive the loss of a machine. Cannot be changed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub quorum: bool,
     /// Bytes its log may have; the oldest messages of a larger one go. Only in a stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
@@ -235,6 +262,7 @@ impl Default for QueueSettings {
             priorities: 0,
             replay_ms: 0,
             stream: false,
+            quorum: false,
             retention_bytes: None,
             delivery_limit: None,
             implied_delivery_limit: None,
@@ -277,8 +305,37 @@ pub(super) const ATTEMPTS_MAX: u32 = 1000;
 pub(super) const PRIORITIES_MAX: u16 = 256;
 /// Largest message any queue can allow, bytes.
 pub(super) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+/// What a quorum queue has that says nothing else: priorities, and failures that a message survives.
+const QUORUM_PRIORITIES: u16 = 32;
+const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 impl QueueSettings {
+    /// Makes it one of a type, with what the type brings where nothing else was said.
+    pub fn set_type(&mut self, kind: QueueType) {
+        self.stream = kind == QueueType::Stream;
+        self.quorum = kind == QueueType::Quorum;
+        if self.quorum {
+            if self.priorities == 0 {
+                self.priorities = QUORUM_PRIORITIES;
+            }
+            if self.delivery_limit.is_none() {
+                self.implied_delivery_limit = Some(QUORUM_DELIVERY_LIMIT);
+            }
+        }
+    }
+
+    /// What it was declared as. Of the documents that do not say so, those with a limit that only one type brings are
+    /// of that type.
+    pub fn queue_type(&self) -> QueueType {
+        if self.stream {
+            QueueType::Stream
+        } else if self.quorum || self.implied_delivery_limit.is_some() {
+            QueueType::Quorum
+        } else {
+            QueueType::Classic
+        }
+    }
+
     /// The settings for keeping: those of all queues that have the default are one and the same.
     pub(crate) fn shared(self) -> Arc<Self> {
         static DEFAULT: LazyLock<Arc<QueueSettings>> = LazyLock::new(Arc::default);
@@ -289,7 +346,7 @@ impl QueueSettings {
     }
 
     /// Failures a message survives.
-    pub(crate) fn failures_max(&self) -> Option<u32> {
+    pub fn failures_max(&self) -> Option<u32> {
         self.delivery_limit.or(self.implied_delivery_limit)
     }
 
@@ -309,6 +366,9 @@ impl QueueSettings {
         let refuse = |why: &str| Err(Error::InvalidConfig(why.into()));
         if self.priorities > PRIORITIES_MAX {
             return refuse("a queue has at most 256 priority levels");
+        }
+        if self.ordering == Ordering::Key && self.queue_type() != QueueType::Classic {
+            return refuse("a queue ordered by key is of the type `classic`");
         }
         if self.ordering == Ordering::Key && self.priorities > 1 {
             return refuse("a queue ordered by key has no priorities");
@@ -388,6 +448,35 @@ mod tests {
             serde_json::from_str::<QueueDocument>(&text).unwrap(),
             changed
         );
+    }
+
+    #[test]
+    fn a_type_brings_what_was_not_said() {
+        let of = |kind, mut settings: QueueSettings| {
+            settings.set_type(kind);
+            settings.check().map(|()| settings)
+        };
+        let quorum = of(QueueType::Quorum, QueueSettings::default()).unwrap();
+        assert_eq!((quorum.priorities, quorum.failures_max()), (32, Some(20)));
+        assert_eq!(quorum.queue_type(), QueueType::Quorum);
+        let said = QueueSettings {
+            priorities: 3,
+            delivery_limit: Some(5),
+            ..QueueSettings::default()
+        };
+        let quorum = of(QueueType::Quorum, said).unwrap();
+        assert_eq!((quorum.priorities, quorum.failures_max()), (3, Some(5)));
+        assert_eq!(quorum.queue_type(), QueueType::Quorum);
+        let stream = of(QueueType::Stream, QueueSettings::default()).unwrap();
+        assert_eq!(stream.queue_type(), QueueType::Stream);
+        let ordered = QueueSettings {
+            ordering: Ordering::Key,
+            ..QueueSettings::default()
+        };
+        for kind in [QueueType::Quorum, QueueType::Stream] {
+            of(kind, ordered.clone()).unwrap_err();
+        }
+        of(QueueType::Classic, ordered).unwrap();
     }
 
     #[test]

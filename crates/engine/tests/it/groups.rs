@@ -16,7 +16,7 @@ fn at(topic: &Topic) -> NamedPartition {
             topic: topic.id(),
             partition: 0,
         },
-        topic_name: topic.name.to_string(),
+        topic_name: topic.name.clone(),
     }
 }
 

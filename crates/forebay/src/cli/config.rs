@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::Flags;
+use super::output::{Output, print};
+use super::{Flags, yaml};
 use crate::settings::{Entry, reference_page};
 
 #[derive(Debug, Subcommand)]
@@ -27,19 +29,12 @@ pub(super) struct Show {
     flags: Flags,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     let text = match command {
         Command::Show(show) => show.text()?,
         Command::Reference => reference_page(),
     };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    print(&text)
 }
 
 impl Show {
@@ -47,11 +42,15 @@ impl Show {
         let sources = self.flags.into_sources()?;
         let (_, entries) = sources.resolve()?;
         for warning in sources.warnings() {
-            writeln!(io::stderr(), "forebay: {warning}")?;
+            let _ = writeln!(io::stderr(), "forebay: {warning}");
         }
         match self.output {
             Output::Table => Ok(table(&entries, self.origin)),
-            Output::Json => json(&entries, self.origin),
+            Output::Json => {
+                let text = serde_json::to_string_pretty(&document(&entries, self.origin))?;
+                Ok(text + "\n")
+            }
+            Output::Yaml => Ok(yaml::write(&document(&entries, self.origin))),
         }
     }
 }
@@ -73,14 +72,13 @@ fn table(entries: &[Entry], origin: bool) -> String {
     lines.collect()
 }
 
-fn json(entries: &[Entry], origin: bool) -> anyhow::Result<String> {
-    let text = if origin {
-        serde_json::to_string_pretty(entries)?
-    } else {
-        let plain = entries
-            .iter()
-            .map(|entry| serde_json::json!({ "key": entry.key, "value": entry.value }));
-        serde_json::to_string_pretty(&plain.collect::<Vec<_>>())?
-    };
-    Ok(text + "\n")
+fn document(entries: &[Entry], origin: bool) -> Value {
+    let entries = entries.iter().map(|entry| {
+        let mut shown = json!({ "key": entry.key, "value": entry.value });
+        if origin {
+            shown["origin"] = json!(entry.origin);
+        }
+        shown
+    });
+    entries.collect()
 }

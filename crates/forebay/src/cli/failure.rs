@@ -1,10 +1,17 @@
 //! Why a command failed, in the form its output was asked for.
 
+use std::io::{self, Write};
+use std::process::ExitCode;
+
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, ReaderGone};
 use super::remote::Refusal;
 use super::yaml;
+use crate::logging;
+
+/// What a shell shows for a process that SIGPIPE has ended.
+const READER_GONE: u8 = 128 + 13;
 
 /// A command that failed.
 #[derive(Debug)]
@@ -22,12 +29,28 @@ impl Failure {
         run().map_err(|error| Self { error, output })
     }
 
-    /// What stderr is told, with a line end.
-    pub(crate) fn text(&self) -> String {
+    /// Tells stderr, and what the process is to end with. Nothing is told when stdout has lost its reader: other tools
+    /// end by SIGPIPE then.
+    pub(crate) fn tell(&self) -> ExitCode {
+        if self.error.is::<ReaderGone>() {
+            return ExitCode::from(READER_GONE);
+        }
+        match self.text() {
+            Some(document) => {
+                let _ = io::stderr().write_all(document.as_bytes());
+            }
+            None => logging::fatal(&format!("{:#}", self.error)),
+        }
+        ExitCode::FAILURE
+    }
+
+    /// The document for scripts, if the output is for them.
+    fn text(&self) -> Option<String> {
+        let document = || json!({ "error": self.document() });
         match self.output {
-            Output::Table => format!("forebay: {:#}\n", self.error),
-            Output::Json => format!("{}\n", json!({ "error": self.document() })),
-            Output::Yaml => yaml::write(&json!({ "error": self.document() })),
+            Output::Table => None,
+            Output::Json => Some(format!("{}\n", document())),
+            Output::Yaml => Some(yaml::write(&document())),
         }
     }
 
@@ -59,12 +82,11 @@ mod tests {
             let error = anyhow!("no").context("cannot");
             Failure { error, output }.text()
         };
-        assert_eq!(text(Output::Table), "forebay: cannot: no\n");
-        assert_eq!(
-            text(Output::Json),
-            "{\"error\":{\"detail\":\"cannot: no\"}}\n"
-        );
-        assert_eq!(text(Output::Yaml), "error:\n  detail: \"cannot: no\"\n");
+        assert_eq!(text(Output::Table), None);
+        let json = "{\"error\":{\"detail\":\"cannot: no\"}}\n";
+        assert_eq!(text(Output::Json).as_deref(), Some(json));
+        let yaml = "error:\n  detail: \"cannot: no\"\n";
+        assert_eq!(text(Output::Yaml).as_deref(), Some(yaml));
     }
 
     #[test]
@@ -74,6 +96,7 @@ mod tests {
             error: Refusal::of(problem.clone()).unwrap().into(),
             output: Output::Json,
         };
-        assert_eq!(failure.text(), format!("{}\n", json!({ "error": problem })));
+        let text = format!("{}\n", json!({ "error": problem }));
+        assert_eq!(failure.text(), Some(text));
     }
 }

@@ -170,6 +170,9 @@ pub(super) struct Consumer {
 enum ConsumerVerb {
     /// List the consumers of queues.
     List {
+        /// Only those of queues in this vhost; default: of all, and with `--queue` of `/`.
+        #[arg(long, value_name = "NAME")]
+        vhost: Option<String>,
         /// Only those of this queue.
         #[arg(long, value_name = "NAME")]
         queue: Option<String>,
@@ -179,10 +182,16 @@ enum ConsumerVerb {
 impl Consumer {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let context = self.remote.open()?;
-        let ConsumerVerb::List { queue } = self.verb;
-        let queue = queue.map_or_else(String::new, |name| format!("queue={}", escape(&name)));
-        let listed = context.list(&format!("/consumers?{queue}"), "consumers", None)?;
+        let ConsumerVerb::List { vhost, queue } = self.verb;
+        let mut path = "/consumers?".to_owned();
+        for (name, value) in [("vhost", vhost), ("queue", queue)] {
+            if let Some(value) = value {
+                path = format!("{path}{name}={}&", escape(&value));
+            }
+        }
+        let listed = context.list(path.trim_end_matches('&'), "consumers", None)?;
         let columns = [
+            ("VHOST", "vhost"),
             ("QUEUE", "queue"),
             ("TAG", "tag"),
             ("CONNECTION", "connection"),

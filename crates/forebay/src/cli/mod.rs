@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::boot;
 use crate::crash;
 use crate::logging;
-use crate::settings::{FAMILY, FlagValue, Sources};
+use crate::settings::{FAMILY, FlagValue, Sources, with_origins};
 
 /// The release and the commit it was built from.
 const VERSION: &str = concat!(
@@ -161,13 +161,14 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
         crate::failpoints::plant(bug);
     }
     let sources = flags.into_sources()?;
-    let (settings, _) = sources.resolve()?;
+    let (settings, entries) = sources.resolve()?;
     logging::start(&settings.log)?;
     crash::remember_panics();
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
-    boot::serve(&settings, sources.file.as_deref())
+    let served = boot::serve(&settings, sources.file.as_deref());
+    served.map_err(|error| with_origins(error, &entries))
 }
 
 /// Where a broker's HTTP listener is unless somebody says otherwise.

@@ -1,7 +1,10 @@
 //! How an answer is shown: as a table for people, as JSON or YAML for scripts.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Write};
 
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -28,17 +31,35 @@ impl Output {
             Self::Json => serde_json::to_string_pretty(value)? + "\n",
             Self::Yaml => yaml::write(value),
         };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        print(&text)
+    }
+}
+
+/// Whoever read stdout has read enough: no failure to tell anyone of.
+#[derive(Debug)]
+pub(super) struct ReaderGone;
+
+impl fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl Error for ReaderGone {}
+
+/// Writes to stdout.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => bail!(ReaderGone),
+        written => written.context("cannot write to stdout"),
     }
 }
 
 /// Shows one line at once, for answers that come bit by bit.
 pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
+    print(&format!("{line}\n"))
 }
 
 /// Longest text in a cell; scripts get all of it.

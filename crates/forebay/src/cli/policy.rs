@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::escape;
 use super::output::{leaf, table};
-use super::remote::Remote;
+use super::remote::{Refusal, Remote};
 
 #[derive(Args, Debug)]
 pub(super) struct Policy {
@@ -66,6 +66,11 @@ struct Set {
 enum Scope {
     All,
     Queues,
+    #[value(alias = "classic_queues")]
+    ClassicQueues,
+    #[value(alias = "quorum_queues")]
+    QuorumQueues,
+    Streams,
     Exchanges,
 }
 
@@ -74,6 +79,9 @@ impl Scope {
         match self {
             Self::All => "all",
             Self::Queues => "queues",
+            Self::ClassicQueues => "classic_queues",
+            Self::QuorumQueues => "quorum_queues",
+            Self::Streams => "streams",
             Self::Exchanges => "exchanges",
         }
     }
@@ -94,10 +102,13 @@ impl Policy {
                 context.output.print(&listed["policies"], show)
             }
             Verb::Set(set) => {
-                let put = api.post("/policies", &set.body(&self.vhost)?)?;
+                let put = api.post("/policies", &set.body(&self.vhost)?);
+                let put = put.map_err(Refusal::plain)?;
                 let mut err = io::stderr().lock();
                 for warning in put["warnings"].as_array().into_iter().flatten() {
-                    writeln!(err, "warning: {}", warning.as_str().unwrap_or_default())?;
+                    let warning = warning.as_str().unwrap_or_default();
+                    // It was put, whether or not this can be shown.
+                    let _ = writeln!(err, "warning: {warning}");
                 }
                 drop(err);
                 context.output.print(&json!([put]), show)

@@ -97,12 +97,25 @@ pub(super) fn cell(thing: &Value, name: &str) -> String {
 pub(super) struct Refusal {
     /// The problem document.
     problem: Value,
+    /// What it is about was given in the names of the API, not by flags.
+    is_plain: bool,
 }
 
 impl Refusal {
     /// What an answer says, if it is a refusal of the API.
     pub(super) fn of(problem: Value) -> Option<Self> {
-        problem["detail"].is_string().then_some(Self { problem })
+        let is_plain = false;
+        problem["detail"]
+            .is_string()
+            .then_some(Self { problem, is_plain })
+    }
+
+    /// An error that, if it is a refusal, keeps the names of the API.
+    pub(super) fn plain(mut error: anyhow::Error) -> anyhow::Error {
+        if let Some(refusal) = error.downcast_mut::<Self>() {
+            refusal.is_plain = true;
+        }
+        error
     }
 
     /// The document, with its reason in the words of the command line.
@@ -119,6 +132,9 @@ impl fmt::Display for Refusal {
     /// Names are those of flags, and numbers have the units they are given in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problem = &self.problem;
+        if self.is_plain {
+            return f.write_str(problem["detail"].as_str().unwrap_or_default());
+        }
         let name = problem["parameter"].as_str();
         if let Some((name, flag)) = name.and_then(|name| Some((name, flag(name)?))) {
             let shown = ["value", "min", "max"].map(|member| leaf(name, &problem[member]));
@@ -131,10 +147,25 @@ impl fmt::Display for Refusal {
 
 /// A text of the API with the names of flags in place of its own.
 pub(super) fn in_flags(text: &str) -> String {
-    FLAGS.iter().fold(text.to_owned(), |text, (name, flag)| {
+    let text = PHRASES.iter().fold(text.to_owned(), |text, (said, meant)| {
+        text.replace(said, meant)
+    });
+    FLAGS.iter().fold(text, |text, (name, flag)| {
         text.replace(&format!("`{name}`"), &format!("`{flag}`"))
     })
 }
+
+/// What is one member of a member there, and a flag of its own here.
+const PHRASES: &[(&str, &str)] = &[
+    (
+        "`dead_letter` needs `queue`",
+        "`--attempts` needs `--dead-letter`",
+    ),
+    (
+        "`dead_letter` needs `attempts_max`",
+        "`--dead-letter` needs `--attempts`",
+    ),
+];
 
 /// The API's names and the flags that set them; each flag means the same in every command.
 const FLAGS: &[(&str, &str)] = &[
@@ -161,6 +192,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("offset", "--to"),
     ("partition", "--partition"),
     ("force", "--force"),
+    ("listener", "--listener"),
+    ("type", "--type"),
+    ("stream", "--stream"),
 ];
 
 fn flag(name: &str) -> Option<&'static str> {
@@ -201,7 +235,20 @@ mod tests {
             json!({ "detail": "in use: try `force`" }),
             "in use: try `--force`",
         );
+        check(
+            json!({ "detail": "`dead_letter` needs `queue`" }),
+            "`--attempts` needs `--dead-letter`",
+        );
         assert!(Refusal::of(json!({ "error": "x" })).is_none());
+    }
+
+    #[test]
+    fn rules_have_the_names_of_the_api() {
+        let problem = json!({ "detail": "expected `retention_ms` or `replay_ms`" });
+        let refusal = Refusal::of(problem.clone()).unwrap();
+        assert_eq!(refusal.to_string(), "expected `--retention` or `--replay`");
+        let plain = Refusal::plain(refusal.into());
+        assert_eq!(plain.to_string(), problem["detail"]);
     }
 
     #[test]

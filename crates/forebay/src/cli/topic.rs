@@ -1,5 +1,6 @@
 //! `forebay topic …`: the topics of a running broker and their records, over its JSON API.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -24,6 +25,9 @@ const FOLLOW_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Topic {
     #[command(flatten)]
     pub(super) remote: Remote,
+    /// The vhost: the topics of its queues.
+    #[arg(long, value_name = "NAME", default_value = "/", global = true)]
+    vhost: String,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -139,16 +143,22 @@ struct Consume {
     follow: bool,
 }
 
-fn path(name: &str) -> String {
-    format!("/topics/{}", escape(name))
+/// Where a topic, or something of it, is in the API; more can be asked for behind it.
+fn path(context: &Context, name: &str, what: &str) -> String {
+    let (name, vhost) = (escape(name), escape(&context.vhost));
+    format!("/topics/{name}{what}?vhost={vhost}")
 }
 
 impl Topic {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let context = self.remote.open()?;
+        let context = Context {
+            vhost: self.vhost,
+            ..self.remote.open()?
+        };
         match self.verb {
             Verb::List(List { prefix, max }) => {
-                let path = format!("/topics?prefix={}", escape(&prefix));
+                let (prefix, vhost) = (escape(&prefix), escape(&context.vhost));
+                let path = format!("/topics?vhost={vhost}&prefix={prefix}");
                 let listed = context.list(&path, "topics", max)?;
                 let columns = [
                     ("NAME", "name"),
@@ -159,12 +169,12 @@ impl Topic {
             }
             Verb::Create(create) => create.run(&context),
             Verb::Describe(Describe { name, all }) => {
-                let path = format!("{}?defaults={all}", path(&name));
+                let path = format!("{}&defaults={all}", path(&context, &name, ""));
                 context.output.print(&context.api.get(&path)?, show)
             }
             Verb::Alter(alter) => alter.run(&context),
             Verb::Delete(Delete { name, force }) => {
-                let path = format!("{}?force={force}", path(&name));
+                let path = format!("{}&force={force}", path(&context, &name, ""));
                 context.api.delete(&path)?;
                 context.done("deleted", &name)
             }
@@ -176,6 +186,9 @@ impl Topic {
 
 impl Create {
     fn run(self, context: &Context) -> anyhow::Result<()> {
+        if context.vhost != engine::vhost::DEFAULT {
+            bail!("a topic of another vhost is made with its queue: `forebay queue create`");
+        }
         let settings = self.set.into_iter();
         let settings: Map<String, Value> = settings.map(|(n, v)| (n, json!(v))).collect();
         let mut request = json!({ "name": self.name, "settings": settings });
@@ -196,7 +209,9 @@ impl Alter {
         if let Some(partitions) = self.partitions {
             request["partitions"] = json!(partitions);
         }
-        let changed = context.api.patch(&path(&self.name), &request)?;
+        let changed = context
+            .api
+            .patch(&path(context, &self.name, ""), &request)?;
         context.output.print(&changed, show)
     }
 }
@@ -204,14 +219,13 @@ impl Alter {
 /// Everything about one topic, a line each.
 fn show(topic: &Value) -> String {
     let mut lines = Vec::new();
+    if topic["vhost"] != "/" {
+        lines.push(("vhost".to_owned(), leaf("vhost", &topic["vhost"])));
+    }
     for name in ["name", "id"] {
         lines.push((name.to_owned(), leaf(name, &topic[name])));
     }
-    for partition in topic["partitions"].as_array().into_iter().flatten() {
-        let (start, end) = (&partition["start"], &partition["end"]);
-        let name = format!("partition.{}", partition["partition"]);
-        lines.push((name, format!("offsets {start} to {end}")));
-    }
+    lines.extend(partitions(topic));
     for (name, value) in topic["settings"].as_object().into_iter().flatten() {
         lines.push((format!("settings.{name}"), leaf("", value)));
     }
@@ -219,6 +233,33 @@ fn show(topic: &Value) -> String {
         lines.push(("queues".to_owned(), leaf("queues", &topic["queues"])));
     }
     pairs(&lines)
+}
+
+/// Partitions shown one by one; of more there is a summary.
+const PARTITIONS_SHOWN: usize = 100;
+
+/// The partitions of a topic, a line each as far as people read them.
+fn partitions(topic: &Value) -> Vec<(String, String)> {
+    let all = topic["partitions"].as_array();
+    let all = all.map_or(&[][..], Vec::as_slice);
+    let line = |partition: &Value| {
+        let (start, end) = (&partition["start"], &partition["end"]);
+        let name = format!("partition.{}", partition["partition"]);
+        (name, format!("offsets {start} to {end}"))
+    };
+    if all.len() <= PARTITIONS_SHOWN {
+        return all.iter().map(line).collect();
+    }
+    let held = |partition: &Value| {
+        let offset = |name: &str| partition[name].as_u64().unwrap_or(0);
+        offset("end").saturating_sub(offset("start"))
+    };
+    let offsets: u64 = all.iter().map(held).sum();
+    let said = format!("{offsets} in all; `-o json` shows each partition");
+    vec![
+        ("partitions".to_owned(), all.len().to_string()),
+        ("offsets".to_owned(), said),
+    ]
 }
 
 impl Produce {
@@ -235,7 +276,7 @@ impl Produce {
             }
             _ => vec![standard_input()?],
         };
-        let path = format!("{}/records", path(&self.name));
+        let path = path(context, &self.name, "/records");
         let mut appended = Vec::new();
         for values in values.chunks(BATCH) {
             let records: Vec<Value> = values.iter().map(|value| self.record(value)).collect();
@@ -277,6 +318,8 @@ impl Produce {
 struct Cursor {
     partition: u64,
     next: String,
+    /// Where it began when the command did.
+    start: u64,
     /// Where it ended when the command began.
     end: u64,
 }
@@ -292,7 +335,10 @@ impl Consume {
         }
         let max = self.max.unwrap_or(SHOWN);
         let mut records = Vec::new();
+        let mut is_cut = false;
         for cursor in &mut cursors {
+            // What a topic keeps may be less than its offsets say; what was not read is not known to be there.
+            is_cut |= records.len() >= max && cursor.may_have_more(&self.from);
             while records.len() < max {
                 let page = self.read(context, cursor, max - records.len(), Duration::ZERO)?;
                 let is_last = page.is_empty() || cursor.is_at_end();
@@ -302,8 +348,10 @@ impl Consume {
                 if is_last {
                     break;
                 }
+                is_cut |= records.len() >= max;
             }
         }
+        let shown = records.len();
         let columns = [
             ("PARTITION", "partition"),
             ("OFFSET", "offset"),
@@ -312,15 +360,20 @@ impl Consume {
             ("VALUE", "value"),
         ];
         let records = Value::Array(records);
-        context.output.print(&records, |r| rows(r, &columns))
+        context.output.print(&records, |r| rows(r, &columns))?;
+        if is_cut && self.max.is_none() {
+            say_more(shown);
+        }
+        Ok(())
     }
 
     fn cursors(&self, context: &Context) -> anyhow::Result<Vec<Cursor>> {
-        let topic = context.api.get(&path(&self.name))?;
+        let topic = context.api.get(&path(context, &self.name, ""))?;
         let all = topic["partitions"].as_array().into_iter().flatten();
         let cursors = all.map(|partition| Cursor {
             partition: partition["partition"].as_u64().unwrap_or(0),
             next: self.from.clone(),
+            start: partition["start"].as_u64().unwrap_or(0),
             end: partition["end"].as_u64().unwrap_or(0),
         });
         let wanted = cursors.filter(|c| self.partition.is_none_or(|p| c.partition == u64::from(p)));
@@ -341,8 +394,8 @@ impl Consume {
         wait: Duration,
     ) -> anyhow::Result<Vec<Value>> {
         let path = format!(
-            "{}/records?partition={}&from={}&max={}&wait_ms={}",
-            path(&self.name),
+            "{}&partition={}&from={}&max={}&wait_ms={}",
+            path(context, &self.name, "/records"),
             cursor.partition,
             escape(&cursor.next),
             max.min(PAGE),
@@ -374,7 +427,26 @@ impl Consume {
     }
 }
 
+/// Says that not everything was shown. Scripts read the records from standard output.
+fn say_more(shown: usize) {
+    // Who does not read it does without it.
+    let _ = writeln!(
+        io::stderr(),
+        "{shown} records shown, and there may be more: `--max N` shows as many, `--follow` shows all and waits for new ones"
+    );
+}
+
 impl Cursor {
+    /// Whether there was something to read when the command began.
+    fn may_have_more(&self, from: &str) -> bool {
+        let from = match from {
+            "earliest" => self.start,
+            "latest" => self.end,
+            offset => offset.parse().unwrap_or(self.end),
+        };
+        from < self.end
+    }
+
     fn is_at_end(&self) -> bool {
         self.next.parse().is_ok_and(|next: u64| next >= self.end)
     }

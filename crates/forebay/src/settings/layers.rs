@@ -56,6 +56,7 @@ struct Written {
 impl Sources {
     /// Reads all layers and checks every value; the entries come in the table's order.
     pub(crate) fn resolve(&self) -> anyhow::Result<(Settings, Vec<Entry>)> {
+        self.refuse_misspelled()?;
         // Lowest first: a later value of the same key replaces an earlier one.
         let mut written = Vec::new();
         if let Some(path) = &self.file {
@@ -75,8 +76,24 @@ impl Sources {
                 .map_or("", |entry| &entry.value)
         };
         let settings = Settings::parse(text_of).map_err(anyhow::Error::msg)?;
-        settings.validate()?;
+        let valid = settings.validate();
+        valid.map_err(|error| with_origins(error, &entries))?;
         Ok((settings, entries))
+    }
+
+    /// Variables with the name of a setting but for the underscores were meant for us beyond doubt.
+    fn refuse_misspelled(&self) -> anyhow::Result<()> {
+        let plain = |name: &str| name.replace('_', "");
+        for (name, _) in &self.environment {
+            if name.starts_with(PREFIX) || OTHERS.contains(&name.as_str()) {
+                continue;
+            }
+            let meant = KEYS.iter().map(Key::variable);
+            if let Some(meant) = meant.into_iter().find(|key| plain(key) == plain(name)) {
+                bail!("unknown environment variable `{name}`, did you mean `{meant}`?");
+            }
+        }
+        Ok(())
     }
 
     /// Variables that look like settings and are none, with what may have been meant: they have no effect.
@@ -95,22 +112,46 @@ impl Sources {
             .map(String::as_str)
             .chain(OTHERS.iter().copied());
         strange
-            .map(|name| {
-                // `FOREBAY_LOG_LEVEL` differs from the right name by underscores alone.
-                let plain = |name: &str| name.replace('_', "");
-                let same = known.clone().find(|key| plain(key) == plain(name));
-                match same.or_else(|| closest(name, known.clone())) {
-                    Some(meant) => format!(
-                        "the environment variable `{name}` has no effect, did you mean `{meant}`?"
-                    ),
-                    None => format!(
-                        "the environment variable `{name}` has no effect: settings are named \
+            .map(|name| match closest(name, known.clone()) {
+                Some(meant) => format!(
+                    "the environment variable `{name}` has no effect, did you mean `{meant}`?"
+                ),
+                None => format!(
+                    "the environment variable `{name}` has no effect: settings are named \
                          `FOREBAY__SECTION__KEY`, `forebay config show` lists all of them"
-                    ),
-                }
+                ),
             })
             .collect()
     }
+}
+
+/// An error with the values of the settings it names and where those come from, unless they are defaults.
+pub(crate) fn with_origins(error: anyhow::Error, entries: &[Entry]) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let named = |key: &str| {
+        let mut places = text.match_indices(key);
+        // Not as a part of a longer name.
+        places.any(|(at, _)| {
+            let part = |c: char| c.is_alphanumeric() || c == '_';
+            !text[at + key.len()..].starts_with(part) && !text[..at].ends_with(part)
+        })
+    };
+    let named = entries
+        .iter()
+        .filter(|entry| entry.origin != "default" && entry.key.contains('.') && named(entry.key));
+    let mut told = text.clone();
+    for Entry { key, value, origin } in named {
+        let set = format!("{key} = \"{value}\"");
+        if told.contains(&set) {
+            told = told.replacen(&set, &format!("{set} ({origin})"), 1);
+        } else {
+            told = format!("{told}; {set} ({origin})");
+        }
+    }
+    if told == text {
+        return error;
+    }
+    anyhow::anyhow!("{told}")
 }
 
 fn entry(key: &'static Key, written: &[Written]) -> anyhow::Result<Entry> {
@@ -195,6 +236,11 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Written>> {
                 key.kind()
             );
         };
+        let text = if key.path {
+            from_folder_of(path, text)?
+        } else {
+            text
+        };
         Ok(Written {
             key,
             text,
@@ -202,6 +248,18 @@ fn read_file(path: &Path) -> anyhow::Result<Vec<Written>> {
         })
     });
     found.collect()
+}
+
+/// A path as the settings file has it, seen from where the process is.
+fn from_folder_of(file: &Path, text: String) -> anyhow::Result<String> {
+    // Empty: not set.
+    if text.is_empty() || Path::new(&text).is_absolute() {
+        return Ok(text);
+    }
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let path: PathBuf = folder.join(text).components().collect();
+    let path = path.into_os_string().into_string();
+    path.map_err(|path| anyhow::anyhow!("{} is not valid UTF-8", path.display()))
 }
 
 /// All values of a table under their full names. An empty section is fine; a wrong one shows by its keys.

@@ -14,7 +14,7 @@ mod value;
 
 use std::path::PathBuf;
 
-pub(crate) use layers::{Entry, FAMILY, FlagValue, Sources};
+pub(crate) use layers::{Entry, FAMILY, FlagValue, Sources, with_origins};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, Endpoint, EndpointStrategy, HostPort, Listen, LogFilter,
@@ -80,8 +80,8 @@ settings! {
     }
 
     amqp: Amqp {
-        /// File of the users that may log in: sections `[user]` with a `password`. Empty: authentication is off, any
-        /// user and password is accepted.
+        /// File of the users that may log in: sections `[user]` with a `password`, as shown below. Empty: authentication
+        /// is off, any user and password is accepted.
         credentials_file: Option<PathBuf> = "";
         /// Vhosts to create at start, unless they exist; `/` always does.
         vhosts: Vhosts = "";
@@ -113,7 +113,7 @@ settings! {
         /// `off`: signatures are not looked at. `verify`: every request has to be signed with one of the credentials.
         signatures: Signatures = "off";
         /// File of the keys that requests can be signed with, as clients have it: sections `[principal]` with
-        /// `aws_access_key_id` and `aws_secret_access_key`.
+        /// `aws_access_key_id` and `aws_secret_access_key`, as shown below.
         credentials_file: Option<PathBuf> = "";
         /// Refuse to make a queue again within a minute after it was deleted, as the service does.
         recreate_delay: bool = "false";

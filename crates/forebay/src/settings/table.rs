@@ -11,6 +11,8 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// Whether it may be an array in a settings file.
     pub(super) list: bool,
+    /// Whether it is a path.
+    pub(super) path: bool,
     help_lines: &'static [&'static str],
     kind: fn() -> String,
     canonical: fn(&str) -> Result<String, String>,
@@ -26,6 +28,7 @@ impl Key {
             name,
             default,
             list: T::LIST,
+            path: T::PATH,
             help_lines,
             kind: T::kind,
             canonical: |text| T::parse(text).map(|value| value.show()),

@@ -123,6 +123,46 @@ fn unknown_keys_are_refused_with_a_suggestion() {
 }
 
 #[test]
+fn a_variable_that_lacks_an_underscore_is_refused() {
+    for (name, meant) in [
+        ("FOREBAY_KAFKA_NODE_ID", "FOREBAY__KAFKA__NODE_ID"),
+        ("FOREBAY_LOG_LEVEL", "FOREBAY__LOG__LEVEL"),
+        ("FOREBAY_DATADIR", "FOREBAY__DATA__DIR"),
+    ] {
+        let why = format!("unknown environment variable `{name}`, did you mean `{meant}`?");
+        refused("", &[(name, "3")], &[], &why);
+    }
+    let others = [
+        ("FOREBAY_HTTP", "127.0.0.1:1"),
+        ("FOREBAY_KAFKA_PORT_9092_TCP", "tcp://10.0.0.1:9092"),
+    ];
+    let (sources, _kept) = sources("", &others, &[]);
+    sources.resolve().unwrap();
+    let level = [("FOREBAY__LOG__LEVEL", "info,kafak=debug")];
+    let why = "(env FOREBAY__LOG__LEVEL): there is no part `kafak`, did you mean `kafka`?";
+    refused("", &level, &[], why);
+}
+
+#[test]
+fn relative_paths_count_from_the_settings_file() {
+    let file = "[data]\ndir = \"./data\"\n[amqp]\ncredentials_file = \"users\"\n[sqs]\ncredentials_file = \"/keys\"\n";
+    let (sources, kept) = sources(file, &[], &[]);
+    let (settings, _) = sources.resolve().unwrap();
+    let folder = kept.path().parent().unwrap();
+    assert_eq!(settings.data.dir, folder.join("data"));
+    assert_eq!(settings.amqp.credentials_file, Some(folder.join("users")));
+    assert_eq!(settings.sqs.credentials_file, Some("/keys".into()));
+    let (mut sources, _kept) = self::sources("", &[], &[("data.dir", "here")]);
+    let users = ("FOREBAY__AMQP__CREDENTIALS_FILE", "users");
+    sources
+        .environment
+        .push((users.0.to_owned(), users.1.to_owned()));
+    let (settings, _) = sources.resolve().unwrap();
+    assert_eq!(settings.data.dir, std::path::Path::new("here"));
+    assert_eq!(settings.amqp.credentials_file, Some("users".into()));
+}
+
+#[test]
 fn wrong_values_are_refused_with_their_origin() {
     refused(
         "[kafka]\ndefault_partitions = 0\n",
@@ -189,7 +229,7 @@ fn what_this_build_cannot_do_is_refused() {
         "",
         &[],
         &[("listeners.kafka", "0.0.0.0:9092")],
-        "listeners.kafka = \"0.0.0.0:9092\" can be reached by other machines",
+        "listeners.kafka = \"0.0.0.0:9092\" (flag --flag) can be reached by other machines",
     );
     refused(
         "[kafka]\nmax_message_bytes = \"200MiB\"\n",
@@ -273,6 +313,10 @@ fn values_are_spelled_in_one_way() {
     spelling::<HostPort>("a b:1", None);
     spelling::<LogFilter>("info,kafka=debug", Some("info,kafka=debug"));
     spelling::<LogFilter>("inof", None);
+    let deep = "warn,kafka::session=trace,engine=off,amqp[x{y=1}]=debug";
+    spelling::<LogFilter>(deep, Some(deep));
+    spelling::<LogFilter>("info,kafak=debug", None);
+    spelling::<LogFilter>("info,hyper=debug", None);
     spelling::<bool>("yes", None);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use super::{ByteSize, Endpoint, Listen, Profile, Settings, Signatures};
+use super::{ByteSize, Listen, Profile, Settings, Signatures};
 
 const JOURNAL_FILE_MIN: ByteSize = ByteSize(4 << 20);
 /// Frames of an AMQP connection: what the specification demands, and what memory per connection allows.
@@ -100,16 +100,23 @@ impl Settings {
         }
     }
 
-    /// Every listener that lets in whoever reaches it, from other machines too.
-    pub(crate) fn open_listeners(&self) -> Vec<&'static str> {
-        let open = self.listen_keys().into_iter().filter(|(key, listen)| {
+    /// Listeners that ask nobody for a login: those that other machines reach, and those that this one alone does.
+    pub(crate) fn listeners_without_login(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let (mut public, mut local) = (Vec::new(), Vec::new());
+        for (key, listen) in self.listen_keys() {
             let asks = self
                 .login_key(key)
                 .is_some_and(|(_, configured)| configured);
-            let is_public = |endpoints: &[Endpoint]| endpoints.iter().any(|e| !e.is_loopback());
-            matches!(listen, Listen::At(endpoints) if is_public(endpoints)) && !asks
-        });
-        open.map(|(key, _)| key).collect()
+            match listen {
+                Listen::At(endpoints) if !asks => {
+                    let is_local = endpoints.iter().all(|endpoint| endpoint.is_loopback());
+                    let those = if is_local { &mut local } else { &mut public };
+                    those.push(key);
+                }
+                Listen::At(_) | Listen::Off => {}
+            }
+        }
+        (public, local)
     }
 
     fn validate_listeners(&self) -> anyhow::Result<()> {

@@ -8,10 +8,15 @@ use std::time::Duration;
 use engine::vhost;
 use tracing_subscriber::EnvFilter;
 
+use super::suggest::closest;
+use crate::logging::PARTS;
+
 /// A type a setting may have.
 pub(crate) trait Setting: Sized {
     /// A list: in a settings file it may also be an array.
     const LIST: bool = false;
+    /// A path: a relative one in a settings file counts from that file's folder.
+    const PATH: bool = false;
     /// What may be written, with its unit.
     fn kind() -> String;
     /// Reads what an operator wrote; the error says what was expected.
@@ -22,6 +27,8 @@ pub(crate) trait Setting: Sized {
 
 /// Empty means not set.
 impl<T: Setting> Setting for Option<T> {
+    const PATH: bool = T::PATH;
+
     fn kind() -> String {
         format!("{}, or empty", T::kind())
     }
@@ -55,6 +62,8 @@ impl Setting for bool {
 }
 
 impl Setting for PathBuf {
+    const PATH: bool = true;
+
     fn kind() -> String {
         "path".to_owned()
     }
@@ -260,7 +269,8 @@ impl Setting for Listen {
         let expected = || "expected `address:port` as in `127.0.0.1:9092`, or `off`".to_owned();
         let mut endpoints = Vec::new();
         for each in text.split(',') {
-            let endpoint = Endpoint::parse(each.trim()).ok_or_else(expected)?;
+            let endpoint = Endpoint::parse(each.trim());
+            let endpoint = endpoint.ok_or_else(|| named(each.trim()).unwrap_or_else(expected))?;
             if endpoints.contains(&endpoint) {
                 return Err(format!("{endpoint} is given twice"));
             }
@@ -281,6 +291,17 @@ impl Setting for Listen {
             }
         }
     }
+}
+
+/// What is said of a listener that has a name for an address.
+fn named(text: &str) -> Option<String> {
+    let HostPort { host, port } = HostPort::parse(text).ok()?;
+    host.chars().any(char::is_alphabetic).then(|| {
+        format!(
+            "expected `address:port`, and `{host}` is a name, which is not looked up: `0.0.0.0:{port}` is all addresses \
+             of this machine; what Kafka clients are told is kafka.advertised_address"
+        )
+    })
 }
 
 /// An address as clients resolve it.
@@ -470,6 +491,18 @@ impl Setting for LogFilter {
             return Err(expected());
         }
         EnvFilter::try_new(text).map_err(|_| expected())?;
+        // A directive with brackets is about spans and fields, whose names are not known.
+        let plain = words.iter().filter(|word| !word.contains(['[', '{']));
+        for (target, _) in plain.filter_map(|word| word.split_once('=')) {
+            let part = target.split("::").next().unwrap_or_default().trim();
+            if !PARTS.contains(&part) {
+                let parts = PARTS.join(", ");
+                return Err(match closest(part, PARTS) {
+                    Some(meant) => format!("there is no part `{part}`, did you mean `{meant}`?"),
+                    None => format!("there is no part `{part}`: there are {parts}"),
+                });
+            }
+        }
         Ok(Self(text.to_owned()))
     }
 

@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     env: Vec<(String, String)>,
     /// The control group it runs in.
     group: Option<PathBuf>,
+    /// Where its log goes instead of a file beside the data.
+    stderr: Option<Arc<OwnedFd>>,
 }
 
 impl Options {
@@ -57,6 +61,13 @@ impl Options {
     #[allow(dead_code, reason = "the bench needs none")]
     pub(crate) fn within(mut self, group: &Path) -> Self {
         self.group = Some(group.to_owned());
+        self
+    }
+
+    /// Logs to somewhere else.
+    #[allow(dead_code, reason = "the bench logs to a file")]
+    pub(crate) fn stderr(mut self, stderr: impl Into<OwnedFd>) -> Self {
+        self.stderr = Some(Arc::new(stderr.into()));
         self
     }
 
@@ -101,6 +112,10 @@ impl Broker {
             .append(true)
             .open(folder.path().join("log"))
             .unwrap();
+        let log = match &options.stderr {
+            Some(stderr) => stderr.try_clone().unwrap(),
+            None => log.into(),
+        };
         let mut child = command_within(options.group.as_deref())
             .arg("serve")
             .arg("--data")

@@ -64,6 +64,9 @@ fn plain_and_json_show_the_same() {
         plain.contains(&"kafka.max_request_bytes 100MiB".to_owned()),
         "{plain:?}"
     );
+    let yaml = run(&["config", "show", "-o", "yaml"], &[]);
+    let yaml = String::from_utf8(yaml.stdout).unwrap();
+    assert!(yaml.starts_with("- key: profile\n  value: dev\n"), "{yaml}");
     let json = run(&["config", "show", "-o", "json", "--origin"], &[]);
     let entries: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let first = serde_json::json!({ "key": "profile", "value": "dev", "origin": "default" });
@@ -101,6 +104,28 @@ fn what_this_build_lacks_is_said_before_anything_starts() {
         "amqp.heartbeat must be whole seconds",
     );
     refused(
+        &["serve"],
+        &[("FOREBAY__STORAGE__JOURNAL_FILE_BYTES", "1001")],
+        "; storage.journal_file_bytes = \"1001\" (env FOREBAY__STORAGE__JOURNAL_FILE_BYTES)\n",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    refused(
+        &["--data", dir.path().to_str().unwrap()],
+        &[("FOREBAY__MEMORY__BUDGET_BYTES", "1MiB")],
+        "memory.budget_bytes is 1MiB: at least 32MiB are needed; memory.budget_bytes = \"1MiB\" (env \
+         FOREBAY__MEMORY__BUDGET_BYTES)\n",
+    );
+    refused(
+        &["--kafka", "broker.example:9092"],
+        &[],
+        "(flag --kafka): expected `address:port`, and `broker.example` is a name, which is not looked up",
+    );
+    refused(
+        &["serve"],
+        &[("FOREBAY_KAFKA_NODE_ID", "3")],
+        "unknown environment variable `FOREBAY_KAFKA_NODE_ID`, did you mean `FOREBAY__KAFKA__NODE_ID`?",
+    );
+    refused(
         &["--profile", "production"],
         &[],
         "requires authentication, TLS and an encryption key source",
@@ -108,6 +133,29 @@ fn what_this_build_lacks_is_said_before_anything_starts() {
     refused(
         &["--http", "0.0.0.0:8080"],
         &[],
-        "listeners.http = \"0.0.0.0:8080\" can be reached by other machines",
+        "listeners.http = \"0.0.0.0:8080\" (flag --http) can be reached by other machines",
+    );
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure_to_tell_of() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command();
+    let output = command.args(["config", "show"]).stdout(writer).output();
+    let output = output.unwrap();
+    assert_eq!(
+        (output.status.code(), &*output.stderr),
+        (Some(141), &b""[..])
+    );
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = crate::broker::command();
+    let full = command.args(["config", "show"]).stdout(full).output();
+    let full = full.unwrap();
+    assert_eq!(full.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert!(
+        told.starts_with("forebay: cannot write to stdout: "),
+        "{told}"
     );
 }

@@ -34,7 +34,7 @@ fn serve(args: &[&str], data: &Path) -> Output {
 fn what_cannot_work_is_told_before_anything_is_created() {
     refused(
         &["--kafka", "127.0.0.1:7007", "--sqs", "127.0.0.1:7007"],
-        "listeners.kafka = \"127.0.0.1:7007\" and listeners.sqs = \"127.0.0.1:7007\" are the same address and port",
+        "listeners.kafka = \"127.0.0.1:7007\" (flag --kafka) and listeners.sqs = \"127.0.0.1:7007\" (flag --sqs) are the same address and port",
     );
     refused(
         &[
@@ -44,22 +44,24 @@ fn what_cannot_work_is_told_before_anything_is_created() {
             "127.0.0.1:7007",
             "--allow-open",
         ],
-        "listeners.kafka = \"0.0.0.0:7007\" and listeners.http = \"127.0.0.1:7007\" are the same address and port",
+        "listeners.kafka = \"0.0.0.0:7007\" (flag --kafka) and listeners.http = \"127.0.0.1:7007\" (flag --http) are the same address and port",
     );
     refused(
         &[
             "--kafka", "off", "--amqp", "off", "--sqs", "off", "--http", "off",
         ],
-        "all listeners are off: set at least one of listeners.kafka, listeners.amqp, listeners.sqs, listeners.http",
+        "all listeners are off: set at least one of listeners.kafka, listeners.amqp, listeners.sqs, listeners.http; \
+         listeners.kafka = \"off\" (flag --kafka); listeners.amqp = \"off\" (flag --amqp); \
+         listeners.sqs = \"off\" (flag --sqs); listeners.http = \"off\" (flag --http)",
     );
     refused(
         &["--http", "0.0.0.0:7007"],
-        "listeners.http = \"0.0.0.0:7007\" can be reached by other machines, and the dev profile lets everyone in: \
+        "listeners.http = \"0.0.0.0:7007\" (flag --http) can be reached by other machines, and the dev profile lets everyone in: \
          use a loopback address, or accept that with --allow-open (allow_open = true)",
     );
     refused(
         &["--amqp", "0.0.0.0:7007"],
-        "listeners.amqp = \"0.0.0.0:7007\" can be reached by other machines, and the dev profile lets everyone in: \
+        "listeners.amqp = \"0.0.0.0:7007\" (flag --amqp) can be reached by other machines, and the dev profile lets everyone in: \
          use a loopback address, or accept that with --allow-open (allow_open = true), or require a login with \
          amqp.credentials_file",
     );
@@ -79,7 +81,7 @@ fn a_missing_credentials_file_is_named_by_its_setting() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         let why = format!(
-            "forebay: {setting} = \"/no/such/file\": cannot read the file: No such file or directory (os error 2)"
+            "forebay: {setting} = \"/no/such/file\" (env {variable}): cannot read the file: No such file or directory (os error 2)"
         );
         assert_eq!(said.lines().last(), Some(&*why), "{said}");
         assert!(!data.exists());
@@ -117,6 +119,35 @@ fn a_listener_with_a_login_may_be_reached_by_others_and_so_may_all_when_that_is_
     assert!(open.address("kafka").unwrap().ip().is_unspecified());
     open.await_log("dev profile: everyone who reaches these listeners may do everything");
     open.await_log("listeners.kafka");
+}
+
+#[test]
+fn a_credentials_file_that_would_surprise_is_refused_by_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users");
+    let settings = dir.path().join("forebay.toml");
+    // From the settings file's folder, whatever folder it is started in.
+    fs::write(&settings, "[amqp]\ncredentials_file = \"users\"\n").unwrap();
+    for (text, why) in [
+        ("", "the file names no user: nobody could get in"),
+        (
+            "[a]\npassword = \"x\"\nrole = \"admin\"\n",
+            "line 3: section [a]: unknown name: role; expected password",
+        ),
+    ] {
+        fs::write(&users, text).unwrap();
+        let mut command = command();
+        command.arg("--config").arg(&settings).arg("--data");
+        let output = command.arg(dir.path().join("data")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = format!(
+            "forebay: amqp.credentials_file = \"{}\" (file {}): {why}",
+            users.display(),
+            settings.display()
+        );
+        assert_eq!(said.lines().last(), Some(&*why), "{said}");
+    }
 }
 
 #[test]
@@ -162,25 +193,25 @@ fn a_restart_says_how_the_last_run_ended_and_a_stop_names_the_signal() {
 #[test]
 fn a_variable_that_means_nothing_is_warned_about() {
     let broker = Options::new()
-        .env("FOREBAY_LOG_LEVEL", "debug")
+        .env("FOREBAY_LOG_LEVELS", "debug")
         .env("FOREBAY_HTTP", "127.0.0.1:1")
         .env("FOREBAY_SERVICE_HOST", "10.0.0.1")
         .env("FOREBAY_PORT_9092_TCP", "tcp://10.0.0.1:9092")
         .start();
     broker.await_log(
-        "the environment variable `FOREBAY_LOG_LEVEL` has no effect, did you mean `FOREBAY__LOG__LEVEL`?",
+        "the environment variable `FOREBAY_LOG_LEVELS` has no effect, did you mean `FOREBAY__LOG__LEVEL`?",
     );
     let warned = broker.log().matches("has no effect").count();
     assert_eq!(warned, 1, "{}", broker.log());
     let shown = command()
         .args(["config", "show"])
-        .env("FOREBAY_DATADIR", "x")
+        .env("FOREBAY_DATA_DIRS", "x")
         .output()
         .unwrap();
     assert!(shown.status.success());
     assert_eq!(
         String::from_utf8_lossy(&shown.stderr),
-        "forebay: the environment variable `FOREBAY_DATADIR` has no effect, did you mean `FOREBAY__DATA__DIR`?\n"
+        "forebay: the environment variable `FOREBAY_DATA_DIRS` has no effect, did you mean `FOREBAY__DATA__DIR`?\n"
     );
 }
 
@@ -230,6 +261,7 @@ fn the_start_page_lists_the_listeners() {
     assert_eq!(status, 200);
     let index: serde_json::Value = serde_json::from_str(&index).unwrap();
     assert_eq!(index["topics"], "/api/v1/topics");
+    assert_eq!(index["vhosts"], "/api/v1/vhosts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +283,7 @@ async fn what_is_refused_is_logged_with_peer_user_and_reason() {
         let properties = ConnectionProperties::default();
         Connection::connect(&url, properties).await.unwrap_err();
         broker.await_log(&format!(
-            "user={user} mechanism=PLAIN reason=\"{reason}\" suppressed=0"
+            "user={user} mechanism=PLAIN reason=\"{reason}\"\n"
         ));
     }
     broker.await_log("login refused peer=127.0.0.1:");
@@ -263,10 +295,25 @@ async fn what_is_refused_is_logged_with_peer_user_and_reason() {
     broker.await_log("connection closed: protocol error peer=127.0.0.1:");
     broker.await_log("reason=the frame length is out of bounds");
 
+    // ConsumerGroupHeartbeat, and an API that nobody has.
+    for (key, reason) in [
+        (
+            68_u8,
+            "ConsumerGroupHeartbeat (API key 68) version 0 is not supported",
+        ),
+        (255, "API key 255 is not known"),
+    ] {
+        let mut stream = TcpStream::connect(broker.address("kafka").unwrap()).unwrap();
+        let header = [0, 0, 0, 17, 0, key, 0, 0, 0, 0, 0, 1, 0, 6];
+        stream.write_all(&header).unwrap();
+        stream.write_all(b"till-7\0").unwrap();
+        broker.await_log(&format!("client=\"till-7\" reason={reason}"));
+    }
+
     let mut stream = TcpStream::connect(broker.address("sqs").unwrap()).unwrap();
     let request = "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AmazonSQS.ListQueues\r\n\
         content-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
     stream.write_all(request.as_bytes()).unwrap();
-    broker.await_log("request refused peer=\"127.0.0.1:");
+    broker.await_log("request refused peer=127.0.0.1:");
     broker.await_log("action=ListQueues reason=MissingAuthenticationToken");
 }

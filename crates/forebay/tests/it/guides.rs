@@ -77,14 +77,19 @@ fn are_lines(patterns: &[String], lines: &[String]) -> bool {
     }
 }
 
-/// Runs everything a page has one begin to type, in one shell, against a broker of its own.
+/// Runs everything a page has one begin to type against a broker of its own.
 #[track_caller]
 fn check(name: &str) {
+    check_at(&Broker::start(), name);
+}
+
+/// Runs everything a page has one begin to type, in one shell.
+#[track_caller]
+fn check_at(broker: &Broker, name: &str) {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
     let page = fs::read_to_string(pages.join(name)).unwrap();
     let steps = steps(&page);
     assert!(steps.len() > 5, "{name} has {} commands", steps.len());
-    let broker = Broker::start();
     let program = Path::new(env!("CARGO_BIN_EXE_forebay"));
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", program.parent().unwrap().display());
@@ -143,6 +148,47 @@ fn amqp() {
 #[test]
 fn sqs() {
     check("sqs-first-ten-minutes.md");
+}
+
+#[test]
+fn moving_from_rabbitmq() {
+    check("moving-from-rabbitmq.md");
+}
+
+/// The commands of the README's part for the shell, which need no client.
+fn root_commands() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let block = blocks
+        .into_iter()
+        .find(|block| block.contains("forebay queue create"));
+    block.expect("commands in the README").to_owned()
+}
+
+#[test]
+fn pages_can_be_followed_one_after_another() {
+    let broker = Broker::start();
+    let program = Path::new(env!("CARGO_BIN_EXE_forebay"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    let output = Command::new("sh")
+        .args(["-e", "-c", &root_commands()])
+        .env("PATH", path)
+        .env("FOREBAY_HTTP", broker.http().to_string())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for page in [
+        "concepts.md",
+        "kafka-first-ten-minutes.md",
+        "amqp-first-ten-minutes.md",
+        "sqs-first-ten-minutes.md",
+        "moving-from-rabbitmq.md",
+    ] {
+        check_at(&broker, page);
+    }
 }
 
 #[test]

@@ -115,6 +115,10 @@ async fn exchanges_and_bindings_are_listed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_and_consumers_are_listed_and_closed() {
     let (broker, connected) = stage().await;
+    refused(
+        &run(&broker, &["connection", "list", "--listener", "foo"]),
+        "`--listener` is 'foo': expected one of `kafka`, `amqp`, `sqs`, `http`",
+    );
     let kafka = Client::connect(broker.address("kafka").unwrap())
         .await
         .unwrap();

@@ -1,6 +1,7 @@
-//! Levels of the log are changed while the broker runs, as administrators' tools do it.
+//! The log of a running broker: its levels are changed as administrators' tools do it, and nobody has to read it.
 
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{Read as _, Write as _, pipe};
 use std::net::TcpStream;
 
 use kafka::wire::describe_configs::DescribeConfigsResource;
@@ -10,7 +11,7 @@ use kafka::wire::{
     IncrementalAlterConfigsResponse,
 };
 
-use crate::broker::{Broker, Options};
+use crate::broker::{Broker, Options, command};
 use crate::client::{Client, answer};
 
 const LOGGERS: i8 = 8;
@@ -85,4 +86,74 @@ async fn levels_of_the_log_change_while_it_runs() {
     assert_eq!(set(&mut client, "root", Some("LOUD")).await, 40);
     assert_eq!(set(&mut client, "root", None).await, 42);
     assert_eq!(set(&mut client, "nobody", Some("INFO")).await, 40);
+}
+
+/// Serves and stops in order, though no line of its log can be written any more.
+#[track_caller]
+fn serves_on(mut broker: Broker) {
+    for _ in 0..3 {
+        nonsense(&broker);
+    }
+    let (status, metrics) = broker.get("/metrics");
+    let dropped = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("forebay_log_lines_dropped_total "));
+    let dropped: u64 = dropped.expect(&metrics).parse().unwrap();
+    assert!(status == 200 && dropped >= 3, "{dropped} lines dropped");
+    assert_eq!(broker.get("/readyz").0, 200);
+    assert_eq!(broker.terminate().code(), Some(0));
+    let crashes = broker.data().read_dir().unwrap().filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("crash-")
+    });
+    assert_eq!(crashes.count(), 0);
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nobody() {
+    for format in ["text", "json"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let options = Options::new().env("FOREBAY__LOG__FORMAT", format);
+        serves_on(options.stderr(full).start());
+    }
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_stops_nobody() {
+    let (reader, writer) = pipe().unwrap();
+    let broker = Options::new().stderr(writer).start();
+    drop(reader);
+    serves_on(broker);
+}
+
+#[test]
+fn a_full_stdout_stops_nobody() {
+    let (mut log, writer) = pipe().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command()
+        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
+        .args(["--http", "127.0.0.1:0", "--data"])
+        .arg(dir.path())
+        .stdout(full)
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    // Storage is there after the signals are listened to, and shortly before it serves.
+    let mut logged = Vec::new();
+    while !String::from_utf8_lossy(&logged).contains("storage created") {
+        let mut some = [0; 1024];
+        let read = log.read(&mut some).unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&logged));
+        logged.extend_from_slice(&some[..read]);
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    assert!(rest.contains("stopped"), "{rest}");
 }

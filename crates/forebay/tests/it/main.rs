@@ -7,6 +7,7 @@
 
 mod amqp;
 mod amqp_crash;
+mod answers;
 mod attach;
 mod bench_amqp;
 mod broker;
@@ -16,6 +17,7 @@ mod client;
 mod clock;
 mod config;
 mod crash;
+mod described_cli;
 mod dice;
 mod first_hour;
 mod group_cli;

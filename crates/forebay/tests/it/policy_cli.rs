@@ -73,7 +73,10 @@ fn what_cannot_be_is_refused() {
         (&["set", "p", "x", "{}"], "rules must not be empty"),
         (&["set", "p", "x", "{"], "the rules are not JSON"),
         (&["delete", "p"], "no policy"),
-        (&["list", "--vhost", "nowhere"], "no such vhost"),
+        (
+            &["list", "--vhost", "nowhere"],
+            "there is no vhost 'nowhere'",
+        ),
     ] {
         let output = run(&broker, &[&["policy"], args].concat());
         assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");

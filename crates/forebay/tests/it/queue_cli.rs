@@ -118,12 +118,15 @@ fn settings_are_flags() {
 #[test]
 fn queues_are_listed_and_deleted() {
     let broker = Broker::start();
-    let headings = "NAME ORDERING READY IN-FLIGHT DELAYED TOPIC";
+    let headings = "NAME TYPE ORDERING READY IN-FLIGHT DELAYED CONSUMERS TOPIC";
     assert_eq!(lines(&broker, &["list"]), [headings]);
     value(&broker, &["create", "orders"]);
     let more = value(&broker, &["create", "more", "--topic", "orders", "--fifo"]);
     assert_eq!(more["settings"]["ordering"], "key");
-    let (more, orders) = ("more key 0 0 0 orders", "orders none 0 0 0 orders");
+    let (more, orders) = (
+        "more classic key 0 0 0 0 orders",
+        "orders classic none 0 0 0 0 orders",
+    );
     assert_eq!(lines(&broker, &["list"]), [headings, more, orders]);
     assert_eq!(
         lines(&broker, &["list", "--prefix", "o"]),
@@ -188,9 +191,15 @@ fn messages_go_in_and_out() {
     assert_eq!(received[1]["headers"], headers);
     assert_eq!(value(&broker, &["receive", "orders"]), json!([]));
     assert_eq!(lines(&broker, &["receive", "orders"]).len(), 1);
-    assert_eq!(lines(&broker, &["list"])[1], "orders none 0 2 1 orders");
+    assert_eq!(
+        lines(&broker, &["list"])[1],
+        "orders classic none 0 2 1 0 orders"
+    );
     assert_eq!(text(&broker, &["purge", "orders"]), "purged orders\n");
-    assert_eq!(lines(&broker, &["list"])[1], "orders none 0 0 0 orders");
+    assert_eq!(
+        lines(&broker, &["list"])[1],
+        "orders classic none 0 0 0 0 orders"
+    );
 }
 
 #[test]
@@ -203,7 +212,10 @@ fn what_is_acknowledged_is_gone_until_it_is_replayed() {
     }
     let acked = value(&broker, &["receive", "orders", "--max", "2", "--ack"]);
     assert_eq!(bodies(&acked), ["a", "b"]);
-    assert_eq!(lines(&broker, &["list"])[1], "orders none 0 0 0 orders");
+    assert_eq!(
+        lines(&broker, &["list"])[1],
+        "orders classic none 0 0 0 0 orders"
+    );
     assert_eq!(
         text(&broker, &["replay", "orders", "--from", "1"]),
         "replayed 1\n"
@@ -362,8 +374,8 @@ fn yaml_shows_the_same() {
     let broker = Broker::start();
     value(&broker, &["create", "orders"]);
     let yaml = text(&broker, &["list", "-o", "yaml"]);
-    let expected = "- depth:\n    delayed: 0\n    in_flight: 0\n    ready: 0\n  name: orders\n  \
-        ordering: none\n  topic: orders\n  vhost: \"/\"\n";
+    let expected = "- consumers: 0\n  depth:\n    delayed: 0\n    in_flight: 0\n    ready: 0\n  name: orders\n  \
+        ordering: none\n  topic: orders\n  type: classic\n  vhost: \"/\"\n";
     assert_eq!(yaml, expected);
 }
 
@@ -491,12 +503,18 @@ fn received_messages_are_settled_by_their_receipts() {
         text(&broker, &["extend", "orders", &b, "--lease", "2h"]),
         "extended 1\n"
     );
-    assert_eq!(lines(&broker, &["list"])[1], "orders none 0 2 0 orders");
+    assert_eq!(
+        lines(&broker, &["list"])[1],
+        "orders classic none 0 2 0 0 orders"
+    );
     assert_eq!(
         value(&broker, &["release", "orders", &b, &c, "--delay", "0s"]),
         json!({ "released": 2 })
     );
-    assert_eq!(lines(&broker, &["list"])[1], "orders none 2 0 0 orders");
+    assert_eq!(
+        lines(&broker, &["list"])[1],
+        "orders classic none 2 0 0 0 orders"
+    );
     let table = lines(&broker, &["receive", "orders"]);
     assert_eq!(
         table[0],
@@ -509,7 +527,10 @@ fn received_messages_are_settled_by_their_receipts() {
     refused(&again, &format!("{a}: no such message any more"));
     refused(&again, "2 of 2 messages were not settled");
     let nonsense = run(&broker, &["ack", "orders", "nonsense"]);
-    refused(&nonsense, "a receipt is not one that `receive` gave");
+    refused(
+        &nonsense,
+        "a receipt is none that a receive of this broker returned",
+    );
 }
 
 #[test]

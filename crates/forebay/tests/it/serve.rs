@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
 
-use crate::broker::{Broker, Options, command};
+use crate::broker::{Broker, Options, command, eventually};
 
 #[test]
 fn a_ready_broker_is_healthy_and_counts() {
@@ -154,9 +154,92 @@ fn a_taken_port_is_named() {
             .unwrap();
         assert_eq!(second.status.code(), Some(1));
         let message = String::from_utf8_lossy(&second.stderr).into_owned();
-        let why = format!("cannot listen on {http} for http");
+        let why = format!(
+            "forebay: cannot listen on {http} for http, set another one with listeners.http or --http: Address already in \
+             use (os error 98); listeners.http = \"{http}\" (flag --http)\n"
+        );
         assert!(message.contains(&why), "{message}");
         // What could not start has closed its data in order.
         assert!(message.contains(told), "{message}");
     }
+}
+
+#[test]
+fn the_last_line_has_the_form_of_the_log() {
+    let broker = Broker::start();
+    let second = command()
+        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
+        .args(["--http", "127.0.0.1:0", "--data"])
+        .arg(broker.data())
+        .env("FOREBAY__LOG__FORMAT", "json")
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let log = String::from_utf8(second.stderr).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    let reason = last["fields"]["reason"].as_str().unwrap();
+    assert!(reason.contains("is in use by another forebay"), "{log}");
+}
+
+#[test]
+fn a_hangup_is_logged_and_changes_nothing() {
+    let mut broker = Broker::start();
+    broker.signal(Signal::HUP);
+    broker.await_log("signal ignored: settings, credentials and certificates are not read again");
+    broker.signal(Signal::HUP);
+    assert_eq!(broker.get("/readyz").0, 200);
+    assert!(!broker.log().contains("draining"), "{}", broker.log());
+    assert_eq!(broker.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_data_folder_that_goes_away_is_a_reason_not_to_be_ready() {
+    let broker = Broker::start();
+    let (data, away) = (broker.data(), broker.data().with_extension("away"));
+    std::fs::rename(&data, &away).unwrap();
+    let unready = format!(
+        r#"{{"ready":false,"reasons":["data folder: {} is gone"]}}"#,
+        data.join("lock").display()
+    );
+    let is_told = || broker.get("/readyz") == (503, unready.clone());
+    assert!(eventually(is_told), "{:?}", broker.get("/readyz"));
+    broker.await_log("the data folder is not where it was");
+    std::fs::rename(&away, &data).unwrap();
+    assert!(eventually(|| broker.get("/readyz").0 == 200));
+    broker.await_log("the data folder is where it was again");
+}
+
+#[test]
+fn an_empty_folder_on_a_full_disk_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = command()
+        .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
+        .args(["--http", "127.0.0.1:0", "--data"])
+        .arg(dir.path())
+        .env("FOREBAY__STORAGE__MIN_FREE_BYTES", "8000TiB")
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for told in [
+        format!("forebay: cannot start in {}: ", dir.path().display()),
+        " MiB are free on its disk, and storage.min_free_bytes is 8000TiB".to_owned(),
+        "; storage.min_free_bytes = \"8000TiB\" (env FOREBAY__STORAGE__MIN_FREE_BYTES)\n"
+            .to_owned(),
+    ] {
+        assert!(message.contains(&told), "no {told} in {message}");
+    }
+}
+
+#[test]
+fn the_log_says_which_listeners_let_everyone_in() {
+    let broker = Options::new().start();
+    let local = "dev profile: these listeners have no authentication, only this machine reaches them \
+                 listeners=\"listeners.kafka listeners.amqp listeners.sqs listeners.http\"";
+    assert!(broker.log().contains(local), "{}", broker.log());
 }

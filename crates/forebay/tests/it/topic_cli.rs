@@ -47,11 +47,47 @@ fn topics_are_created_listed_altered_and_deleted() {
     ] {
         assert!(all.contains(&line.to_owned()), "no {line} in {all:?}");
     }
+    let nonsense = ["topic", "alter", "orders", "--reset", "nonsense"];
+    refused(
+        &run(&broker, &nonsense),
+        "there is no setting 'nonsense' of topics to go back to a default",
+    );
     assert_eq!(
         lines(&broker, &["topic", "delete", "more"]),
         ["deleted more"]
     );
     assert_eq!(list(&[]), [headings, "orders 3 0"]);
+}
+
+#[test]
+fn what_is_too_much_to_show_is_said_to_be_there() {
+    let broker = Broker::start();
+    let wide = ["topic", "create", "wide", "--partitions", "101"];
+    let made = lines(&broker, &wide);
+    assert_eq!(made[2], "partitions 101");
+    assert_eq!(made[3], "offsets 0 in all; `-o json` shows each partition");
+    assert_eq!(made.len(), 4);
+    value(&broker, &["topic", "create", "many", "--partitions", "2"]);
+    let numbers: Vec<String> = (0..101).map(|number| number.to_string()).collect();
+    let produce = ["topic", "produce", "many", "--lines", "--partition", "0"];
+    feed(&broker, &produce, numbers[..100].join("\n").as_bytes());
+    let consume = |more: &[&str]| run(&broker, &[&["topic", "consume", "many"], more].concat());
+    let all = consume(&[]);
+    assert!(all.stderr.is_empty(), "{all:?}");
+    run(
+        &broker,
+        &["topic", "produce", "many", "x", "--partition", "1"],
+    );
+    let cut = consume(&[]);
+    assert_eq!(cut.status.code(), Some(0), "{cut:?}");
+    let said = String::from_utf8_lossy(&cut.stderr);
+    assert!(
+        said.starts_with("100 records shown, and there may be more: `--max N`"),
+        "{said}"
+    );
+    assert!(said.contains("`--follow`"), "{said}");
+    assert!(consume(&["--max", "5"]).stderr.is_empty());
+    assert!(consume(&["--max", "200"]).stderr.is_empty());
 }
 
 #[test]

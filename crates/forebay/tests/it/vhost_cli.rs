@@ -37,7 +37,7 @@ fn vhosts_are_created_listed_and_deleted() {
     assert!(made["created_ms"].as_u64().unwrap() > 1_700_000_000_000);
     let shown = json!({
         "name": "a/b", "default": false, "traced": false, "created_ms": made["created_ms"],
-        "queues": 0, "exchanges": 0, "bindings": 0,
+        "queues": 0, "exchanges": 7, "bindings": 0,
     });
     assert_eq!(made, shown);
     // Another time it is there already.

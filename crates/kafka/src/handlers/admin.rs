@@ -1,11 +1,13 @@
 //! Groups from an operator's side.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
 
 use engine::group::{Command, Description, Reply, State};
 use security::{Principal, Resource, Verb};
 
+use super::room::{TOO_MUCH, elements};
 use super::{Call, groups, metadata};
 use crate::error::{Code, group_code, group_request_code};
 use crate::session::Context;
@@ -19,6 +21,8 @@ use crate::wire::{
 
 /// First version of DescribeGroups that says when a group does not exist.
 const NOT_FOUND_SINCE: i16 = 6;
+/// What a refusal of one group says besides its name, at most, bytes.
+const REFUSAL_BYTES: usize = 64;
 /// The kind of group this broker has.
 const CLASSIC: &str = "classic";
 
@@ -38,6 +42,11 @@ pub(super) async fn describe_groups(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: DescribeGroupsRequest<'_> = call.read()?;
+    // A refusal says the name again.
+    let texts = request.groups.iter();
+    let texts = texts.map(|name| 2 * name.len() + REFUSAL_BYTES);
+    let blank = elements::<DescribedGroup<'_>>(request.groups.len(), texts.sum());
+    call.make_room(blank).await?;
     let mut groups = Vec::with_capacity(request.groups.len());
     for name in &request.groups {
         let look = |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
@@ -54,7 +63,15 @@ pub(super) async fn describe_groups(
         };
         match seen {
             Err(error) => group.error_code = group_request_code(&error).into(),
-            Ok(Some(seen)) if seen.state != State::Dead => fill(&mut group, seen),
+            Ok(Some(seen)) if seen.state != State::Dead => {
+                if call.finds_room(bytes_of(&seen)).await {
+                    fill(&mut group, seen);
+                } else {
+                    group.error_code = Code::PolicyViolation.into();
+                    group.error_message =
+                        (call.version >= NOT_FOUND_SINCE).then(|| TOO_MUCH.into());
+                }
+            }
             Ok(_) if call.version >= NOT_FOUND_SINCE => {
                 group.error_code = Code::GroupIdNotFound.into();
                 group.error_message = Some(format!("Group {name} not found.").into());
@@ -67,6 +84,18 @@ pub(super) async fn describe_groups(
         groups,
         ..DescribeGroupsResponse::default()
     })
+}
+
+/// What a group takes in an answer.
+fn bytes_of(seen: &Description) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let texts = seen.members.iter().map(|member| {
+        let names = member.member_id.len() + text(&member.instance_id);
+        let client = member.client_id.len() + member.client_host.len();
+        names + client + member.metadata.len() + member.assignment.len()
+    });
+    let own = text(&seen.protocol_type) + text(&seen.protocol_name);
+    elements::<DescribedGroupMember<'_>>(seen.members.len(), own + texts.sum::<usize>())
 }
 
 fn fill(group: &mut DescribedGroup<'_>, seen: Description) {
@@ -107,20 +136,26 @@ pub(super) async fn list_groups(
         {
             continue;
         }
-        let look = |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
-        let Ok(Some(seen)) = context.broker.inspect_group(principal, &name, look).await else {
+        let look = |group: Option<&engine::group::Group>| {
+            group.map(|group| (group.state(), group.protocol_type().map(str::to_owned)))
+        };
+        let seen = context.broker.inspect_group(principal, &name, look).await;
+        let Ok(Some((stands, protocol_type))) = seen else {
             continue;
         };
-        let state = state_name(seen.state);
-        if seen.state == State::Dead
+        let state = state_name(stands);
+        if stands == State::Dead
             || !wants(&request.states_filter, state)
             || !wants(&request.types_filter, CLASSIC)
         {
             continue;
         }
+        let protocol_type = protocol_type.unwrap_or_default();
+        let text = name.len() + protocol_type.len() + state.len() + CLASSIC.len();
+        call.make_room(elements::<ListedGroup<'_>>(1, text)).await?;
         response.groups.push(ListedGroup {
             group_id: name.to_string().into(),
-            protocol_type: seen.protocol_type.unwrap_or_default().into(),
+            protocol_type: protocol_type.into(),
             group_state: state.into(),
             group_type: CLASSIC.into(),
         });
@@ -135,7 +170,12 @@ pub(super) async fn delete_groups(
 ) -> io::Result<Segments> {
     let request: DeleteGroupsRequest<'_> = call.read()?;
     let mut results = Vec::with_capacity(request.groups_names.len());
+    let mut seen = HashSet::with_capacity(request.groups_names.len());
     for name in &request.groups_names {
+        // What is named twice is answered once.
+        if !seen.insert(name) {
+            continue;
+        }
         let code =
             match groups::command(&context.broker, principal, name, Command::Delete, false).await {
                 Ok(Reply::Delete(Ok(()))) => Code::None,

@@ -5,6 +5,7 @@ use std::io;
 use security::{Principal, Resource, Verb};
 
 use super::Call;
+use super::room::elements;
 use crate::error::Code;
 use crate::session::Context;
 use crate::wire::create_acls::AclCreationResult;
@@ -18,6 +19,8 @@ use crate::wire::{
     Segments,
 };
 
+/// What is said of one thing besides its name, at most, bytes.
+const TEXT_BYTES: usize = 80;
 const DENIED: &str = "Cluster authorization failed.";
 const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 /// States a transaction can be in.
@@ -56,12 +59,15 @@ pub(super) fn describe_acls(
     })
 }
 
-pub(super) fn create_acls(
+pub(super) async fn create_acls(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: CreateAclsRequest<'_> = call.read()?;
+    let count = request.creations.len();
+    call.make_room(elements::<AclCreationResult<'_>>(count, count * TEXT_BYTES))
+        .await?;
     let none = (Code::SecurityDisabled, NO_AUTHORIZER);
     let (code, text) = denied(context, principal, Verb::Configure).unwrap_or(none);
     let result = |_| AclCreationResult {
@@ -74,12 +80,18 @@ pub(super) fn create_acls(
     })
 }
 
-pub(super) fn delete_acls(
+pub(super) async fn delete_acls(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: DeleteAclsRequest<'_> = call.read()?;
+    let count = request.filters.len();
+    call.make_room(elements::<DeleteAclsFilterResult<'_>>(
+        count,
+        count * TEXT_BYTES,
+    ))
+    .await?;
     let none = (Code::SecurityDisabled, NO_AUTHORIZER);
     let (code, text) = denied(context, principal, Verb::Configure).unwrap_or(none);
     let result = |_| DeleteAclsFilterResult {
@@ -110,7 +122,7 @@ pub(super) fn describe_quotas(
 }
 
 /// Nobody has any; a user who is asked for by name is said not to be there.
-pub(super) fn describe_scram(
+pub(super) async fn describe_scram(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
@@ -124,6 +136,13 @@ pub(super) fn describe_scram(
         });
     }
     let users = request.users.iter().flatten();
+    let (count, text) = users.clone().fold((0, 0), |(count, text), user| {
+        (count + 1, text + 2 * user.name.len() + TEXT_BYTES)
+    });
+    call.make_room(elements::<DescribeUserScramCredentialsResult<'_>>(
+        count, text,
+    ))
+    .await?;
     let results = users.map(|user| DescribeUserScramCredentialsResult {
         user: user.name.clone(),
         error_code: Code::ResourceNotFound.into(),

@@ -12,6 +12,7 @@ use engine::topic::Topics;
 use security::Principal;
 use uuid::Uuid;
 
+use super::room::elements;
 use super::{Call, groups};
 use crate::error::{Code, group_code, group_request_code};
 use crate::session::Context;
@@ -34,6 +35,10 @@ const TOPIC_ID_SINCE: i16 = 10;
 const GROUPS_SINCE: i16 = 8;
 /// First version of OffsetFetch in which an absent list means everything.
 const ALL_SINCE: i16 = 2;
+/// Offsets that take no more room than this are read before there is some.
+const SMALL_BYTES: usize = 64 << 10;
+/// What a group is answered with that the answer has no room for.
+const TOO_MUCH: Code = Code::PolicyViolation;
 /// First version of OffsetCommit whose clients know that a group may be missing.
 const NOT_FOUND_SINCE: i16 = 9;
 
@@ -116,13 +121,13 @@ pub(super) async fn commit(
     })
 }
 
-fn named(id: Uuid, name: &str, partition: i32) -> NamedPartition {
+fn named(id: Uuid, name: &Arc<str>, partition: i32) -> NamedPartition {
     NamedPartition {
         partition: TopicPartition {
             topic: id,
             partition,
         },
-        topic_name: name.to_owned(),
+        topic_name: Arc::clone(name),
     }
 }
 
@@ -206,10 +211,20 @@ pub(super) async fn fetch(
 ) -> io::Result<Segments> {
     let request: OffsetFetchRequest<'_> = call.read()?;
     if call.version >= GROUPS_SINCE {
+        let names = request.groups.iter().map(|group| group.group_id.len());
+        let blank = elements::<OffsetFetchResponseGroup<'_>>(request.groups.len(), names.sum());
+        call.make_room(blank).await?;
         let mut groups = Vec::with_capacity(request.groups.len());
+        let mut is_full = false;
         for group in &request.groups {
-            let wanted = wanted_of(group, call.version, request.require_stable);
-            let fetched = fetch_group(context, principal, &group.group_id, wanted).await;
+            let fetched = if is_full {
+                Err(TOO_MUCH)
+            } else {
+                let wanted = wanted_of(group, call.version, request.require_stable);
+                let who = (principal, group.group_id.as_ref());
+                fetch_group(context, call, who, wanted).await
+            };
+            is_full |= matches!(fetched, Err(TOO_MUCH));
             groups.push(fetched_group(group, fetched));
         }
         return call.answer(&OffsetFetchResponse {
@@ -240,11 +255,15 @@ pub(super) async fn fetch(
         require_stable: request.require_stable,
     };
     let mut response = OffsetFetchResponse::default();
-    match fetch_group(context, principal, &request.group_id, wanted).await {
+    let who = (principal, request.group_id.as_ref());
+    match fetch_group(context, call, who, wanted).await {
         Ok(topics) => response.topics = topics.into_iter().map(old_topic).collect(),
         Err(code) if call.version >= ALL_SINCE => response.error_code = code.into(),
         // The oldest version has no room for an error but in each partition.
         Err(code) => {
+            let topics = request.topics.iter().flatten();
+            let sizes = topics.map(|t| asked_bytes(&t.name, t.partition_indexes.len()));
+            call.make_room(sizes.sum()).await?;
             let blank = |(name, id, partitions): (String, Uuid, Vec<i32>)| FetchedTopic {
                 name,
                 id,
@@ -282,33 +301,96 @@ fn wanted_of(group: &OffsetFetchRequestGroup<'_>, version: i16, require_stable: 
 struct FetchedTopic {
     name: String,
     id: Uuid,
-    partitions: Vec<(i32, Result<Option<group::CommittedOffset>, Code>)>,
+    partitions: Vec<FetchedPartition>,
 }
 
+type FetchedPartition = (i32, Result<Option<group::CommittedOffset>, Code>);
+
+/// Looks up what is wanted of a group, when there is room for it.
 async fn fetch_group(
     context: &Context,
-    principal: &Principal,
-    name: &str,
+    call: &Call<'_>,
+    (principal, name): (&Principal, &str),
     wanted: Wanted,
 ) -> Result<Vec<FetchedTopic>, Code> {
     if name.is_empty() {
         return Err(Code::InvalidGroupId);
     }
     let topics = context.broker.topics();
-    let look = move |group: Option<&group::Group>| match wanted.topics {
+    let (mut wanted, mut room) = (wanted, 0);
+    // What is small is read when it is looked at. Else the first look is for the size; the offsets may be more the next
+    // time.
+    loop {
+        let topics = topics.clone();
+        let look = move |group: Option<&group::Group>| {
+            let bytes = answer_bytes(&topics, group, &wanted);
+            if bytes > SMALL_BYTES.max(room) {
+                return Err((bytes, wanted));
+            }
+            Ok((bytes, read_offsets(&topics, group, wanted)))
+        };
+        let looked = context.broker.inspect_group(principal, name, look).await;
+        match looked.map_err(|error| group_request_code(&error))? {
+            Ok((bytes, read)) => {
+                let more = bytes.saturating_sub(room);
+                let found = call.finds_room(more).await;
+                return if found { Ok(read) } else { Err(TOO_MUCH) };
+            }
+            Err((bytes, still_wanted)) => {
+                if !call.finds_room(bytes.saturating_sub(room)).await {
+                    return Err(TOO_MUCH);
+                }
+                (wanted, room) = (still_wanted, bytes);
+            }
+        }
+    }
+}
+
+/// What offsets of a topic take in an answer, besides what was committed with them.
+fn asked_bytes(topic: &str, partitions: usize) -> usize {
+    let topics = elements::<FetchedTopic>(1, topic.len());
+    topics.saturating_add(elements::<FetchedPartition>(partitions, 0))
+}
+
+/// What the answer to a question about a group takes.
+fn answer_bytes(topics: &Topics, group: Option<&group::Group>, wanted: &Wanted) -> usize {
+    let Some(asked) = &wanted.topics else {
+        let (count, text) = group.map_or((0, 0), group::Group::committed_size);
+        return elements::<FetchedOffset>(count, text);
+    };
+    let sizes = asked.iter().map(|(name, id, partitions)| {
+        let found = resolve(topics, name, *id, wanted.by_id);
+        let text = |(topic, group): (Uuid, &group::Group)| -> usize {
+            let at = |partition: &i32| TopicPartition {
+                topic,
+                partition: *partition,
+            };
+            let offsets = partitions.iter().map(at);
+            let offsets = offsets.filter_map(|at| group.committed(at, false).ok().flatten());
+            offsets.map(|offset| offset.metadata.len()).sum()
+        };
+        let text = found
+            .zip(group)
+            .map_or(0, |((id, _), group)| text((id, group)));
+        asked_bytes(name, partitions.len()).saturating_add(elements::<u8>(0, text))
+    });
+    sizes.fold(0, usize::saturating_add)
+}
+
+fn read_offsets(
+    topics: &Topics,
+    group: Option<&group::Group>,
+    wanted: Wanted,
+) -> Vec<FetchedTopic> {
+    match wanted.topics {
         None => group
-            .map(|g| everything(&topics, g.committed_all(wanted.require_stable)))
+            .map(|g| everything(topics, g.committed_all(wanted.require_stable)))
             .unwrap_or_default(),
         Some(asked) => asked
             .into_iter()
-            .map(|topic| some(&topics, group, topic, (wanted.by_id, wanted.require_stable)))
+            .map(|topic| some(topics, group, topic, (wanted.by_id, wanted.require_stable)))
             .collect(),
-    };
-    context
-        .broker
-        .inspect_group(principal, name, look)
-        .await
-        .map_err(|error| group_request_code(&error))
+    }
 }
 
 /// Every offset of a group, by topic. Offsets of a topic that is gone mean nothing any more.
@@ -451,13 +533,9 @@ pub(super) async fn delete(
     for topic in &request.topics {
         // Offsets of a topic that is gone can still be asked away; there is just nothing to find.
         let found = resolve(&topics, &topic.name, Uuid::nil(), false);
-        let id = found.map_or_else(Uuid::nil, |(id, _)| id);
-        partitions.extend(
-            topic
-                .partitions
-                .iter()
-                .map(|p| named(id, &topic.name, p.partition_index)),
-        );
+        let (id, name) = found.unwrap_or_else(|| (Uuid::nil(), Arc::from(topic.name.as_ref())));
+        let indexes = topic.partitions.iter().map(|p| p.partition_index);
+        partitions.extend(indexes.map(|index| named(id, &name, index)));
     }
     let command = Command::DeleteOffsets { partitions };
     let reply = groups::command(

@@ -9,6 +9,7 @@ use engine::{Broker, Error};
 use security::Principal;
 
 use super::Call;
+use super::room::elements;
 use crate::error::{Code, group_code, group_request_code};
 use crate::session::Context;
 use crate::wire::find_coordinator::Coordinator;
@@ -20,6 +21,8 @@ use crate::wire::{
     SyncGroupRequest, SyncGroupResponse,
 };
 
+/// What a refusal of one coordinator says at most, bytes.
+const REFUSAL_BYTES: usize = 64;
 /// First version of FindCoordinator that asks for several at once.
 const BATCHED_SINCE: i16 = 4;
 /// First version of JoinGroup whose clients understand that they must come back with the id they are given.
@@ -33,8 +36,12 @@ const SYNC_NAMES_PROTOCOL_SINCE: i16 = 5;
 /// First version of LeaveGroup that names several members.
 const LEAVE_BATCHED_SINCE: i16 = 3;
 
-pub(super) fn find_coordinator(context: &Context, call: &Call<'_>) -> io::Result<Segments> {
+pub(super) async fn find_coordinator(context: &Context, call: &Call<'_>) -> io::Result<Segments> {
     let request: FindCoordinatorRequest<'_> = call.read()?;
+    let host = call.advertised.0.len() + REFUSAL_BYTES;
+    let texts = request.coordinator_keys.iter().map(|key| key.len() + host);
+    let bytes = elements::<Coordinator<'_>>(request.coordinator_keys.len(), texts.sum());
+    call.make_room(bytes).await?;
     let find = |key: Cow<'_, str>| {
         let refused = refuse_coordinator(request.key_type);
         let (host, port) = call.advertised.clone();
@@ -159,7 +166,10 @@ pub(super) async fn join(
     )
     .await;
     let response = match reply {
-        Ok(Reply::Join(Ok(joined))) => joined_response(joined, call.version),
+        Ok(Reply::Join(Ok(joined))) => {
+            call.make_room(bytes_of(&joined)).await?;
+            joined_response(joined, call.version)
+        }
         Ok(Reply::Join(Err(refused))) => {
             refused_join(group_code(refused.error), refused.member_id, call.version)
         }
@@ -171,6 +181,15 @@ pub(super) async fn join(
 
 /// Before this version the chosen protocol's name may not be absent.
 const PROTOCOL_NULLABLE_SINCE: i16 = 7;
+
+/// What a joined member's answer takes: the leader's has what all members brought.
+fn bytes_of(joined: &group::Joined) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let members = joined.members.iter();
+    let texts = members
+        .map(|member| member.member_id.len() + text(&member.instance_id) + member.metadata.len());
+    elements::<JoinGroupResponseMember<'_>>(joined.members.len(), texts.sum())
+}
 
 fn joined_response(joined: group::Joined, version: i16) -> JoinGroupResponse<'static> {
     let members = joined
@@ -252,12 +271,16 @@ pub(super) async fn sync(
     )
     .await;
     let response = match reply {
-        Ok(Reply::Sync(Ok(synced))) => SyncGroupResponse {
-            protocol_type: synced.protocol_type.map(Cow::from),
-            protocol_name: synced.protocol_name.map(Cow::from),
-            assignment: Cow::Owned(synced.assignment.into()),
-            ..SyncGroupResponse::default()
-        },
+        Ok(Reply::Sync(Ok(synced))) => {
+            call.make_room(elements::<u8>(synced.assignment.len(), 0))
+                .await?;
+            SyncGroupResponse {
+                protocol_type: synced.protocol_type.map(Cow::from),
+                protocol_name: synced.protocol_name.map(Cow::from),
+                assignment: Cow::Owned(synced.assignment.into()),
+                ..SyncGroupResponse::default()
+            }
+        }
         Ok(Reply::Sync(Err(error))) => SyncGroupResponse {
             error_code: group_code(error).into(),
             ..SyncGroupResponse::default()

@@ -1,6 +1,6 @@
 //! Log directories: there is one, with everything in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use engine::TopicKey;
@@ -9,6 +9,7 @@ use security::{Principal, Resource, Verb};
 
 use super::Call;
 use super::metadata::visible;
+use super::room::elements;
 use crate::error::Code;
 use crate::session::Context;
 use crate::wire::describe_log_dirs::{
@@ -16,7 +17,7 @@ use crate::wire::describe_log_dirs::{
 };
 use crate::wire::{DescribeLogDirsRequest, DescribeLogDirsResponse, Segments};
 
-pub(super) fn describe(
+pub(super) async fn describe(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
@@ -31,26 +32,31 @@ pub(super) fn describe(
             ..DescribeLogDirsResponse::default()
         });
     }
-    let topics = match &request.topics {
-        None => visible(context, principal)
-            .iter()
-            .map(|topic| described(context, topic, |_| true))
-            .collect(),
+    let mut topics = Vec::new();
+    match &request.topics {
+        None => {
+            for topic in visible(context, principal) {
+                call.make_room(bytes_of(&topic)).await?;
+                topics.push(described(context, &topic, |_| true));
+            }
+        }
         Some(wanted) => {
-            let mut asked: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+            let mut asked: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
             for topic in wanted {
                 let partitions = asked.entry(&topic.topic).or_default();
                 partitions.extend(&topic.partitions);
             }
-            let found = asked.iter().filter_map(|(name, partitions)| {
-                let topic = context.broker.topic(principal, TopicKey::Name(name));
-                let topic = topic.ok()?;
-                Some(described(context, &topic, |n| partitions.contains(&n)))
-            });
+            for (name, partitions) in &asked {
+                let Ok(topic) = context.broker.topic(principal, TopicKey::Name(name)) else {
+                    continue;
+                };
+                call.make_room(bytes_of(&topic)).await?;
+                topics.push(described(context, &topic, |n| partitions.contains(&n)));
+            }
             // What is not here has nothing in it.
-            found.filter(|topic| !topic.partitions.is_empty()).collect()
+            topics.retain(|topic| !topic.partitions.is_empty());
         }
-    };
+    }
     let (total_bytes, usable_bytes) = context.settings.log_dir.space();
     call.answer(&DescribeLogDirsResponse {
         results: vec![DescribeLogDirsResult {
@@ -62,6 +68,16 @@ pub(super) fn describe(
         }],
         ..DescribeLogDirsResponse::default()
     })
+}
+
+/// What a topic takes in an answer.
+fn bytes_of(topic: &Topic) -> usize {
+    elements::<DescribeLogDirsPartition>(topic.partitions.len(), 0).saturating_add(elements::<
+        DescribeLogDirsTopic<'_>,
+    >(
+        1,
+        topic.name.len(),
+    ))
 }
 
 fn described(

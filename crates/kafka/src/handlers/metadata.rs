@@ -12,6 +12,7 @@ use security::{Principal, Resource, Verb};
 use uuid::Uuid;
 
 use super::Call;
+use super::room::elements;
 use crate::error::{Code, code};
 use crate::session::Context;
 use crate::wire::describe_cluster::DescribeClusterBroker;
@@ -88,17 +89,28 @@ pub(super) async fn metadata(
     let wants_operations = request.include_topic_authorized_operations;
     let topics = match &request.topics {
         Some(wanted) if call.version >= NULL_MEANS_ALL_SINCE || !wanted.is_empty() => {
+            let names = wanted
+                .iter()
+                .map(|wanted| wanted.name.as_ref().map_or(0, |n| n.len()));
+            let blank = elements::<MetadataResponseTopic<'_>>(wanted.len(), names.sum());
+            call.make_room(blank).await?;
             if call.version < TOPIC_ID_SINCE && wanted.iter().any(has_id) {
                 wanted.iter().map(refused_id).collect()
             } else {
                 let may_create = request.allow_auto_topic_creation;
-                named(context, principal, wanted, (may_create, wants_operations)).await
+                let options = (may_create, wants_operations);
+                named(context, principal, call, (wanted, options)).await?
             }
         }
-        _ => visible(context, principal)
-            .iter()
-            .map(|topic| describe(context, principal, topic, wants_operations))
-            .collect(),
+        _ => {
+            let visible = visible(context, principal);
+            let mut topics = Vec::with_capacity(visible.len());
+            for topic in &visible {
+                call.make_room(bytes_of(topic)).await?;
+                topics.push(describe(context, principal, topic, wants_operations));
+            }
+            topics
+        }
     };
     let (host, port) = call.advertised.clone();
     let response = MetadataResponse {
@@ -129,9 +141,9 @@ fn has_id(wanted: &MetadataRequestTopic<'_>) -> bool {
 async fn named<'a>(
     context: &Context,
     principal: &Principal,
-    wanted: &[MetadataRequestTopic<'a>],
-    (may_create, wants_operations): (bool, bool),
-) -> Vec<MetadataResponseTopic<'a>> {
+    call: &Call<'_>,
+    (wanted, (may_create, wants_operations)): (&[MetadataRequestTopic<'a>], (bool, bool)),
+) -> io::Result<Vec<MetadataResponseTopic<'a>>> {
     let by_id = wanted.iter().any(|wanted| !wanted.topic_id.is_nil());
     let mut seen = HashSet::with_capacity(wanted.len());
     let mut topics = Vec::with_capacity(wanted.len());
@@ -145,11 +157,14 @@ async fn named<'a>(
         }
         let found = find(context, principal, (name, wanted.topic_id), may_create).await;
         topics.push(match found {
-            Ok(topic) => describe(context, principal, &topic, wants_operations),
+            Ok(topic) => {
+                call.make_room(bytes_of(&topic)).await?;
+                describe(context, principal, &topic, wants_operations)
+            }
             Err(error) => unknown(wanted, by_id, &error),
         });
     }
-    topics
+    Ok(topics)
 }
 
 pub(super) fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
@@ -224,6 +239,14 @@ fn unknown<'a>(
         topic_authorized_operations: OPERATIONS_UNKNOWN,
         ..MetadataResponseTopic::default()
     }
+}
+
+/// What a topic takes in an answer.
+fn bytes_of(topic: &Topic) -> usize {
+    let nodes = 2 * usize::from(topic.document.replication.max(1));
+    let partition = elements::<MetadataResponsePartition>(1, 0) + nodes * size_of::<i32>();
+    let partitions = topic.partitions.len().saturating_mul(partition);
+    partitions.saturating_add(elements::<MetadataResponseTopic<'_>>(1, topic.name.len()))
 }
 
 fn describe(

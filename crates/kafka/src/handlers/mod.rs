@@ -14,6 +14,7 @@ mod partitions;
 pub(crate) mod produce;
 mod producers;
 mod replicas;
+mod room;
 mod subscription;
 mod topics;
 mod versions;
@@ -25,6 +26,7 @@ use net::SharedPermit;
 use security::Principal;
 
 pub use configs::topic_defaults;
+pub(crate) use room::decoded_bytes_max;
 pub use subscription::subscription;
 
 use crate::session::Context;
@@ -45,23 +47,28 @@ pub(crate) struct Call<'a> {
     pub(crate) client_host: String,
     /// Host and port this client is told to connect to.
     pub(crate) advertised: (String, u16),
-    /// Room for the answer.
+    /// Room for the answer …
     pub(crate) room: Option<SharedPermit>,
+    /// … which may take so much, besides fetched records.
+    answer_bytes_max: usize,
     body: Reader<'a>,
 }
 
 impl<'a> Call<'a> {
-    /// Adds what the connection knows: where the client is, how it reaches us, and where room for answers comes from.
-    pub(crate) fn with_peer(
-        self,
-        client_host: String,
-        advertised: (String, u16),
-        room: SharedPermit,
-    ) -> Self {
+    /// Adds what the connection knows: where the client is, and how it reaches us.
+    pub(crate) fn with_peer(self, client_host: String, advertised: (String, u16)) -> Self {
         Self {
             client_host,
             advertised,
+            ..self
+        }
+    }
+
+    /// Adds where room for the answer comes from, when a request may take `most` and this one has taken `request`.
+    pub(crate) fn with_room(self, room: SharedPermit, most: usize, request: usize) -> Self {
+        Self {
             room: Some(room),
+            answer_bytes_max: room::answer_bytes_max(most, request),
             ..self
         }
     }
@@ -102,13 +109,15 @@ fn malformed(error: wire::Error) -> io::Error {
 /// Reads a request's header. Unknown keys end the connection, as they do elsewhere: no answer could be framed.
 pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
     let mut body = Reader::new(frame);
+    check_known(&mut body.clone())?;
     let header = frame::decode_request_header(&mut body).map_err(malformed)?;
     let key = ApiKey::try_from(header.request_api_key).map_err(malformed)?;
     let version = header.request_api_version;
     let known = versions::advertised(key).is_some() && key.supports(version);
     // An unknown version of this one request is answered: it is how the two sides find a common one.
     if !known && key != ApiKey::ApiVersions {
-        let text = format!("{key:?} version {version} is not supported");
+        let number = header.request_api_key;
+        let text = format!("{key:?} (API key {number}) version {version} is not supported");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     if key != ApiKey::Produce && frame.len() > REQUEST_BYTES_MAX {
@@ -126,8 +135,27 @@ pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {
         client_host: String::new(),
         advertised: (String::new(), 0),
         room: None,
+        answer_bytes_max: usize::MAX,
         body,
     })
+}
+
+/// Refuses an API that nothing is known of, by its number.
+fn check_known(header: &mut Reader<'_>) -> io::Result<()> {
+    let number = header.i16().map_err(malformed)?;
+    if ApiKey::try_from(number).is_ok() {
+        return Ok(());
+    }
+    let text = format!("API key {number} is not known");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// What a client calls itself, of a request that may be of any kind: its header begins as all do.
+pub(crate) fn client_of(frame: &Bytes) -> Option<String> {
+    let mut header = Reader::new(frame);
+    let _key_version_and_correlation = (header.i16().ok()?, header.i16().ok()?, header.i32().ok()?);
+    let client = header.nullable_string(false).ok()??;
+    Some(client.into_owned())
 }
 
 /// Carries out any request but Produce, which overlaps with others.
@@ -139,7 +167,7 @@ pub(crate) async fn handle(
     match call.key {
         ApiKey::Fetch => fetch::fetch(context, principal, &call).await,
         ApiKey::ListOffsets => offsets::list(context, principal, &call).await,
-        ApiKey::OffsetForLeaderEpoch => offsets::for_leader_epoch(context, principal, &call),
+        ApiKey::OffsetForLeaderEpoch => offsets::for_leader_epoch(context, principal, &call).await,
         ApiKey::DeleteRecords => offsets::delete_records(context, principal, &call).await,
         ApiKey::Metadata => metadata::metadata(context, principal, &call).await,
         ApiKey::DescribeCluster => metadata::describe_cluster(context, principal, &call),
@@ -147,7 +175,7 @@ pub(crate) async fn handle(
         ApiKey::OffsetCommit => commits::commit(context, principal, &call).await,
         ApiKey::OffsetFetch => commits::fetch(context, principal, &call).await,
         ApiKey::OffsetDelete => commits::delete(context, principal, &call).await,
-        ApiKey::FindCoordinator => groups::find_coordinator(context, &call),
+        ApiKey::FindCoordinator => groups::find_coordinator(context, &call).await,
         ApiKey::JoinGroup => groups::join(context, principal, &call).await,
         ApiKey::SyncGroup => groups::sync(context, principal, &call).await,
         ApiKey::Heartbeat => groups::heartbeat(context, principal, &call).await,
@@ -160,26 +188,28 @@ pub(crate) async fn handle(
         ApiKey::CreateTopics => topics::create(context, principal, &call).await,
         ApiKey::DeleteTopics => topics::delete(context, principal, &call).await,
         ApiKey::CreatePartitions => topics::create_partitions(context, principal, &call).await,
-        ApiKey::DescribeConfigs => configs::describe(context, principal, &call),
+        ApiKey::DescribeConfigs => configs::describe(context, principal, &call).await,
         ApiKey::AlterConfigs => configs::alter(context, principal, &call).await,
         ApiKey::IncrementalAlterConfigs => {
             configs::alter_incremental(context, principal, &call).await
         }
-        ApiKey::ElectLeaders => replicas::elect(context, principal, &call),
+        ApiKey::ElectLeaders => replicas::elect(context, principal, &call).await,
         ApiKey::AlterPartitionReassignments => {
-            replicas::alter_reassignments(context, principal, &call)
+            replicas::alter_reassignments(context, principal, &call).await
         }
         ApiKey::ListPartitionReassignments => {
             replicas::list_reassignments(context, principal, &call)
         }
-        ApiKey::DescribeLogDirs => log_dirs::describe(context, principal, &call),
+        ApiKey::DescribeLogDirs => log_dirs::describe(context, principal, &call).await,
         ApiKey::DescribeProducers => producers::describe(context, principal, &call).await,
-        ApiKey::ListConfigResources => configs::list(context, principal, &call),
+        ApiKey::ListConfigResources => configs::list(context, principal, &call).await,
         ApiKey::DescribeAcls => cluster::describe_acls(context, principal, &call),
-        ApiKey::CreateAcls => cluster::create_acls(context, principal, &call),
-        ApiKey::DeleteAcls => cluster::delete_acls(context, principal, &call),
+        ApiKey::CreateAcls => cluster::create_acls(context, principal, &call).await,
+        ApiKey::DeleteAcls => cluster::delete_acls(context, principal, &call).await,
         ApiKey::DescribeClientQuotas => cluster::describe_quotas(context, principal, &call),
-        ApiKey::DescribeUserScramCredentials => cluster::describe_scram(context, principal, &call),
+        ApiKey::DescribeUserScramCredentials => {
+            cluster::describe_scram(context, principal, &call).await
+        }
         ApiKey::ListTransactions => cluster::list_transactions(&call),
         other => Err(io::Error::new(
             io::ErrorKind::InvalidData,

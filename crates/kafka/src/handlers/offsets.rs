@@ -1,11 +1,13 @@
 //! Offsets by time and epoch, and deleting records up to one.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use engine::{Error, TimeLookup, TopicKey, partition::LEADER_EPOCH};
 use security::Principal;
 
 use super::Call;
+use super::room::elements;
 use crate::error::{Code, code};
 use crate::session::Context;
 use crate::wire::delete_records::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
@@ -37,11 +39,22 @@ pub(super) async fn list(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: ListOffsetsRequest<'_> = call.read()?;
+    let mut seen = HashSet::new();
+    let all = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (topic.name.as_ref(), partition.partition_index))
+    });
+    let repeated: HashSet<(&str, i32)> = all.filter(|place| !seen.insert(*place)).collect();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let mut answer = list_one(context, principal, &topic.name, partition).await;
+            let place = (topic.name.as_ref(), partition.partition_index);
+            let mut answer = if repeated.contains(&place) {
+                refused(partition, Code::InvalidRequest)
+            } else {
+                list_one(context, principal, &topic.name, partition).await
+            };
             if call.version < EPOCH_SINCE {
                 answer.leader_epoch = -1;
             }
@@ -64,18 +77,9 @@ async fn list_one(
     topic: &str,
     wanted: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
-    let blank = ListOffsetsPartitionResponse {
-        partition_index: wanted.partition_index,
-        timestamp: -1,
-        offset: -1,
-        leader_epoch: -1,
-        ..ListOffsetsPartitionResponse::default()
-    };
+    let blank = refused(wanted, Code::None);
     if let Some(code) = epoch_code(wanted.current_leader_epoch) {
-        return ListOffsetsPartitionResponse {
-            error_code: code.into(),
-            ..blank
-        };
+        return refused(wanted, code);
     }
     let lookup = match wanted.timestamp {
         LATEST => TimeLookup::Latest,
@@ -102,10 +106,17 @@ async fn list_one(
             leader_epoch: LEADER_EPOCH,
             ..blank
         },
-        Err(error) => ListOffsetsPartitionResponse {
-            error_code: code(&error).into(),
-            ..blank
-        },
+        Err(error) => refused(wanted, code(&error)),
+    }
+}
+
+fn refused(wanted: &ListOffsetsPartition, code: Code) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse {
+        partition_index: wanted.partition_index,
+        timestamp: -1,
+        offset: -1,
+        leader_epoch: -1,
+        error_code: code.into(),
     }
 }
 
@@ -117,12 +128,16 @@ pub(super) fn epoch_code(epoch: i32) -> Option<Code> {
     }
 }
 
-pub(super) fn for_leader_epoch(
+pub(super) async fn for_leader_epoch(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: OffsetForLeaderEpochRequest<'_> = call.read()?;
+    let counts = request.topics.iter().map(|topic| topic.partitions.len());
+    let names = request.topics.iter().map(|topic| topic.topic.len());
+    call.make_room(elements::<EpochEndOffset>(counts.sum(), names.sum()))
+        .await?;
     let topics = request
         .topics
         .iter()
@@ -191,10 +206,26 @@ pub(super) async fn delete_records(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: DeleteRecordsRequest<'_> = call.read()?;
+    let all = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (topic.name.as_ref(), partition.partition_index))
+    });
+    let mut mentions: HashMap<(&str, i32), usize> = HashMap::new();
+    for place in all {
+        *mentions.entry(place).or_default() += 1;
+    }
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
+            // Of several mentions of a partition the last one counts.
+            let place = (topic.name.as_ref(), partition.partition_index);
+            if let Some(left) = mentions.get_mut(&place) {
+                *left -= 1;
+                if *left > 0 {
+                    continue;
+                }
+            }
             let before = match partition.offset {
                 -1 => Ok(None),
                 offset => u64::try_from(offset)

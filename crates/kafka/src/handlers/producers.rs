@@ -6,6 +6,7 @@ use engine::{Error, TopicKey};
 use security::Principal;
 
 use super::Call;
+use super::room::{TOO_MUCH, elements};
 use crate::error::{Code, code, message};
 use crate::session::Context;
 use crate::wire::describe_producers::{PartitionResponse, ProducerState, TopicResponse};
@@ -51,7 +52,21 @@ pub(super) async fn describe(
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in &topic.partition_indexes {
-            partitions.push(describe_one(context, principal, &topic.name, *index).await);
+            // One at a time: what a partition remembers of its producers is bounded.
+            let mut described = describe_one(context, principal, &topic.name, *index).await;
+            let count = described.active_producers.len();
+            if !call.finds_room(elements::<ProducerState>(count, 0)).await {
+                described.active_producers = Vec::new();
+                described.error_code = Code::PolicyViolation.into();
+                described.error_message = Some(TOO_MUCH.into());
+            }
+            let text = described
+                .error_message
+                .as_ref()
+                .map_or(0, |text| text.len());
+            call.make_room(elements::<PartitionResponse<'_>>(1, text))
+                .await?;
+            partitions.push(described);
         }
         topics.push(TopicResponse {
             name: topic.name.clone(),

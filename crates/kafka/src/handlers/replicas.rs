@@ -8,6 +8,7 @@ use security::{Principal, Resource, Verb};
 
 use super::Call;
 use super::assignment::{Refusal, check_replicas};
+use super::room::elements;
 use crate::error::Code;
 use crate::session::Context;
 use crate::wire::alter_partition_reassignments::{
@@ -20,14 +21,25 @@ use crate::wire::{
     Segments,
 };
 
+/// What is said of one partition besides its topic's name, at most, bytes.
+const REFUSAL_BYTES: usize = 96;
 const DENIED: &str = "Cluster authorization failed.";
+
+/// What is said of so many partitions of a topic: each answer may have its name.
+fn refusals<T>(partitions: usize, topic: &str) -> usize {
+    let text = topic.len() + REFUSAL_BYTES;
+    elements::<T>(
+        partitions,
+        text.saturating_mul(partitions.saturating_add(1)),
+    )
+}
 
 fn may(context: &Context, principal: &Principal, verb: Verb) -> bool {
     context.broker.allows(principal, verb, Resource::Broker)
 }
 
 /// Every partition has the leader it should have; one that is not there is said so.
-pub(super) fn elect(
+pub(super) async fn elect(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
@@ -49,6 +61,11 @@ pub(super) fn elect(
     }
     // Asked about all of them, only those that need an election are listed.
     let topics = request.topic_partitions.iter().flatten();
+    for topic in topics.clone() {
+        let count = topic.partitions.len();
+        call.make_room(refusals::<PartitionResult<'_>>(count, &topic.topic))
+            .await?;
+    }
     let results = topics.map(|topic| ReplicaElectionResult {
         topic: topic.topic.clone(),
         partition_result: topic
@@ -107,7 +124,7 @@ pub(super) fn list_reassignments(
 }
 
 /// A partition may be moved to where it is.
-pub(super) fn alter_reassignments(
+pub(super) async fn alter_reassignments(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
@@ -121,6 +138,14 @@ pub(super) fn alter_reassignments(
         response.error_code = Code::ClusterAuthorizationFailed.into();
         response.error_message = Some(DENIED.into());
         return call.answer(&response);
+    }
+    for topic in &request.topics {
+        let count = topic.partitions.len();
+        call.make_room(refusals::<ReassignablePartitionResponse<'_>>(
+            count,
+            &topic.name,
+        ))
+        .await?;
     }
     let topics = request.topics.iter();
     let answers = topics.map(|topic| ReassignableTopicResponse {

@@ -10,6 +10,7 @@ use engine::{Error, NewTopic, TopicKey};
 use security::Principal;
 
 use super::assignment::{Refusal, check_all, check_replicas};
+use super::room::elements;
 use super::{Call, configs};
 use crate::error::{Code, code, message, remark};
 use crate::session::Context;
@@ -21,6 +22,12 @@ use crate::wire::{
     DeleteTopicsRequest, DeleteTopicsResponse, Segments,
 };
 
+/// Partitions that one request may make.
+const CREATED_PARTITIONS_MAX: usize = 10_000;
+/// First version of CreateTopics whose answers have the settings of what was made.
+const CONFIGS_SINCE: i16 = 5;
+/// What a refusal of one topic says besides its name, bytes: no more than a little longer.
+const REFUSAL_BYTES: usize = 64;
 /// Not a topic anybody can make.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 
@@ -30,6 +37,11 @@ pub(super) async fn create(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: CreateTopicsRequest<'_> = call.read()?;
+    let texts = request.topics.iter();
+    let texts = texts.map(|topic| 2 * topic.name.len() + REFUSAL_BYTES);
+    let blank = elements::<CreatableTopicResult<'_>>(request.topics.len(), texts.sum());
+    call.make_room(blank).await?;
+    let too_many = partitions_of(context, &request) > CREATED_PARTITIONS_MAX;
     let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.as_ref()));
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -38,11 +50,14 @@ pub(super) async fn create(
         };
         let outcome = if is_repeated {
             Err((Code::InvalidRequest, "Duplicate topic name.".to_owned()))
+        } else if too_many {
+            let text = "Excessively large number of partitions per request.";
+            Err((Code::PolicyViolation, text.to_owned()))
         } else {
             create_one(context, principal, topic, request.validate_only).await
         };
         topics.push(match outcome {
-            Ok(made) => created(context, topic, &made),
+            Ok(made) => created(context, call, topic, &made).await,
             Err((code, text)) => CreatableTopicResult {
                 name: topic.name.clone(),
                 error_code: code.into(),
@@ -58,6 +73,17 @@ pub(super) async fn create(
         topics,
         ..CreateTopicsResponse::default()
     })
+}
+
+/// How many partitions a request wants made, as far as it says so.
+fn partitions_of(context: &Context, request: &CreateTopicsRequest<'_>) -> usize {
+    let of_one = |topic: &CreatableTopic<'_>| match usize::try_from(topic.num_partitions) {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        Ok(count) => count,
+        Err(_) => context.broker.settings().default_partitions as usize,
+    };
+    let counts = request.topics.iter().map(of_one);
+    counts.fold(0, usize::saturating_add)
 }
 
 /// Names that occur more than once, none of them answered yet: one answer is enough.
@@ -159,12 +185,28 @@ fn sizes(topic: &CreatableTopic<'_>) -> Result<(Option<u32>, Option<u16>), Refus
     Ok((partitions, replication))
 }
 
-fn created<'a>(
+/// A topic that was made. Where the answer has no room for its settings, it says so in their stead.
+async fn created<'a>(
     context: &Context,
+    call: &Call<'_>,
     wanted: &CreatableTopic<'a>,
     topic: &Topic,
 ) -> CreatableTopicResult<'a> {
-    let configs = settings::SETTINGS
+    let bare = CreatableTopicResult {
+        name: wanted.name.clone(),
+        topic_id: topic.id(),
+        num_partitions: topic.document.partitions.cast_signed(),
+        replication_factor: topic.document.replication.cast_signed(),
+        configs: None,
+        ..CreatableTopicResult::default()
+    };
+    if call.version < CONFIGS_SINCE {
+        return CreatableTopicResult {
+            configs: Some(Vec::new()),
+            ..bare
+        };
+    }
+    let configs: Vec<_> = settings::SETTINGS
         .iter()
         .map(|setting| {
             let (value, config_source) = configs::effective(context, topic, setting);
@@ -176,13 +218,20 @@ fn created<'a>(
             }
         })
         .collect();
+    let text = |config: &CreatableTopicConfigs<'_>| {
+        config.name.len() + config.value.as_ref().map_or(0, |value| value.len())
+    };
+    let text = configs.iter().map(text).sum();
+    let bytes = elements::<CreatableTopicConfigs<'_>>(configs.len(), text);
+    if !call.finds_room(bytes).await {
+        return CreatableTopicResult {
+            topic_config_error_code: Code::PolicyViolation.into(),
+            ..bare
+        };
+    }
     CreatableTopicResult {
-        name: wanted.name.clone(),
-        topic_id: topic.id(),
-        num_partitions: topic.document.partitions.cast_signed(),
-        replication_factor: topic.document.replication.cast_signed(),
         configs: Some(configs),
-        ..CreatableTopicResult::default()
+        ..bare
     }
 }
 

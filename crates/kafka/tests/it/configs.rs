@@ -657,3 +657,45 @@ async fn spaces_are_not_shown_and_sizes_below_0_mean_no_limit() {
         assert_eq!(value(&mut client, name).await, shown);
     }
 }
+
+#[tokio::test]
+async fn a_resource_named_twice_is_not_changed() {
+    let (_server, mut client) = ready().await;
+    let incremental = |name: &'static str, value: &'static str| incremental::AlterConfigsResource {
+        resource_type: TOPIC,
+        resource_name: name.into(),
+        configs: vec![incremental::AlterableConfig {
+            name: "retention.ms".into(),
+            config_operation: SET,
+            value: Some(value.into()),
+        }],
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![
+            incremental("orders", "1000"),
+            incremental("nowhere", "1000"),
+            incremental("orders", "2000"),
+        ],
+        validate_only: false,
+    };
+    let answer: IncrementalAlterConfigsResponse<'_> = client.ask(1, &request).await;
+    let told = answer.responses.iter();
+    let told: Vec<_> = told
+        .map(|r| (r.error_code, r.error_message.as_deref()))
+        .collect();
+    let twice = (42, Some("Each resource must appear at most once."));
+    let nowhere = (3, Some("The topic 'nowhere' does not exist."));
+    assert_eq!(told, [twice, nowhere, twice]);
+    let whole = || alter_configs::AlterConfigsResource {
+        resource_type: TOPIC,
+        resource_name: "orders".into(),
+        configs: Vec::new(),
+    };
+    let request = AlterConfigsRequest {
+        resources: vec![whole(), whole()],
+        validate_only: false,
+    };
+    let answer: AlterConfigsResponse<'_> = client.ask(1, &request).await;
+    assert!(answer.responses.iter().all(|r| r.error_code == 42));
+    assert_eq!(value(&mut client, "retention.ms").await, "60000");
+}

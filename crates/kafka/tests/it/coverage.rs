@@ -18,8 +18,11 @@ has the reason for each.
 
 - **No transactions.** They are refused where a client first asks for them, so that none begins: the coordinator's refusal is
   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, the only one that librdkafka does not ask again after. Idempotent producers work.
-- **Classic consumer groups only.** Groups of the new protocol (KIP-848), share groups and streams groups are not served; clients
-  that are set to `group.protocol=consumer` say so. There are no finalized features, because each of them would turn on
+- **Classic consumer groups only.** Groups of the new protocol (KIP-848), share groups and streams groups are not served. **A
+  consumer that is set to `group.protocol=consumer` waits silently**: it sees that the API is not there, sends nothing, and its
+  polls return nothing, as if the topic were empty; librdkafka says so in its debug log alone. Leave `group.protocol` at
+  `classic`, the default. A client that sends such a request nevertheless is disconnected, and the broker's log names the client
+  and the API (`connection closed: protocol error`). There are no finalized features, because each of them would turn on
   something that is not there.
 - **Compaction does not run.** `cleanup.policy=compact` is stored, keyless records are refused as with Kafka, and everything is kept.
 - **One node, one copy.** The broker is node `kafka.node_id` (1), leads every partition, and the leader epoch is 0 wherever one
@@ -95,6 +98,13 @@ const TAIL: &str = "
 - A request with records has at most 100 MiB, any other 4 MiB, an array a million elements, a message 10,000 unknown tagged fields. A connection
   that sends nothing for 10 minutes, a request that takes more than 30 seconds and is slower than 64 KiB per second, and a
   peer that does not read for 30 seconds end with their connection.
+- What an answer takes is counted against the memory budget before it is made; without fetched records it may take 256 MiB
+  of memory, or what a single request may have of the budget. Offsets of a group, settings of a topic, members of a group or
+  producers of a partition that do not fit any more are answered with `POLICY_VIOLATION`: ask for less at once. An answer
+  that has no place for that ends the connection, with the reason in the log.
+- A resource that AlterConfigs or IncrementalAlterConfigs names twice, and a partition that ListOffsets names twice, is
+  `INVALID_REQUEST`; of a partition that DeleteRecords names twice the last mention counts; a group that DeleteGroups names
+  twice is answered once.
 - Records stay compressed as they came, and are returned byte for byte but for base offset and leader epoch; and for the
   greatest timestamp in the header, where it was not that of the records.
 - A produced batch is looked through before it is acknowledged, compressed or not: offset deltas count up from 0, there
@@ -135,7 +145,7 @@ fn notes(key: ApiKey) -> &'static str {
         ApiKey::CreateTopics => {
             "a replication factor above 1 is refused, or reported and not carried out where the settings allow it; \
              `cleanup.policy=compact` is stored, compaction does not run yet; names that differ only by `.` for `_` \
-             collide, also within one request; settings stand in [topic-settings.md](topic-settings.md)"
+             collide, also within one request; a request makes at most 10,000 partitions; settings stand in [topic-settings.md](topic-settings.md)"
         }
         ApiKey::DescribeConfigs => {
             "topics, brokers, groups and loggers; no client metrics. What can only be given at a start is read-only, and \

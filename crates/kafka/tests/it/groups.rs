@@ -431,7 +431,7 @@ async fn only_empty_groups_are_deleted() {
     let mut client = server.connect();
     let joined = settle_alone(&mut client, "workers").await;
     let request = DeleteGroupsRequest {
-        groups_names: vec!["workers".into(), "nobody".into(), "".into()],
+        groups_names: ["workers", "nobody", "workers", ""].map(Into::into).into(),
     };
     let answer: DeleteGroupsResponse<'_> = client.ask(2, &request).await;
     let codes: Vec<_> = answer.results.iter().map(|r| r.error_code).collect();

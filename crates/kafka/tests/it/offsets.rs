@@ -377,3 +377,51 @@ async fn deleted_records_stay_deleted_after_a_restart() {
     assert_eq!(list(&mut client, 7, (0, -1), -1).await.offset, 3);
     assert_eq!(client.fetch("orders", 0, 0).await.error_code, 1);
 }
+
+#[tokio::test]
+async fn a_partition_named_twice_is_refused_or_answered_once() {
+    let (_server, mut client) = ready().await;
+    client.put("orders", 0, &Batch::of(&["a", "b", "c"])).await;
+    let asked = |partition_index, timestamp| ListOffsetsPartition {
+        partition_index,
+        current_leader_epoch: -1,
+        timestamp,
+    };
+    let topic = |partitions| ListOffsetsTopic {
+        name: "orders".into(),
+        partitions,
+    };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![
+            topic(vec![asked(0, NOW + 1), asked(1, -1)]),
+            topic(vec![asked(0, -1)]),
+        ],
+        ..ListOffsetsRequest::default()
+    };
+    let answer: ListOffsetsResponse<'_> = client.ask(7, &request).await;
+    let told = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let told: Vec<_> = told
+        .map(|p| (p.partition_index, p.error_code, p.offset))
+        .collect();
+    assert_eq!(told, [(0, 42, -1), (1, 0, 0), (0, 42, -1)]);
+
+    let before = |offset| DeleteRecordsPartition {
+        partition_index: 0,
+        offset,
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: "orders".into(),
+            partitions: vec![before(3), before(1)],
+        }],
+        ..DeleteRecordsRequest::default()
+    };
+    let answer: DeleteRecordsResponse<'_> = client.ask(2, &request).await;
+    let partitions = &answer.topics[0].partitions;
+    assert_eq!(partitions.len(), 1, "the last one counts");
+    assert_eq!(
+        (partitions[0].error_code, partitions[0].low_watermark),
+        (0, 1)
+    );
+}

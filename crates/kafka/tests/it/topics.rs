@@ -104,7 +104,7 @@ async fn impossible_topics_get_the_right_code_each() {
         (new_topic("none", 0), 37),
         (new_topic("fewer", -7), 37),
         (new_topic("too-many", 60), 37),
-        (new_topic("far-too-many", i32::MAX), 37),
+        (new_topic("far-too-many", i32::MAX), 44),
         (configured("c1", "no.such.setting", Some("1")), 40),
         (configured("c2", "retention.ms", Some("soon")), 40),
         (configured("c3", "retention.ms", None), 40),

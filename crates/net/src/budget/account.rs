@@ -83,6 +83,11 @@ impl Account {
         &self.0.budget
     }
 
+    /// The connection's peer.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
     /// A permit for nothing, to be grown.
     pub fn permit(&self) -> Permit {
         Permit {

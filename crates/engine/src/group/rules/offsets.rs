@@ -179,7 +179,7 @@ fn append(topics: &mut Vec<TopicOffsets>, commit: OffsetCommit, now: u64, expire
         Some(topic) => topic.partitions.push((at.partition, offset)),
         None => topics.push(TopicOffsets {
             topic: at.topic,
-            name: commit.at.topic_name,
+            name: commit.at.topic_name.to_string(),
             partitions: vec![(at.partition, offset)],
         }),
     }

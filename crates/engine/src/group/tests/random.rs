@@ -126,7 +126,7 @@ fn named(partition: u8) -> NamedPartition {
             topic: topic_id(topic),
             partition: i32::from(partition / 2),
         },
-        topic_name: topic.to_owned(),
+        topic_name: topic.into(),
     }
 }
 

@@ -117,7 +117,7 @@ fn partition(text: &str) -> NamedPartition {
             topic: topic_id(topic),
             partition: partition.parse().unwrap(),
         },
-        topic_name: topic.to_owned(),
+        topic_name: topic.into(),
     }
 }
 

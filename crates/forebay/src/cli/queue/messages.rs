@@ -1,6 +1,6 @@
 //! `forebay queue send|receive|peek|replay`: messages in and out.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -135,6 +135,9 @@ impl Receive {
     }
 }
 
+/// Messages shown when nothing is said.
+const PEEKED: usize = 10;
+
 #[derive(Args, Debug)]
 pub(super) struct Peek {
     /// Name of the queue.
@@ -142,18 +145,27 @@ pub(super) struct Peek {
     /// Sequence of the first message to look at.
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     from: u64,
-    /// Messages at most.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    max: usize,
+    /// Messages at most, up to 100; default: 10.
+    #[arg(long, value_name = "N")]
+    max: Option<usize>,
 }
 
 impl Peek {
     pub(super) fn run(&self, context: &Context) -> anyhow::Result<()> {
-        let (from, max) = (self.from, self.max);
+        let (from, max) = (self.from, self.max.unwrap_or(PEEKED));
         let path = path(context, &self.name, "/messages");
         let path = format!("{path}&from={from}&max={max}");
         let seen = context.api.get(&path)?;
-        context.output.print(&seen["messages"], show::messages)
+        context.output.print(&seen["messages"], show::messages)?;
+        if self.max.is_none() && !seen["next"].is_null() {
+            let next = &seen["next"];
+            // Who does not read it does without it.
+            let _ = writeln!(
+                io::stderr(),
+                "{PEEKED} messages shown, and there may be more: `--max N` shows up to 100, `--from {next}` the next ones"
+            );
+        }
+        Ok(())
     }
 }
 

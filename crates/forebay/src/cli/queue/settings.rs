@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{path, show};
@@ -24,9 +24,12 @@ pub(super) struct Create {
     /// Existing topic to read from; default: a new topic.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// Make it a stream: read by position, and nothing is taken out.
-    #[arg(long)]
+    /// Make it a stream: read by position, and nothing is taken out. The same as `--type stream`.
+    #[arg(long, conflicts_with_all = ["fifo", "kind"])]
     stream: bool,
+    /// Type, as `x-queue-type` of RabbitMQ; default: `classic`.
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    kind: Option<Type>,
     /// Priority levels.
     #[arg(long, value_name = "N")]
     priorities: Option<u16>,
@@ -38,6 +41,27 @@ pub(super) struct Create {
     /// Deliveries before a message is dead-lettered.
     #[arg(long, value_name = "N", requires = "dead_letter")]
     attempts: Option<u32>,
+}
+
+/// What a queue is declared as.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    /// Any feature a queue has.
+    Classic,
+    /// Durable, with priorities and at most 20 failed deliveries of a message, unless it says something else.
+    Quorum,
+    /// Read by position; nothing is taken out.
+    Stream,
+}
+
+impl Type {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -97,7 +121,6 @@ impl Create {
         let mut settings = self.changeable.settings(self.dead_letter, self.attempts);
         let given = [
             ("ordering", self.fifo.then(|| json!("key"))),
-            ("stream", self.stream.then_some(json!(true))),
             ("priorities", self.priorities.map(|levels| json!(levels))),
         ];
         settings.extend(named(given));
@@ -106,6 +129,10 @@ impl Create {
             "name": self.name,
             "settings": settings,
         });
+        let stream = self.stream.then_some(Type::Stream);
+        if let Some(kind) = self.kind.or(stream) {
+            request["type"] = json!(kind.word());
+        }
         if let Some(topic) = &self.topic {
             request["topic"] = json!(topic);
         }

@@ -16,16 +16,25 @@ fn cells(value: &Value, names: &[&str]) -> Vec<String> {
 
 pub(super) fn queues(queues: &Value) -> String {
     let rows = rows(queues, |queue| {
-        let mut row = cells(queue, &["name", "ordering"]);
+        let mut row = cells(queue, &["name", "type", "ordering"]);
         row.extend(cells(&queue["depth"], &["ready", "in_flight", "delayed"]));
-        row.extend(cells(queue, &["topic"]));
+        row.extend(cells(queue, &["consumers", "topic"]));
         row
     });
-    let headings = ["NAME", "ORDERING", "READY", "IN-FLIGHT", "DELAYED", "TOPIC"];
+    let headings = [
+        "NAME",
+        "TYPE",
+        "ORDERING",
+        "READY",
+        "IN-FLIGHT",
+        "DELAYED",
+        "CONSUMERS",
+        "TOPIC",
+    ];
     table(&headings, &rows)
 }
 
-/// Everything about one queue: names as in the API, without their units.
+/// Everything about one queue: names as in the API, without their units. A value that is a policy's says so.
 pub(super) fn queue(queue: &Value) -> String {
     let mut lines = Vec::new();
     if queue["vhost"] != "/" {
@@ -34,16 +43,33 @@ pub(super) fn queue(queue: &Value) -> String {
     for name in [
         "name",
         "id",
+        "type",
+        "durable",
+        "exclusive",
+        "auto_delete",
+        "single_active_consumer",
         "topic",
         "created_ms",
         "changed_ms",
+        "consumers",
         "depth",
         "since_start",
-        "settings",
-        "dead_letter_sources",
+        "policies",
     ] {
         flatten(name, name, &queue[name], &mut lines);
     }
+    for name in ["settings", "limits", "dead_letter_exchange"] {
+        let mut part = Vec::new();
+        flatten(name, name, &queue[name], &mut part);
+        for (path, value) in &mut part {
+            if let Some(policy) = policy_of(queue, path) {
+                *value = format!("{value} ({policy})");
+            }
+        }
+        lines.append(&mut part);
+    }
+    let sources = "dead_letter_sources";
+    flatten(sources, sources, &queue[sources], &mut lines);
     for task in queue["redrives"].as_array().into_iter().flatten() {
         let words = cells(task, &["id", "state", "moved", "to_move"]);
         if let [id, state, moved, to_move] = &words[..] {
@@ -54,6 +80,21 @@ pub(super) fn queue(queue: &Value) -> String {
         }
     }
     pairs(&lines)
+}
+
+/// The policy that a value comes from, by the path of its line.
+fn policy_of(queue: &Value, path: &str) -> Option<String> {
+    let by = queue["by_policy"].as_object()?.iter();
+    let (_, kind) = by.into_iter().find(|(name, _)| {
+        let name = name.strip_suffix("_ms").unwrap_or(name);
+        path.split('.').any(|part| part == name)
+    })?;
+    let kind = kind.as_str()?;
+    let name = queue["policies"][kind].as_str()?;
+    Some(match kind {
+        "operator" => format!("operator policy {name}"),
+        _ => format!("policy {name}"),
+    })
 }
 
 /// One line per value; what is not set has none.

@@ -5,6 +5,7 @@ mod answers;
 mod channels;
 mod flows;
 mod handshake;
+mod headers;
 mod messages;
 mod raw;
 mod shared;

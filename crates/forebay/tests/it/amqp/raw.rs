@@ -56,8 +56,20 @@ impl Raw {
         raw
     }
 
-    /// The same, up to the question for the vhost.
+    /// An open connection with channel 1, in frames of so many bytes.
+    pub(crate) fn with_frames_of(to: SocketAddr, frame_max: u32) -> Self {
+        let mut raw = Self::asking(to, "/", Some(frame_max));
+        raw.expect("connection.open-ok", 0);
+        raw.open_channel(1);
+        raw
+    }
+
+    /// An open connection, up to the question for the vhost.
     pub(crate) fn asking_for(to: SocketAddr, vhost: &str) -> Self {
+        Self::asking(to, vhost, None)
+    }
+
+    fn asking(to: SocketAddr, vhost: &str, frame_max: Option<u32>) -> Self {
         let mut raw = Self::connect(to);
         raw.write(&PROTOCOL_HEADER);
         raw.expect("connection.start", 0);
@@ -67,6 +79,7 @@ impl Raw {
             0,
             &connection::TuneOk {
                 heartbeat: 0,
+                frame_max: frame_max.unwrap_or(tune.frame_max),
                 ..tune
             },
         );

@@ -18,6 +18,7 @@ use engine::{ConfigChange, Error, Keep, TopicKey};
 use security::{Principal, Resource, Verb};
 
 use super::Call;
+use super::room::{TOO_MUCH, elements};
 use crate::error::{Code, code, message};
 use crate::session::Context;
 use crate::wire::alter_configs::AlterConfigsResourceResponse;
@@ -30,6 +31,9 @@ use crate::wire::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, Segments,
 };
+
+/// What a refusal of one resource says besides its name, bytes: no more than a little longer.
+const REFUSAL_BYTES: usize = 64;
 
 /// Kinds of resource that have settings.
 mod kind {
@@ -111,34 +115,63 @@ fn layers(context: &Context, topic: &Topic, setting: &Setting) -> Vec<Layer> {
     layers
 }
 
-pub(super) fn describe(
+pub(super) async fn describe(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: DescribeConfigsRequest<'_> = call.read()?;
-    let results = request
-        .resources
-        .iter()
-        .map(|resource| {
-            let outcome = describe_one((context, principal, call), resource, &request);
-            let (error_code, error_message, configs) = match outcome {
-                Ok(configs) => (Code::None, None, configs),
-                Err((code, text)) => (code, Some(text), Vec::new()),
-            };
-            DescribeConfigsResult {
-                error_code: error_code.into(),
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
-                configs,
-            }
-        })
-        .collect();
+    // A refusal may say a name again.
+    let texts = request.resources.iter();
+    let texts = texts.map(|resource| 2 * resource.resource_name.len() + REFUSAL_BYTES);
+    let blank = elements::<DescribeConfigsResult<'_>>(request.resources.len(), texts.sum());
+    call.make_room(blank).await?;
+    let mut results = Vec::with_capacity(request.resources.len());
+    let mut is_full = false;
+    for resource in &request.resources {
+        // One at a time: a single one is small.
+        let too_much = || Err((Code::PolicyViolation, TOO_MUCH.into()));
+        let mut outcome = if is_full {
+            too_much()
+        } else {
+            describe_one((context, principal, call), resource, &request)
+        };
+        if let Ok(configs) = &outcome
+            && !call.finds_room(bytes_of(configs)).await
+        {
+            is_full = true;
+            outcome = too_much();
+        }
+        let (error_code, error_message, configs) = match outcome {
+            Ok(configs) => (Code::None, None, configs),
+            Err((code, text)) => (code, Some(text), Vec::new()),
+        };
+        results.push(DescribeConfigsResult {
+            error_code: error_code.into(),
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            configs,
+        });
+    }
     call.answer(&DescribeConfigsResponse {
         results,
         ..DescribeConfigsResponse::default()
     })
+}
+
+/// What the settings of one resource take in an answer.
+fn bytes_of(configs: &[DescribeConfigsResourceResult<'_>]) -> usize {
+    let text = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+    let texts = configs.iter().map(|config| {
+        let synonyms = config.synonyms.iter();
+        let synonyms = synonyms.map(|synonym| synonym.name.len() + text(&synonym.value));
+        let own = config.name.len() + text(&config.value) + text(&config.documentation);
+        own + synonyms.sum::<usize>()
+    });
+    let synonyms = configs.iter().map(|config| config.synonyms.len()).sum();
+    elements::<DescribeConfigsResourceResult<'_>>(configs.len(), texts.sum())
+        .saturating_add(elements::<DescribeConfigsSynonym<'_>>(synonyms, 0))
 }
 
 fn describe_one(
@@ -278,6 +311,9 @@ pub(super) async fn alter(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: AlterConfigsRequest<'_> = call.read()?;
+    let named = request.resources.iter();
+    let named = named.map(|resource| (resource.resource_type, resource.resource_name.as_ref()));
+    let repeats = Repeats::of(named);
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         // This older request says how everything should be: what it does not name goes back to its default.
@@ -291,8 +327,11 @@ pub(super) async fn alter(
         let target = (resource.resource_type, resource.resource_name.as_ref());
         let names = resource.configs.iter().map(|config| config.name.as_ref());
         let changes = no_repeats(names).map(|()| changes);
-        let (error_code, error_message) =
-            outcome(change(context, principal, target, changes, request.validate_only).await);
+        let changed = match repeats.check(target) {
+            Ok(()) => change(context, principal, target, changes, request.validate_only).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (error_code, error_message) = outcome(changed);
         responses.push(AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -312,14 +351,20 @@ pub(super) async fn alter_incremental(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: IncrementalAlterConfigsRequest<'_> = call.read()?;
+    let named = request.resources.iter();
+    let named = named.map(|resource| (resource.resource_type, resource.resource_name.as_ref()));
+    let repeats = Repeats::of(named);
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         let names = resource.configs.iter().map(|config| config.name.as_ref());
         let changes = no_repeats(names)
             .and_then(|()| resource.configs.iter().map(incremental_change).collect());
         let target = (resource.resource_type, resource.resource_name.as_ref());
-        let (error_code, error_message) =
-            outcome(change(context, principal, target, changes, request.validate_only).await);
+        let changed = match repeats.check(target) {
+            Ok(()) => change(context, principal, target, changes, request.validate_only).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (error_code, error_message) = outcome(changed);
         responses.push(incremental::AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -356,6 +401,27 @@ fn incremental_change(config: &incremental::AlterableConfig<'_>) -> Result<Confi
             )));
         }
     })
+}
+
+/// The resources that a request names more than once: none of its mentions is carried out.
+struct Repeats<'a>(HashSet<(i8, &'a str)>);
+
+impl<'a> Repeats<'a> {
+    fn of(resources: impl Iterator<Item = (i8, &'a str)>) -> Self {
+        let mut seen = HashSet::new();
+        Self(
+            resources
+                .filter(|resource| !seen.insert(*resource))
+                .collect(),
+        )
+    }
+
+    fn check(&self, resource: (i8, &str)) -> Result<(), Refusal> {
+        if self.0.contains(&resource) {
+            return Err(invalid("Each resource must appear at most once."));
+        }
+        Ok(())
+    }
 }
 
 /// Two changes of one setting contradict each other, and their order means nothing.

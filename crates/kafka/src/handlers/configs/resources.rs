@@ -7,6 +7,7 @@ use security::{Principal, Resource, Verb};
 
 use super::super::Call;
 use super::super::metadata::visible;
+use super::super::room::elements;
 use super::{Refusal, Shown, group, invalid, kind, origin, value_type};
 use crate::error::Code;
 use crate::session::Context;
@@ -18,7 +19,7 @@ const ROOT: &str = "root";
 /// Levels a logger can have.
 const LEVELS: [&str; 6] = ["DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"];
 
-pub(in super::super) fn list(
+pub(in super::super) async fn list(
     context: &Context,
     principal: &Principal,
     call: &Call<'_>,
@@ -54,7 +55,11 @@ pub(in super::super) fn list(
     }
     let mut config_resources = Vec::new();
     for resource_type in ALL.into_iter().filter(|kind| wanted.contains(kind)) {
-        let names = names(context, principal, resource_type).into_iter();
+        let names = names(context, principal, resource_type);
+        let text = names.iter().map(String::len).sum();
+        call.make_room(elements::<ConfigResource<'_>>(names.len(), text))
+            .await?;
+        let names = names.into_iter();
         config_resources.extend(names.map(|name| ConfigResource {
             resource_name: name.into(),
             resource_type,
