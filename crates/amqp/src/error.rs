@@ -175,6 +175,7 @@ impl About<'_> {
             | Error::ExchangeExists(_)
             | Error::TopicExists(_)
             | Error::QueueFull
+            | Error::QueueStateFull
             | Error::InFlightLimit
             | Error::Throttled
             | Error::DiskFull => Fault::precondition(error.to_string()),

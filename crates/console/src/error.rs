@@ -233,7 +233,9 @@ impl From<Error> for Problem {
             | Error::OutOfOrderSequence { .. }
             | Error::ProducerFenced(_)
             | Error::Group(_) => &CONFLICT,
-            Error::InFlightLimit | Error::QueueFull | Error::Throttled => &THROTTLED,
+            Error::InFlightLimit | Error::QueueFull | Error::QueueStateFull | Error::Throttled => {
+                &THROTTLED
+            }
             Error::InvalidName(_)
             | Error::InvalidConfig(_)
             | Error::InvalidPartitions(_)

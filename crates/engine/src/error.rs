@@ -24,6 +24,10 @@ pub enum Error {
     /// The queue has as many messages as it may, and its owner wants new ones refused.
     #[error("the queue is full")]
     QueueFull,
+    /// What the message would add to the state of queues does not fit into the memory there is for it: it is taken once
+    /// messages were acknowledged.
+    #[error("the memory for the state of queues is full")]
+    QueueStateFull,
     /// The queue, or its consumers, or an exchange is in use.
     #[error("in use")]
     InUse,
@@ -93,7 +97,10 @@ pub enum Error {
         allowed: usize,
     },
     /// The batch opens to more than a batch may hold.
-    #[error("{}", storage::batch::BatchError::Opened)]
+    #[error(
+        "{}, or more than a queue of its topic can look into",
+        storage::batch::BatchError::Opened
+    )]
     OpensTooLarge,
     /// The batch's timestamps lie outside what the topic allows.
     #[error("the timestamp {0} is out of the range the topic allows")]

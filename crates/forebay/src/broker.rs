@@ -217,6 +217,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
         attach_topics: settings.queues.attach_topics,
         internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
+        queue_state_bytes_max: memory.queue_state,
         read_ahead_bytes: bytes(memory.cache),
         ..defaults
     }

@@ -19,6 +19,9 @@ const UNFLUSHED_MAX: u64 = 32 * MIB;
 const TAIL_MAX: u64 = 32 * MIB;
 const CACHE_MAX: u64 = 16 * MIB;
 
+/// The part of the budget for the state of queues.
+const QUEUE_STATE_PART: u64 = 8;
+
 /// What the budget is divided into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -30,6 +33,8 @@ pub(crate) struct Memory {
     pub(crate) tail: u64,
     /// Records kept for receivers that come for their neighbours.
     pub(crate) cache: u64,
+    /// What the state of queues may take.
+    pub(crate) queue_state: u64,
     /// What connections may hold together.
     pub(crate) connections: u64,
 }
@@ -40,10 +45,14 @@ impl Memory {
         let half = || there_is(Path::new("/")) / 2;
         let total = settings.memory.budget_bytes.map_or_else(half, |b| b.0);
         let unflushed = settings.storage.unflushed_bytes.map(|bytes| bytes.0);
-        Self::divide(total, unflushed)
+        let queue_state = settings.memory.queue_state_bytes.map(|bytes| bytes.0);
+        Self::divide(total, (unflushed, queue_state))
     }
 
-    fn divide(total: u64, unflushed: Option<u64>) -> anyhow::Result<Self> {
+    fn divide(
+        total: u64,
+        (unflushed, queue_state): (Option<u64>, Option<u64>),
+    ) -> anyhow::Result<Self> {
         let shown = |bytes: u64| crate::settings::Setting::show(&ByteSize(bytes));
         ensure!(
             total >= BUDGET_MIN,
@@ -61,12 +70,20 @@ impl Memory {
             shown(unflushed),
             shown(total)
         );
+        let queue_state = queue_state.unwrap_or(total / QUEUE_STATE_PART);
+        ensure!(
+            queue_state <= total / 4,
+            "memory.queue_state_bytes is {}: that is more than a quarter of memory.budget_bytes, which is {}",
+            shown(queue_state),
+            shown(total)
+        );
         Ok(Self {
             total,
+            queue_state,
             unflushed,
             tail,
             cache,
-            connections: total - fixed,
+            connections: total - fixed - queue_state,
         })
     }
 }
@@ -161,22 +178,22 @@ mod tests {
 
     #[test]
     fn parts_fit_into_the_whole() {
-        let small = Memory::divide(128 * MIB, None).unwrap();
+        let small = Memory::divide(128 * MIB, (None, None)).unwrap();
         assert_eq!((small.unflushed, small.tail), (8 * MIB, 8 * MIB));
-        assert_eq!(small.connections, 96 * MIB);
-        let large = Memory::divide(12 << 30, None).unwrap();
+        assert_eq!((small.queue_state, small.connections), (16 * MIB, 80 * MIB));
+        let large = Memory::divide(16 << 30, (None, None)).unwrap();
         assert_eq!((large.unflushed, large.cache), (32 * MIB, 16 * MIB));
-        assert_eq!(large.connections, (12 << 30) - 112 * MIB);
-        let own = Memory::divide(256 * MIB, Some(4 * MIB)).unwrap();
-        assert_eq!(own.unflushed, 4 * MIB);
+        assert_eq!(large.connections, (14 << 30) - 112 * MIB);
+        let own = Memory::divide(256 * MIB, (Some(4 * MIB), Some(MIB))).unwrap();
+        assert_eq!((own.unflushed, own.queue_state), (4 * MIB, MIB));
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let error = Memory::divide(64 * MIB, Some(32 * MIB)).unwrap_err();
+        let error = Memory::divide(64 * MIB, (Some(32 * MIB), None)).unwrap_err();
         let text = "storage.unflushed_bytes is 32MiB: that does not fit into memory.budget_bytes, which is 64MiB";
         assert_eq!(error.to_string(), text);
-        let error = Memory::divide(MIB, None).unwrap_err();
+        let error = Memory::divide(MIB, (None, None)).unwrap_err();
         let text = "memory.budget_bytes is 1MiB: at least 32MiB are needed";
         assert_eq!(error.to_string(), text);
     }

@@ -230,6 +230,17 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             broker.group_names().len(),
         );
         samples.gauge("forebay_queues", "Queues", broker.queues().len());
+        let (used, most) = broker.queue_state_bytes();
+        samples.gauge(
+            "forebay_queue_state_bytes",
+            "Memory the state of queues takes",
+            used,
+        );
+        samples.gauge(
+            "forebay_queue_state_limit_bytes",
+            "Memory the state of queues may take",
+            most,
+        );
         partitions(samples, &broker);
         queues(samples, &broker);
     })

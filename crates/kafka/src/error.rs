@@ -91,7 +91,9 @@ pub(crate) fn code(error: &Error) -> Code {
         | Error::MoveRunning
         | Error::UnknownMove => Code::UnknownServerError,
         // A queue of the topic is full for now: producers try again.
-        Error::QueueFull | Error::Throttled => Code::ThrottlingQuotaExceeded,
+        Error::QueueFull | Error::QueueStateFull | Error::Throttled => {
+            Code::ThrottlingQuotaExceeded
+        }
         Error::LimitExceeded(_) => Code::PolicyViolation,
         Error::InvalidName(_) => Code::InvalidTopic,
         Error::InvalidConfig(_) => Code::InvalidConfig,

@@ -183,7 +183,9 @@ impl From<Error> for Fault {
                     "One or more parameters are invalid. Reason: Message must be shorter than {allowed} bytes."
                 ),
             ),
-            Error::Throttled | Error::QueueFull => Self::new(&THROTTLED, error.to_string()),
+            Error::Throttled | Error::QueueFull | Error::QueueStateFull => {
+                Self::new(&THROTTLED, error.to_string())
+            }
             Error::MoveRunning => Self::new(
                 &INVALID_PARAMETER,
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use storage::batch::{Fault, OPENED_BYTES_MAX, Outlines, Refusal, Rules};
+use storage::batch::{Fault, OPENED_BYTES_MAX, Outline, Outlines, Refusal, Rules};
 use storage::{Batch, BatchHeader};
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,16 @@ use crate::{Error, RecordErrors, Result};
 
 /// Memory that decoders may take together, bytes, besides the batches they open.
 const OPENING_BYTES_MAX: usize = OPENED_BYTES_MAX;
+/// Records a batch may have for a topic whose queues look into records: as many as fit into the largest batch that producers
+/// make unless told otherwise, when they hold nothing but a key of one byte.
+const LOOKED_INTO_MAX: i32 = 1 << 17;
+/// What the outline of a record takes, its key left out, bytes.
+const OUTLINE_BYTES: usize = size_of::<Outline>() + 16;
+/// What the keys of a compressed batch may take together, when it is opened for queues that look into records: so much for
+/// each record, at least and at most so much for the batch.
+const KEY_BYTES: usize = 1 << 10;
+const KEYS_BYTES_MIN: usize = 1 << 20;
+const KEYS_BYTES_MAX: usize = 16 << 20;
 /// A compressed batch up to this size is opened at once …
 const SMALL_BYTES: usize = 8 << 10;
 /// … as far as it opens to no more than this.
@@ -97,8 +107,12 @@ impl Unchecked {
             keyed: config.keyed,
             timestamps: (!config.append_time).then(allowed),
             outlines: inner.wanted_of(&topic),
+            keys_bytes_max: keys_bytes_max(&batch),
             opened_bytes_max: config.opened_bytes_max.min(OPENED_BYTES_MAX),
         };
+        if rules.outlines != Outlines::None && batch.header.record_count > LOOKED_INTO_MAX {
+            return Err(Error::OpensTooLarge);
+        }
         Ok(Self {
             index: partition.index,
             range: (now.wrapping_sub(before), now.wrapping_add(after)),
@@ -106,6 +120,18 @@ impl Unchecked {
             batch,
             rules,
         })
+    }
+
+    /// What it takes in memory until its owner has it, with the outlines of its records, bytes; at most.
+    pub(super) fn room(&self) -> usize {
+        let outlines = if self.rules.outlines == Outlines::None {
+            0
+        } else {
+            let records = usize::try_from(self.batch.header.record_count).unwrap_or(0);
+            let outlines = records.saturating_mul(OUTLINE_BYTES);
+            outlines.saturating_add(self.rules.keys_bytes_max)
+        };
+        self.batch.bytes().saturating_add(outlines)
     }
 
     /// Looks through the batch if that is quickly done; else it comes back.
@@ -181,6 +207,25 @@ impl Unchecked {
             }
         }
     }
+}
+
+/// What the keys of a batch may take together, bytes: those of a plain one are no larger than it is.
+fn keys_bytes_max(batch: &Batch) -> usize {
+    if batch.header.codec() == 0 {
+        return batch.bytes();
+    }
+    let records = usize::try_from(batch.header.record_count).unwrap_or(0);
+    let keys = records.saturating_mul(KEY_BYTES);
+    keys.clamp(KEYS_BYTES_MIN, KEYS_BYTES_MAX)
+        .max(batch.bytes())
+}
+
+/// What a batch that was looked through takes, with the outlines of its records, bytes.
+pub(super) fn held(entry: &Entry) -> usize {
+    let outlines = entry.outlines.iter().flatten();
+    let keys = outlines.map(|outline| outline.key.as_ref().map_or(0, bytes::Bytes::len));
+    let outlines = keys.map(|key| OUTLINE_BYTES + key);
+    entry.batch.bytes() + outlines.sum::<usize>()
 }
 
 impl Inner {

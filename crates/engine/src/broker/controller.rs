@@ -17,8 +17,8 @@ use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
 use super::{
-    Inner, exchange_table, group_hash, kept, partition_hash, policies, queue_table, transfer,
-    vhosts,
+    Inner, exchange_table, group_hash, kept, lanes, partition_hash, policies, queue_table,
+    transfer, vhosts,
 };
 use crate::group::Group;
 use crate::partition::Partition;
@@ -55,6 +55,7 @@ pub(super) enum Command {
     },
     CreateQueue {
         queue: Box<NewQueue>,
+        prepared: Option<Box<lanes::Prepared>>,
         done: oneshot::Sender<Result<Arc<Queue>>>,
     },
     DeleteQueue {
@@ -116,8 +117,13 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Re
             } => {
                 drop(done.send(configure(&inner, &name, &changes, dry_run).await));
             }
-            Command::CreateQueue { queue, done } => {
-                drop(done.send(queue_table::create(&inner, *queue).await));
+            Command::CreateQueue {
+                queue,
+                prepared,
+                done,
+            } => {
+                let prepared = prepared.map(|prepared| *prepared);
+                drop(done.send(queue_table::create(&inner, *queue, prepared).await));
             }
             Command::DeleteQueue {
                 name,

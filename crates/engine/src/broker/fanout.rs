@@ -426,7 +426,7 @@ impl Placing {
     fn admit(&mut self, (place, leaving): (usize, &Leaving)) -> Result<Sent> {
         let Self { now, hand, shares } = self;
         let mut judged: Vec<(LaneAt, Judged)> = Vec::with_capacity(leaving.lanes.len());
-        let mut full = false;
+        let mut full = None;
         for at in &leaving.lanes {
             let Some(owned) = hand.partition(partition_of(*at)) else {
                 continue;
@@ -436,13 +436,15 @@ impl Placing {
             let fresh = || Share::new(Admission::new(*at, Arc::clone(&lane.queue), end, *now));
             let share = shares.entry(*at).or_insert_with(fresh);
             match share.admission.judge(&lane.lane, &leaving.message) {
-                Err(Error::QueueFull) => full = true,
+                Err(error @ (Error::QueueFull | Error::QueueStateFull)) => full = Some(error),
                 other => judged.push((*at, other?)),
             }
         }
         let mut first = Err(Error::UnknownQueue);
         for (at, judged) in judged {
-            full |= matches!(judged, Judged::Doomed);
+            if matches!(judged, Judged::Doomed) {
+                full = Some(Error::QueueFull);
+            }
             if let Some(share) = shares.get_mut(&at) {
                 let sent = share.admission.take(&judged, &leaving.message);
                 if !sent.duplicate {
@@ -451,7 +453,7 @@ impl Placing {
                 first = first.or(Ok(sent));
             }
         }
-        if full { Err(Error::QueueFull) } else { first }
+        full.map_or(first, Err)
     }
 
     /// Appends to all lanes at once and applies; returns what answers wait for.

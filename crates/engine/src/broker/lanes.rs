@@ -1,18 +1,20 @@
 //! Lanes come and go: folded out of their logs, handed to the owners of their partitions, given up again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use storage::{Append, Chunk, Log, Read, StreamId};
+use storage::{Append, Batch, Chunk, Log, Read, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Inner, partition_hash};
-use crate::queue::lane::{Arrival, Lane, LaneEvent};
-use crate::queue::{LaneAt, Queue};
+use crate::queue::lane::{Arrival, Lane, LaneEvent, looked_into};
+use crate::queue::{LaneAt, NewQueue, Ordering, Queue, QueueSettings, StateShare};
 use crate::shard::{self, LaneCommand, OwnedLane};
-use crate::time::Time;
 use crate::{Error, Result};
 
+/// A batch of more records is looked into by a worker.
+const AT_ONCE_MAX: u64 = 1 << 10;
 /// Bytes read per step of a recovery.
 const READ_BYTES: usize = 1 << 20;
 
@@ -26,13 +28,181 @@ pub(super) fn lanes(queue: &Queue) -> impl Iterator<Item = LaneAt> + use<> {
     })
 }
 
-/// Restores all lanes of a queue and hands them to their owners.
-pub(super) async fn open_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
+/// Makes all lanes of a new queue, of what was made of them already, and hands them to their owners.
+pub(super) async fn open_lanes(
+    inner: &Inner,
+    queue: &Arc<Queue>,
+    prepared: Option<Prepared>,
+) -> Result<()> {
+    let mut prepared = prepared.filter(|prepared| prepared.is_of(queue));
     for at in lanes(queue) {
         inner.controls.turn();
-        open_lane(inner, queue, at).await?;
+        let part = prepared.as_mut().and_then(|p| p.parts.pop_front());
+        let lane = match part {
+            Some(part) => Part {
+                by_controller: true,
+                ..part
+            },
+            None => Part::new(inner, at),
+        };
+        let lane = lane.catch_up(inner, (queue.settings(), at), true).await?;
+        let start = inner.log.bounds(records(at)).map_or(0, |b| b.start);
+        let lane = lane.finish(inner, queue, start);
+        offer_made(inner, queue, (at, Box::new(lane)))
+            .await?
+            .taken(inner)
+            .await?;
     }
     Ok(())
+}
+
+/// What a new queue makes of the records that its topic has already: made by who wants the queue, before the controller has
+/// to wait for it.
+pub(super) struct Prepared {
+    topic: Uuid,
+    settings: Arc<QueueSettings>,
+    parts: VecDeque<Part>,
+}
+
+impl Prepared {
+    /// Looks into the records of a topic for a queue that is about to be attached to it; `None` when there is nothing to look
+    /// into. Errors: `QueueStateFull` when there are more message groups than there is memory for.
+    pub(super) async fn new(inner: &Inner, new: &NewQueue) -> Result<Option<Self>> {
+        let name = new.topic.as_deref().unwrap_or(&new.name);
+        let topic = inner.topics.load().named(name).cloned();
+        let is_new = inner.queues.named(&new.name).is_none();
+        let Some(topic) = topic.filter(|_| is_new) else {
+            return Ok(None);
+        };
+        let settings = new.settings.clone().shared();
+        let settings = inner.policies.load().settings(&new.name, &settings);
+        if settings.ordering == Ordering::None && settings.limits.bytes_max.is_none() {
+            return Ok(None);
+        }
+        let mut parts = VecDeque::new();
+        for index in 0..topic.document.partitions {
+            let at = LaneAt {
+                topic: topic.id(),
+                index,
+                queue: Uuid::nil(),
+            };
+            let part = Part {
+                by_controller: false,
+                ..Part::new(inner, at)
+            };
+            parts.push_back(part.catch_up(inner, (&settings, at), true).await?);
+        }
+        Ok(Some(Self {
+            topic: topic.id(),
+            settings,
+            parts,
+        }))
+    }
+
+    fn is_of(&self, queue: &Queue) -> bool {
+        self.topic == queue.document.topic
+            && self.settings == queue.effective
+            && self.parts.len() == queue.lanes as usize
+    }
+}
+
+/// A lane that is being made of a partition's records.
+struct Part {
+    lane: Lane,
+    /// Records that had to be looked into.
+    looked_into: u64,
+    share: StateShare,
+    /// The controller makes it, and shows by it that it lives.
+    by_controller: bool,
+}
+
+impl Part {
+    /// A lane that knows of nothing yet, nor of what was acknowledged in another queue of the topic, whatever the log has.
+    fn new(inner: &Inner, at: LaneAt) -> Self {
+        let first = inner.partition_of(at).map_or(0, |p| p.start());
+        let start = inner.log.bounds(records(at)).map_or(0, |b| b.start);
+        let mut lane = Lane::new(start.max(first));
+        lane.start_restoring();
+        Self::of(inner, lane)
+    }
+
+    fn of(inner: &Inner, lane: Lane) -> Self {
+        Self {
+            lane,
+            looked_into: 0,
+            share: StateShare::new(&inner.queue_state),
+            by_controller: true,
+        }
+    }
+
+    /// Shows the lane every record it does not know yet. One that is `bounded` is refused when it takes more memory than there
+    /// is; a start takes what is there.
+    async fn catch_up(
+        mut self,
+        inner: &Inner,
+        (settings, at): (&QueueSettings, LaneAt),
+        bounded: bool,
+    ) -> Result<Self> {
+        let Some(bounds) = inner.log.bounds(records(at)) else {
+            return Ok(self);
+        };
+        self.lane.skip_to(bounds.start);
+        while self.lane.end() < bounds.end {
+            let from = self.lane.end();
+            let chunk = read(&*inner.log, records(at), from, bounds.end).await?;
+            for batch in chunk.batches()? {
+                if self.by_controller {
+                    inner.controls.turn();
+                }
+                self = self.index(inner, batch, settings).await?;
+                let bytes = self.lane.state_bytes();
+                if bounded && bytes > 0 {
+                    self.share.set(bytes);
+                    inner.queue_state.check_used()?;
+                }
+            }
+            if self.lane.end() <= from {
+                return Err(Error::Storage(format!(
+                    "partition {} of {} ends before it should",
+                    at.index, at.topic
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Shows the lane a batch; one of many records is looked into by a worker.
+    async fn index(
+        mut self,
+        inner: &Inner,
+        batch: Batch,
+        settings: &QueueSettings,
+    ) -> Result<Self> {
+        let stamp = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
+        let arrival = Arrival::Before(inner.clock.moment_of(stamp));
+        let records = looked_into(&batch.header, settings);
+        self.looked_into += records;
+        if records <= AT_ONCE_MAX {
+            self.lane.index((&batch, None), settings, arrival);
+            return Ok(self);
+        }
+        let settings = settings.clone();
+        let bytes = batch.opening_bytes();
+        let work = move || {
+            self.lane.index((&batch, None), &settings, arrival);
+            self
+        };
+        let done = inner.workers.run(bytes, work).await;
+        done.ok_or_else(|| Error::Storage("the records of a batch cannot be looked into".into()))
+    }
+
+    /// The lane of a new queue.
+    fn finish(mut self, inner: &Inner, queue: &Arc<Queue>, start: u64) -> OwnedLane {
+        self.lane
+            .restored(start, queue.settings(), inner.clock.now_ms());
+        let owned = OwnedLane::new(Arc::clone(queue), self.lane, 0, 0);
+        owned.having_looked_into(self.looked_into)
+    }
 }
 
 /// Restores one lane and hands it to the owner of its partition.
@@ -49,7 +219,15 @@ pub(super) async fn offer_lane(
     // What was acknowledged in another queue of the topic is gone, whatever the log still has.
     let partition = inner.partition_of(at);
     let start = partition.map_or(0, |partition| partition.start());
-    let lane = Box::new(restore((&*inner.log, &inner.clock), (queue, at), start).await?);
+    let lane = Box::new(restore(inner, (queue, at), start).await?);
+    offer_made(inner, queue, (at, lane)).await
+}
+
+async fn offer_made(
+    inner: &Inner,
+    queue: &Arc<Queue>,
+    (at, lane): (LaneAt, Box<OwnedLane>),
+) -> Result<OfferedLane> {
     for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
         inner.move_runs(queue.id(), moving.task);
     }
@@ -73,8 +251,9 @@ impl OfferedLane {
         let (at, queue) = (self.at, &self.queue);
         // It is given back when the partition has got more since it was read.
         while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            let from = (&*inner.log, &*inner.clock);
-            catch_up(from, &mut lane.lane, (queue, at)).await?;
+            let part = Part::of(inner, std::mem::take(&mut lane.lane));
+            let part = part.catch_up(inner, (queue.settings(), at), false).await?;
+            lane.lane = part.lane;
             self.outcome = offer(inner, at, lane).await?;
         }
         Ok(())
@@ -137,10 +316,11 @@ pub(super) async fn inspect<T: Send + 'static>(
 /// A lane's state: its last snapshot, the records since, and what was done with them.
 /// Without a snapshot it knows of no record before `first`.
 async fn restore(
-    (log, clock): (&dyn Log, &Time),
+    inner: &Inner,
     (queue, at): (&Arc<Queue>, LaneAt),
     first: u64,
 ) -> Result<OwnedLane> {
+    let log = &*inner.log;
     let history = History::read(log, at).await?;
     let damaged =
         |error: &dyn std::fmt::Display| Error::Storage(format!("lane of {}: {error}", queue.name));
@@ -156,43 +336,18 @@ async fn restore(
         0
     };
     lane.start_restoring();
-    catch_up((log, clock), &mut lane, (queue, at)).await?;
+    let part = Part::of(inner, lane);
+    let part = part.catch_up(inner, (queue.settings(), at), false).await?;
+    let mut lane = part.lane;
     for (event, at) in &history.events {
         lane.apply(event, None);
         lane.note_kept(event, *at, queue.settings());
     }
-    lane.restored(start, queue.settings(), clock.now_ms());
+    lane.restored(start, queue.settings(), inner.clock.now_ms());
     let queue = Arc::clone(queue);
     let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
+    let owned = owned.having_looked_into(part.looked_into);
     Ok(owned.with_events(history.bytes))
-}
-
-/// Shows a lane every record it does not know yet.
-async fn catch_up(
-    (log, clock): (&dyn Log, &Time),
-    lane: &mut Lane,
-    (queue, at): (&Queue, LaneAt),
-) -> Result<()> {
-    let Some(bounds) = log.bounds(records(at)) else {
-        return Ok(());
-    };
-    lane.skip_to(bounds.start);
-    while lane.end() < bounds.end {
-        let from = lane.end();
-        let chunk = read(log, records(at), from, bounds.end).await?;
-        for batch in chunk.batches()? {
-            let stamp = u64::try_from(batch.header.max_timestamp).unwrap_or(0);
-            let arrival = Arrival::Before(clock.moment_of(stamp));
-            lane.index((&batch, None), queue.settings(), arrival);
-        }
-        if lane.end() <= from {
-            return Err(Error::Storage(format!(
-                "partition {} of {} ends before it should",
-                at.index, at.topic
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The stream of a lane's records.

@@ -58,7 +58,7 @@ use crate::clock::{Clock, Dice};
 use crate::exchange::Spaces;
 use crate::group::GroupSettings;
 use crate::metrics::Metrics;
-use crate::queue::Queues;
+use crate::queue::{Queues, StateMemory};
 use crate::shard;
 use crate::time::Time;
 use crate::topic::Topics;
@@ -87,6 +87,8 @@ pub struct Settings {
     pub shards: usize,
     /// Bytes of batches being published that the broker holds at most; publishers wait beyond that.
     pub publish_bytes_max: usize,
+    /// Memory the state of all queues may take, bytes: message groups, deduplication ids, messages that were touched.
+    pub queue_state_bytes_max: u64,
     /// Bytes of records kept for receivers that come for their neighbours.
     pub read_ahead_bytes: usize,
     /// Partitions of a topic whose creator named no number.
@@ -132,6 +134,7 @@ impl Default for Settings {
                 .map_or(2, std::num::NonZeroUsize::get)
                 .min(16),
             publish_bytes_max: 256 << 20,
+            queue_state_bytes_max: 256 << 20,
             read_ahead_bytes: 16 << 20,
             default_partitions: 1,
             replication_max: 1,
@@ -171,6 +174,7 @@ struct Inner {
     /// The controller, as it is supervised: one command of it may be a hundred thousand steps.
     controls: Owner,
     metrics: Arc<Metrics>,
+    queue_state: Arc<StateMemory>,
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
@@ -212,6 +216,12 @@ impl Broker {
     /// The broker's numbers.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
+    }
+
+    /// Memory the state of all queues takes, bytes, and may take: an estimate.
+    pub fn queue_state_bytes(&self) -> (u64, u64) {
+        let state = &self.inner.queue_state;
+        (state.used(), state.max())
     }
 
     /// Identity of this installation, made once and kept.

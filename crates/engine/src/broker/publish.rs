@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use security::{Principal, Resource, Verb};
 use storage::Batch;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use super::checks::Unchecked;
+use super::checks::{Unchecked, held};
 use super::{Broker, partition_hash};
 use crate::shard::{Command, Entry};
 use crate::topic::Topic;
@@ -70,11 +70,16 @@ impl Broker {
         let mut verdicts: Verdicts = batches.iter().map(|_| Err(Error::Unavailable)).collect();
         let mut shares: Vec<Share> = Vec::new();
         shares.resize_with(self.inner.shards.len(), Share::default);
+        let unchecked = batches
+            .into_iter()
+            .map(|publish| self.unchecked(principal, publish));
+        let unchecked: Vec<Result<Unchecked>> = unchecked.collect();
+        let mut permit = self.room_for(&unchecked).await;
         let mut bytes = 0;
-        for (place, checked) in self.check(principal, batches).await {
+        for (place, checked) in self.check(unchecked).await {
             match checked {
                 Ok(entry) => {
-                    bytes += entry.batch.bytes();
+                    bytes += held(&entry);
                     let share = &mut shares[self.shard_of(&entry)];
                     share.places.push(place);
                     share.entries.push(entry);
@@ -82,20 +87,34 @@ impl Broker {
                 Err(error) => verdicts[place] = Err(error),
             }
         }
-        let parts = self.hand_over(shares, bytes).await;
+        // What was set apart for outlines that turned out smaller.
+        let spare = permit.as_mut().and_then(|permit| {
+            let spare = permit.num_permits().saturating_sub(bytes);
+            permit.split(spare)
+        });
+        drop(spare);
+        let parts = self.hand_over(shares, permit).await;
         Pending { verdicts, parts }
     }
 
+    /// Waits for room for batches and what is made of them until their owners have them.
+    async fn room_for(&self, batches: &[Result<Unchecked>]) -> Option<OwnedSemaphorePermit> {
+        let rooms = batches.iter().flatten().map(Unchecked::room);
+        let room = rooms.fold(0, usize::saturating_add);
+        if room == 0 {
+            return None;
+        }
+        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
+        let room = u32::try_from(room).unwrap_or(u32::MAX).min(most);
+        let publishing = Arc::clone(&self.inner.publishing);
+        publishing.acquire_many_owned(room).await.ok()
+    }
+
     /// Looks through batches; what came of each, in order.
-    async fn check(
-        &self,
-        principal: &Principal,
-        batches: Vec<Publish<'_>>,
-    ) -> Vec<(usize, Result<Entry>)> {
+    async fn check(&self, batches: Vec<Result<Unchecked>>) -> Vec<(usize, Result<Entry>)> {
         let (mut checked, mut slow) = (Vec::with_capacity(batches.len()), Vec::new());
-        for (place, publish) in batches.into_iter().enumerate() {
-            let at_once = self.unchecked(principal, publish).map(Unchecked::at_once);
-            match at_once {
+        for (place, unchecked) in batches.into_iter().enumerate() {
+            match unchecked.map(Unchecked::at_once) {
                 Ok(Ok(entry)) => checked.push((place, entry)),
                 Ok(Err(batch)) => slow.push((place, batch)),
                 Err(error) => checked.push((place, Err(error))),
@@ -111,26 +130,17 @@ impl Broker {
     async fn hand_over(
         &self,
         shares: Vec<Share>,
-        bytes: usize,
+        // One permit for the whole publish, given back when its last share is done with it.
+        mut permit: Option<OwnedSemaphorePermit>,
     ) -> Vec<(Vec<usize>, oneshot::Receiver<Verdicts>)> {
         let mut parts = Vec::with_capacity(1);
-        if bytes == 0 {
-            return parts;
-        }
-        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
-        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
-        // One permit for the whole publish, given back when its last share is done with it.
-        let mut permit = Arc::clone(&self.inner.publishing)
-            .acquire_many_owned(room)
-            .await
-            .ok();
         for (shard, share) in self.inner.shards.iter().zip(shares) {
             if share.entries.is_empty() {
                 continue;
             }
             let (done, decided) = oneshot::channel();
             let own = permit.as_mut().and_then(|p| {
-                let bytes: usize = share.entries.iter().map(|e| e.batch.bytes()).sum();
+                let bytes: usize = share.entries.iter().map(held).sum();
                 p.split(bytes.min(p.num_permits()))
             });
             let command = Command::Publish {

@@ -34,7 +34,11 @@ const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queue>> {
+pub(super) async fn create(
+    inner: &Arc<Inner>,
+    new: NewQueue,
+    prepared: Option<lanes::Prepared>,
+) -> Result<Arc<Queue>> {
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
     vhost::check_name(name)?;
@@ -68,7 +72,10 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         lanes: there.map_or(1, |topic| lanes_of(&topic)),
         document: Arc::new(document),
         version: 0,
-        numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
+        numbers: Arc::new(Numbers::new(
+            Arc::clone(&inner.metrics),
+            Arc::clone(&inner.queue_state),
+        )),
     };
     // Queues that live as long as their clients are what answers are waited for in.
     let lifetime = queue.settings().lifetime;
@@ -96,7 +103,11 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewQueue) -> Result<Arc<Queu
         }
     }
     let queue = Arc::new(queue);
-    lanes::open_lanes(inner, &queue).await?;
+    if let Err(error) = lanes::open_lanes(inner, &queue, prepared).await {
+        // Nobody has seen it.
+        drop_queue(inner, &queue).await?;
+        return Err(error);
+    }
     if let Some(owner) = queue.settings().lifetime.owner {
         inner.rosters.own(owner, queue.id());
     }
@@ -410,7 +421,10 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             document: Arc::new(document),
             version: stored.version,
             lanes: lanes_of(topic),
-            numbers: Arc::new(Numbers::new(Arc::clone(&inner.metrics))),
+            numbers: Arc::new(Numbers::new(
+                Arc::clone(&inner.metrics),
+                Arc::clone(&inner.queue_state),
+            )),
         });
         for at in lanes::lanes(&queue) {
             offered.push_back(lanes::offer_lane(inner, &queue, at).await?);

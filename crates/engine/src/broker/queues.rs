@@ -84,9 +84,14 @@ impl Broker {
         if let Some(topic) = &queue.topic {
             self.authorize(principal, Verb::Consume, Resource::Topic(topic))?;
         }
-        let queue = Box::new(queue);
-        self.command(|done| Command::CreateQueue { queue, done })
-            .await
+        let prepared = lanes::Prepared::new(&self.inner, &queue).await?;
+        let (queue, prepared) = (Box::new(queue), prepared.map(Box::new));
+        self.command(|done| Command::CreateQueue {
+            queue,
+            prepared,
+            done,
+        })
+        .await
     }
 
     /// Removes a queue, and the topic that was made for it. Errors: `UnknownQueue`.

@@ -22,7 +22,7 @@ use crate::exchange::Spaces;
 use crate::group::{Group, GroupEvent};
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::{Aside, Queues};
+use crate::queue::{Aside, Queues, StateMemory};
 use crate::shard::{self, Shard};
 use crate::time::Time;
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, settings};
@@ -53,6 +53,7 @@ impl Broker {
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
             spaces: Spaces::new(&settings.internal_exchanges),
+            queue_state: Arc::new(StateMemory::new(settings.queue_state_bytes_max)),
             settings,
             log: parts.log,
             catalog: parts.catalog,

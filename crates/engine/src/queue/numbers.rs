@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::Depth;
 use super::lane::Counts;
+use super::memory::StateMemory;
 use crate::metrics::Metrics;
 
 /// Numbers of one queue since the start, and how full it is. Every event is also counted for the broker as a whole,
@@ -12,6 +13,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(crate) struct Numbers {
     totals: Arc<Metrics>,
+    /// What the state of all queues takes together.
+    memory: Arc<StateMemory>,
     /// Absent until something happens to the queue, which is never for many.
     counted: OnceLock<Box<Counted>>,
 }
@@ -36,11 +39,17 @@ struct Counted {
 }
 
 impl Numbers {
-    pub(crate) fn new(totals: Arc<Metrics>) -> Self {
+    pub(crate) fn new(totals: Arc<Metrics>, memory: Arc<StateMemory>) -> Self {
         Self {
             totals,
+            memory,
             counted: OnceLock::new(),
         }
+    }
+
+    /// What the state of all queues takes together.
+    pub(crate) fn memory(&self) -> &Arc<StateMemory> {
+        &self.memory
     }
 
     fn counted(&self) -> &Counted {

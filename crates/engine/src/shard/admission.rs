@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::queue::lane::{self, IDS_MAX, IdHash, Lane, message_id};
+use crate::queue::lane::{self, Brings, IDS_MAX, IdHash, Lane, message_id};
 use crate::queue::{DedupScope, LaneAt, NewMessage, Overflow, Queue, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -24,8 +24,8 @@ pub(crate) struct Filled {
 
 /// What becomes of a message that is not refused.
 pub(crate) enum Judged {
-    /// It gets the next place; its id, if it has one, is remembered.
-    New(Option<IdHash>),
+    /// It gets the next place; its id, if it has one, is remembered. With what it adds to the state of queues, bytes.
+    New(Option<IdHash>, u64),
     /// It is dropped: the message at this offset was sent with the same id.
     Repeat(u64),
     /// The queue is full: it is refused, and let in only to be dead-lettered.
@@ -40,6 +40,8 @@ pub(crate) struct Admission {
     /// Offset of the next message.
     next: u64,
     filled: Filled,
+    /// What those of the batch add to the state of queues.
+    adds: u64,
     /// Ids that came together, with the offsets they got.
     seen: HashMap<IdHash, u64>,
     /// Messages that are let in only to be dead-lettered.
@@ -55,6 +57,7 @@ impl Admission {
             queue,
             next,
             filled: Filled::default(),
+            adds: 0,
             seen: HashMap::new(),
             doomed: Vec::new(),
         }
@@ -80,15 +83,23 @@ impl Admission {
                 "the delay of a message is shorter than the time its queue keeps messages".into(),
             ));
         }
+        let room = || {
+            let adds = self.adds_of(lane, message);
+            let all = if adds > 0 { self.adds + adds } else { 0 };
+            self.queue.numbers.memory().check(all)?;
+            Ok(adds)
+        };
         let more = self.next - lane.end() + 1;
         if lane.is_full(settings, (more, self.filled.bytes + bytes as u64)) {
             return match settings.limits.overflow {
-                Overflow::RefuseToDeadLetter if settings.keeps_dead() => Ok(Judged::Doomed),
+                Overflow::RefuseToDeadLetter if settings.keeps_dead() => {
+                    room().map(|_| Judged::Doomed)
+                }
                 _ => Err(Error::QueueFull),
             };
         }
         let Some(id) = &message.dedup else {
-            return Ok(Judged::New(None));
+            return room().map(|adds| Judged::New(None, adds));
         };
         let scope = match settings.dedup_scope {
             DedupScope::Queue => None,
@@ -102,7 +113,20 @@ impl Admission {
         if lane.dedup_ids() + self.seen.len() >= IDS_MAX {
             return Err(Error::Throttled);
         }
-        Ok(Judged::New(Some(id)))
+        room().map(|adds| Judged::New(Some(id), adds))
+    }
+
+    /// What a message adds to the state of queues.
+    fn adds_of(&self, lane: &Lane, message: &NewMessage) -> u64 {
+        let settings = self.queue.settings();
+        let brings = Brings {
+            key: message.key.as_deref(),
+            level: message.priority,
+            has_id: message.dedup.is_some(),
+            is_delayed: message.delay_ms.unwrap_or(settings.delay_ms) > 0,
+            expires: message.ttl_ms.is_some(),
+        };
+        lane.adds(brings, settings)
     }
 
     /// Takes a message as it was judged; one that is no duplicate is to be written next.
@@ -112,11 +136,14 @@ impl Admission {
                 self.queue.numbers.deduplicated();
                 (*original, true)
             }
-            Judged::New(_) | Judged::Doomed => {
+            Judged::New(..) | Judged::Doomed => {
                 match judged {
-                    Judged::New(Some(id)) => drop(self.seen.insert(*id, self.next)),
+                    Judged::New(Some(id), _) => drop(self.seen.insert(*id, self.next)),
                     Judged::Doomed => self.doomed.push(self.next),
-                    Judged::New(None) | Judged::Repeat(_) => {}
+                    Judged::New(None, _) | Judged::Repeat(_) => {}
+                }
+                if let Judged::New(_, adds) = judged {
+                    self.adds += adds;
                 }
                 self.filled.bytes += message.bytes() as u64;
                 self.filled.records += 1;
@@ -133,6 +160,8 @@ impl Admission {
 
     /// What was taken since the last time, if anything.
     pub(crate) fn fill(&mut self) -> Option<Filled> {
+        // Its queue partition counts it as soon as it is appended.
+        self.adds = 0;
         let filled = std::mem::take(&mut self.filled);
         (filled.records > 0).then_some(filled)
     }

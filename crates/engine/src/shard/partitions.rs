@@ -278,8 +278,10 @@ impl Shard {
             }),
             Decision::Append(batch) => {
                 // Single messages were judged when they were sent.
+                let mut reserved = Vec::new();
                 if !batch.header.is_made_here() {
                     lanes::check_room(&owned.lanes, &batch, (outlines.as_deref(), largest))?;
+                    reserved = lanes::reserve_state(&owned.lanes, &batch, outlines.as_deref())?;
                 }
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
@@ -314,6 +316,7 @@ impl Shard {
                 }
                 if let Some(batch) = for_lanes {
                     let lanes = index(owned, &batch, outlines.as_deref(), moment);
+                    drop(reserved);
                     for at in lanes {
                         self.gather(at);
                     }

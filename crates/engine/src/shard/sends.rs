@@ -47,7 +47,7 @@ impl Placing {
         }
         match judged {
             Judged::Doomed => Err(Error::QueueFull),
-            Judged::New(_) | Judged::Repeat(_) => Ok(sent),
+            Judged::New(..) | Judged::Repeat(_) => Ok(sent),
         }
     }
 

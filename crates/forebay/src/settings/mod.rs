@@ -147,6 +147,10 @@ settings! {
         /// Memory for records and for what clients make the broker hold: requests, messages on their way to the disk,
         /// answers nobody has read yet. Empty means half of the machine's memory, or of the control group's limit.
         budget_bytes: Option<ByteSize> = "";
+        /// The part of the budget for the state of queues: message groups, deduplication ids, messages that are in flight,
+        /// delayed or retried. Messages that would make it grow beyond this are refused until others were acknowledged.
+        /// Empty means an eighth of the budget.
+        queue_state_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

@@ -30,6 +30,7 @@ mod owners;
 mod policy_cli;
 mod queue_cli;
 mod queue_crash;
+mod queue_state;
 mod records;
 mod rounds;
 mod scenarios;

@@ -15,7 +15,7 @@ use kafka::wire::fetch::{FetchPartition, FetchTopic};
 use crate::broker::{Broker, Options, PATIENCE};
 use crate::client::request;
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// A peer that sends for as long as it is listened to.
 fn push(at: SocketAddr, head: &[u8], piece: &[u8], pieces: usize) -> TcpStream {
@@ -86,7 +86,7 @@ fn amqp_head() -> Vec<u8> {
     .concat()
 }
 
-fn http_head(path: &str, target: &str, length: usize) -> Vec<u8> {
+pub(crate) fn http_head(path: &str, target: &str, length: usize) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{target}content-length: {length}\r\n\r\n"
     )
@@ -101,7 +101,7 @@ fn sqs_request(action: &str, body: &str) -> Vec<u8> {
 }
 
 /// Asks and reads the answer: its status and its body.
-fn ask(at: SocketAddr, request: &[u8]) -> (u16, String) {
+pub(crate) fn ask(at: SocketAddr, request: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request).unwrap();
@@ -233,11 +233,11 @@ fn what_peers_hold_is_bounded_and_a_neighbour_is_served() {
 }
 
 /// A control group of so many bytes, if this process may make one; removed when dropped.
-struct Group(PathBuf);
+pub(crate) struct Group(PathBuf);
 
 impl Group {
-    fn of(bytes: u64) -> Result<Self, String> {
-        let name = format!("forebay-test-{}", std::process::id());
+    pub(crate) fn of(name: &str, bytes: u64) -> Result<Self, String> {
+        let name = format!("forebay-test-{name}-{}", std::process::id());
         let root = Path::new("/sys/fs/cgroup");
         let (parent, limit) = if root.join("cgroup.controllers").exists() {
             (root.to_owned(), "memory.max")
@@ -250,6 +250,10 @@ impl Group {
         limited.map_err(|error| format!("{limit}: {error}"))?;
         Ok(group)
     }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Group {
@@ -260,15 +264,15 @@ impl Drop for Group {
 
 #[test]
 fn a_control_group_of_256_mib_is_enough() {
-    let group = match Group::of(256 * MIB) {
+    let group = match Group::of("siege", 256 * MIB) {
         Ok(group) => group,
         Err(why) => {
             println!("skipped: this process cannot make a control group: {why}");
             return;
         }
     };
-    let mut broker = Options::new().within(&group.0).start();
-    broker.await_metric(&format!("forebay_memory_budget_bytes {}", 96 * MIB));
+    let mut broker = Options::new().within(group.path()).start();
+    broker.await_metric(&format!("forebay_memory_budget_bytes {}", 80 * MIB));
     fill(&broker);
     let peers = besiege(&broker);
     for round in 1..=50 {

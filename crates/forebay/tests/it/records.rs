@@ -22,7 +22,7 @@ const INVALID_TIMESTAMP: i16 = 32;
 const INVALID_RECORD: i16 = 87;
 const MIB: u64 = 1 << 20;
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
     i64::try_from(since.as_millis()).unwrap()
 }

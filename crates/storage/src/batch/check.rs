@@ -1,6 +1,8 @@
 //! Checks what a peer says its batch holds, record by record, before anybody relies on it: without copying, and
 //! within limits of bytes and records.
 
+use bytes::Bytes;
+
 use super::codec::{OPENED_BYTES_MAX, Stream, opening_bytes};
 use super::records::Outline;
 use super::source::{Opening, Plain, Source};
@@ -28,6 +30,8 @@ pub struct Rules {
     pub opened_bytes_max: usize,
     /// What is wanted of the records besides.
     pub outlines: Outlines,
+    /// Bytes that the keys among it have together at most.
+    pub keys_bytes_max: usize,
 }
 
 impl Default for Rules {
@@ -37,6 +41,7 @@ impl Default for Rules {
             timestamps: None,
             opened_bytes_max: OPENED_BYTES_MAX,
             outlines: Outlines::None,
+            keys_bytes_max: OPENED_BYTES_MAX,
         }
     }
 }
@@ -134,6 +139,7 @@ fn walk(
     let mut outlines = (rules.outlines != Outlines::None).then(Vec::new);
     let (mut max_timestamp, mut largest_value) = (NO_TIMESTAMP, 0);
     let (mut faults, mut first) = (0, Vec::new());
+    let mut keys_bytes = 0;
     for place in 0..count {
         let fields = step(from, want).map_err(|error| match error {
             BatchError::Truncated => {
@@ -157,6 +163,10 @@ fn walk(
                 first.push((place, fault));
             }
         } else if let Some(outlines) = &mut outlines {
+            keys_bytes += fields.key.as_ref().map_or(0, Bytes::len);
+            if keys_bytes > rules.keys_bytes_max {
+                return Err(BatchError::Opened.into());
+            }
             outlines.push(Outline::of(header, fields));
         }
     }

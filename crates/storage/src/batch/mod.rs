@@ -200,7 +200,7 @@ impl Batch {
 
     /// Outlines of the records in order, as far as they can be read; with `keys` their keys too. For batches that were
     /// not checked, or by nobody that is here.
-    pub fn outlines(&self, keys: bool) -> Vec<Outline> {
+    pub fn outlines(&self, keys: bool) -> impl Iterator<Item = Outline> + use<> {
         records::outlines(&self.header, &self.rest, keys)
     }
 
@@ -248,7 +248,7 @@ impl Batch {
 pub fn fuzz(data: &[u8]) {
     let mut bytes = Bytes::copy_from_slice(data);
     while let Ok(batch) = Batch::split_first(&mut bytes) {
-        let outlines = batch.outlines(true);
+        let outlines: Vec<Outline> = batch.outlines(true).collect();
         if let Ok(checked) = batch.check(&Rules::default()) {
             assert!(batch.is_whole(), "it was checked");
             assert_eq!(i32::try_from(outlines.len()), Ok(batch.header.record_count));

@@ -212,17 +212,18 @@ impl Outline {
 }
 
 /// Outlines of the records of a batch, in order, as far as they can be read; with `keys` their keys too.
-pub(super) fn outlines(header: &BatchHeader, body: &Bytes, keys: bool) -> Vec<Outline> {
+pub(super) fn outlines(
+    header: &BatchHeader,
+    body: &Bytes,
+    keys: bool,
+) -> impl Iterator<Item = Outline> + use<> {
     let want = if keys { Want::Key } else { Want::Outline };
     let mut records = Records::new(header, body);
-    let mut outlines = Vec::new();
-    while records.left > 0 && outlines.len() < super::RECORDS_MAX {
-        let Ok(fields) = records.step(want) else {
-            break;
-        };
-        outlines.push(Outline::of(header, fields));
-    }
-    outlines
+    let outlines = std::iter::from_fn(move || {
+        let fields = (records.left > 0).then(|| records.step(want))?.ok()?;
+        Some(Outline::of(&records.header, fields))
+    });
+    outlines.take(super::RECORDS_MAX)
 }
 
 /// Offset and time of every record.

@@ -252,7 +252,7 @@ fn every_framing_of_every_codec_is_read_as_it_opens() {
         assert_eq!(outlines.len(), 2_000, "{i}");
         assert_eq!(outlines[1_999].value_bytes, 250, "{i}");
         assert_eq!(outlines[7].key.as_deref(), Some(&b"k"[..]), "{i}");
-        assert_eq!(outlines, batch.outlines(true), "{i}");
+        assert!(batch.outlines(true).eq(outlines), "{i}");
         let mut records = batch.records();
         records.skip_to(1_500).unwrap();
         let record = records.next().unwrap().unwrap();
@@ -415,7 +415,7 @@ fn counts_nobody_could_keep_end_at_once() {
             batch.check(&Rules::default()),
             Err(BatchError::Opened.into())
         );
-        assert!(batch.outlines(true).is_empty());
+        assert_eq!(batch.outlines(true).count(), 0);
         assert_eq!(batch.records().filter(Result::is_err).count(), 1);
     }
     let few = i32::try_from(RECORDS_MAX).unwrap();

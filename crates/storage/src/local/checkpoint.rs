@@ -15,6 +15,7 @@
 //!            extent: segment, base, end, bytes u64, max timestamp i64, index position u64, blocks, crc u32
 //!        document count                            u64
 //!          version u64, key and value each behind a u32 length
+//!        identity of the data folder               16 bytes, as the journal's mark has it
 //! ```
 //!
 //! It may show more than the replay position stands for (a trim, a document put later): replaying those changes
@@ -22,15 +23,15 @@
 //! of everything handed over before it was taken.
 //!
 //! It is always a new file, read from its first byte to its last: nothing that stood elsewhere can pass for a part of
-//! it, whatever documents hold. Version 2 is the same, and the segments it names have no stubs. Version 1 is that without
-//! the reach; what came with it is a journal without identities, which is of no use unless the store was closed in good
+//! it, whatever documents hold. Version 3 has no identity of the folder. Version 2 is the same, and the segments it names
+//! have no stubs. Version 1 is that without the reach; what came with it is a journal without identities, which is of no use unless the store was closed in good
 //! order and the journal need not be read.
 
 use std::io::IoSlice;
 
 use super::codec::{Input, put_counted, put_stream, size};
 use super::documents::{self, Kept};
-use super::journal::Position;
+use super::journal::{Folder, Position};
 use super::segment::Extent;
 use crate::disk::Disk;
 use crate::{Error, Result, StreamId};
@@ -38,7 +39,9 @@ use crate::{Error, Result, StreamId};
 pub(super) const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
+/// The last version without the folder's identity.
+const VERSION_WITHOUT_FOLDER: u32 = 3;
 /// The last version before journal files had identities.
 const OLD_FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 28;
@@ -57,6 +60,8 @@ pub(super) struct StreamImage {
 /// The content of a checkpoint, but for the documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Image {
+    /// The data folder it belongs to.
+    pub(super) folder: Folder,
     pub(super) position: Position,
     /// Sequence the journal must at least come to: what the image shows may be newer than the position.
     pub(super) reach: u64,
@@ -108,6 +113,7 @@ impl Image {
             put_counted(&mut out, key.as_bytes());
             put_counted(&mut out, &document.value);
         }
+        out.extend_from_slice(&self.folder);
         out
     }
 
@@ -132,7 +138,8 @@ impl Image {
         if length != Some(header.0.len() as u64) {
             return Err(wrong("its length is not the one it had"));
         }
-        let decoded = Self::decode_body(header.0).zip(bytes.first_chunk());
+        let has_folder = version > VERSION_WITHOUT_FOLDER;
+        let decoded = Self::decode_body(header.0, has_folder).zip(bytes.first_chunk());
         let ((mut image, documents), digest) =
             decoded.ok_or_else(|| wrong("a field is cut short"))?;
         image.reach = reach.unwrap_or(0);
@@ -144,9 +151,15 @@ impl Image {
         })
     }
 
-    fn decode_body(body: &[u8]) -> Option<(Self, documents::State)> {
+    fn decode_body(body: &[u8], has_folder: bool) -> Option<(Self, documents::State)> {
+        let (body, folder) = if has_folder {
+            body.split_last_chunk()?
+        } else {
+            (body, &Folder::default())
+        };
         let mut input = Input(body);
         let mut image = Self {
+            folder: *folder,
             position: Position {
                 sequence: input.u64()?,
                 generation: input.u64()?,

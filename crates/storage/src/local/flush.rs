@@ -404,6 +404,7 @@ impl Flusher {
         shared.streams.dropped_bytes.store(0, Ordering::Relaxed);
         let mut live = BTreeSet::new();
         let mut image = Image {
+            folder: shared.folder,
             position: cut.position,
             ..Image::default()
         };

@@ -13,7 +13,9 @@ use super::checkpoint::{self, Image, Stored};
 use super::documents::{self, Documents};
 use super::flush::MadeSegment;
 use super::intake::Change;
-use super::journal::{self, MARK_NAME, Mark, Marker, Position, Replayed, is_full};
+use super::journal::{
+    self, Folder, MARK_NAME, Mark, MarkDigest, Marker, Position, Replayed, is_full,
+};
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::segment;
@@ -21,7 +23,8 @@ use super::streams::{Body, StreamState, Streams};
 use crate::disk::Disk;
 use crate::{Append, Durability, Error, Lsn, Result};
 
-/// Exists exactly while the store is closed and the checkpoint, whose digest it holds, covers everything.
+/// Exists exactly while the store is closed and the checkpoint covers everything. It holds the digests of the checkpoint and of
+/// the journal's mark; before folders had identities, only that of the checkpoint.
 const CLEAN: &str = "clean";
 
 /// The number all replayed changes share: after the checkpoint's, before any of this run.
@@ -135,7 +138,8 @@ struct Found {
 /// before journal files had identities is brought up to date if it was closed in good order.
 fn find(disk: &dyn Disk) -> Result<Found> {
     let stored = Image::load(disk)?;
-    let clean = is_clean(disk, stored.as_ref())?;
+    let found = Marker::load(disk)?;
+    let clean = is_clean(disk, stored.as_ref(), found.as_ref())?;
     if let Some(stored) = stored.as_ref().filter(|stored| stored.is_old) {
         let marker = update(disk, stored, clean)?;
         // Read again, as any later start will find it.
@@ -146,8 +150,9 @@ fn find(disk: &dyn Disk) -> Result<Found> {
             clean,
         });
     }
-    let marker = if let Some(marker) = Marker::load(disk)? {
+    let marker = if let Some(mut marker) = found {
         check_checkpoint(stored.as_ref(), marker.mark(), clean)?;
+        check_folder(stored.as_ref(), &mut marker, disk)?;
         marker
     } else {
         check_is_new(disk, stored.is_some())?;
@@ -186,6 +191,28 @@ fn check_checkpoint(stored: Option<&Stored>, mark: &Mark, clean: bool) -> Result
         "{what}, but {MARK_NAME} says that there is one that replays from group {expected}"
     );
     Err(Error::lost(checkpoint::NAME, why))
+}
+
+/// Checkpoint and mark must be of one data folder. One that was made before folders had identities gets that of the other.
+fn check_folder(stored: Option<&Stored>, marker: &mut Marker, disk: &dyn Disk) -> Result<()> {
+    const NONE: Folder = [0; 16];
+    let of_checkpoint = stored.map_or(NONE, |stored| stored.image.folder);
+    let of_mark = marker.mark().folder;
+    if of_mark == NONE {
+        let failed = |error| Error::io("make an identity for the data folder", error);
+        marker.adopt(match of_checkpoint {
+            NONE => disk.random().map_err(failed)?,
+            folder => folder,
+        });
+        return Ok(());
+    }
+    if of_checkpoint == NONE || of_checkpoint == of_mark {
+        return Ok(());
+    }
+    Err(Error::lost(
+        MARK_NAME,
+        "it and the journal are of another data folder than the checkpoint",
+    ))
 }
 
 /// A store without a mark is a new one: it has nothing else either.
@@ -229,10 +256,11 @@ fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
     let mark = Mark {
         position,
         checkpoint: position.sequence,
-        files: Vec::new(),
+        ..Mark::default()
     };
     let marker = Marker::create(disk, mark)?;
     let image = Image {
+        folder: marker.mark().folder,
         position,
         ..stored.image.clone()
     };
@@ -244,10 +272,12 @@ fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
 
 /// Marks the store as closed in good order, with the checkpoint that is on disk.
 pub(super) fn put_clean_mark(disk: &dyn Disk) -> Result<()> {
+    let marker = Marker::load(disk)?;
+    let of_mark = marker.map_or_else(MarkDigest::default, |marker| marker.digest());
     let put = || {
         let digest = checkpoint::digest(disk)?;
         let file = disk.create(CLEAN)?;
-        file.write_at(&[IoSlice::new(&digest)], 0)?;
+        file.write_at(&[IoSlice::new(&digest), IoSlice::new(&of_mark)], 0)?;
         file.sync()?;
         disk.sync_names("")
     };
@@ -266,7 +296,7 @@ pub(super) fn put_clean_mark(disk: &dyn Disk) -> Result<()> {
 
 /// Whether the store was closed in good order, with this checkpoint. A mark that is not whole was not finished: then
 /// the journal is read, which is right as well.
-fn is_clean(disk: &dyn Disk, stored: Option<&Stored>) -> Result<bool> {
+fn is_clean(disk: &dyn Disk, stored: Option<&Stored>, marker: Option<&Marker>) -> Result<bool> {
     let failed = |error| Error::io("read the mark of a clean end", error);
     let file = match disk.open(CLEAN) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -281,20 +311,33 @@ fn is_clean(disk: &dyn Disk, stored: Option<&Stored>) -> Result<bool> {
     if stored.is_old {
         return Ok(true);
     }
-    let mut digest = stored.digest;
-    if file.len().map_err(failed)? != digest.len() as u64 {
+    let mut expected = stored.digest.to_vec();
+    let length = file.len().map_err(failed)?;
+    if let Some(marker) = marker
+        && length > expected.len() as u64
+    {
+        expected.extend(marker.digest());
+    }
+    if length != expected.len() as u64 {
         return Ok(false);
     }
-    file.read_at(&mut digest, 0).map_err(failed)?;
-    if digest == stored.digest {
+    let mut digests = expected.clone();
+    file.read_at(&mut digests, 0).map_err(failed)?;
+    if digests == expected {
         return Ok(true);
     }
     // After a power failure while it was made it may have its length and not its content.
-    if digest.iter().all(|byte| *byte == 0) {
+    if digests.iter().all(|byte| *byte == 0) {
         return Ok(false);
     }
+    let of_checkpoint = stored.digest.len();
+    let what = if digests[..of_checkpoint] == expected[..of_checkpoint] {
+        MARK_NAME
+    } else {
+        checkpoint::NAME
+    };
     Err(Error::lost(
-        checkpoint::NAME,
+        what,
         "it is not the one that the store was closed with",
     ))
 }

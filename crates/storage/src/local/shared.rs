@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::documents::Documents;
 use super::flush::{FlushSignal, MadeSegment};
 use super::intake::Intake;
-use super::journal::{Cut, FilePool};
+use super::journal::{Cut, FilePool, Folder};
 use super::lock::lock;
 use super::merge::MergeSignal;
 use super::options::Options;
@@ -48,6 +48,8 @@ impl Owners {
 
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
+    /// What the parts of the data folder know each other by.
+    pub(super) folder: Folder,
     pub(super) options: Options,
     pub(super) intake: Intake,
     pub(super) streams: Streams,

@@ -263,6 +263,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
         ),
         segments: Segments::new(Arc::clone(&disk)),
         disk,
+        folder: opened.marker.mark().folder,
         owners: Owners::new(&options.supervisor),
         options,
         intake: Intake::new(start.lsn),

@@ -90,7 +90,10 @@ enum End {
 
 /// A disk with two hundred durable batches of stream 1, all known to the mark.
 async fn written(end: End, options: Options) -> (SimDisk, Vec<Batch>) {
-    let disk = SimDisk::new();
+    written_on(SimDisk::new(), end, options).await
+}
+
+async fn written_on(disk: SimDisk, end: End, options: Options) -> (SimDisk, Vec<Batch>) {
     let store = open(&disk, options).unwrap();
     let batches: Vec<_> = (0..200).map(|i| filled(i, 1_000)).collect();
     for batch in &batches[..100] {
@@ -554,14 +557,14 @@ async fn a_folder_of_the_version_before_records_were_shared_is_read() {
         put(&store, stream(1), &filled(200, 10)).await;
         marked(&store).await;
         store.flush().unwrap();
-        assert_eq!(disk.content("checkpoint").unwrap()[4], 3);
+        assert_eq!(disk.content("checkpoint").unwrap()[4], 4);
         drop(store);
         // From now on an older version refuses: the mark is a new one.
         assert!(
             disk.content(MARK)
                 .unwrap()
                 .chunks(32 * 1024)
-                .any(|slot| slot[4] == 3)
+                .any(|slot| slot[4] == 4)
         );
         let store = open(&disk, several_files()).unwrap();
         assert_eq!(store.bounds(stream(1)).unwrap().end, 201);
@@ -661,6 +664,45 @@ async fn groups_of_another_use_of_a_file_do_nothing() {
     tampered(&disk, &[&name, "its first page"], |disk| {
         overwrite(disk, &name, 0, &content);
     });
+}
+
+/// Puts the journal of another folder, and its mark, in the place of a folder's own.
+fn transplant(disk: &SimDisk, from: &SimDisk) {
+    for name in journal(disk) {
+        disk.remove(&name).unwrap();
+    }
+    disk.remove(MARK).unwrap();
+    for name in journal(from).into_iter().chain([MARK.to_owned()]) {
+        let content = from.content(&name).unwrap();
+        let file = disk.create(&name).unwrap();
+        file.write_at(&[IoSlice::new(&content)], 0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_journal_of_another_folder_is_refused_however_the_broker_ended() {
+    for end in ENDS {
+        let (disk, _) = written(end, several_files()).await;
+        // The same history: only identities tell one from the other.
+        let (other, _) = written_on(SimDisk::seeded(77), end, several_files()).await;
+        tampered(&disk, &[MARK], |disk| transplant(disk, &other));
+    }
+}
+
+#[tokio::test]
+async fn an_older_journal_of_the_folder_is_refused_after_a_stop_in_order() {
+    let (disk, _) = written(End::Closed, several_files()).await;
+    let older = disk.copy();
+    let store = open(&disk, several_files()).unwrap();
+    put(&store, stream(2), &filled(0, 10)).await;
+    store.close().unwrap();
+    drop(store);
+    let disk = disk.next_life();
+    tampered(&disk, &[], |disk| transplant(disk, &older));
+    // A clean mark of the version before says nothing of the journal's, and is good.
+    set_len(&disk, "clean", 28);
+    let store = open(&disk, several_files()).unwrap();
+    assert!(store.recovery().clean);
 }
 
 /// Makes a closed folder look as the version before identities left it.

@@ -102,12 +102,13 @@ impl Lane {
     /// Whether a tenant has more than a tenth of what is on loan, and not just a few, or took more than a tenth of
     /// the receivers' time of late. At most ten tenants of each kind can be.
     fn is_noisy(&self, line: &Line, now: u64) -> bool {
-        if line.key.is_none() {
+        if line.key().is_none() {
             return false;
         }
-        let much_lent = line.lent >= NOISY_LENT && u64::from(line.lent) * 10 > self.lent;
+        let touched = line.touched();
+        let much_lent = touched.lent >= NOISY_LENT && u64::from(touched.lent) * 10 > self.lent;
         let busy = self.busy.at(now);
-        much_lent || (busy > 1.0 && line.busy.at(now) * 10.0 > busy)
+        much_lent || (busy > 1.0 && touched.busy.at(now) * 10.0 > busy)
     }
 
     /// The event that lends what was picked.

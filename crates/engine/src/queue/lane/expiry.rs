@@ -180,6 +180,11 @@ impl Expiry {
         }
     }
 
+    /// How many places messages take here.
+    pub(super) fn count(&self) -> usize {
+        self.own.len().max(self.due.len() + self.back.len())
+    }
+
     /// When messages came.
     pub(super) fn marks(&self) -> &Marks {
         &self.marks

@@ -40,7 +40,7 @@ fn check(batch: &Batch) -> bool {
     match batch.check(&rules) {
         Ok(checked) => {
             let outlines = checked.outlines.expect("they were asked for");
-            assert_eq!(outlines, batch.outlines(true));
+            assert!(batch.outlines(true).eq(outlines.iter().cloned()));
             assert_eq!(outlines.len() as u64, count(&batch.header));
             assert!(batch.is_whole());
             true

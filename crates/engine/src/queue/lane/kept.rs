@@ -86,7 +86,12 @@ impl Runs {
 }
 
 impl Kept {
-    /// How many there are.
+    /// How many runs of neighbours.
+    pub(super) fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// How many messages.
     pub(super) fn count(&self) -> u64 {
         self.count
     }

@@ -4,9 +4,9 @@
 //! can give something is kept in order of their oldest message, so that the next one is found at once however many
 //! keys and messages there are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::place::{Behind, Place};
@@ -17,29 +17,65 @@ pub(crate) type LineId = u32;
 
 /// Keys up to this size are kept as they are; of longer ones a digest: a few bytes that open to a long key must not
 /// take its length for as long as there are messages of it.
-const KEY_BYTES_MAX: usize = 256;
+pub(super) const KEY_BYTES_MAX: usize = 256;
 
-fn short(key: Bytes) -> Bytes {
-    if key.len() <= KEY_BYTES_MAX {
-        return key;
+/// A line's level, and its key as it is kept. Room for the longest that is kept.
+struct Name([u8; 1 + KEY_BYTES_MAX], usize);
+
+impl Name {
+    fn new(level: u8, key: &[u8]) -> Self {
+        let digest;
+        let key = if key.len() <= KEY_BYTES_MAX {
+            key
+        } else {
+            digest = Sha256::digest(key);
+            &digest[..]
+        };
+        let mut name = [0; 1 + KEY_BYTES_MAX];
+        name[0] = level;
+        name[1..=key.len()].copy_from_slice(key);
+        Self(name, 1 + key.len())
     }
-    Bytes::copy_from_slice(&Sha256::digest(&key))
+
+    fn as_slice(&self) -> &[u8] {
+        &self.0[..self.1]
+    }
 }
+
+/// What a line takes in memory, its key left out, bytes: itself and its places in the tables; an estimate.
+pub(super) const LINE_BYTES: usize = 256;
+/// What a line takes besides once one of its messages was delivered or delayed.
+const TOUCHED_BYTES: usize = 144;
+/// Room for keys that nobody takes for too much.
+const SPARE_MAX: usize = 4096;
+/// What a message takes in a set of offsets.
+const OFFSET_BYTES: usize = 14;
+/// What a message takes that was put behind others.
+const BEHIND_BYTES: usize = 80;
 
 /// Messages of one key, or of none.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// The key; absent for the line of all messages without one.
-    pub(crate) key: Option<Bytes>,
+    /// Level and key; absent for the line of all messages without one.
+    name: Option<Arc<[u8]>>,
     /// Priority.
     pub(crate) level: u8,
     /// Only in order: while a message is held, those behind it wait.
     pub(crate) ordered: bool,
     /// Never lent.
     ready: Runs,
+    /// At which place the line is listed: that of its next message.
+    listed: Option<Place>,
+    /// Of messages that were delivered or delayed. Few lines have any.
+    touched: Option<Box<Touched>>,
+}
+
+/// What a line knows of messages that were delivered or delayed.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
     /// Ready again at their own places, after a delivery or after a delay.
     again: BTreeSet<u64>,
-    /// Ready again, and put behind others. Few lines have any.
+    /// Ready again, and put behind others.
     behind: Option<Box<Behind>>,
     /// Lent, or waiting for a retry.
     held: BTreeSet<u64>,
@@ -49,8 +85,30 @@ pub(crate) struct Line {
     pub(crate) lent: u32,
     /// How long receivers held this line's messages of late.
     pub(crate) busy: Busy,
-    /// At which place the line is listed: that of its next message.
-    listed: Option<Place>,
+}
+
+/// Of a line whose messages nobody touched.
+static UNTOUCHED: Touched = Touched {
+    again: BTreeSet::new(),
+    behind: None,
+    held: BTreeSet::new(),
+    delayed: 0,
+    lent: 0,
+    busy: Busy {
+        millis: 0.0,
+        at_ms: 0,
+    },
+};
+
+impl Touched {
+    fn is_over(&self) -> bool {
+        let has_ready = !self.again.is_empty() || self.behind.is_some();
+        !has_ready && self.held.is_empty() && self.delayed == 0 && self.lent == 0
+    }
+
+    fn behind_len(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.len())
+    }
 }
 
 /// A time that fades: halved every minute.
@@ -77,14 +135,39 @@ impl Busy {
 }
 
 impl Line {
+    /// The key; absent for the line of all messages without one.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.name.as_deref().map(|name| &name[1..])
+    }
+
+    /// What is known of messages that were delivered or delayed.
+    pub(crate) fn touched(&self) -> &Touched {
+        self.touched.as_deref().unwrap_or(&UNTOUCHED)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn touch(&mut self) -> &mut Touched {
+        self.touched.get_or_insert_default()
+    }
+
+    /// What its messages take in memory, besides the line itself.
+    fn heap_bytes(&self) -> usize {
+        let touched = self.touched.as_ref().map_or(0, |touched| {
+            let offsets = touched.again.len() + touched.held.len();
+            TOUCHED_BYTES + offsets * OFFSET_BYTES + touched.behind_len() * BEHIND_BYTES
+        });
+        self.ready.heap_bytes() + touched
+    }
+
     /// The place of the next to be delivered.
     fn head(&self) -> Option<Place> {
-        let plain = match (self.again.first().copied(), self.ready.front()) {
+        let touched = self.touched();
+        let plain = match (touched.again.first().copied(), self.ready.front()) {
             (Some(again), Some(ready)) => Some(again.min(ready)),
             (again, ready) => again.or(ready),
         };
         let plain = plain.map(|offset| (Place::own(offset), offset));
-        let behind = self.behind.as_deref().and_then(|behind| {
+        let behind = touched.behind.as_deref().and_then(|behind| {
             if self.ordered {
                 behind.by_offset(u64::MAX).next()
             } else {
@@ -110,7 +193,7 @@ impl Line {
         if !self.ordered {
             return u64::MAX;
         }
-        self.held.first().copied().unwrap_or(u64::MAX)
+        self.touched().held.first().copied().unwrap_or(u64::MAX)
     }
 
     /// Everything up to and including `last` that is ready and must not be delivered now.
@@ -123,7 +206,7 @@ impl Line {
     /// Everything below `upto` that may be delivered now, next first.
     pub(crate) fn lendable(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
         let upto = upto.min(self.gate());
-        let behind = self.behind.as_deref();
+        let behind = self.touched().behind.as_deref();
         let behind = behind.map(|behind| -> Box<dyn Iterator<Item = (Place, u64)>> {
             if self.ordered {
                 Box::new(behind.by_offset(upto))
@@ -138,40 +221,40 @@ impl Line {
 
     /// Everything that is ready, lowest first, whether or not it may be delivered.
     fn all_ready(&self) -> impl Iterator<Item = u64> + '_ {
-        let behind = self
-            .behind
-            .iter()
-            .flat_map(|behind| behind.by_offset(u64::MAX));
+        let behind = self.touched().behind.iter();
+        let behind = behind.flat_map(|behind| behind.by_offset(u64::MAX));
         let behind = behind.map(|(_, offset)| offset);
         in_turn(self.plain(u64::MAX), behind, |offset| *offset)
     }
 
     /// Everything below `upto` that is ready at its own place, rising.
     fn plain(&self, upto: u64) -> impl Iterator<Item = u64> + '_ {
-        let again = self.again.range(..upto).copied();
+        let again = self.touched().again.range(..upto).copied();
         let ready = self.ready.iter().take_while(move |offset| *offset < upto);
         in_turn(again, ready, |offset| *offset)
     }
 
     fn is_idle(&self) -> bool {
-        let has_ready = !self.ready.is_empty() || !self.again.is_empty() || self.behind.is_some();
-        !has_ready && self.held.is_empty() && self.delayed == 0
+        let touched = self.touched();
+        let has_ready =
+            !self.ready.is_empty() || !touched.again.is_empty() || touched.behind.is_some();
+        !has_ready && touched.held.is_empty() && touched.delayed == 0
     }
 
     /// Messages that are ready, behind held ones or not.
     fn ready_count(&self) -> u64 {
-        let behind = self.behind.as_ref().map_or(0, |behind| behind.len());
-        self.ready.len() + (self.again.len() + behind) as u64
+        let touched = self.touched();
+        self.ready.len() + (touched.again.len() + touched.behind_len()) as u64
     }
 
     /// Ready again at their own places, after a delivery or after a delay.
     pub(crate) fn again(&self) -> impl Iterator<Item = u64> + '_ {
-        self.again.iter().copied()
+        self.touched().again.iter().copied()
     }
 
     /// The lowest from an offset on that is ready at its own place.
     pub(crate) fn first_plain(&self, from: u64) -> Option<u64> {
-        let again = self.again.range(from..).next().copied();
+        let again = self.touched().again.range(from..).next().copied();
         let mut runs = self.ready.runs();
         let run = runs.find(|(start, len)| start + len > from);
         let untouched = run.map(|(start, _)| start.max(from));
@@ -180,27 +263,39 @@ impl Line {
 
     /// Whether a message is ready here; takes as long as the line has runs.
     pub(crate) fn has(&self, offset: u64) -> bool {
-        self.again.contains(&offset) || self.place(offset).is_some() || self.ready.has(offset)
+        self.touched().again.contains(&offset)
+            || self.place(offset).is_some()
+            || self.ready.has(offset)
     }
 
     /// The place of a ready message that was put behind others.
     pub(crate) fn place(&self, offset: u64) -> Option<Place> {
-        self.behind.as_ref()?.place(offset)
+        self.touched().behind.as_ref()?.place(offset)
     }
 
     /// Takes a message out of those that are ready again; returns whether it was among them.
     fn take_again(&mut self, offset: u64) -> bool {
-        if self.again.remove(&offset) {
+        let Some(touched) = &mut self.touched else {
+            return false;
+        };
+        if touched.again.remove(&offset) {
             return true;
         }
-        let Some(behind) = &mut self.behind else {
+        let Some(behind) = &mut touched.behind else {
             return false;
         };
         let was_there = behind.remove(offset);
         if behind.len() == 0 {
-            self.behind = None;
+            touched.behind = None;
         }
         was_there
+    }
+
+    /// Keeps of the messages that are ready again at their own places only these.
+    fn retain_again(&mut self, keep: impl FnMut(&u64) -> bool) {
+        if let Some(touched) = &mut self.touched {
+            touched.again.retain(keep);
+        }
     }
 
     /// Never lent, as runs.
@@ -226,15 +321,20 @@ fn in_turn<T, R: Ord>(
 /// The lines of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    slots: Vec<Option<Line>>,
+    slots: Vec<Option<Box<Line>>>,
     free: Vec<LineId>,
-    by_key: HashMap<(u8, Option<Bytes>), LineId>,
+    /// By level and key.
+    by_name: HashMap<Arc<[u8]>, LineId>,
+    /// The line of all messages without a key, by level.
+    plain: BTreeMap<u8, LineId>,
     /// Lines that can give something: greatest priority first, then by the place of what comes next in each.
     listed: BTreeSet<(u8, Place, LineId)>,
     /// Which line a never-lent head belongs to; kept only while a lane is restored, when events name offsets
     /// whose line nobody knows.
     heads: Option<HashMap<u64, LineId>>,
     ready: u64,
+    /// What keys and messages take in memory.
+    heap_bytes: usize,
 }
 
 impl Lines {
@@ -245,13 +345,23 @@ impl Lines {
 
     /// How many lines there are.
     pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_name.len() + self.plain.len()
+    }
+
+    /// What all of it takes in memory, bytes: an estimate. Runs of offsets of one line take nothing.
+    pub(crate) fn bytes(&self) -> usize {
+        self.by_name.len() * LINE_BYTES + self.heap_bytes
+    }
+
+    /// Whether messages of this key have a line.
+    pub(crate) fn has(&self, level: u8, key: &[u8]) -> bool {
+        self.by_name.contains_key(Name::new(level, key).as_slice())
     }
 
     /// A line that exists.
     pub(crate) fn get(&self, id: LineId) -> &Line {
         self.slots[id as usize]
-            .as_ref()
+            .as_deref()
             .expect("a line in use exists")
     }
 
@@ -259,7 +369,7 @@ impl Lines {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
         (0..)
             .zip(&self.slots)
-            .filter_map(|(id, line)| Some((id, line.as_ref()?)))
+            .filter_map(|(id, line)| Some((id, line.as_deref()?)))
     }
 
     /// Lines that can give something, with the places of what comes next in each, in their order.
@@ -289,28 +399,39 @@ impl Lines {
     }
 
     /// The line of a key, made when there is none.
-    pub(crate) fn line(&mut self, level: u8, key: Option<Bytes>, ordered: bool) -> LineId {
-        let key = key.map(short);
-        if let Some(id) = self.by_key.get(&(level, key.clone())) {
+    pub(crate) fn line(&mut self, level: u8, key: Option<&[u8]>, ordered: bool) -> LineId {
+        let Some(key) = key else {
+            if let Some(id) = self.plain.get(&level) {
+                return *id;
+            }
+            let id = self.make(None, level, ordered);
+            self.plain.insert(level, id);
+            return id;
+        };
+        let name = Name::new(level, key);
+        if let Some(id) = self.by_name.get(name.as_slice()) {
             return *id;
         }
-        // Slices of a batch would keep the whole batch in memory.
-        let key = key.map(|key| Bytes::copy_from_slice(&key));
-        let line = Line {
-            key: key.clone(),
+        let name: Arc<[u8]> = Arc::from(name.as_slice());
+        self.heap_bytes += name.len();
+        let id = self.make(Some(Arc::clone(&name)), level, ordered);
+        self.by_name.insert(name, id);
+        id
+    }
+
+    fn make(&mut self, name: Option<Arc<[u8]>>, level: u8, ordered: bool) -> LineId {
+        let line = Some(Box::new(Line {
+            name,
             level,
             ordered,
             ..Line::default()
-        };
-        let id = if let Some(id) = self.free.pop() {
-            self.slots[id as usize] = Some(line);
-            id
-        } else {
-            self.slots.push(Some(line));
-            LineId::try_from(self.slots.len() - 1).expect("fewer lines than fit in memory")
-        };
-        self.by_key.insert((level, key), id);
-        id
+        }));
+        if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = line;
+            return id;
+        }
+        self.slots.push(line);
+        LineId::try_from(self.slots.len() - 1).expect("fewer lines than fit in memory")
     }
 
     /// Adds messages nobody has seen yet.
@@ -321,10 +442,14 @@ impl Lines {
     /// A message is ready again, or for the first time after a delay: at its own place, or at another one.
     pub(crate) fn put_back(&mut self, id: LineId, offset: u64, place: Option<Place>) {
         self.change(id, |line| {
-            line.held.remove(&offset);
+            let touched = line.touch();
+            touched.held.remove(&offset);
             match place {
-                Some(place) => line.behind.get_or_insert_default().insert(offset, place),
-                None => drop(line.again.insert(offset)),
+                Some(place) => {
+                    let behind = touched.behind.get_or_insert_default();
+                    behind.insert(offset, place);
+                }
+                None => drop(touched.again.insert(offset)),
             }
         });
     }
@@ -335,21 +460,23 @@ impl Lines {
             if !line.take_again(offset) {
                 line.ready.remove(offset);
             }
-            line.held.insert(offset);
+            line.touch().held.insert(offset);
         });
     }
 
     /// The same for a message that is not ready, which need not be looked for.
     pub(crate) fn hold_unready(&mut self, id: LineId, offset: u64) {
         self.change(id, |line| {
-            line.held.insert(offset);
+            line.touch().held.insert(offset);
         });
     }
 
     /// A message is gone, wherever it was.
     pub(crate) fn forget(&mut self, id: LineId, offset: u64) {
         self.change(id, |line| {
-            if !line.held.remove(&offset) && !line.take_again(offset) {
+            let touched = line.touched.as_mut();
+            let was_held = touched.is_some_and(|touched| touched.held.remove(&offset));
+            if !was_held && !line.take_again(offset) {
                 line.ready.remove(offset);
             }
         });
@@ -357,12 +484,12 @@ impl Lines {
 
     /// Keeps a line although it has nothing, until [`Lines::settle`].
     pub(crate) fn pin(&mut self, id: LineId) {
-        self.note(id, |line| line.delayed += 1);
+        self.note(id, |line| line.touch().delayed += 1);
     }
 
     /// Lets a pinned line go if it has nothing.
     pub(crate) fn settle(&mut self, id: LineId) {
-        self.note(id, |line| line.delayed -= 1);
+        self.note(id, |line| line.touch().delayed -= 1);
     }
 
     /// Changes what is counted about a line, not what is in it.
@@ -376,7 +503,7 @@ impl Lines {
         for id in ids {
             self.change(id, |line| {
                 line.ready.drop_before(before);
-                line.again = line.again.split_off(&before);
+                line.retain_again(|offset| *offset >= before);
             });
         }
     }
@@ -385,10 +512,8 @@ impl Lines {
     pub(crate) fn ready_in(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         let upto = upto.max(from);
         self.iter().flat_map(move |(_, line)| {
-            let again = line
-                .again
-                .range(from..upto)
-                .map(|offset| (*offset, offset + 1));
+            let again = line.touched().again.range(from..upto);
+            let again = again.map(|offset| (*offset, offset + 1));
             let runs = line
                 .ready
                 .runs()
@@ -403,7 +528,7 @@ impl Lines {
         for id in ids {
             self.change(id, |line| {
                 line.ready = line.ready.with((from, upto), &[]);
-                line.again.retain(|offset| !(from..upto).contains(offset));
+                line.retain_again(|offset| !(from..upto).contains(offset));
             });
         }
     }
@@ -448,8 +573,7 @@ impl Lines {
                 let untouched = kept.iter().filter(|offset| line.ready.has(**offset));
                 let untouched: Vec<(u64, u64)> = untouched.map(|offset| (*offset, 1)).collect();
                 line.ready = line.ready.with((0, before), &untouched);
-                line.again
-                    .retain(|offset| *offset >= before || is_kept(offset));
+                line.retain_again(|offset| *offset >= before || is_kept(offset));
             });
         }
     }
@@ -474,8 +598,7 @@ impl Lines {
             self.change(id, |line| {
                 let fill = if id == into { &runs[..] } else { &[] };
                 line.ready = line.ready.with((from, upto), fill);
-                line.again
-                    .retain(|offset| !(from..upto).contains(offset) || is_kept(offset));
+                line.retain_again(|offset| !(from..upto).contains(offset) || is_kept(offset));
             });
         }
     }
@@ -503,9 +626,14 @@ impl Lines {
         let line = self.slots[id as usize]
             .as_mut()
             .expect("a line in use exists");
-        let (had, front) = (line.ready_count(), line.ready.front());
+        let (had, front, took) = (line.ready_count(), line.ready.front(), line.heap_bytes());
         change(line);
+        // Who keeps receivers busy counts only where there is no order.
+        if line.ordered && line.touched.as_ref().is_some_and(|t| t.is_over()) {
+            line.touched = None;
+        }
         self.ready = self.ready + line.ready_count() - had;
+        self.heap_bytes = self.heap_bytes + line.heap_bytes() - took;
         if let Some(heads) = &mut self.heads
             && front != line.ready.front()
         {
@@ -523,10 +651,30 @@ impl Lines {
             }
             line.listed = head;
         }
-        if line.is_idle() && line.key.is_some() {
-            let line = self.slots[id as usize].take().expect("it was there");
-            self.by_key.remove(&(line.level, line.key));
-            self.free.push(id);
+        if line.is_idle() && line.name.is_some() {
+            self.drop_line(id);
+        }
+    }
+
+    /// Forgets a line that has nothing.
+    fn drop_line(&mut self, id: LineId) {
+        let Some(line) = self.slots[id as usize].take() else {
+            return;
+        };
+        self.free.push(id);
+        self.heap_bytes -= line.heap_bytes();
+        if let Some(name) = line.name {
+            self.by_name.remove(&name);
+            self.heap_bytes -= name.len();
+        }
+        let lines = self.len();
+        if lines == 0 {
+            // No message has a number of a line any more.
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+        // What many lines took is given back when most of them are gone.
+        if self.by_name.capacity() > SPARE_MAX && lines < self.by_name.capacity() / 8 {
+            self.by_name.shrink_to(lines * 2);
         }
     }
 }

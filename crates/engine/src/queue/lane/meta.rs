@@ -111,10 +111,8 @@ fn meta(record: &Record, settings: &QueueSettings, came: Moment) -> Meta {
         meta.due = super::after(due, 0);
     }
     meta.expires = find(EXPIRES).and_then(|value| reserved::number(value));
-    if let Some(level) = find(PRIORITY).and_then(|value| reserved::level(value))
-        && settings.priorities > 1
-    {
-        meta.level = u8::try_from(u16::from(level).min(settings.priorities - 1)).unwrap_or(u8::MAX);
+    if let Some(level) = find(PRIORITY).and_then(|value| reserved::level(value)) {
+        meta.level = level_in(level, settings);
     }
     // What came from another queue was let in there, and must not be taken for a repeat here.
     if let (Some(id), None) = (find(DEDUP), find(ID)) {
@@ -125,6 +123,12 @@ fn meta(record: &Record, settings: &QueueSettings, came: Moment) -> Meta {
         meta.dedup = Some(dedup::hash(scope, id));
     }
     meta
+}
+
+/// The level of a message in a queue that may have fewer.
+pub(super) fn level_in(level: u8, settings: &QueueSettings) -> u8 {
+    let greatest = settings.priorities.saturating_sub(1);
+    u8::try_from(greatest.min(u16::from(level))).unwrap_or(u8::MAX)
 }
 
 fn header<'h>(headers: &'h [RecordHeader], name: &[u8]) -> Option<&'h Bytes> {

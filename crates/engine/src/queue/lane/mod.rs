@@ -9,6 +9,7 @@
 //! Time alone makes loans run out and delays end ([`Lane::tick`]); it needs no event, since the due time is in one.
 
 mod arrival;
+mod cost;
 mod decide;
 mod dedup;
 mod event;
@@ -30,6 +31,7 @@ mod visible;
 mod tests;
 
 pub(crate) use arrival::{Arrival, sent_ms};
+pub(crate) use cost::Brings;
 pub(crate) use decide::{Picked, Receiving};
 pub(crate) use dedup::{IDS_MAX, IdHash, hash};
 pub(crate) use event::LaneEvent;
@@ -45,8 +47,8 @@ pub use untimed::Outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use storage::Batch;
 use storage::batch::Outline;
+use storage::{Batch, BatchHeader};
 use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
@@ -69,6 +71,17 @@ const TENANTS_MAX: usize = 10_000;
 const UNTIMED: u64 = u64::MAX;
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
+
+/// How many records of a batch a lane looks into: those of peers only where their order or size matters.
+pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
+    let own = header.is_made_here() && !header.is_bare();
+    let matters = settings.ordering == Ordering::Key || settings.limits.bytes_max.is_some();
+    if own || matters {
+        u64::from(header.record_count.unsigned_abs())
+    } else {
+        0
+    }
+}
 
 /// When something ends that lasts so long from now on, however long a sender says.
 pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
@@ -347,19 +360,23 @@ impl Lane {
                 known = record.offset + 1;
             }
         };
-        let keyed = settings.ordering == Ordering::Key;
-        let looked_into = keyed || settings.limits.bytes_max.is_some();
         if header.is_made_here() && !header.is_bare() {
             for record in meta::read(batch, settings, arrival.moment()) {
                 note(self, &record);
             }
-        } else if looked_into {
-            let read = outlines.is_none().then(|| batch.outlines(true));
-            let outlines = outlines.or(read.as_deref()).unwrap_or_default();
-            for (offset, outline) in (header.base_offset..next).zip(outlines) {
+        } else if looked_into(header, settings) > 0 {
+            let mut offsets = header.base_offset..next;
+            let mut look = |lane: &mut Self, outline: &Outline| {
+                let Some(offset) = offsets.next() else { return };
                 let at = arrival.of_record(header, outline.timestamp);
                 let record = meta::of_outline((offset, at), outline, settings);
-                note(self, &record);
+                note(lane, &record);
+            };
+            match outlines {
+                Some(outlines) => outlines.iter().for_each(|outline| look(self, outline)),
+                None => batch
+                    .outlines(true)
+                    .for_each(|outline| look(self, &outline)),
             }
         }
         if known < next {
@@ -371,10 +388,8 @@ impl Lane {
 
     fn add(&mut self, record: &meta::Meta, settings: &QueueSettings) {
         let ordered = settings.ordering == Ordering::Key && record.key.is_some();
-        let key = record
-            .key
-            .clone()
-            .filter(|_| ordered || self.lines.len() < TENANTS_MAX);
+        let key = record.key.as_deref();
+        let key = key.filter(|_| ordered || self.lines.len() < TENANTS_MAX);
         let line = self.lines.line(record.level, key, ordered);
         if let Some(id) = record.dedup {
             self.dedup.get_or_insert_default().note(
@@ -389,7 +404,7 @@ impl Lane {
             self.lines.append(line, record.offset, 1);
             return;
         }
-        self.lines.note(line, |line| line.delayed += 1);
+        self.lines.note(line, |line| line.touch().delayed += 1);
         self.waiting += 1;
         self.due.insert((record.due, record.offset));
         let entry = Entry {
@@ -514,8 +529,14 @@ impl Lane {
     fn count_lent(&mut self, line: LineId, lent: bool) {
         let mut changed = 0;
         self.lines.note(line, |line| {
-            line.lent = if lent { line.lent + 1 } else { line.lent - 1 };
-            changed = u64::from(line.key.is_some() && line.lent == u32::from(lent));
+            let is_keyed = line.key().is_some();
+            let touched = line.touch();
+            touched.lent = if lent {
+                touched.lent + 1
+            } else {
+                touched.lent - 1
+            };
+            changed = u64::from(is_keyed && touched.lent == u32::from(lent));
         });
         if lent {
             self.lent += 1;
@@ -540,7 +561,8 @@ impl Lane {
                 self.waiting -= 1;
                 // Held for the moment, lest the line vanish under it.
                 self.lines.hold_unready(entry.line, offset);
-                self.lines.note(entry.line, |line| line.delayed -= 1);
+                self.lines
+                    .note(entry.line, |line| line.touch().delayed -= 1);
             }
             State::Dying => self.dying -= 1,
         }
@@ -747,7 +769,8 @@ impl Lane {
         // Nobody held it longer than it was lent, however late that is looked at.
         let held = now.min(entry.due).saturating_sub(entry.at_ms);
         self.busy.add(held, now);
-        self.lines.note(entry.line, |line| line.busy.add(held, now));
+        self.lines
+            .note(entry.line, |line| line.touch().busy.add(held, now));
     }
 
     /// Begins a restart: records and events follow.

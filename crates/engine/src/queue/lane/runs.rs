@@ -18,12 +18,15 @@ impl Run {
     }
 }
 
+/// Room for gaps that is kept when there are none.
+const SPARE_BYTES: usize = 64;
+
 /// Rising offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     first: Run,
     /// What lies between: distance from the end of the run before, and length.
-    middle: VecDeque<u8>,
+    middle: Option<Box<VecDeque<u8>>>,
     /// End of the last run in `middle`, or of `first` when there is none.
     middle_end: u64,
     /// Empty when there are fewer than two runs.
@@ -62,8 +65,9 @@ impl Runs {
                 self.last.len += len;
             } else {
                 let done = std::mem::replace(&mut self.last, more);
-                put_varint(&mut self.middle, done.start - self.middle_end);
-                put_varint(&mut self.middle, done.len);
+                let middle = self.middle.get_or_insert_default();
+                put_varint(middle, done.start - self.middle_end);
+                put_varint(middle, done.len);
                 self.middle_end = done.end();
             }
         } else if self.first.end() == start {
@@ -160,7 +164,8 @@ impl Runs {
 
     /// Start and length of every run, rising.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let mut middle = self.middle.iter().copied();
+        let middle = self.middle.as_deref();
+        let mut middle = middle.into_iter().flatten().copied();
         let mut end = self.first.end();
         let between = std::iter::from_fn(move || {
             let start = end + get_varint(&mut middle)?;
@@ -176,9 +181,8 @@ impl Runs {
     }
 
     /// Bytes this takes on the heap.
-    #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.middle.capacity()
+        self.middle.as_ref().map_or(0, |middle| middle.capacity())
     }
 
     fn end(&self) -> u64 {
@@ -198,10 +202,14 @@ impl Runs {
             return;
         }
         let mut drained = 0;
-        let mut bytes = self.middle.iter().copied().inspect(|_| drained += 1);
+        let middle = self.middle.as_deref().into_iter().flatten().copied();
+        let mut bytes = middle.inspect(|_| drained += 1);
         let next = get_varint(&mut bytes).zip(get_varint(&mut bytes));
+        drop(bytes);
         if let Some((gap, len)) = next {
-            self.middle.drain(..drained);
+            if let Some(middle) = &mut self.middle {
+                middle.drain(..drained);
+            }
             self.first = Run {
                 start: self.first.end() + gap,
                 len,
@@ -210,9 +218,11 @@ impl Runs {
             self.first = std::mem::take(&mut self.last);
             self.middle_end = self.first.end();
         }
-        if self.middle.is_empty() {
+        if self.middle.as_ref().is_none_or(|middle| middle.is_empty()) {
             self.middle_end = self.first.end();
-            self.middle.shrink_to(64);
+            // A small one is soon filled again.
+            self.middle
+                .take_if(|middle| middle.capacity() > SPARE_BYTES);
         }
     }
 }

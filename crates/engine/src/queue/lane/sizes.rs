@@ -27,6 +27,8 @@ impl Part {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Sizes {
     parts: VecDeque<Part>,
+    /// Sizes that are written down.
+    count: usize,
     total: u64,
     lent: u64,
 }
@@ -40,13 +42,18 @@ impl Sizes {
             // It is there already.
             (Some(None), _) => return,
             (Some(Some(gap)), Some(last)) if gap <= GAP_MAX => {
+                let had = last.each.len();
                 last.each.extend((0..gap).map(|_| 0));
                 last.each.push_back(bytes);
+                self.count += last.each.len() - had;
             }
-            _ => self.parts.push_back(Part {
-                base: offset,
-                each: [bytes].into(),
-            }),
+            _ => {
+                self.parts.push_back(Part {
+                    base: offset,
+                    each: [bytes].into(),
+                });
+                self.count += 1;
+            }
         }
         self.total += u64::from(bytes);
     }
@@ -92,6 +99,7 @@ impl Sizes {
         while part.each.front() == Some(&0) {
             part.each.pop_front();
             part.base += 1;
+            self.count -= 1;
         }
         if part.each.is_empty() {
             self.parts.remove(index);
@@ -118,6 +126,11 @@ impl Sizes {
     /// What a snapshot keeps: where messages begin that follow each other, and their sizes.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, &VecDeque<u32>)> {
         self.parts.iter().map(|part| (part.base, &part.each))
+    }
+
+    /// How many sizes it holds.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// How many parts there are.

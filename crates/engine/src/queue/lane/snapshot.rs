@@ -18,8 +18,6 @@
 //!
 //! Integers are of variable length. Entries that are ready again, dying or lent without a deadline are written as ready.
 
-use bytes::Bytes;
-
 use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
 use super::expiry::Mark;
 use super::line::LineId;
@@ -75,16 +73,26 @@ impl Lane {
         out
     }
 
+    /// What is on loan for the first time and without a deadline, by its line.
+    fn first_untimed(&self) -> Vec<(LineId, u64)> {
+        let untimed = self.entries.iter();
+        let untimed = untimed.filter(|(_, entry)| entry.is_first_untimed());
+        let mut untimed: Vec<_> = untimed.map(|(offset, e)| (e.line, *offset)).collect();
+        untimed.sort_unstable();
+        untimed
+    }
+
     /// Writes the lines; returns the number each got, by its id.
     fn encode_lines(&self, out: &mut Vec<u8>) -> Vec<u64> {
         let mut numbers = Vec::new();
+        let untimed = self.first_untimed();
         put(out, self.lines.iter().count() as u64);
         for (number, (id, line)) in (0..).zip(self.lines.iter()) {
             numbers.resize(id as usize + 1, 0);
             numbers[id as usize] = number;
             put(out, u64::from(line.level));
             put(out, u64::from(line.ordered));
-            put_bytes(out, line.key.as_deref());
+            put_bytes(out, line.key());
             put(out, line.untouched().runs().count() as u64);
             let mut end = 0;
             for (start, len) in line.untouched().runs() {
@@ -97,9 +105,9 @@ impl Lane {
                 .again()
                 .filter(|offset| !self.entries.contains_key(offset));
             // Nor has, after a restart, what is on loan for the first time and without a deadline.
-            let lent = self.entries.iter();
-            let lent = lent.filter(|(_, entry)| entry.line == id && entry.is_first_untimed());
-            let mut plain: Vec<u64> = plain.chain(lent.map(|(offset, _)| *offset)).collect();
+            let lent = untimed.partition_point(|(line, _)| *line < id);
+            let lent = untimed[lent..].iter().take_while(|(line, _)| *line == id);
+            let mut plain: Vec<u64> = plain.chain(lent.map(|(_, offset)| *offset)).collect();
             plain.sort_unstable();
             put(out, plain.len() as u64);
             for offset in plain {
@@ -246,7 +254,7 @@ impl Lane {
         for _ in 0..bytes.count()? {
             let level = u8::try_from(bytes.number()?).map_err(|_| Unreadable)?;
             let ordered = bytes.number()? != 0;
-            let key = bytes.bytes()?.map(Bytes::copy_from_slice);
+            let key = bytes.bytes()?;
             let id = self.lines.line(level, key, ordered);
             // Kept until its entries are read.
             self.lines.pin(id);
@@ -328,7 +336,8 @@ impl Lane {
             }
             State::Delayed => {
                 self.waiting += 1;
-                self.lines.note(entry.line, |line| line.delayed += 1);
+                self.lines
+                    .note(entry.line, |line| line.touch().delayed += 1);
             }
         }
         if entry.due > 0 {

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::queue::lane::LaneEvent;
-    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
+    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings, StateMemory};
     use crate::time::Moment;
 
     fn queue() -> Arc<Queue> {
@@ -138,7 +138,10 @@ mod tests {
             document: Arc::new(document),
             version: 1,
             lanes: 1,
-            numbers: Arc::new(Numbers::new(Arc::new(Metrics::default()))),
+            numbers: Arc::new(Numbers::new(
+                Arc::new(Metrics::default()),
+                Arc::new(StateMemory::new(u64::MAX)),
+            )),
         })
     }
 
@@ -153,6 +156,38 @@ mod tests {
         lanes.freshen();
         assert_eq!(lanes.used().count(), usize::from(!given_up));
         assert_eq!(lanes.queues().count(), 1);
+    }
+
+    #[test]
+    fn a_snapshot_is_due_by_the_records_a_start_would_look_into_however_few_bytes_they_are() {
+        use crate::queue::Ordering;
+
+        let due = |ordering, count: i32| {
+            let mut queue = Queue::clone(&queue());
+            queue.effective = Arc::new(QueueSettings {
+                ordering,
+                ..QueueSettings::default()
+            });
+            let mut lane = OwnedLane::fresh(Arc::new(queue), 0);
+            let mut body = Vec::new();
+            for place in 0..count {
+                let record = testkit::forge::Wire {
+                    offset_delta: place.into(),
+                    key: Some(b"k"),
+                    ..testkit::forge::Wire::default()
+                };
+                record.put(&mut body);
+            }
+            let body = testkit::forge::compress(4, &body);
+            let mut bytes = testkit::forge::Head::new(4, count, 1).batch(&body);
+            let batch = storage::Batch::split_first(&mut bytes).unwrap();
+            assert!(batch.bytes() < 2 << 20);
+            lane.index(&batch, None, Moment::both(1));
+            lane.wants_snapshot()
+        };
+        assert!(due(Ordering::Key, (1 << 18) + 1));
+        assert!(!due(Ordering::Key, 1 << 10));
+        assert!(!due(Ordering::None, (1 << 18) + 1));
     }
 
     #[test]

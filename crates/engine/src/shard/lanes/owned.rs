@@ -7,8 +7,8 @@ use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::partition::LEADER_EPOCH;
-use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId};
-use crate::queue::{Consumer, Poll, Queue};
+use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId, looked_into};
+use crate::queue::{Consumer, Poll, Queue, StateShare};
 use crate::shard::partitions::{Owned, trim_to};
 use crate::time::Moment;
 
@@ -16,6 +16,10 @@ use crate::time::Moment;
 const SNAPSHOT_EVENTS_BYTES: u64 = 256 << 10;
 /// … or when so many bytes of records came since, or four times as many as the last one took.
 const SNAPSHOT_RECORDS_BYTES: u64 = 32 << 20;
+/// … or when so many records came that a start would have to look into, however small they are, or as many as the last one has
+/// message groups, about.
+const SNAPSHOT_RECORDS: u64 = 1 << 18;
+const SNAPSHOT_GROUP_BYTES: u64 = 16;
 
 /// A lane with what its owner needs to keep it.
 pub(crate) struct OwnedLane {
@@ -23,6 +27,8 @@ pub(crate) struct OwnedLane {
     pub(crate) lane: Lane,
     /// What the queue's numbers hold of this lane.
     shown: Counts,
+    /// What it takes of the memory for the state of queues.
+    share: StateShare,
     /// Next offset of the lane's own stream.
     pub(crate) events_end: u64,
     pub(super) last_lsn: Lsn,
@@ -32,6 +38,8 @@ pub(crate) struct OwnedLane {
     is_telling: bool,
     events_bytes: u64,
     records_bytes: u64,
+    /// Records behind its snapshot that had to be looked into.
+    looked_into: u64,
     snapshot_bytes: u64,
     /// Records before this are accounted for by a snapshot.
     snapshot_end: u64,
@@ -57,16 +65,20 @@ pub(crate) struct OwnedLane {
 impl OwnedLane {
     /// A lane as a restart, or an attachment, found it.
     pub(crate) fn new(queue: Arc<Queue>, lane: Lane, events_end: u64, snapshot_end: u64) -> Self {
+        let mut share = StateShare::new(queue.numbers.memory());
+        share.set(lane.state_bytes());
         Self {
             queue,
             lane,
             shown: Counts::default(),
+            share,
             events_end,
             last_lsn: Lsn(0),
             told_lsn: Lsn(0),
             is_telling: false,
             events_bytes: 0,
             records_bytes: 0,
+            looked_into: 0,
             snapshot_bytes: 0,
             snapshot_end,
             polls: VecDeque::new(),
@@ -100,6 +112,12 @@ impl OwnedLane {
         self
     }
 
+    /// So many records stand behind its snapshot that had to be looked into.
+    pub(crate) fn having_looked_into(mut self, records: u64) -> Self {
+        self.looked_into = records;
+        self
+    }
+
     /// Whether a restart throws it away: nothing of it is kept.
     pub(super) fn is_transient(&self) -> bool {
         self.queue.settings().lifetime.transient
@@ -123,9 +141,11 @@ impl OwnedLane {
         let arrival = Arrival::Now(now);
         self.lane
             .index((batch, outlines), self.queue.settings(), arrival);
+        self.share.set(self.lane.state_bytes());
         self.lane.note_fresh(batch.header.base_offset);
         self.unoffered = true;
         self.records_bytes += batch.bytes() as u64;
+        self.looked_into += looked_into(&batch.header, self.queue.settings());
         // Single messages are counted where they are sent, or moved.
         if !batch.header.is_made_here() {
             let count = u64::from(batch.header.record_count.unsigned_abs());
@@ -133,8 +153,9 @@ impl OwnedLane {
         }
     }
 
-    /// Shows how much the lane holds.
+    /// Shows how much the lane holds, and what that takes.
     pub(super) fn show(&mut self) {
+        self.share.set(self.lane.state_bytes());
         let now = self.lane.counts();
         if now != self.shown {
             self.queue.numbers.holds(now, self.shown);
@@ -248,11 +269,14 @@ impl OwnedLane {
     pub(super) fn wants_snapshot(&self) -> bool {
         !self.is_transient()
             && (self.events_bytes > SNAPSHOT_EVENTS_BYTES.max(self.snapshot_bytes)
-                || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4))
+                || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4)
+                || self.looked_into
+                    > SNAPSHOT_RECORDS.max(self.snapshot_bytes / SNAPSHOT_GROUP_BYTES))
     }
 
     fn changed_since_snapshot(&self) -> bool {
-        !self.is_transient() && (self.events_bytes > 0 || self.records_bytes > 0)
+        let changed = self.events_bytes + self.records_bytes + self.looked_into > 0;
+        changed && !self.is_transient()
     }
 
     /// Writes the state as a whole and gives up what came before. Failing is harmless: a restart reads more.
@@ -273,7 +297,7 @@ impl OwnedLane {
         };
         let _ = log.trim(self.stream(index), Trim::Before(self.events_end));
         (self.events_end, self.last_lsn) = (end, lsn);
-        (self.events_bytes, self.records_bytes) = (0, 0);
+        (self.events_bytes, self.records_bytes, self.looked_into) = (0, 0, 0);
         self.snapshot_bytes = bytes;
         self.snapshot_end = self.lane.end();
     }

@@ -5,7 +5,8 @@ use storage::Batch;
 use storage::batch::Outline;
 
 use super::of_partition::Lanes;
-use crate::queue::{Overflow, Queue};
+use crate::queue::lane::Lane;
+use crate::queue::{Overflow, Queue, StateShare};
 use crate::{Error, Result};
 
 /// Bodies of the records of a batch.
@@ -27,9 +28,9 @@ pub(in crate::shard) fn check(
     for queue in lanes.queues() {
         let bytes = if queue.settings().limits.bytes_max.is_some() {
             *known.get_or_insert_with(|| match outlines {
-                Some(outlines) => bodies(outlines),
+                Some(outlines) => outlines.iter().map(bytes_of).sum(),
                 // The limit came after the batch was checked.
-                None => bodies(&batch.outlines(false)),
+                None => batch.outlines(false).map(bytes_of).sum(),
             })
         } else {
             0
@@ -79,8 +80,39 @@ fn check_limits(queue: &Queue, records: u64, bodies: Bodies) -> Result<()> {
     Ok(())
 }
 
-/// How many bytes the bodies of records have together.
-fn bodies(outlines: &[Outline]) -> u64 {
-    let sizes = outlines.iter();
-    sizes.map(|outline| u64::from(outline.value_bytes)).sum()
+/// How many bytes the body of a record has.
+fn bytes_of(outline: impl std::borrow::Borrow<Outline>) -> u64 {
+    u64::from(outline.borrow().value_bytes)
+}
+
+/// What fits into so small a part of the room that is left needs no closer look.
+const PLENTY: u64 = 32;
+
+/// Takes room for what a peer's batch adds to the state of queues, until they hold it. Errors: `QueueStateFull` for now,
+/// `OpensTooLarge` when there never will be room.
+pub(in crate::shard) fn reserve(
+    lanes: &Lanes,
+    batch: &Batch,
+    outlines: Option<&[Outline]>,
+) -> Result<Vec<StateShare>> {
+    let records = u64::from(batch.header.record_count.unsigned_abs());
+    let mut shares = Vec::new();
+    for queue in lanes.queues() {
+        let (memory, settings) = (queue.numbers.memory(), queue.settings());
+        let mut used = lanes.used();
+        let lane = used.find(|lane| lane.queue.id() == queue.id());
+        let none = Lane::new(0);
+        let lane = lane.map_or(&none, |lane| &lane.lane);
+        let most = lane.adds_at_most(records, settings);
+        let left = memory.max().saturating_sub(memory.used());
+        if most <= left / PLENTY {
+            continue;
+        }
+        let adds = outlines.map_or(most, |outlines| lane.adds_batch(outlines, settings));
+        if adds > memory.max() {
+            return Err(Error::OpensTooLarge);
+        }
+        shares.push(memory.reserve(adds)?);
+    }
+    Ok(shares)
 }

@@ -13,7 +13,8 @@
 //!         40  checkpoint          u64   sequence the checkpoint replays from; 0 while there is none
 //!         48  file count          u32
 //!         52  checksum            u32   CRC-32C of bytes 0..52 and the files
-//!         56  files: generation u64, length u64, identity 16 bytes
+//!         56  files: generation u64, length u64, identity 16 bytes; the first, of generation 0, is no file: its
+//!             identity is that of the data folder, which the checkpoint has too
 //! ```
 //!
 //! The order of things keeps it true at every moment, whatever ends the process or the power:
@@ -34,13 +35,14 @@ use std::sync::Arc;
 use super::super::codec::{Input, size};
 use super::Position;
 use super::files::JournalFile;
-use super::format::{FORMAT_VERSION, Identity, PAGE, identity, is_known, padded};
+use super::format::{Identity, PAGE, identity, is_known, padded};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
 pub(crate) const NAME: &str = "journal.mark";
 const NEW_NAME: &str = "journal.mark.new";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBJM");
+const FORMAT_VERSION: u16 = 4;
 const HEADER_BYTES: usize = 56;
 const LISTED_BYTES: usize = 16 + Identity::BYTES;
 const SLOTS: u64 = 2;
@@ -48,7 +50,14 @@ const SLOT_BYTES: u64 = 8 * PAGE;
 /// Files that fit into a slot, more than a thousand. Of more, those with the lowest numbers are left out: recovery
 /// then follows them by sequence alone.
 #[expect(clippy::cast_possible_truncation, reason = "a slot has 32 KiB")]
-const FILES_MAX: usize = (SLOT_BYTES as usize - HEADER_BYTES) / LISTED_BYTES;
+const FILES_MAX: usize = (SLOT_BYTES as usize - HEADER_BYTES) / LISTED_BYTES - 1;
+
+/// Random identity of a data folder, by which the parts of one tell those of another; zeroes where a part is of a version
+/// that had none.
+pub(crate) type Folder = [u8; Identity::BYTES];
+
+/// Tells a mark from any other.
+pub(crate) type MarkDigest = [u8; 12];
 
 /// A file that belongs to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +80,8 @@ impl From<&JournalFile> for Listed {
 /// What is known to be durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
+    /// The data folder it belongs to.
+    pub(crate) folder: Folder,
     /// Every group before this place was synced.
     pub(crate) position: Position,
     /// Sequence the newest checkpoint replays from; 0 while there is none.
@@ -82,7 +93,8 @@ pub(crate) struct Mark {
 impl Mark {
     fn encode(&self, serial: u64) -> Vec<u8> {
         let files = &self.files[self.files.len().saturating_sub(FILES_MAX)..];
-        let count = u32::try_from(files.len()).expect("a slot has room for about a thousand");
+        let count = files.len() + 1;
+        let count = u32::try_from(count).expect("a slot has room for about a thousand");
         let mut out = Vec::with_capacity(size(PAGE));
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -99,7 +111,12 @@ impl Mark {
         }
         out.extend_from_slice(&count.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        for file in files {
+        let folder = Listed {
+            generation: 0,
+            bytes: 0,
+            identity: Identity(self.folder),
+        };
+        for file in std::iter::once(&folder).chain(files) {
             out.extend_from_slice(&file.generation.to_le_bytes());
             out.extend_from_slice(&file.bytes.to_le_bytes());
             out.extend_from_slice(&file.identity.0);
@@ -113,7 +130,7 @@ impl Mark {
     /// The mark and its serial. `None` when the slot holds none; `Err` for a format version that is not known here.
     fn decode(slot: &[u8]) -> std::result::Result<Option<(Self, u64)>, u16> {
         match Self::fields(slot) {
-            Some((version, ..)) if !is_known(version) => Err(version),
+            Some((version, ..)) if version != FORMAT_VERSION && !is_known(version) => Err(version),
             found => Ok(found.map(|(_, mark, serial)| (mark, serial))),
         }
     }
@@ -145,7 +162,10 @@ impl Mark {
                 identity: identity(&mut input)?,
             });
         }
+        let folder = files.extract_if(.., |listed| listed.generation == 0);
+        let folder = folder.last().map_or_else(Folder::default, |f| f.identity.0);
         let mark = Self {
+            folder,
             position,
             checkpoint,
             files,
@@ -168,13 +188,14 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// Makes the mark's file, durably; replaces one that exists.
-    pub(crate) fn create(disk: &dyn Disk, mark: Mark) -> Result<Self> {
-        let create = || {
+    /// Makes the mark's file, durably, and an identity for the folder; replaces one that exists.
+    pub(crate) fn create(disk: &dyn Disk, mut mark: Mark) -> Result<Self> {
+        let mut create = || {
             match disk.remove(NEW_NAME) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+            mark.folder = disk.random()?;
             let file = disk.create_filled(NEW_NAME, SLOTS * SLOT_BYTES)?;
             file.write_at(&[IoSlice::new(&mark.encode(0))], 0)?;
             file.sync()?;
@@ -225,6 +246,20 @@ impl Marker {
         &self.mark
     }
 
+    /// The mark as it is on disk, told from any other.
+    pub(crate) fn digest(&self) -> MarkDigest {
+        let mut digest = [0; 12];
+        digest[..8].copy_from_slice(&self.serial.to_le_bytes());
+        let crc = crc32c::crc32c(&self.mark.encode(self.serial));
+        digest[8..].copy_from_slice(&crc.to_le_bytes());
+        digest
+    }
+
+    /// The folder is known by this identity: its mark was made before folders had one.
+    pub(crate) fn adopt(&mut self, folder: Folder) {
+        self.mark.folder = folder;
+    }
+
     /// Takes a file into the list. Afterwards the journal may write to it.
     pub(super) fn list(&mut self, file: &JournalFile) -> io::Result<()> {
         let mut next = self.mark.clone();
@@ -249,7 +284,7 @@ impl Marker {
         let next = Mark {
             position,
             checkpoint,
-            files: self.mark.files.clone(),
+            ..self.mark.clone()
         };
         self.write(next)
     }

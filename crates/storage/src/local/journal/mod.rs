@@ -13,7 +13,7 @@ mod writer;
 
 pub(super) use files::{FilePool, is_full};
 pub(super) use format::Entry;
-pub(super) use mark::{Mark, Marker, NAME as MARK_NAME};
+pub(super) use mark::{Folder, Mark, MarkDigest, Marker, NAME as MARK_NAME};
 pub(super) use recovery::{Replayed, closed, has_files, replay};
 pub(super) use writer::Writer;
 
