@@ -144,6 +144,8 @@ pub(crate) struct Session {
     /// What the peer has begun and not finished, and what it has not read.
     unfinished: Option<Owed>,
     unsent: Option<Owed>,
+    /// Transactions that are open, with something in them.
+    parked: Option<Owed>,
     pub(crate) channels: BTreeMap<u16, Slot>,
     pub(crate) engine: engine::Session,
     deliveries: Deliveries,
@@ -198,6 +200,7 @@ impl Session {
             unsent_room: account.permit(),
             unfinished: None,
             unsent: None,
+            parked: None,
             channels: BTreeMap::new(),
             engine,
             deliveries,
@@ -214,11 +217,12 @@ impl Session {
     async fn run(&mut self, drain: &Drain) -> Ending {
         let (vhost, name) = (Arc::clone(&self.peer.space), self.peer.vhost.clone());
         let entry = Arc::clone(&self.entry);
+        let account = self.account().clone();
         let mut forced = pin!(async {
             tokio::select! {
                 () = drain.draining() => shutdown(),
                 () = vhost.removed() => forced(&format!("vhost '{name}' is deleted")),
-                () = entry.closing() => closed(),
+                () = entry.closing() => closed(&account),
             }
         });
         // Frames may have come along with the end of the handshake.
@@ -320,6 +324,10 @@ impl Session {
         let lacks = was_read && (self.arriving > 0 || !self.inlet.received().is_empty());
         if lacks != self.unfinished.is_some() {
             self.unfinished = lacks.then(|| self.account().unfinished());
+        }
+        let is_parked = self.uncommitted > 0;
+        if is_parked != self.parked.is_some() {
+            self.parked = is_parked.then(|| self.account().parked());
         }
         let has_unsent = !self.outlet.is_empty();
         if has_unsent != self.unsent.is_some() {
@@ -657,7 +665,11 @@ fn forced(reason: &str) -> Ending {
     Fault::new(ReplyCode::ConnectionForced, reason).into()
 }
 
-/// An operator wants the connection to end.
-fn closed() -> Ending {
+/// An operator wants the connection to end, or it holds memory that others wait for.
+fn closed(account: &Account) -> Ending {
+    if account.is_evicted() {
+        let text = "memory is held without progress while others wait for it";
+        return Fault::new(ReplyCode::ResourceError, text).into();
+    }
     forced("Closed via management api")
 }

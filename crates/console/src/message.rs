@@ -124,9 +124,17 @@ pub(crate) fn bytes_of(
 /// Writes bytes as text under `name`, or else in base 64 under a name that says so.
 pub(crate) fn put(shown: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => shown.insert(name.to_owned(), json!(text)),
-        Err(_) => shown.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
+        Ok(text) if !is_mostly_escaped(bytes) => shown.insert(name.to_owned(), json!(text)),
+        _ => shown.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
     };
+}
+
+/// Whether a long text would become several times as long in JSON: each control character takes six bytes there.
+fn is_mostly_escaped(bytes: &[u8]) -> bool {
+    const LONG_BYTES: usize = 4 << 10;
+    const PART: usize = 8;
+    let is_control = |byte: &&u8| **byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t');
+    bytes.len() > LONG_BYTES && bytes.iter().filter(is_control).count() > bytes.len() / PART
 }
 
 /// A message that was received, with what settles it.

@@ -16,15 +16,19 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use engine::{Room, vhost};
-use net::{HeldBytes, Permit, SharedPermit, Uncollected};
+use net::{Account, HeldBytes, Permit, SharedPermit, Uncollected};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::error::{MALFORMED, NOT_JSON, Problem, TOO_LARGE, WRONG_HOST};
 
-/// Copies of a request that are made on its way, and of a message on its way into an answer.
+/// Copies of a request that are made on its way …
 const COPIES: usize = 3;
+/// … and of a message on its way into an answer, where it may take more bytes than it has.
+const ANSWER_COPIES: usize = 4;
+/// Bytes of messages, or of records, in one answer at most.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Members and elements of one request: a thousand messages with twenty headers each fit.
 const MEMBERS_MAX: usize = 100_000;
 
@@ -33,7 +37,7 @@ const MEMBERS_MAX: usize = 100_000;
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let account = net::account_of(request.extensions());
     let mut permit = account.permit();
-    let room = AnswerRoom(SharedPermit::new(&account));
+    let room = AnswerRoom::new(&account);
     let request = match check(&request) {
         Ok(()) => read(request, &mut permit).await,
         Err(problem) => Err(problem),
@@ -46,8 +50,8 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
         Err(problem) => problem.into_response(),
     };
     drop(permit);
-    if room.0.bytes() > 0 {
-        response = hold(response, room.0.take()).await;
+    if room.permit.bytes() > 0 {
+        response = hold(response, room.permit.take()).await;
     }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -89,19 +93,41 @@ async fn hold(response: Response, permit: Permit) -> Response {
 
 /// Room for messages in an answer, out of the connection's account.
 #[derive(Clone, Debug)]
-pub(crate) struct AnswerRoom(SharedPermit);
+pub(crate) struct AnswerRoom {
+    permit: SharedPermit,
+    /// Bytes of messages, or of records, in one answer at most; the first one may exceed it.
+    bytes_max: usize,
+}
+
+impl AnswerRoom {
+    fn new(account: &Account) -> Self {
+        let fits = account.budget().request_bytes_max() / ANSWER_COPIES;
+        Self {
+            permit: SharedPermit::new(account),
+            bytes_max: ANSWER_BYTES_MAX.min(fits),
+        }
+    }
+
+    /// Bytes of messages, or of records, in one answer at most.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+}
 
 impl Room for AnswerRoom {
     fn try_take(&self, bytes: usize) -> bool {
-        self.0.try_take(bytes * COPIES)
+        let taken = self.permit.bytes() / ANSWER_COPIES;
+        // However large the first is, it is the only way to get on.
+        let fits = taken == 0 || taken + bytes <= self.bytes_max;
+        fits && self.permit.try_take(bytes * ANSWER_COPIES)
     }
 
     fn poll_take(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
-        self.0.poll_take(cx, bytes * COPIES)
+        self.permit.poll_take(cx, bytes * ANSWER_COPIES)
     }
 
     fn give_back(&self, bytes: usize) {
-        self.0.give_back(bytes * COPIES);
+        self.permit.give_back(bytes * ANSWER_COPIES);
     }
 }
 

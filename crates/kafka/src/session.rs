@@ -31,6 +31,8 @@ const PIPELINE_MAX: usize = 64;
 const LARGE_REQUEST_BYTES: usize = 4 << 10;
 /// How much more memory a request without records may take than its bytes.
 const DECODED_FACTOR: usize = 16;
+/// How often what a request says is there while it waits for others: as it came, and with its group.
+const WAITING_COPIES: usize = 2;
 
 /// Plain data with units and limits.
 #[derive(Debug, Clone)]
@@ -269,16 +271,31 @@ impl Session {
             .with_peer(self.client_host.clone(), self.advertised.clone())
             .with_room(self.room.clone(), most, room.bytes());
         let context = Arc::clone(&self.context);
+        let waits_for_others = matches!(call.key, ApiKey::JoinGroup | ApiKey::SyncGroup);
         // Boxed: the largest handler's state must not be part of every idle connection.
-        let answer = Box::pin(handlers::handle(&context, &self.principal, call));
+        let mut answer = Box::pin(handlers::handle(&context, &self.principal, call));
+        let mut parked = None;
+        let mut answered = None;
+        if waits_for_others {
+            answered = at_once(&mut answer).await;
+            // What it was decoded to is not needed any more, and its group has a copy of what it says.
+            room.set(bytes.len() * WAITING_COPIES);
+            parked = Some(self.account.parked());
+        }
+        let rest = async {
+            match answered {
+                Some(answer) => answer,
+                None => answer.await,
+            }
+        };
         let answer = tokio::select! {
-            answer = answer => answer,
+            answer = rest => answer,
             // A dropped long poll or join holds nothing.
             () = self.frames.gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         let answer = answer.inspect_err(|_| self.count_malformed())?;
         // The request is not needed any more, and the answer takes what it takes.
-        drop(room);
+        drop((room, parked));
         self.room.set(answer.len());
         self.queue(Some(&answer));
         self.flush().await
@@ -351,6 +368,15 @@ impl Session {
     }
 }
 
+/// What is there without waiting.
+async fn at_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = std::future::ready(()) => None,
+    }
+}
+
 /// The oldest waiting answer; waits for ever when there is none.
 async fn front(waiting: &mut VecDeque<Answer>) -> io::Result<Option<Segments>> {
     match waiting.front_mut() {
@@ -361,10 +387,5 @@ async fn front(waiting: &mut VecDeque<Answer>) -> io::Result<Option<Segments>> {
 
 /// The oldest waiting answer, if it is there already.
 async fn ready_front(waiting: &mut VecDeque<Answer>) -> Option<io::Result<Option<Segments>>> {
-    let answer = waiting.front_mut()?;
-    tokio::select! {
-        biased;
-        answer = answer => Some(answer),
-        () = std::future::ready(()) => None,
-    }
+    at_once(waiting.front_mut()?).await
 }

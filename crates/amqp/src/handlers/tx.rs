@@ -7,7 +7,8 @@ use crate::session::Session;
 use crate::wire::ReplyCode;
 use crate::wire::tx::{CommitOk, Method as Methods, RollbackOk, SelectOk};
 
-/// Bytes of bodies that may wait for a commit on one channel, beside one message of the largest size.
+/// Bytes of bodies that may wait for a commit on one channel, beside one message of the largest size; and no more than the
+/// part of what a connection may have at all that leaves room to send them on.
 pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
 impl Session {
@@ -70,9 +71,10 @@ impl Session {
     /// Refuses a transaction that takes too much memory.
     pub(super) fn check_transaction(&mut self, number: u16) -> Outcome<()> {
         let most = TRANSACTION_BYTES_MAX + self.context.settings.message_bytes_max;
+        let most = most.min(self.account().budget().request_bytes_max() / 2);
         let transaction = &self.channel(number).transaction;
         if transaction.as_ref().is_some_and(|tx| tx.bytes > most) {
-            let text = format!("a transaction of more than {most} bytes");
+            let text = format!("a transaction of more than {most} bytes is too large");
             return Err(Fault::new(ReplyCode::ResourceError, text));
         }
         Ok(())

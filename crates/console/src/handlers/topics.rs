@@ -34,8 +34,6 @@ const PAGE: usize = 100;
 const READ_MAX: usize = 1000;
 /// Records read when nothing is said.
 const READ: usize = 10;
-/// Bytes of batches read in one request.
-const READ_BYTES_MAX: usize = 16 << 20;
 /// Longest wait for a record.
 const WAIT_MS_MAX: u64 = 60_000;
 
@@ -388,7 +386,8 @@ pub(crate) async fn read(
         partition: reading.partition,
         offset,
         records_max,
-        bytes_max: READ_BYTES_MAX,
+        bytes_max: room.bytes_max(),
+        piece_bytes_max: room.bytes_max(),
         wait_max: Duration::from_millis(reading.wait_ms),
     };
     let read = broker.read_records(&principal(), &name, spec, &room).await;

@@ -47,10 +47,11 @@ pub struct FetchSpec<'a> {
     pub room: &'a dyn Room,
 }
 
-/// What is read where there is no room for all that is wanted, and where there is not even room for this; a larger batch
-/// is waited for.
+/// What is read where there is no room for all that is wanted, where there is not even room for this, and where memory is
+/// so scarce that only the least is to be had; a larger batch is waited for.
 const MODEST_BYTES: usize = 1 << 20;
 const LITTLE_BYTES: usize = 64 << 10;
+const LEAST_BYTES: usize = 16 << 10;
 
 /// What a partition had.
 #[derive(Debug)]
@@ -186,12 +187,12 @@ impl Broker {
             return self.read(wanted, bytes_max, first).await;
         }
         let most = wanted.bytes_max.min(bytes_max).max(LITTLE_BYTES);
-        let sizes = [most, most.min(MODEST_BYTES), LITTLE_BYTES];
+        let sizes = [most, most.min(MODEST_BYTES), LITTLE_BYTES, LEAST_BYTES];
         let mut taken = match sizes.into_iter().find(|size| room.try_take(*size)) {
             Some(taken) => taken,
             None if first => {
-                room::take(room, LITTLE_BYTES).await;
-                LITTLE_BYTES
+                room::take(room, LEAST_BYTES).await;
+                LEAST_BYTES
             }
             None => 0,
         };

@@ -4,29 +4,17 @@
 //! was deleted only what is left counts.
 
 use storage::{Batch, BatchHeader, Read, Seek};
-use tokio::sync::Semaphore;
 
 use super::Broker;
 use crate::partition::Partition;
 use crate::{Error, Result};
 
-/// Batches that are opened at the same time: it takes a processor, and memory.
-const OPENED_AT_ONCE_MAX: usize = 2;
 /// Batches one lookup opens at most. What is in a batch is checked when it comes, so only one whose beginning was
 /// deleted may lead to another.
 const OPENED_MAX: usize = 16;
 
 /// An offset and its timestamp, ms.
 type Place = (u64, i64);
-
-/// Room to open batches.
-pub(super) struct Lookups(Semaphore);
-
-impl Default for Lookups {
-    fn default() -> Self {
-        Self(Semaphore::new(OPENED_AT_ONCE_MAX))
-    }
-}
 
 /// What is looked for among the records of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +93,10 @@ impl Broker {
         let found = if header.codec() == 0 {
             find(&batch, start, wanted)
         } else {
-            let permit = self.inner.lookups.0.acquire().await;
-            let opened = tokio::task::spawn_blocking(move || find(&batch, start, wanted)).await;
-            drop(permit);
+            // With the workers that look through what is produced: it takes a processor, and memory.
+            let bytes = batch.opening_bytes();
+            let open = move || find(&batch, start, wanted);
+            let opened = self.inner.workers.run(bytes, open).await;
             opened.unwrap_or(Err(Error::Unavailable))
         };
         found.unwrap_or_else(|error| {

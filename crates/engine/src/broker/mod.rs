@@ -200,7 +200,6 @@ struct Inner {
     draining: watch::Sender<bool>,
     read_ahead: read_ahead::ReadAhead,
     workers: checks::Workers,
-    lookups: lookup::Lookups,
     kept: ArcSwap<kept::Kept>,
     /// What topics start from: the settings', and what was changed since.
     topic_defaults: ArcSwap<BTreeMap<String, String>>,

@@ -1,18 +1,22 @@
 //! Single records of a topic through the door, for callers that bring and want records and not batches.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use security::{Principal, Verb};
-use storage::batch::{BatchBuilder, Record, RecordHeader};
+use storage::batch::{BatchBuilder, BatchError, Record, RecordHeader, Records};
 use storage::{Batch, Chunk};
 
+use super::read_ahead::weight;
 use super::{Broker, FetchPartition, FetchSpec, Publish, TopicKey};
 use crate::topic::Topic;
-use crate::{Error, Result, Room};
+use crate::{Error, Result, Room, room};
 
 /// Bytes a record may take in a batch beside what it consists of.
 const OVERHEAD_BYTES: usize = 128;
+/// Bytes that are opened before there is room for them; one record may exceed it.
+const STEP_BYTES: usize = 1 << 20;
 
 /// A record to be appended.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +51,10 @@ pub struct ReadRecords {
     pub offset: u64,
     /// Records at most.
     pub records_max: usize,
-    /// Bytes of batches at most; the first batch may exceed it.
+    /// Bytes at most, of batches and of what they open to; the first one may exceed it.
     pub bytes_max: usize,
+    /// Largest key, value or header that is opened.
+    pub piece_bytes_max: usize,
     /// How long to wait for the first one.
     pub wait_max: Duration,
 }
@@ -123,7 +129,7 @@ impl Broker {
     /// Reads records of a partition by offset, waiting for the first one if asked to; the answer takes its room from
     /// `room`. Errors: `Denied`,
     /// `UnknownTopic`, `UnknownPartition`, `OffsetOutOfRange`; `CorruptBatch` or `InvalidRecord` for what cannot be
-    /// read, with the offset of the batch.
+    /// read, with the offset of the record.
     pub async fn read_records(
         &self,
         principal: &Principal,
@@ -147,15 +153,164 @@ impl Broker {
         let result = self.fetch(principal, spec).await.into_iter().next();
         let fetched = result.ok_or(Error::UnknownTopic)?.outcome?;
         let (start, high_watermark) = (fetched.start, fetched.high_watermark);
-        let chunk = fetched.chunk;
-        // What is compressed may take a while to open: not on a thread that serves connections.
-        let opened = tokio::task::spawn_blocking(move || records_of(&chunk, &read)).await;
-        let (records, next) = opened.map_err(|_| Error::Unavailable)??;
+        let (records, next) = self.open_records(&fetched.chunk, read, room).await?;
         Ok(RecordsRead {
             records,
             next,
             start,
             high_watermark,
+        })
+    }
+
+    /// The wanted records of a chunk, and where to go on. They are opened by the workers, a little at a time, and no more
+    /// of them than there is room for: a batch does not say what it opens to.
+    async fn open_records(
+        &self,
+        chunk: &Chunk,
+        read: ReadRecords,
+        room: &dyn Room,
+    ) -> Result<(Vec<Record>, u64)> {
+        let mut opening = Opening {
+            read,
+            batches: chunk.batches()?.into(),
+            open: None,
+            next: read.offset,
+        };
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        loop {
+            let before = opening.next;
+            let wanted = read.records_max - records.len();
+            let takes = opening.opening_bytes();
+            let open = move || {
+                let opened = opening.step(wanted);
+                (opening, opened)
+            };
+            let done = self.inner.workers.run(takes, open).await;
+            let (rest, step) = done.ok_or(Error::Unavailable)?;
+            opening = rest;
+            if let Some(error) = step.fault {
+                // What comes before it is told first.
+                if records.is_empty() && step.records.is_empty() {
+                    return Err(error);
+                }
+                opening.batches.clear();
+            }
+            if step.bytes > 0 && !room.try_take(step.bytes) {
+                if !records.is_empty() {
+                    return Ok((records, before));
+                }
+                room::take(room, step.bytes).await;
+            }
+            bytes += step.bytes;
+            records.extend(step.records);
+            let is_done = opening.open.is_none() && opening.batches.is_empty();
+            if is_done || records.len() >= read.records_max || bytes >= read.bytes_max {
+                return Ok((records, opening.next));
+            }
+        }
+    }
+}
+
+/// Batches that are being opened.
+struct Opening {
+    read: ReadRecords,
+    batches: VecDeque<Batch>,
+    /// The batch that was begun, and one past its last offset.
+    open: Option<(Records, Batch)>,
+    /// Everything before this offset was read.
+    next: u64,
+}
+
+/// What was opened at once.
+#[derive(Default)]
+struct Step {
+    records: Vec<Record>,
+    /// What they take that the batches do not.
+    bytes: usize,
+    fault: Option<Error>,
+}
+
+impl Opening {
+    /// Memory that is taken to go on.
+    fn opening_bytes(&self) -> usize {
+        let next = self.batches.iter().map(Batch::opening_bytes);
+        let open = self.open.iter().map(|(records, _)| records.opening_bytes());
+        STEP_BYTES + self.read.piece_bytes_max + next.chain(open).max().unwrap_or(0)
+    }
+
+    /// Opens some more.
+    fn step(&mut self, wanted: usize) -> Step {
+        let mut step = Step::default();
+        while step.fault.is_none() && step.records.len() < wanted && step.bytes < STEP_BYTES {
+            let Some((records, batch)) = self.begun() else {
+                break;
+            };
+            let ended = self.take(records, &batch, wanted, &mut step);
+            if let Some(records) = ended {
+                self.open = Some((records, batch));
+            }
+        }
+        step
+    }
+
+    /// The batch to go on with.
+    fn begun(&mut self) -> Option<(Records, Batch)> {
+        if let Some(open) = self.open.take() {
+            return Some(open);
+        }
+        let batch = self.batches.pop_front()?;
+        let records = batch.records().of_at_most(self.read.piece_bytes_max);
+        Some((records, batch))
+    }
+
+    /// Takes records out of a batch; returns what is left of it, unless it was read to its end.
+    fn take(
+        &mut self,
+        mut records: Records,
+        batch: &Batch,
+        wanted: usize,
+        step: &mut Step,
+    ) -> Option<Records> {
+        let header = &batch.header;
+        let is_compressed = header.codec() != 0;
+        if !header.is_control() {
+            let mut fault = records.skip_to(self.read.offset).err();
+            while fault.is_none() && step.records.len() < wanted && step.bytes < STEP_BYTES {
+                match records.next() {
+                    Some(Ok(record)) if record.offset >= self.read.offset => {
+                        // The records of a plain batch lie in it.
+                        step.bytes += if is_compressed {
+                            weight(&record)
+                        } else {
+                            size_of::<Record>()
+                        };
+                        self.next = record.offset + 1;
+                        step.records.push(record);
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => fault = Some(error),
+                    None => {
+                        // Offsets without records are skipped.
+                        self.next = header.next_offset().max(self.next);
+                        return None;
+                    }
+                }
+            }
+            step.fault = fault.map(|error| self.unreadable(records.next_offset(), error));
+            return Some(records).filter(|_| step.fault.is_none());
+        }
+        self.next = header.next_offset().max(self.next);
+        None
+    }
+
+    fn unreadable(&self, at: u64, error: BatchError) -> Error {
+        let at = at.max(self.read.offset);
+        Error::InvalidRecord(match error {
+            BatchError::Opened => format!(
+                "the record at offset {at} has more than {} bytes, the most that is shown of one",
+                self.read.piece_bytes_max
+            ),
+            error => format!("the record at offset {at}: {error}"),
         })
     }
 }
@@ -220,42 +375,6 @@ fn murmur2(key: &[u8]) -> i32 {
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);
     (hash ^ (hash >> 15)).cast_signed()
-}
-
-/// The wanted records of a chunk, and where to go on.
-fn records_of(chunk: &Chunk, read: &ReadRecords) -> Result<(Vec<Record>, u64)> {
-    let mut found: Vec<Record> = Vec::new();
-    let mut next = read.offset;
-    for batch in chunk.batches()? {
-        if found.len() >= read.records_max {
-            break;
-        }
-        take(&batch, read, &mut found)?;
-        // Offsets without records are skipped, and those of a batch that was cut short are not.
-        next = match found.last() {
-            Some(last) if found.len() >= read.records_max => last.offset + 1,
-            _ => batch.header.next_offset().max(next),
-        };
-    }
-    Ok((found, next))
-}
-
-fn take(batch: &Batch, read: &ReadRecords, found: &mut Vec<Record>) -> Result<()> {
-    if batch.header.is_control() {
-        return Ok(());
-    }
-    let at = batch.header.base_offset;
-    let unreadable = |error| Error::InvalidRecord(format!("the batch at offset {at}: {error}"));
-    for record in batch.records() {
-        if found.len() >= read.records_max {
-            break;
-        }
-        let record = record.map_err(unreadable)?;
-        if record.offset >= read.offset {
-            found.push(record);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::controller::{self, config_of, open_group, open_partition};
-use super::lookup::Lookups;
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
@@ -79,7 +78,6 @@ impl Broker {
             controller,
             draining: watch::Sender::new(false),
             workers: super::checks::Workers::default(),
-            lookups: Lookups::default(),
             kept: ArcSwap::default(),
             topic_defaults,
             cluster_id,

@@ -11,12 +11,16 @@ use kafka::wire::elect_leaders::TopicPartitions;
 use kafka::wire::join_group::JoinGroupRequestProtocol;
 use kafka::wire::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka::wire::offset_fetch::OffsetFetchRequestGroup;
+use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{
     CreateTopicsRequest, CreateTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     DescribeGroupsRequest, DescribeGroupsResponse, ElectLeadersRequest, FindCoordinatorRequest,
     JoinGroupRequest, JoinGroupResponse, Message, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
+
+use testkit::forge::sound;
 
 use crate::broker::{Broker, Options};
 use crate::client::{Client, answer};
@@ -224,5 +228,71 @@ async fn answers_have_a_limit_and_count_before_they_are_made() {
     let peak = broker.peak_bytes();
     assert!(peak < 160 * MIB, "{} MiB at the most", peak / MIB);
     assert_eq!(fetch_offsets(&mut client, 1).await.groups[0].error_code, 0);
+    assert!(broker.terminate().success(), "{}", broker.log());
+}
+
+async fn produce(client: &mut Client, batch: Bytes) -> i16 {
+    let asked = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: "packed".into(),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: batch.into(),
+            }],
+            ..TopicProduceData::default()
+        }],
+        ..ProduceRequest::default()
+    };
+    let produced: ProduceResponse<'_> = ask(client, 9, &asked).await;
+    produced.responses[0].partition_responses[0].error_code
+}
+
+fn records(broker: &Broker, from: u64) -> (u16, serde_json::Value) {
+    let path = format!("/api/v1/topics/packed/records?max=1000&from={from}");
+    let (status, body) = broker.get(&path);
+    assert!(body.len() < 16 << 20, "{} bytes", body.len());
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+#[tokio::test]
+async fn records_count_what_they_open_to() {
+    let options = Options::new().env("FOREBAY__MEMORY__BUDGET_BYTES", "64MiB");
+    let mut broker = options.start();
+    let mut client = connect(&broker).await;
+    let made = create(&mut client, &["packed".to_owned()], 1, false).await;
+    assert_eq!(made.topics[0].error_code, 0);
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let value = vec![0; 1 << 20];
+    let each: Vec<(Option<&[u8]>, &[u8])> = (0..100).map(|_| (None, &value[..])).collect();
+    let batch = sound(4, now, &each);
+    assert!(batch.len() < 64 << 10, "{}", batch.len());
+    for _ in 0..4 {
+        assert_eq!(produce(&mut client, batch.clone()).await, 0);
+    }
+    let large = sound(4, now, &[(None, &vec![0; 50 << 20][..])]);
+    assert_eq!(produce(&mut client, large).await, 0);
+    // As many as an answer has room for, and where to go on.
+    for from in [0, 98, 399] {
+        let (status, read) = records(&broker, from);
+        assert_eq!(status, 200, "{read}");
+        let told = read["records"].as_array().unwrap();
+        let most = 20.min(400 - from);
+        assert!((1..=most).contains(&(told.len() as u64)), "{}", told.len());
+        assert_eq!(told[0]["offset"], from);
+        assert_eq!(read["next"], from + told.len() as u64);
+        let shown = told[0]["value_base64"].as_str().unwrap();
+        assert_eq!(shown.len(), value.len().div_ceil(3) * 4);
+    }
+    let (status, problem) = records(&broker, 400);
+    assert_eq!(status, 422, "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("the record at offset 400 has more than"),
+        "{detail}"
+    );
+    let peak = broker.peak_bytes();
+    assert!(peak < 200 * MIB, "{} MiB at the most", peak / MIB);
     assert!(broker.terminate().success(), "{}", broker.log());
 }

@@ -7,13 +7,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amqp::wire::{Arguments, Content, Properties, Writer, basic, channel, connection};
+use amqp::wire::{Arguments, Content, Properties, Writer, basic, channel, connection, queue, tx};
 use bytes::Bytes;
-use kafka::wire::FetchRequest;
 use kafka::wire::fetch::{FetchPartition, FetchTopic};
+use kafka::wire::join_group::JoinGroupRequestProtocol;
+use kafka::wire::{FetchRequest, JoinGroupRequest};
 
 use crate::broker::{Broker, Options, PATIENCE};
-use crate::client::request;
+use crate::client::{Client, create_topic, request};
+use crate::records::produce;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -51,6 +53,13 @@ fn method<'a>(number: u16, arguments: &impl Arguments<'a>) -> Vec<u8> {
 
 /// Everything an AMQP client says until the body of a message of 15 MiB begins.
 fn amqp_head() -> Vec<u8> {
+    let mut content = amqp_message(15 << 20);
+    content.truncate(15 << 20);
+    [amqp_login(), content].concat()
+}
+
+/// Logs in and opens a channel.
+fn amqp_login() -> Vec<u8> {
     let start = connection::StartOk {
         mechanism: b"PLAIN",
         response: b"\0guest\0guest",
@@ -62,7 +71,19 @@ fn amqp_head() -> Vec<u8> {
         frame_max: 128 << 10,
         heartbeat: 0,
     };
-    let body = Bytes::from(vec![b'x'; 15 << 20]);
+    [
+        b"AMQP\0\0\x09\x01".to_vec(),
+        method(0, &start),
+        method(0, &tune),
+        method(0, &connection::Open { virtual_host: b"/" }),
+        method(1, &channel::Open {}),
+    ]
+    .concat()
+}
+
+/// A message of so many bytes to the queue `work`.
+fn amqp_message(bytes: usize) -> Vec<u8> {
+    let body = Bytes::from(vec![b'x'; bytes]);
     let publish = basic::Publish {
         routing_key: b"work",
         ..basic::Publish::default()
@@ -73,17 +94,7 @@ fn amqp_head() -> Vec<u8> {
         body: std::slice::from_ref(&body),
     };
     content.content(1, &publish, whole).unwrap();
-    let mut content = content.take_bytes();
-    content.truncate(15 << 20);
-    [
-        b"AMQP\0\0\x09\x01".to_vec(),
-        method(0, &start),
-        method(0, &tune),
-        method(0, &connection::Open { virtual_host: b"/" }),
-        method(1, &channel::Open {}),
-        content.to_vec(),
-    ]
-    .concat()
+    content.take_bytes().to_vec()
 }
 
 pub(crate) fn http_head(path: &str, target: &str, length: usize) -> Vec<u8> {
@@ -230,6 +241,87 @@ fn what_peers_hold_is_bounded_and_a_neighbour_is_served() {
     broker.await_metric("forebay_memory_waiting 0");
     is_served(&broker, 51);
     assert!(broker.terminate().success(), "{}", broker.log());
+}
+
+/// A client with an open transaction that it never ends, and so many messages of a mebibyte in it.
+fn transaction(at: SocketAddr, messages: usize) -> TcpStream {
+    let declare = queue::Declare {
+        queue: b"work",
+        ..queue::Declare::default()
+    };
+    let head = [amqp_login(), method(1, &declare), method(1, &tx::Select {})];
+    push(at, &head.concat(), &amqp_message(1 << 20), messages)
+}
+
+/// A group's member with a large description of itself, which waits until the others have come back.
+fn member(at: SocketAddr, number: usize) -> TcpStream {
+    let join = JoinGroupRequest {
+        group_id: "group".into(),
+        session_timeout_ms: 60_000,
+        rebalance_timeout_ms: 300_000,
+        group_instance_id: Some(format!("m{number}").into()),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "p".into(),
+            metadata: vec![b'm'; 900_000].into(),
+        }],
+        ..JoinGroupRequest::default()
+    };
+    push(at, &request(5, 1, &join), b"", 0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_holders_stop_nobody_else() {
+    let options = Options::new().env("FOREBAY__MEMORY__BUDGET_BYTES", "64MiB");
+    let broker = options.start();
+    let (amqp, kafka) = (
+        broker.address("amqp").unwrap(),
+        broker.address("kafka").unwrap(),
+    );
+    let mut client = Client::connect(kafka).await.unwrap();
+    assert_eq!(create_topic(&mut client, "topic").await, 0);
+    let batch = testkit::forge::sound(0, 1_700_000_000_000, &[(None, b"v")]);
+    let produced = produce(&mut client, "topic", batch).await;
+    assert_eq!(produced.error_code, 0);
+    let mut open: Vec<TcpStream> = (0..20).map(|_| transaction(amqp, 7)).collect();
+    let members: Vec<TcpStream> = (0..40).map(|number| member(kafka, number)).collect();
+    let (_, metrics) = broker.get("/metrics");
+    assert!(!metrics.contains("forebay_memory_waiting 0"), "{metrics}");
+    for _ in 0..20 {
+        let mut client = Client::connect(kafka).await.unwrap();
+        let fetched = tokio::time::timeout(PATIENCE, client.fetch("topic", 0, 0));
+        let fetched = fetched.await.expect("an answer in time").unwrap();
+        assert!(!fetched.is_empty());
+    }
+    // Who holds more than its share, and ends nothing, is told to go.
+    broker.await_log("it held memory without progress while others waited");
+    let told = open.iter_mut().any(|stream| {
+        let mut said = Vec::new();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let _ = stream.read_to_end(&mut said);
+        let text = b"RESOURCE_ERROR - memory is held";
+        said.windows(text.len()).any(|part| part == text)
+    });
+    assert!(told, "{}", broker.log());
+    drop((open, members));
+    broker.await_metric("forebay_memory_waiting 0");
+}
+
+#[test]
+fn a_transaction_that_is_too_large_is_refused() {
+    let options = Options::new().env("FOREBAY__MEMORY__BUDGET_BYTES", "64MiB");
+    let broker = options.start();
+    let mut stream = transaction(broker.address("amqp").unwrap(), 10);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let text = b"RESOURCE_ERROR - a transaction of more than 8388608 bytes is too large";
+    let (mut said, mut piece) = (Vec::new(), [0; 1024]);
+    while !said.windows(text.len()).any(|part| part == text) {
+        let read = stream.read(&mut piece).expect("a refusal in time");
+        assert!(read > 0, "the connection ended");
+        said.extend_from_slice(&piece[..read]);
+    }
 }
 
 /// A control group of so many bytes, if this process may make one; removed when dropped.

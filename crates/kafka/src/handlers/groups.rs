@@ -171,7 +171,11 @@ pub(super) async fn join(
             joined_response(joined, call.version)
         }
         Ok(Reply::Join(Err(refused))) => {
-            refused_join(group_code(refused.error), refused.member_id, call.version)
+            let code = match refused.error {
+                group::Error::TooLarge => Code::InvalidRequest,
+                error => group_code(error),
+            };
+            refused_join(code, refused.member_id, call.version)
         }
         Ok(_) => refused_join(Code::UnknownServerError, String::new(), call.version),
         Err(code) => refused_join(code, request.member_id.into_owned(), call.version),

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -34,6 +34,10 @@ pub(super) struct Inner {
     /// Things the peer has begun and not finished, and things it has not read.
     unfinished: AtomicUsize,
     unsent: AtomicUsize,
+    /// Things that are kept for as long as the peer, or others, like.
+    parked: AtomicUsize,
+    /// Whether it has to go.
+    is_evicted: AtomicBool,
     /// Permits that wait for room.
     waits: AtomicUsize,
     evicted: Notify,
@@ -73,6 +77,8 @@ impl Account {
             sent: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
+            is_evicted: AtomicBool::new(false),
             waits: AtomicUsize::new(0),
             evicted: Notify::new(),
         }))
@@ -104,20 +110,23 @@ impl Account {
 
     /// The peer has begun something and what is missing has not come, until this is dropped.
     pub fn unfinished(&self) -> Owed {
-        self.0.unfinished.fetch_add(1, Relaxed);
-        Owed {
-            account: self.clone(),
-            is_input: true,
-        }
+        Owed::new(self, Owing::Input)
+    }
+
+    /// Something is kept for as long as the peer likes, or until others have come, until this is dropped: an open
+    /// transaction, a request that waits for others.
+    pub fn parked(&self) -> Owed {
+        Owed::new(self, Owing::End)
+    }
+
+    /// Whether the connection has to go, because it holds memory without progress while others wait.
+    pub fn is_evicted(&self) -> bool {
+        self.0.is_evicted.load(Relaxed)
     }
 
     /// There is something for the peer that it has not read, until this is dropped.
     pub fn unsent(&self) -> Owed {
-        self.0.unsent.fetch_add(1, Relaxed);
-        Owed {
-            account: self.clone(),
-            is_input: false,
-        }
+        Owed::new(self, Owing::Reading)
     }
 
     /// Resolves when the connection has to go, because it holds memory without progress while others wait.
@@ -161,7 +170,12 @@ impl Inner {
         self.unsent.load(Relaxed) > 0
     }
 
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.load(Relaxed) > 0
+    }
+
     pub(super) fn evict(&self) {
+        self.is_evicted.store(true, Relaxed);
         self.evicted.notify_one();
     }
 
@@ -407,18 +421,43 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub struct Owed {
     account: Account,
-    is_input: bool,
+    what: Owing,
+}
+
+/// What that is.
+#[derive(Debug, Clone, Copy)]
+enum Owing {
+    /// The rest of what it began to send.
+    Input,
+    /// To read what was sent.
+    Reading,
+    /// To end what it keeps open.
+    End,
+}
+
+impl Owed {
+    fn new(account: &Account, what: Owing) -> Self {
+        let owed = Self {
+            account: account.clone(),
+            what,
+        };
+        owed.count().fetch_add(1, Relaxed);
+        owed
+    }
+
+    fn count(&self) -> &AtomicUsize {
+        let inner = &self.account.0;
+        match self.what {
+            Owing::Input => &inner.unfinished,
+            Owing::Reading => &inner.unsent,
+            Owing::End => &inner.parked,
+        }
+    }
 }
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        let inner = &self.account.0;
-        let count = if self.is_input {
-            &inner.unfinished
-        } else {
-            &inner.unsent
-        };
-        count.fetch_sub(1, Relaxed);
+        self.count().fetch_sub(1, Relaxed);
     }
 }
 

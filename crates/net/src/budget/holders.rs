@@ -19,6 +19,9 @@ const LOOKS_MAX: u32 = 10;
 const PROGRESS_BYTES: u64 = 4 << 10;
 /// … and for the one that holds what is spared for large requests.
 const EXCESS_PROGRESS_BYTES: u64 = 64 << 10;
+/// The part of the budget that anybody may keep for as long as it likes, however many wait, at least: an ordinary message
+/// of each fits.
+const SHARE_BYTES_MIN: usize = 1 << 20;
 /// The longest line of holders, and how often it is logged.
 const SHOWN_MAX: usize = 5;
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -116,16 +119,19 @@ impl Shared {
         if waiters.len() == 0 || !is_due(&mut holders.looked, LOOK) {
             return;
         }
-        // That we keep them waiting is not their fault.
         let waiting: BTreeSet<u64> = waiters.names().collect();
+        // What each could have, if all who wait and some more were to have as much.
+        let share = (self.limit / (2 + waiting.len())).max(SHARE_BYTES_MIN);
         let mut evicted = Vec::new();
         for (name, holder) in &mut holders.by_name {
             let Some(account) = holder.account.upgrade() else {
                 continue;
             };
-            let least = match excess {
-                Some((large, _)) if large == name => EXCESS_PROGRESS_BYTES,
-                _ => PROGRESS_BYTES,
+            let has_excess = matches!(excess, Some((large, _)) if large == name);
+            let least = if has_excess {
+                EXCESS_PROGRESS_BYTES
+            } else {
+                PROGRESS_BYTES
             };
             let moved = account.moved();
             let (received, sent) = (
@@ -133,9 +139,13 @@ impl Shared {
                 moved.1 - holder.moved.1.min(moved.1),
             );
             holder.moved = moved;
-            let is_idle = !waiting.contains(name)
-                && (account.lacks_input() && received < least
-                    || account.has_unsent() && sent < least);
+            // That we keep them waiting is not their fault, as far as they have no more than others could.
+            let is_over = has_excess || account.taken.load(Relaxed) > share;
+            let is_excused = waiting.contains(name) && !is_over;
+            let is_stalled =
+                account.lacks_input() && received < least || account.has_unsent() && sent < least;
+            let is_parked = account.is_parked() && is_over && received + sent < least;
+            let is_idle = is_stalled && !is_excused || is_parked;
             holder.idle = if is_idle { holder.idle + 1 } else { 0 };
             if holder.idle >= LOOKS_MAX {
                 holder.idle = 0;

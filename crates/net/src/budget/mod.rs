@@ -5,9 +5,11 @@
 //! account takes larger pieces from the budget and gives them back when it holds nothing. An account may hold as much as
 //! is left over for others, so that shares shrink while the budget is scarce, and a part is kept for those who hold
 //! little.
-//! Whoever finds nothing waits, those who hold least first; one account at a time, the one that has waited longest, may
+//! Whoever finds nothing waits, those who would hold least first; one account at a time, the one that has waited longest, may
 //! take what is spared for large requests, so that two halves of large requests never wait for each other. A connection
-//! that makes others wait, and whose peer neither finishes what it began nor reads what it asked for, is closed.
+//! that makes others wait, and whose peer neither finishes what it began nor reads what it asked for, is closed; likewise one
+//! that holds more than its fair share for something that lasts as long as a peer likes. That it waits itself protects it
+//! only as far as its share goes.
 
 mod account;
 mod holders;
@@ -224,11 +226,10 @@ impl Shared {
             state.waiters.grant_least(Grant::Share(need));
         }
         if state.excess.is_none()
-            && let Some((name, need)) = state.waiters.oldest()
-            && need <= self.spare
+            && let Some((age, name, need)) = state.waiters.oldest(self.spare)
         {
             state.excess = Some((name, need));
-            state.waiters.grant_oldest(Grant::Excess(need));
+            state.waiters.grant(age, Grant::Excess(need));
         }
         self.waiting.store(state.waiters.len(), SeqCst);
     }

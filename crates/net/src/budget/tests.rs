@@ -190,3 +190,81 @@ fn sent_bytes_give_back_their_room() {
     assert_eq!(budget.numbers().used_bytes, 0);
     assert!(!account.has_unsent());
 }
+
+/// Twenty peers that hold what they got, more than their share, and finish nothing.
+async fn parked(budget: &Budget, bytes: usize) -> Vec<tokio::task::JoinHandle<()>> {
+    let tasks = (0..20).map(|port| {
+        let account = account(budget, port);
+        tokio::spawn(async move {
+            let mut permit = account.permit();
+            while permit.bytes() < bytes {
+                permit
+                    .grow_to((permit.bytes() + (64 << 10)).min(bytes))
+                    .await;
+                tokio::task::yield_now().await;
+            }
+            std::future::pending::<()>().await;
+        })
+    });
+    let tasks = tasks.collect();
+    sleep(Duration::from_secs(1)).await;
+    tasks
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_request_is_served_whoever_holds_the_rest() {
+    let budget = Budget::new(192 * MIB);
+    let holders = parked(&budget, 40 * MIB).await;
+    let numbers = budget.numbers();
+    assert!(numbers.waiting > 10, "{numbers:?}");
+    let mut small = account(&budget, 99).permit();
+    timeout(Duration::from_secs(1), small.grow_to(64 << 10))
+        .await
+        .expect("served");
+    for holder in holders {
+        holder.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_had_stands_in_nobodys_way() {
+    let budget = Budget::new(3 * MIB);
+    let mut hog = account(&budget, 1).permit();
+    hog.set(MIB);
+    let mut never = account(&budget, 2).permit();
+    assert!(waits(&mut never, 4 * MIB).await);
+    let mut modest = account(&budget, 3).permit();
+    assert!(!waits(&mut modest, 100 << 10).await, "its share is there");
+    let mut large = account(&budget, 4).permit();
+    assert!(
+        !waits(&mut large, 900 << 10).await,
+        "what is spared is there"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_more_than_its_share_goes_although_it_waits() {
+    let budget = Budget::new(96 * MIB);
+    let names = ["keeps much and waits", "keeps much", "keeps little"];
+    let accounts: Vec<Account> = (0..3).map(|port| account(&budget, port)).collect();
+    let mut permits: Vec<Permit> = accounts.iter().map(Account::permit).collect();
+    for (permit, bytes) in permits.iter_mut().zip([30 * MIB, 24 * MIB, MIB / 2]) {
+        permit.set(bytes);
+    }
+    let _parked: Vec<Owed> = accounts.iter().map(Account::parked).collect();
+    let mut spare = account(&budget, 9).permit();
+    spare.grow_to(31 * MIB).await;
+    let mut first = permits.remove(0);
+    let waiting = tokio::spawn(async move { first.grow_to(60 * MIB).await });
+    sleep(Duration::from_secs(20)).await;
+    for (name, account, expected) in [
+        (names[0], &accounts[0], true),
+        (names[1], &accounts[1], true),
+        (names[2], &accounts[2], false),
+    ] {
+        let evicted = timeout(Duration::from_millis(1), account.evicted()).await;
+        assert_eq!(evicted.is_ok(), expected, "{name}");
+        assert_eq!(account.is_evicted(), expected, "{name}");
+    }
+    waiting.abort();
+}

@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{Budget, Capacity, Connection, Connections, Drain, Tasks};
 
@@ -23,6 +23,8 @@ use crate::{Budget, Capacity, Connection, Connections, Drain, Tasks};
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause: when descriptors run out, only time and closing connections help.
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a connection that holds memory others wait for may take to end by itself.
+const EVICTED_GRACE: Duration = Duration::from_secs(1);
 
 /// What one listener allows.
 #[derive(Clone, Copy, Debug)]
@@ -216,9 +218,14 @@ impl Listener {
                     tracing::error!(listener = name, %peer, reason, "connection closed after a panic");
                 }
             };
+            let mut served = pin!(served);
             tokio::select! {
-                () = served => {}
-                () = account.evicted() => {}
+                () = &mut served => {}
+                () = account.evicted() => {
+                    // Whose protocol has words for it is told why.
+                    entry.close();
+                    let _ = timeout(EVICTED_GRACE, served).await;
+                }
                 () = entry.overdue() => {
                     tracing::debug!(peer = %entry.peer(), "connection cut: it was to end and did not");
                 }

@@ -9,15 +9,17 @@ mod queues;
 mod receive;
 mod send;
 mod settle;
+mod types;
 
 use engine::queue::Queue;
 use net::SharedPermit;
 use security::Principal;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+use self::types::number;
 use crate::arn::{self, Home, Located, Namespace, UrlStyle};
 use crate::error::{Fault, MALFORMED, Outcome};
 use crate::wire::{Members, Request};
@@ -116,25 +118,7 @@ pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value
 fn read<T: DeserializeOwned>(members: Members) -> Outcome<T> {
     members
         .read()
-        .map_err(|error| Fault::new(&MALFORMED, error.to_string()))
-}
-
-/// A whole number, said as a number or as text.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Said {
-        Number(i64),
-        Text(String),
-    }
-    match Option::<Said>::deserialize(from)? {
-        None => Ok(None),
-        Some(Said::Number(number)) => Ok(Some(number)),
-        Some(Said::Text(text)) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| serde::de::Error::custom(format!("'{text}' is not a whole number"))),
-    }
+        .map_err(|error| Fault::new(&MALFORMED, types::said(&error)))
 }
 
 /// A member that names a queue, and nothing else.

@@ -74,6 +74,15 @@ impl Records {
         }
     }
 
+    /// The same, but a compressed record with a key, a value or a header beyond so many bytes cannot be read: `Opened`.
+    #[must_use]
+    pub fn of_at_most(mut self, bytes: usize) -> Self {
+        if let From::Compressed(opening) = &mut self.from {
+            opening.piece_bytes_max = bytes;
+        }
+        self
+    }
+
     /// Memory that is taken to go on with it, besides the batch: an estimate.
     pub fn opening_bytes(&self) -> usize {
         self.opening_bytes

@@ -156,6 +156,8 @@ pub(super) struct Opening {
     upto: usize,
     /// Bytes of the record that were not read, while one is entered.
     inside: Option<usize>,
+    /// Largest piece that may be taken out.
+    pub(super) piece_bytes_max: usize,
 }
 
 impl Opening {
@@ -166,6 +168,7 @@ impl Opening {
             from: 0,
             upto: 0,
             inside: None,
+            piece_bytes_max: usize::MAX,
         }
     }
 
@@ -231,6 +234,9 @@ impl Source for Opening {
 
     fn take(&mut self, bytes: usize) -> Result<Bytes, BatchError> {
         self.within(bytes)?;
+        if bytes > self.piece_bytes_max {
+            return Err(BatchError::Opened);
+        }
         let mut taken = Vec::with_capacity(bytes.min(BUFFER_BYTES));
         while taken.len() < bytes {
             let left = bytes - taken.len();

@@ -6,6 +6,9 @@ use crate::group::error::Error;
 use crate::group::live::{JoinTimer, Member, Parked, protocol_bytes};
 use crate::group::reply::{JoinRefused, Joined, JoinedMember, Reply, State};
 
+/// Assignment protocols of one member at most: each takes more memory than its bytes.
+const PROTOCOLS_MAX: usize = 256;
+
 impl Turn<'_> {
     pub(in crate::group) fn join(&mut self, join: Join, ticket: Ticket) {
         if let Err(refused) = self.try_join(join, ticket) {
@@ -64,7 +67,9 @@ impl Turn<'_> {
             .map(String::len)
             .sum();
         let protocols = protocol_bytes(&join.protocols);
-        if names + protocols > self.settings.member_bytes_max {
+        if names + protocols > self.settings.member_bytes_max
+            || join.protocols.len() > PROTOCOLS_MAX
+        {
             return Err(Error::TooLarge);
         }
         let others = self
@@ -74,7 +79,7 @@ impl Turn<'_> {
             .filter(|(id, _)| **id != join.member_id);
         let others: usize = others.map(|(_, member)| member.bytes()).sum();
         if others + protocols > self.settings.roster_bytes_max {
-            return Err(Error::TooLarge);
+            return Err(Error::GroupFull);
         }
         if !self.durable.exists() && !join.member_id.is_empty() {
             return Err(Error::UnknownMember);
