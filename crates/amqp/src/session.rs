@@ -653,6 +653,10 @@ impl engine::Room for DeliveryRoom {
     fn give_back(&self, bytes: usize) {
         self.0.give_back(bytes);
     }
+
+    fn bytes_max(&self) -> usize {
+        self.0.bytes_max()
+    }
 }
 
 /// The broker stops.

@@ -129,6 +129,10 @@ impl Room for AnswerRoom {
     fn give_back(&self, bytes: usize) {
         self.permit.give_back(bytes * ANSWER_COPIES);
     }
+
+    fn bytes_max(&self) -> usize {
+        self.permit.bytes_max() / ANSWER_COPIES
+    }
 }
 
 fn check(request: &Request) -> Result<(), Problem> {

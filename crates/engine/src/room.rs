@@ -15,6 +15,11 @@ pub trait Room: Send + Sync + Debug {
 
     /// Gives room back.
     fn give_back(&self, bytes: usize);
+
+    /// The most that is found sooner or later, however much others need, bytes. More than that may never be there.
+    fn bytes_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// As much room as anybody wants.
@@ -36,6 +41,11 @@ impl Room for Boundless {
 /// Waits for room for so many bytes.
 pub(crate) async fn take(room: &dyn Room, bytes: usize) {
     poll_fn(|cx| room.poll_take(cx, bytes)).await;
+}
+
+/// Whether a message is not worth waiting for: the room for it may never be there.
+pub(crate) fn is_hopeless(room: &dyn Room, bytes: usize) -> bool {
+    bytes > room.bytes_max()
 }
 
 /// Takes `bytes` out of what was taken ahead, and as far as that is not enough from the room itself.

@@ -316,7 +316,15 @@ impl Broker {
             (runs, upto) = self.inner.readable(partition, look, LOOK_SPAN).await?;
         }
         batches.retain(|batch| batch.header.next_offset() <= upto);
-        Ok(only_readable(batches, &runs, first))
+        let opening = batches.iter().filter(|batch| batch.header.codec() != 0);
+        let opening = opening.map(Batch::opening_bytes).max();
+        let Some(opening) = opening else {
+            return Ok(only_readable(batches, &runs, first, bytes_max));
+        };
+        // What is opened takes its time: nobody else is to wait for it.
+        let open = move || only_readable(batches, &runs, first, bytes_max);
+        let opened = self.inner.workers.run(opening, open).await;
+        opened.ok_or(Error::Unavailable)
     }
 }
 
@@ -352,31 +360,43 @@ impl Inner {
     }
 }
 
-/// Batches without the records that are not in `runs`, from `from` on. One whose records cannot be told apart stays as it
-/// is: nobody could receive any of them either.
-fn only_readable(batches: Vec<Batch>, runs: &Readable, from: u64) -> Chunk {
+/// Batches without the records that are not in `runs`, from `from` on, as far as `bytes_max` goes but one record at least:
+/// what is opened may be many times as large as what was read. One whose records cannot be told apart stays as it is:
+/// nobody could receive any of them either.
+fn only_readable(batches: Vec<Batch>, runs: &Readable, from: u64, bytes_max: usize) -> Chunk {
     let run_of = |offset: u64| {
         let after = runs.partition_point(|(start, _)| *start <= offset);
         after.checked_sub(1).and_then(|before| runs.get(before))
     };
-    let is_readable = |offset: u64| run_of(offset).is_some_and(|(_, end)| offset < *end);
+    // What is in front of it was read before, by this reader or another: a part of it would not lead further.
+    let is_readable =
+        |offset: u64| offset >= from && run_of(offset).is_some_and(|(_, end)| offset < *end);
     let mut readable = Chunk {
         next_offset: from,
         ..Chunk::default()
     };
     for batch in batches {
         let (first, end) = (batch.header.base_offset, batch.header.next_offset());
-        readable.next_offset = end;
+        let left = bytes_max.saturating_sub(readable.bytes);
         let batch = if run_of(first).is_some_and(|(_, last)| end <= *last) {
             Some(batch)
         } else {
-            batch.only(is_readable).unwrap_or(Some(batch))
+            batch.only_within(is_readable, left).unwrap_or(Some(batch))
         };
-        if let Some(batch) = batch {
-            readable.bytes += batch.bytes();
-            let pieces = batch.pieces();
-            let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
-            readable.pieces.extend(pieces.cloned());
+        let Some(batch) = batch else {
+            readable.next_offset = end;
+            continue;
+        };
+        if readable.bytes > 0 && batch.bytes() > left {
+            break;
+        }
+        readable.next_offset = batch.header.next_offset();
+        readable.bytes += batch.bytes();
+        let pieces = batch.pieces();
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        readable.pieces.extend(pieces.cloned());
+        if readable.next_offset < end {
+            break;
         }
     }
     readable

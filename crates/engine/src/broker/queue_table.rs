@@ -102,7 +102,15 @@ pub(super) async fn create(
             }
         }
     }
-    let queue = Arc::new(queue);
+    open(inner, Arc::new(queue), prepared).await
+}
+
+/// Gives a new queue its lanes, and shows it.
+async fn open(
+    inner: &Arc<Inner>,
+    queue: Arc<Queue>,
+    prepared: Option<lanes::Prepared>,
+) -> Result<Arc<Queue>> {
     if let Err(error) = lanes::open_lanes(inner, &queue, prepared).await {
         // Nobody has seen it.
         drop_queue(inner, &queue).await?;

@@ -40,6 +40,9 @@ const LOOK_MAX: usize = 64;
 /// Stretches of unreadable messages that one look passes over.
 const UNREADABLE_MAX: usize = 64;
 
+/// How long a message waits that was too large for its receiver, ms.
+const TOO_LARGE_MS: u64 = 1000;
+
 /// What one lane gets of a request, and the places of its outcomes.
 type Share<T> = (Vec<usize>, Vec<T>);
 
@@ -209,6 +212,10 @@ impl Broker {
                     loans.cut(count);
                     (delivered, gone)
                 }
+                ReadLoans::None(bytes) if room::is_hopeless(room, bytes) => {
+                    self.pass_over(loans, bytes, room).await?;
+                    continue;
+                }
                 ReadLoans::None(bytes) => {
                     drop(loans);
                     ahead.wait(bytes).await;
@@ -226,6 +233,31 @@ impl Broker {
                 return Ok(delivered);
             }
         }
+    }
+
+    /// The first of what was lent is too large for its receiver, now and for ever: that counts as a failed delivery, and the
+    /// message comes back later, behind the others.
+    async fn pass_over(&self, mut loans: Loans, bytes: usize, room: &dyn Room) -> Result<()> {
+        loans.cut(1);
+        let at = loans.at;
+        let settles: Vec<_> = loans
+            .each
+            .iter()
+            .map(|loan| {
+                self.inner.too_large(at, (loan.offset, bytes), room);
+                let back = Settle::Release(Some(TOO_LARGE_MS));
+                (loan.offset, loan.number, back)
+            })
+            .collect();
+        let chance = self.chance();
+        let settle = |done| LaneCommand::Settle {
+            settles,
+            chance,
+            done,
+        };
+        lanes::ask(&self.inner, at, settle).await?;
+        loans.keep();
+        Ok(())
     }
 
     /// Settles messages on loan; one outcome each, in order, when they are on disk.
@@ -562,6 +594,11 @@ impl Broker {
                 }
                 // Whoever waits for room holds no message meanwhile.
                 drop(record);
+                if !loans.is_new() && room::is_hopeless(ahead.room, bytes) {
+                    self.inner
+                        .too_large(loans.at, (loan.offset, bytes), ahead.room);
+                    break;
+                }
                 if !loans.is_new() {
                     ahead.wait(bytes).await;
                 } else if delivered.is_empty() {
@@ -616,6 +653,11 @@ impl Broker {
                 let is_taken = room.try_take(bytes);
                 if !is_taken && !seen.is_empty() {
                     return Ok(true);
+                }
+                if !is_taken && room::is_hopeless(room, bytes) {
+                    // Not shown, and those behind it are.
+                    self.inner.too_large(at, (loan.offset, bytes), room);
+                    continue;
                 }
                 if !is_taken {
                     room::take(room, bytes).await;

@@ -191,6 +191,10 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &
                 Some(record) => return hand(claim, record),
                 None => room = Some(claim),
             },
+            Err(Error::TooLarge { .. }) => {
+                reader.skip_to(offset + 1);
+                room = Some(claim);
+            }
             Err(error) => {
                 tracing::warn!(%error, "a message cannot be read");
                 reader.arm(told);

@@ -97,6 +97,10 @@ impl Hold {
         }
     }
 
+    fn is_hopeless(&self, bytes: usize) -> bool {
+        room::is_hopeless(&*self.room, bytes)
+    }
+
     async fn wait(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.ahead);
         room::take(&*self.room, more).await;
@@ -546,12 +550,36 @@ impl Inner {
             let seen = self.record_at(at, offset).await?;
             match room.try_take(seen.as_record()) {
                 Ok(()) => return Ok(seen),
+                Err(bytes) if room.is_hopeless(bytes) => {
+                    drop(seen);
+                    return Err(self.too_large(at, (offset, bytes), &*room.room));
+                }
                 Err(bytes) => {
                     drop(seen);
                     room.wait(bytes).await;
                 }
             }
         }
+    }
+
+    /// A message for which there may never be room: it is passed over, lest those behind it wait for ever.
+    pub(super) fn too_large(
+        &self,
+        at: LaneAt,
+        (offset, bytes): (u64, usize),
+        room: &dyn Room,
+    ) -> Error {
+        let allowed = room.bytes_max();
+        let queue = self.queues.with_id(at.queue).map(|q| q.name.to_string());
+        tracing::warn!(
+            queue = queue.unwrap_or_default(),
+            partition = at.index,
+            offset,
+            bytes,
+            allowed,
+            "a message is too large for the memory budget: its delivery has failed"
+        );
+        Error::TooLarge { bytes, allowed }
     }
 
     /// The message a claim is about; none when it is gone or too old, and then it is done.
@@ -668,6 +696,7 @@ impl Deliveries {
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%error, "a message cannot be handed over"),
                 },
+                Err(Error::TooLarge { .. }) => claim.failed(),
                 Err(error) => {
                     tracing::warn!(%error, "a message cannot be read");
                     claim.failed();

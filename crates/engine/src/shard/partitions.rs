@@ -277,12 +277,8 @@ impl Shard {
                 grown: None,
             }),
             Decision::Append(batch) => {
-                // Single messages were judged when they were sent.
-                let mut reserved = Vec::new();
-                if !batch.header.is_made_here() {
-                    lanes::check_room(&owned.lanes, &batch, (outlines.as_deref(), largest))?;
-                    reserved = lanes::reserve_state(&owned.lanes, &batch, outlines.as_deref())?;
-                }
+                let looked = (outlines.as_deref(), largest);
+                let reserved = lanes::check_room(&owned.lanes, &batch, looked)?;
                 let header = batch.header;
                 let bytes = batch.bytes() as u64;
                 let for_lanes = (!owned.lanes.is_empty()).then(|| batch.clone());

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use engine::queue::{QueueSettings, Settle};
+use storage::Batch;
+use testkit::forge::sound;
 
 use crate::queues::{LEASE, texts};
 use crate::stage::{ENDS, End, Stage, anyone};
+
+/// When batches of producers say that they were made, ms.
+const NOW: i64 = 1_700_000_000_000;
 
 fn keeping(replay: Duration) -> QueueSettings {
     QueueSettings {
@@ -66,6 +71,33 @@ async fn readers_by_offset_get_what_is_not_done_and_nothing_else() {
         stage.say("orders", &["new"]).await;
         assert_eq!(stage.values("orders", 0).await.unwrap(), ["new"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_batch_that_opens_to_much_is_read_piece_by_piece() {
+    let stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    let value = vec![b'x'; 300 << 10];
+    let each: Vec<(Option<&[u8]>, &[u8])> = (0..20).map(|_| (None, &value[..])).collect();
+    let mut bytes = sound(4, NOW, &each);
+    assert!(bytes.len() < 100 << 10);
+    let batch = Batch::split_trusted(&mut bytes).unwrap();
+    stage.publish("orders", batch).await.unwrap();
+    acknowledge(&stage, 20, |i| i == 5).await;
+    let (mut offset, mut offsets, mut fetches) = (0, Vec::new(), 0);
+    while offset < 20 {
+        let (chunk, _) = stage.chunk("orders", offset).await.unwrap();
+        assert!(chunk.bytes <= 1 << 20, "{} bytes", chunk.bytes);
+        let batches = chunk.batches().unwrap();
+        let records = batches.iter().flat_map(Batch::records);
+        offsets.extend(records.map(|record| record.unwrap().offset));
+        assert!(chunk.next_offset > offset, "it goes on");
+        offset = chunk.next_offset;
+        fetches += 1;
+    }
+    let left: Vec<u64> = (0..20).filter(|i| *i != 5).collect();
+    assert_eq!(offsets, left);
+    assert_eq!(fetches, 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod queues;
 mod removals;
 mod restarts;
 mod retention;
+mod rooms;
 mod sessions;
 mod stage;
 mod streams;

@@ -184,7 +184,8 @@ impl Stage {
         }
     }
 
-    async fn chunk(&self, topic: &str, offset: u64) -> Result<(Chunk, u64)> {
+    /// What one fetch of a mebibyte gets, and the high watermark.
+    pub(crate) async fn chunk(&self, topic: &str, offset: u64) -> Result<(Chunk, u64)> {
         let partition = FetchPartition {
             topic: TopicKey::Name(topic),
             partition: 0,

@@ -315,7 +315,7 @@ fn a_transaction_that_is_too_large_is_refused() {
     let broker = options.start();
     let mut stream = transaction(broker.address("amqp").unwrap(), 10);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let text = b"RESOURCE_ERROR - a transaction of more than 8388608 bytes is too large";
+    let text = b"RESOURCE_ERROR - a transaction of more than 6990506 bytes is too large";
     let (mut said, mut piece) = (Vec::new(), [0; 1024]);
     while !said.windows(text.len()).any(|part| part == text) {
         let read = stream.read(&mut piece).expect("a refusal in time");

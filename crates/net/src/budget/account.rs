@@ -508,6 +508,11 @@ impl SharedPermit {
         self.permit().bytes()
     }
 
+    /// The most one account finds room for sooner or later, whatever others hold.
+    pub fn bytes_max(&self) -> usize {
+        self.permit().account().budget().request_bytes_max()
+    }
+
     /// Grows by so many bytes, if there is room now.
     pub fn try_take(&self, bytes: usize) -> bool {
         let mut permit = self.permit();

@@ -125,6 +125,10 @@ impl Room for AnswerRoom<'_> {
     fn give_back(&self, bytes: usize) {
         self.0.give_back(bytes * COPIES);
     }
+
+    fn bytes_max(&self) -> usize {
+        self.0.bytes_max() / COPIES
+    }
 }
 
 fn bounded(

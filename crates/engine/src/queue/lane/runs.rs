@@ -26,6 +26,10 @@ const SPARE_BYTES: usize = 64;
 pub(crate) struct Runs {
     first: Run,
     /// What lies between: distance from the end of the run before, and length.
+    #[expect(
+        clippy::box_collection,
+        reason = "there may be very many lines, and few have gaps"
+    )]
     middle: Option<Box<VecDeque<u8>>>,
     /// End of the last run in `middle`, or of `first` when there is none.
     middle_end: u64,

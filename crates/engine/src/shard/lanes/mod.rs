@@ -16,7 +16,7 @@ pub(crate) use of_partition::Lanes;
 pub(crate) use owned::OwnedLane;
 pub(crate) use owned::Readable;
 pub(super) use owned::{keep_ids, readable, snapshot_lanes};
-pub(super) use room::{check as check_room, reserve as reserve_state};
+pub(super) use room::check as check_room;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

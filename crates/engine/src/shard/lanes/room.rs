@@ -16,13 +16,18 @@ struct Bodies {
     largest: u64,
 }
 
-/// Refuses a batch that a queue does not take; with the size of its largest body, and outlines where a queue wanted them
-/// when the batch was checked. Errors: `QueueFull` for now, `LimitExceeded` for good.
+/// Refuses a peer's batch that a queue does not take; with the size of its largest body, and outlines where a queue wanted
+/// them when the batch was checked. Single messages were judged when they were sent. Returns the room that was taken for what
+/// the batch adds to the state of queues, until they hold it. Errors: `QueueFull` and `QueueStateFull` for now,
+/// `LimitExceeded` and `OpensTooLarge` for good.
 pub(in crate::shard) fn check(
     lanes: &Lanes,
     batch: &Batch,
     (outlines, largest): (Option<&[Outline]>, u32),
-) -> Result<()> {
+) -> Result<Vec<StateShare>> {
+    if batch.header.is_made_here() {
+        return Ok(Vec::new());
+    }
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut known = None;
     for queue in lanes.queues() {
@@ -50,7 +55,7 @@ pub(in crate::shard) fn check(
             return Err(Error::QueueFull);
         }
     }
-    Ok(())
+    reserve(lanes, batch, outlines)
 }
 
 /// What an empty queue would refuse too.
@@ -90,11 +95,7 @@ const PLENTY: u64 = 32;
 
 /// Takes room for what a peer's batch adds to the state of queues, until they hold it. Errors: `QueueStateFull` for now,
 /// `OpensTooLarge` when there never will be room.
-pub(in crate::shard) fn reserve(
-    lanes: &Lanes,
-    batch: &Batch,
-    outlines: Option<&[Outline]>,
-) -> Result<Vec<StateShare>> {
+fn reserve(lanes: &Lanes, batch: &Batch, outlines: Option<&[Outline]>) -> Result<Vec<StateShare>> {
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut shares = Vec::new();
     for queue in lanes.queues() {
