@@ -278,12 +278,7 @@ impl Opening {
             while fault.is_none() && step.records.len() < wanted && step.bytes < STEP_BYTES {
                 match records.next() {
                     Some(Ok(record)) if record.offset >= self.read.offset => {
-                        // The records of a plain batch lie in it.
-                        step.bytes += if is_compressed {
-                            weight(&record)
-                        } else {
-                            size_of::<Record>()
-                        };
+                        step.bytes += own_bytes(&record, is_compressed);
                         self.next = record.offset + 1;
                         step.records.push(record);
                     }
@@ -375,6 +370,15 @@ fn murmur2(key: &[u8]) -> i32 {
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);
     (hash ^ (hash >> 15)).cast_signed()
+}
+
+/// What a record takes besides its batch: of a plain one, its bytes lie there.
+fn own_bytes(record: &Record, is_compressed: bool) -> usize {
+    if is_compressed {
+        weight(record)
+    } else {
+        size_of::<Record>()
+    }
 }
 
 #[cfg(test)]

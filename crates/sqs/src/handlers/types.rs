@@ -19,7 +19,7 @@ pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, 
 
 struct Number;
 
-impl<'de> Visitor<'de> for Number {
+impl Visitor<'_> for Number {
     type Value = Option<i64>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
