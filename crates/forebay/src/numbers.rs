@@ -230,17 +230,7 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
             broker.group_names().len(),
         );
         samples.gauge("forebay_queues", "Queues", broker.queues().len());
-        let (used, most) = broker.queue_state_bytes();
-        samples.gauge(
-            "forebay_queue_state_bytes",
-            "Memory the state of queues takes",
-            used,
-        );
-        samples.gauge(
-            "forebay_queue_state_limit_bytes",
-            "Memory the state of queues may take",
-            most,
-        );
+        queue_state(samples, &broker);
         partitions(samples, &broker);
         queues(samples, &broker);
     })
@@ -437,6 +427,21 @@ fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
         "forebay_queue_oldest_age_seconds",
         "Age of the oldest message that is not acknowledged",
         ages,
+    );
+}
+
+/// What the state of queues takes in memory.
+fn queue_state(samples: &mut Samples<'_>, broker: &engine::Broker) {
+    let (used, most) = broker.queue_state_bytes();
+    samples.gauge(
+        "forebay_queue_state_bytes",
+        "Memory the state of queues takes",
+        used,
+    );
+    samples.gauge(
+        "forebay_queue_state_limit_bytes",
+        "Memory the state of queues may take",
+        most,
     );
 }
 

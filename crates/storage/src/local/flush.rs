@@ -232,7 +232,8 @@ impl Flusher {
         if shared.intake.stopped().is_some() {
             return Ok(());
         }
-        if shared.wants_flush() {
+        // A flush frees files of the journal where there is no room for new ones.
+        if shared.wants_flush() || (shared.pool.is_starved() && shared.pool.live_bytes() > 0) {
             return self.flush();
         }
         let dropped = shared.streams.dropped_bytes.load(Ordering::Relaxed);

@@ -169,11 +169,16 @@ impl Intake {
         self.arrived.notify_one();
     }
 
-    /// Syncs everything handed over so far and waits for it. `durable` reads the published position.
-    pub(super) fn sync(&self, durable: impl Fn() -> Lsn) -> Result<()> {
+    /// Syncs everything handed over so far and waits for it, unless `is_stuck` says that the journal cannot go on.
+    /// `durable` reads the published position.
+    pub(super) fn sync(
+        &self,
+        durable: impl Fn() -> Lsn,
+        is_stuck: impl Fn() -> bool,
+    ) -> Result<()> {
         let mut queue = lock(&self.queue);
         let target = queue.last;
-        while durable() < target {
+        while durable() < target && !is_stuck() {
             if let Some(error @ Error::Poisoned(_)) = &queue.stopped {
                 return Err(error.clone());
             }

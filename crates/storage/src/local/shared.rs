@@ -66,6 +66,8 @@ pub(super) struct Shared {
     /// Published positions, set before those who wait are woken.
     pub(super) written: AtomicU64,
     pub(super) durable: AtomicU64,
+    /// The last trim or removal that was handed over.
+    pub(super) last_trim: AtomicU64,
     /// Groups were written and not synced.
     pub(super) unsynced: AtomicBool,
     /// Sequence the mark on disk names: everything before it is known to be durable.
@@ -93,9 +95,14 @@ impl Shared {
         self.intake.last()
     }
 
-    /// Syncs everything handed over so far.
+    /// Syncs everything handed over so far. On a full disk, where the journal may wait for a file that only a flush of what
+    /// it has written gives it, this does not wait for what is appended behind: a flush leaves that out. What is trimmed
+    /// shows in a checkpoint, and has to be durable before.
     pub(super) fn sync(&self) -> Result<()> {
-        self.intake.sync(|| self.progress().durable)
+        let durable = || self.progress().durable;
+        let trims_are_durable = || self.last_trim.load(Ordering::SeqCst) <= durable().0;
+        let is_stuck = || self.pool.is_starved() && trims_are_durable();
+        self.intake.sync(durable, is_stuck)
     }
 
     /// Stops the store after a failed write: nothing is acknowledged any more.

@@ -276,6 +276,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
         cut: Mutex::new(start),
         written: AtomicU64::new(start.lsn.0),
         durable: AtomicU64::new(start.lsn.0),
+        last_trim: AtomicU64::new(0),
         unsynced: AtomicBool::new(false),
         marked: AtomicU64::new(opened.marker.mark().position.sequence),
         low_space: AtomicBool::new(false),
@@ -463,6 +464,8 @@ impl Log for LocalStore {
     fn trim(&self, stream: StreamId, trim: Trim) -> Result<Lsn> {
         let shared = &self.inner.shared;
         let queue = shared.intake.open()?;
+        // Before anybody can see it: a checkpoint may not show what is not durable.
+        shared.last_trim.store(queue.next().0, Ordering::SeqCst);
         let change = match trim {
             Trim::Before(before) => {
                 if !shared.streams.trim(stream, before)? {
