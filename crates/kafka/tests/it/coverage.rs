@@ -36,7 +36,10 @@ has the reason for each.
   keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
   before the first record, goes on behind it instead of `OFFSET_OUT_OF_RANGE`. It has
   `message.timestamp.type=LogAppendTime`: how old a message is counts from when it came. A queue that is full refuses
-  producers with `POLICY_VIOLATION`, or with `THROTTLING_QUOTA_EXCEEDED` where it may help to try again.
+  producers with `POLICY_VIOLATION`, or with `THROTTLING_QUOTA_EXCEEDED` where it may help to try again. So does a queue whose
+  message groups would take more memory than there is for the state of queues (`memory.queue_state_bytes`).
+- **A batch for a topic with a queue that is ordered, or has a limit of bytes,** has 131,072 records at most; more are
+  `MESSAGE_TOO_LARGE`, and a producer that gets that splits the batch. Topics without such a queue take 1,048,576.
 - **The greatest timestamp** is that of a record that is there; Kafka 4.4 may answer one that was deleted.
 - **A topic that a metadata request creates** has its partitions in the same answer, and not a moment later.
 - **Refusals** may say more than Kafka's, never with another code: `MESSAGE_TOO_LARGE` names both sizes.

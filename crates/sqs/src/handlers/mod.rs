@@ -2,6 +2,7 @@
 //! came by, and returns the answer's.
 
 mod batches;
+mod coercion;
 pub(crate) mod developer;
 mod moves;
 mod permissions;
@@ -9,7 +10,6 @@ mod queues;
 mod receive;
 mod send;
 mod settle;
-mod types;
 
 use engine::queue::Queue;
 use net::SharedPermit;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-use self::types::number;
+use self::coercion::number;
 use crate::arn::{self, Home, Located, Namespace, UrlStyle};
 use crate::error::{Fault, MALFORMED, Outcome};
 use crate::wire::{Members, Request};
@@ -118,7 +118,7 @@ pub(crate) async fn dispatch(call: &Call<'_>, request: Request) -> Outcome<Value
 fn read<T: DeserializeOwned>(members: Members) -> Outcome<T> {
     members
         .read()
-        .map_err(|error| Fault::new(&MALFORMED, types::said(&error)))
+        .map_err(|error| Fault::new(&MALFORMED, coercion::said(&error)))
 }
 
 /// A member that names a queue, and nothing else.

@@ -19,6 +19,7 @@ mod kept;
 mod limits;
 mod line;
 mod meta;
+mod moves;
 mod place;
 mod runs;
 mod sizes;
@@ -42,6 +43,7 @@ pub(crate) use meta::{
     ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA, is_reserved_by_engine,
     message_id, strip_reserved,
 };
+pub(crate) use moves::{Ended, LaneMove};
 pub(crate) use untimed::Came;
 pub use untimed::Outcome;
 
@@ -49,7 +51,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use storage::batch::Outline;
 use storage::{Batch, BatchHeader};
-use uuid::Uuid;
 
 use super::{Ordering, QueueSettings};
 use crate::time::Time;
@@ -69,8 +70,6 @@ const ATTEMPTS_MAX: usize = 10_000;
 const TENANTS_MAX: usize = 10_000;
 /// When a loan ends that has no deadline. Nothing else is ever due then.
 const UNTIMED: u64 = u64::MAX;
-/// Ended move tasks that are remembered.
-const MOVES_MAX: usize = 10;
 
 /// How many records of a batch a lane looks into: those of peers only where their order or size matters.
 pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
@@ -193,26 +192,6 @@ struct Attempt {
     at: u64,
     loan: u64,
     offsets: Vec<u64>,
-}
-
-/// A move task as far as this lane is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LaneMove {
-    pub(crate) task: Uuid,
-    pub(crate) at: u64,
-    pub(crate) upto: u64,
-    pub(crate) to_move: u64,
-    pub(crate) moved: u64,
-    pub(crate) rate_max: u32,
-    pub(crate) destination: Option<String>,
-    pub(crate) ended: Option<Ended>,
-}
-
-/// How a move task ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) cancelled: bool,
-    pub(crate) failure: Option<String>,
 }
 
 /// How many messages are in which state.
@@ -693,48 +672,6 @@ impl Lane {
             let offsets = offsets.to_vec();
             self.attempts
                 .insert(name.to_owned(), Attempt { at, loan, offsets });
-        }
-    }
-
-    fn note_move(&mut self, event: &LaneEvent) {
-        match event {
-            LaneEvent::MoveStarted {
-                task,
-                at,
-                upto,
-                to_move,
-                rate_max,
-                destination,
-            } => {
-                self.moves.push(LaneMove {
-                    task: *task,
-                    at: *at,
-                    upto: *upto,
-                    to_move: *to_move,
-                    moved: 0,
-                    rate_max: *rate_max,
-                    destination: destination.clone(),
-                    ended: None,
-                });
-                let ended = self.moves.iter().filter(|m| m.ended.is_some()).count();
-                if ended > MOVES_MAX {
-                    self.moves.remove(0);
-                }
-            }
-            LaneEvent::MoveEnded {
-                task,
-                cancelled,
-                failure,
-            } => {
-                let of_task = |m: &&mut LaneMove| m.task == *task && m.ended.is_none();
-                if let Some(moving) = self.moves.iter_mut().find(of_task) {
-                    moving.ended = Some(Ended {
-                        cancelled: *cancelled,
-                        failure: failure.clone(),
-                    });
-                }
-            }
-            _ => {}
         }
     }
 
