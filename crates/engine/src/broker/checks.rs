@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::Inner;
 use crate::partition::{Partition, check_batch};
-use crate::queue::Ordering;
+use crate::queue::QueueSettings;
 use crate::shard::Entry;
 use crate::topic::Topic;
 use crate::{Error, RecordErrors, Result};
@@ -232,15 +232,12 @@ impl Inner {
     /// What queues want to know of the records of a topic when they come.
     fn wanted_of(&self, topic: &Topic) -> Outlines {
         let queues = self.queues.of_topic(topic.id());
-        let wanted = queues.iter().map(|queue| {
-            let settings = queue.settings();
-            match settings.ordering {
-                Ordering::Key => Outlines::Keys,
-                Ordering::None if settings.limits.bytes_max.is_some() => Outlines::Keys,
-                Ordering::None => Outlines::None,
-            }
-        });
-        wanted.max().unwrap_or(Outlines::None)
+        let mut settings = queues.iter().map(|queue| queue.settings());
+        if settings.any(QueueSettings::looks_into_records) {
+            Outlines::Keys
+        } else {
+            Outlines::None
+        }
     }
 
     /// Looks through batches that take their time, in order.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Inner, partition_hash};
 use crate::queue::lane::{Arrival, Lane, LaneEvent, looked_into};
-use crate::queue::{LaneAt, NewQueue, Ordering, Queue, QueueSettings, StateShare};
+use crate::queue::{LaneAt, NewQueue, Queue, QueueSettings, StateShare};
 use crate::shard::{self, LaneCommand, OwnedLane};
 use crate::{Error, Result};
 
@@ -76,7 +76,7 @@ impl Prepared {
         };
         let settings = new.settings.clone().shared();
         let settings = inner.policies.load().settings(&new.name, &settings);
-        if settings.ordering == Ordering::None && settings.limits.bytes_max.is_none() {
+        if !settings.looks_into_records() {
             return Ok(None);
         }
         let mut parts = VecDeque::new();

@@ -310,6 +310,11 @@ const QUORUM_PRIORITIES: u16 = 32;
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 impl QueueSettings {
+    /// Whether records that peers publish in batches are looked into one by one: where their order or size matters.
+    pub(crate) fn looks_into_records(&self) -> bool {
+        self.ordering == Ordering::Key || self.limits.bytes_max.is_some()
+    }
+
     /// Makes it one of a type, with what the type brings where nothing else was said.
     pub fn set_type(&mut self, kind: QueueType) {
         self.stream = kind == QueueType::Stream;

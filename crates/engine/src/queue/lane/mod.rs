@@ -71,11 +71,10 @@ const TENANTS_MAX: usize = 10_000;
 /// When a loan ends that has no deadline. Nothing else is ever due then.
 const UNTIMED: u64 = u64::MAX;
 
-/// How many records of a batch a lane looks into: those of peers only where their order or size matters.
+/// How many records of a batch a lane looks into; of those of peers see [`QueueSettings::looks_into_records`].
 pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
     let own = header.is_made_here() && !header.is_bare();
-    let matters = settings.ordering == Ordering::Key || settings.limits.bytes_max.is_some();
-    if own || matters {
+    if own || settings.looks_into_records() {
         u64::from(header.record_count.unsigned_abs())
     } else {
         0
