@@ -220,6 +220,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Denied => &DENIED,
+            Error::Group(engine::group::Error::StateFull) => &THROTTLED,
             Error::UnknownQueue => &NO_QUEUE,
             Error::UnknownTopic | Error::UnknownPartition => &NO_TOPIC,
             Error::UnknownExchange | Error::UnknownVhost => &NO_ROUTE,

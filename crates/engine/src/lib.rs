@@ -9,6 +9,7 @@ mod clock;
 mod error;
 pub mod exchange;
 pub mod group;
+mod memory;
 pub mod metrics;
 pub mod partition;
 pub mod policy;

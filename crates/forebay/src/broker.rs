@@ -218,6 +218,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
         internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
         publish_bytes_max: defaults.publish_bytes_max.min(bytes(memory.connections)),
         queue_state_bytes_max: memory.queue_state,
+        group_state_bytes_max: memory.group_state,
         read_ahead_bytes: bytes(memory.cache),
         ..defaults
     }

@@ -22,6 +22,11 @@ const CACHE_MAX: u64 = 16 * MIB;
 /// The part of the budget for the state of queues.
 const QUEUE_STATE_PART: u64 = 8;
 
+/// The part of the budget for the state of consumer groups.
+const GROUP_STATE_PART: u64 = 16;
+/// The part of the budget that connections have at least.
+const CONNECTIONS_PART: u64 = 8;
+
 /// What the budget is divided into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -35,8 +40,18 @@ pub(crate) struct Memory {
     pub(crate) cache: u64,
     /// What the state of queues may take.
     pub(crate) queue_state: u64,
+    /// What the state of consumer groups may take.
+    pub(crate) group_state: u64,
     /// What connections may hold together.
     pub(crate) connections: u64,
+}
+
+/// Parts whose size is set.
+#[derive(Debug, Clone, Copy, Default)]
+struct Own {
+    unflushed: Option<u64>,
+    queue_state: Option<u64>,
+    group_state: Option<u64>,
 }
 
 impl Memory {
@@ -44,15 +59,15 @@ impl Memory {
     pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
         let half = || there_is(Path::new("/")) / 2;
         let total = settings.memory.budget_bytes.map_or_else(half, |b| b.0);
-        let unflushed = settings.storage.unflushed_bytes.map(|bytes| bytes.0);
-        let queue_state = settings.memory.queue_state_bytes.map(|bytes| bytes.0);
-        Self::divide(total, (unflushed, queue_state))
+        let own = Own {
+            unflushed: settings.storage.unflushed_bytes.map(|bytes| bytes.0),
+            queue_state: settings.memory.queue_state_bytes.map(|bytes| bytes.0),
+            group_state: settings.memory.group_state_bytes.map(|bytes| bytes.0),
+        };
+        Self::divide(total, own)
     }
 
-    fn divide(
-        total: u64,
-        (unflushed, queue_state): (Option<u64>, Option<u64>),
-    ) -> anyhow::Result<Self> {
+    fn divide(total: u64, own: Own) -> anyhow::Result<Self> {
         let shown = |bytes: u64| crate::settings::Setting::show(&ByteSize(bytes));
         ensure!(
             total >= BUDGET_MIN,
@@ -61,7 +76,7 @@ impl Memory {
             shown(BUDGET_MIN)
         );
         let part = |most: u64| (total / PART).min(most);
-        let unflushed = unflushed.unwrap_or_else(|| part(UNFLUSHED_MAX));
+        let unflushed = own.unflushed.unwrap_or_else(|| part(UNFLUSHED_MAX));
         let (tail, cache) = (part(TAIL_MAX), part(CACHE_MAX));
         let fixed = unflushed.saturating_mul(2).saturating_add(tail + cache);
         ensure!(
@@ -70,20 +85,36 @@ impl Memory {
             shown(unflushed),
             shown(total)
         );
-        let queue_state = queue_state.unwrap_or(total / QUEUE_STATE_PART);
+        let state = |name: &str, own: Option<u64>, part: u64| {
+            let bytes = own.unwrap_or(total / part);
+            ensure!(
+                bytes <= total / 4,
+                "memory.{name} is {}: that is more than a quarter of memory.budget_bytes, which is {}",
+                shown(bytes),
+                shown(total)
+            );
+            Ok(bytes)
+        };
+        let queue_state = state("queue_state_bytes", own.queue_state, QUEUE_STATE_PART)?;
+        let group_state = state("group_state_bytes", own.group_state, GROUP_STATE_PART)?;
+        let connections = total - fixed - queue_state - group_state;
         ensure!(
-            queue_state <= total / 4,
-            "memory.queue_state_bytes is {}: that is more than a quarter of memory.budget_bytes, which is {}",
+            connections >= total / CONNECTIONS_PART,
+            "storage.unflushed_bytes is {}, memory.queue_state_bytes {}, memory.group_state_bytes {}: that leaves \
+             connections less than an eighth of memory.budget_bytes, which is {}",
+            shown(unflushed),
             shown(queue_state),
+            shown(group_state),
             shown(total)
         );
         Ok(Self {
             total,
             queue_state,
+            group_state,
             unflushed,
             tail,
             cache,
-            connections: total - fixed - queue_state,
+            connections,
         })
     }
 }
@@ -178,22 +209,49 @@ mod tests {
 
     #[test]
     fn parts_fit_into_the_whole() {
-        let small = Memory::divide(128 * MIB, (None, None)).unwrap();
+        let small = Memory::divide(128 * MIB, Own::default()).unwrap();
         assert_eq!((small.unflushed, small.tail), (8 * MIB, 8 * MIB));
-        assert_eq!((small.queue_state, small.connections), (16 * MIB, 80 * MIB));
-        let large = Memory::divide(16 << 30, (None, None)).unwrap();
+        assert_eq!((small.queue_state, small.group_state), (16 * MIB, 8 * MIB));
+        assert_eq!(small.connections, 72 * MIB);
+        let large = Memory::divide(16 << 30, Own::default()).unwrap();
         assert_eq!((large.unflushed, large.cache), (32 * MIB, 16 * MIB));
-        assert_eq!(large.connections, (14 << 30) - 112 * MIB);
-        let own = Memory::divide(256 * MIB, (Some(4 * MIB), Some(MIB))).unwrap();
+        assert_eq!(large.connections, (13 << 30) - 112 * MIB);
+        let own = Own {
+            unflushed: Some(4 * MIB),
+            queue_state: Some(MIB),
+            group_state: Some(2 * MIB),
+        };
+        let own = Memory::divide(256 * MIB, own).unwrap();
         assert_eq!((own.unflushed, own.queue_state), (4 * MIB, MIB));
+        assert_eq!(own.group_state, 2 * MIB);
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let error = Memory::divide(64 * MIB, (Some(32 * MIB), None)).unwrap_err();
+        let unflushed = |bytes| Own {
+            unflushed: Some(bytes),
+            ..Own::default()
+        };
+        let error = Memory::divide(64 * MIB, unflushed(32 * MIB)).unwrap_err();
         let text = "storage.unflushed_bytes is 32MiB: that does not fit into memory.budget_bytes, which is 64MiB";
         assert_eq!(error.to_string(), text);
-        let error = Memory::divide(MIB, (None, None)).unwrap_err();
+        let group_state = Own {
+            group_state: Some(17 * MIB),
+            ..Own::default()
+        };
+        let error = Memory::divide(64 * MIB, group_state).unwrap_err();
+        let text = "memory.group_state_bytes is 17MiB: that is more than a quarter of memory.budget_bytes, which is 64MiB";
+        assert_eq!(error.to_string(), text);
+        let too_little_left = Own {
+            unflushed: Some(12 * MIB),
+            queue_state: Some(16 * MIB),
+            group_state: Some(16 * MIB),
+        };
+        let error = Memory::divide(64 * MIB, too_little_left).unwrap_err();
+        let text = "storage.unflushed_bytes is 12MiB, memory.queue_state_bytes 16MiB, memory.group_state_bytes 16MiB: that \
+                    leaves connections less than an eighth of memory.budget_bytes, which is 64MiB";
+        assert_eq!(error.to_string(), text);
+        let error = Memory::divide(MIB, Own::default()).unwrap_err();
         let text = "memory.budget_bytes is 1MiB: at least 32MiB are needed";
         assert_eq!(error.to_string(), text);
     }

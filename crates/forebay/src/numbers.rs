@@ -231,6 +231,7 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
         );
         samples.gauge("forebay_queues", "Queues", broker.queues().len());
         queue_state(samples, &broker);
+        group_state(samples, &broker);
         partitions(samples, &broker);
         queues(samples, &broker);
     })
@@ -441,6 +442,21 @@ fn queue_state(samples: &mut Samples<'_>, broker: &engine::Broker) {
     samples.gauge(
         "forebay_queue_state_limit_bytes",
         "Memory the state of queues may take",
+        most,
+    );
+}
+
+/// What the state of consumer groups takes in memory.
+fn group_state(samples: &mut Samples<'_>, broker: &engine::Broker) {
+    let (used, most) = broker.group_state_bytes();
+    samples.gauge(
+        "forebay_group_state_bytes",
+        "Memory the state of consumer groups takes",
+        used,
+    );
+    samples.gauge(
+        "forebay_group_state_limit_bytes",
+        "Memory the state of consumer groups may take",
         most,
     );
 }

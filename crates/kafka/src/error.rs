@@ -16,6 +16,7 @@ pub(crate) enum Code {
     NotLeaderOrFollower = 6,
     MessageTooLarge = 10,
     OffsetMetadataTooLarge = 12,
+    CoordinatorLoadInProgress = 14,
     CoordinatorNotAvailable = 15,
     InvalidTopic = 17,
     InvalidRequiredAcks = 21,
@@ -161,6 +162,23 @@ fn summary(errors: &RecordErrors) -> String {
     )
 }
 
+/// The same for a join: what its clients do not know, or would try again without an end, is final in their own words.
+pub(crate) fn join_code(code: Code) -> Code {
+    match code {
+        Code::CoordinatorLoadInProgress => Code::GroupMaxSizeReached,
+        Code::InvalidCommitOffsetSize => Code::InvalidRequest,
+        other => other,
+    }
+}
+
+/// The same for a sync: its clients know only this one for what is to be tried again after a while.
+pub(crate) fn sync_code(code: Code) -> Code {
+    match code {
+        Code::CoordinatorLoadInProgress => Code::CoordinatorNotAvailable,
+        other => other,
+    }
+}
+
 /// The code for a group's refusal.
 #[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn group_code(error: group::Error) -> Code {
@@ -178,6 +196,8 @@ pub(crate) fn group_code(error: group::Error) -> Code {
         group::Error::Subscribed => Code::GroupSubscribedToTopic,
         group::Error::MetadataTooLarge => Code::OffsetMetadataTooLarge,
         group::Error::TooLarge | group::Error::OffsetsFull => Code::InvalidCommitOffsetSize,
+        // Commits are tried again after a while, without looking for another coordinator.
+        group::Error::StateFull => Code::CoordinatorLoadInProgress,
         group::Error::UnstableOffset => Code::UnstableOffsetCommit,
     }
 }

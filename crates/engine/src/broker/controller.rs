@@ -21,6 +21,7 @@ use super::{
     transfer, vhosts,
 };
 use crate::group::Group;
+use crate::memory::StateShare;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
 use crate::shard::Opening;
@@ -80,6 +81,8 @@ pub(super) enum Command {
     Vhost(vhosts::Command),
     CreateGroup {
         name: Arc<str>,
+        /// Bytes of memory that its first command adds.
+        adds: u64,
         done: oneshot::Sender<Result<()>>,
     },
     RemoveGroup {
@@ -148,8 +151,8 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut commands: mpsc::Re
             Command::Vhost(command) => vhosts::handle(&inner, command).await,
             Command::Keep(command) => kept::handle(&inner, command).await,
             Command::Policy(command) => policies::handle(&inner, command).await,
-            Command::CreateGroup { name, done } => {
-                drop(done.send(create_group(&inner, name).await));
+            Command::CreateGroup { name, adds, done } => {
+                drop(done.send(create_group(&inner, name, adds).await));
             }
             Command::RemoveGroup { name, done } => {
                 drop(done.send(remove_group(&inner, &name).await));
@@ -419,7 +422,9 @@ fn change_list(
     Ok(())
 }
 
-async fn create_group(inner: &Arc<Inner>, name: Arc<str>) -> Result<()> {
+/// Makes a group, when there is memory for it and the bytes that its first command `adds`: nothing is left of one that is
+/// refused.
+async fn create_group(inner: &Arc<Inner>, name: Arc<str>, adds: u64) -> Result<()> {
     let count = {
         let groups = inner
             .groups
@@ -435,6 +440,8 @@ async fn create_group(inner: &Arc<Inner>, name: Arc<str>) -> Result<()> {
             "the broker holds at most {count} groups"
         )));
     }
+    let bytes = shard::group_bytes(&name).saturating_add(adds);
+    inner.group_state.check(bytes)?;
     let id = inner.dice.fresh_id();
     let value = Bytes::from(id.to_string());
     inner
@@ -500,6 +507,7 @@ pub(super) async fn open_group(
         id,
         group: Box::new(group),
         end,
+        share: StateShare::new(&inner.group_state),
         done,
     };
     inner.tell(group_hash(name), command).await?;

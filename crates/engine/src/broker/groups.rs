@@ -27,7 +27,8 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 impl Broker {
-    /// Carries out a command on a group. With `create`, a group that does not exist comes into being first.
+    /// Carries out a command on a group. With `create`, a group that does not exist comes into being first: when there is
+    /// no memory for it, the error is `group::Error::StateFull`.
     pub async fn group_command(
         &self,
         principal: &Principal,
@@ -38,13 +39,14 @@ impl Broker {
         self.authorize(principal, Verb::Consume, Resource::Group(name))?;
         check_name(name)?;
         let name: Arc<str> = Arc::from(name);
+        let adds = command.adds_to_new();
         if create && !self.group_exists(&name) {
-            self.create_group(&name).await?;
+            self.create_group(&name, adds).await?;
         }
         let mut reply = self.tell_group(&name, command.clone()).await;
         // The group was being removed while we asked; the controller has finished that by the time it answers.
         if create && matches!(reply, Err(Error::Group(group::Error::NotFound))) {
-            self.create_group(&name).await?;
+            self.create_group(&name, adds).await?;
             reply = self.tell_group(&name, command).await;
         }
         if matches!(reply, Ok(group::Reply::Delete(Ok(())))) {
@@ -54,9 +56,9 @@ impl Broker {
         reply
     }
 
-    async fn create_group(&self, name: &Arc<str>) -> Result<()> {
+    async fn create_group(&self, name: &Arc<str>, adds: u64) -> Result<()> {
         let name = Arc::clone(name);
-        self.command(|done| Command::CreateGroup { name, done })
+        self.command(|done| Command::CreateGroup { name, adds, done })
             .await
     }
 

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Inner, partition_hash};
+use crate::memory::StateShare;
 use crate::queue::lane::{Arrival, Lane, LaneEvent, looked_into};
-use crate::queue::{LaneAt, NewQueue, Queue, QueueSettings, StateShare};
+use crate::queue::{LaneAt, NewQueue, Queue, QueueSettings};
 use crate::shard::{self, LaneCommand, OwnedLane};
 use crate::{Error, Result};
 

@@ -57,8 +57,9 @@ use uuid::Uuid;
 use crate::clock::{Clock, Dice};
 use crate::exchange::Spaces;
 use crate::group::GroupSettings;
+use crate::memory::StateMemory;
 use crate::metrics::Metrics;
-use crate::queue::{Queues, StateMemory};
+use crate::queue::Queues;
 use crate::shard;
 use crate::time::Time;
 use crate::topic::Topics;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub publish_bytes_max: usize,
     /// Memory the state of all queues may take, bytes: message groups, deduplication ids, messages that were touched.
     pub queue_state_bytes_max: u64,
+    /// Memory the state of all groups may take, bytes: members, ids that were handed out, offsets.
+    pub group_state_bytes_max: u64,
     /// Bytes of records kept for receivers that come for their neighbours.
     pub read_ahead_bytes: usize,
     /// Partitions of a topic whose creator named no number.
@@ -135,6 +138,7 @@ impl Default for Settings {
                 .min(16),
             publish_bytes_max: 256 << 20,
             queue_state_bytes_max: 256 << 20,
+            group_state_bytes_max: 128 << 20,
             read_ahead_bytes: 16 << 20,
             default_partitions: 1,
             replication_max: 1,
@@ -175,6 +179,7 @@ struct Inner {
     controls: Owner,
     metrics: Arc<Metrics>,
     queue_state: Arc<StateMemory>,
+    group_state: Arc<StateMemory>,
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
     shards: Vec<mpsc::Sender<shard::Command>>,
@@ -221,6 +226,12 @@ impl Broker {
     /// Memory the state of all queues takes, bytes, and may take: an estimate.
     pub fn queue_state_bytes(&self) -> (u64, u64) {
         let state = &self.inner.queue_state;
+        (state.used(), state.max())
+    }
+
+    /// Memory the state of all groups takes, bytes, and may take: an estimate.
+    pub fn group_state_bytes(&self) -> (u64, u64) {
+        let state = &self.inner.group_state;
         (state.used(), state.max())
     }
 

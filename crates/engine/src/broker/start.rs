@@ -19,10 +19,11 @@ use super::{
     timekeeper, transfer, upkeep, vhosts,
 };
 use crate::exchange::Spaces;
-use crate::group::{Group, GroupEvent};
+use crate::group::{self, Group, GroupEvent};
+use crate::memory::StateMemory;
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::{Aside, Queues, StateMemory};
+use crate::queue::{Aside, Queues};
 use crate::shard::{self, Shard};
 use crate::time::Time;
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, settings};
@@ -53,7 +54,14 @@ impl Broker {
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
             spaces: Spaces::new(&settings.internal_exchanges),
-            queue_state: Arc::new(StateMemory::new(settings.queue_state_bytes_max)),
+            queue_state: Arc::new(StateMemory::new(
+                settings.queue_state_bytes_max,
+                Error::QueueStateFull,
+            )),
+            group_state: Arc::new(StateMemory::new(
+                settings.group_state_bytes_max,
+                Error::Group(group::Error::StateFull),
+            )),
             settings,
             log: parts.log,
             catalog: parts.catalog,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::cost;
 use super::event::{
     CommittedOffset, GroupEvent, MemberRecord, Roster, Snapshot, StagedOffsets, TopicOffsets,
     TopicPartition,
@@ -16,6 +17,8 @@ pub(super) struct Durable {
     exists: bool,
     generation_last: i32,
     roster: Roster,
+    /// What the members of the last generation take in memory.
+    roster_bytes: u64,
     since: u64,
     offsets: Offsets,
     staged: BTreeMap<i64, Staged>,
@@ -25,6 +28,13 @@ pub(super) struct Durable {
 struct Staged {
     offsets: Offsets,
     overtaken: BTreeSet<TopicPartition>,
+}
+
+impl Staged {
+    fn bytes(&self) -> u64 {
+        let overtaken = self.overtaken.len() as u64 * cost::OVERTAKEN_BYTES;
+        cost::TRANSACTION_BYTES + self.offsets.bytes + overtaken
+    }
 }
 
 impl Durable {
@@ -78,6 +88,7 @@ impl Durable {
         self.exists = true;
         self.since = at;
         self.generation_last = self.generation_last.max(roster.generation);
+        self.roster_bytes = cost::of_roster(&roster);
         self.roster = roster;
     }
 
@@ -89,6 +100,7 @@ impl Durable {
         if self.roster.leader.as_deref() == Some(old_id) {
             self.roster.leader = Some(member.id.clone());
         }
+        self.roster_bytes = cost::of_roster(&self.roster);
     }
 
     /// A commit without a group makes one, as old as its first commit.
@@ -160,6 +172,7 @@ impl Durable {
         Self {
             exists: snapshot.exists,
             generation_last: snapshot.generation_last,
+            roster_bytes: cost::of_roster(&snapshot.roster),
             roster: snapshot.roster.clone(),
             since: snapshot.since,
             offsets: Offsets::from_topics(&snapshot.offsets),
@@ -229,6 +242,22 @@ impl Durable {
         self.offsets.text_bytes + staged
     }
 
+    /// What the members of the last generation take in memory.
+    pub(super) fn roster_bytes(&self) -> u64 {
+        self.roster_bytes
+    }
+
+    /// What all offsets take in memory, staged ones included.
+    pub(super) fn offset_bytes(&self) -> u64 {
+        let staged: u64 = self.staged.values().map(Staged::bytes).sum();
+        self.offsets.bytes + staged
+    }
+
+    /// The offsets of a transaction.
+    pub(super) fn staged(&self, producer_id: i64) -> Option<&Offsets> {
+        self.staged.get(&producer_id).map(|staged| &staged.offsets)
+    }
+
     /// How many offsets are remembered, staged ones included.
     pub(super) fn offset_count(&self) -> usize {
         let staged = self.staged.values();
@@ -262,6 +291,8 @@ pub(super) struct Offsets {
     count: usize,
     /// Of the texts beside them.
     text_bytes: usize,
+    /// What all of them take in memory.
+    bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -273,6 +304,10 @@ struct Topic {
 impl Offsets {
     pub(super) fn get(&self, at: TopicPartition) -> Option<&CommittedOffset> {
         self.topics.get(&at.topic)?.partitions.get(&at.partition)
+    }
+
+    pub(super) fn has_topic(&self, topic: Uuid) -> bool {
+        self.topics.contains_key(&topic)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TopicPartition, &str, &CommittedOffset)> {
@@ -292,13 +327,22 @@ impl Offsets {
     }
 
     fn insert(&mut self, at: TopicPartition, name: &str, offset: CommittedOffset) {
-        let topic = self.topics.entry(at.topic).or_default();
+        let topic = self.topics.entry(at.topic).or_insert_with(|| {
+            self.bytes += cost::of_topic("");
+            Topic::default()
+        });
         if topic.name != name {
+            self.bytes += name.len() as u64;
+            self.bytes -= topic.name.len() as u64;
             name.clone_into(&mut topic.name);
         }
         self.text_bytes += offset.metadata.len();
+        self.bytes += cost::of_offset(&offset.metadata);
         match topic.partitions.insert(at.partition, offset) {
-            Some(before) => self.text_bytes -= before.metadata.len(),
+            Some(before) => {
+                self.text_bytes -= before.metadata.len();
+                self.bytes -= cost::of_offset(&before.metadata);
+            }
             None => self.count += 1,
         }
     }
@@ -309,9 +353,11 @@ impl Offsets {
         };
         let removed = topic.partitions.remove(&at.partition);
         if topic.partitions.is_empty() {
+            self.bytes -= cost::of_topic(&topic.name);
             self.topics.remove(&at.topic);
         }
         if let Some(removed) = &removed {
+            self.bytes -= cost::of_offset(&removed.metadata);
             self.count -= 1;
             self.text_bytes -= removed.metadata.len();
         }

@@ -46,6 +46,10 @@ pub enum Error {
     /// The group remembers as many offsets as it may. Concerns one partition of a commit.
     #[error("too many offsets")]
     OffsetsFull,
+    /// What the command adds does not fit into the memory there is for the state of all groups: it is taken once others
+    /// gave some back. In a commit it concerns one partition.
+    #[error("the memory for the state of groups is full")]
+    StateFull,
     /// A transaction that has not ended may still change this offset. The reader should ask again.
     #[error("the offset is not stable")]
     UnstableOffset,

@@ -2,10 +2,12 @@
 //! Holds no rules, only what the rules ask about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
 use super::command::{Join, Ticket};
+use super::cost::LiveCost;
 use super::event::{MemberRecord, Roster};
 use super::reply::State;
 use super::settings::{GroupSettings, Subscription};
@@ -26,13 +28,43 @@ pub(super) struct Live {
     /// Members of this generation that have not synced.
     pub(super) pending_sync: BTreeSet<String>,
     /// Topics of the current generation; `None` if they cannot be known.
-    pub(super) topics: Option<BTreeSet<String>>,
+    pub(super) topics: Option<Topics>,
     /// When the collecting of joins ends.
     pub(super) join_timer: Option<JoinTimer>,
     /// When members that have not synced are removed.
     pub(super) sync_deadline: Option<u64>,
     /// When to look for expired offsets.
     pub(super) check_at: Option<u64>,
+    /// What all of it takes in memory.
+    pub(super) cost: LiveCost,
+}
+
+/// Names of topics, as their hashes: members may subscribe to very many with short names, which take a multiple of
+/// their bytes as texts of their own. Two names with one hash count as one, and what that costs is an offset that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Topics(Vec<u64>);
+
+impl Topics {
+    fn hash(name: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn new(mut hashes: Vec<u64>) -> Self {
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.shrink_to_fit();
+        Self(hashes)
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.binary_search(&Self::hash(name)).is_ok()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// A member with its timers and waiting requests.
@@ -169,6 +201,11 @@ impl Live {
         }
     }
 
+    /// Counts anew what all of it takes in memory.
+    pub(super) fn count(&mut self) {
+        self.cost = LiveCost::of(self);
+    }
+
     pub(super) fn is_leader(&self, member_id: &str) -> bool {
         self.leader.as_deref() == Some(member_id)
     }
@@ -259,15 +296,17 @@ impl Live {
     pub(super) fn read_topics(&mut self, settings: &GroupSettings) {
         let kind = self.protocol_type.as_deref().unwrap_or_default();
         let protocol = self.protocol_name.as_deref();
-        let mut topics = BTreeSet::new();
+        let mut hashes = Vec::new();
         let mut known = self.is_about_topics(settings);
         for member in self.members.values() {
             match (settings.subscription)(kind, &member.record.metadata(protocol)) {
-                Subscription::Topics(more) => topics.extend(more),
+                Subscription::Topics(names) => {
+                    hashes.extend(names.iter().map(|name| Topics::hash(name)));
+                }
                 Subscription::Unreadable | Subscription::NotTopics => known = false,
             }
         }
-        self.topics = known.then_some(topics);
+        self.topics = known.then(|| Topics::new(hashes));
     }
 
     /// Where the subscription cannot be read, any topic may be part of it.

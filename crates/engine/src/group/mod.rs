@@ -2,7 +2,7 @@
 //!
 //! A group is a pure state machine. Commands and the passing of time go in; events to be made
 //! durable and replies that rest on them come out. There is no clock, no randomness and no I/O in
-//! here: the time in milliseconds and fresh ids are arguments.
+//! here: the time in milliseconds, fresh ids and the memory there is room for are arguments.
 //!
 //! ```text
 //! command ──► rules ──► events ──► durable      survives: generation, members, offsets
@@ -22,6 +22,7 @@
 
 mod codec;
 mod command;
+mod cost;
 mod durable;
 mod error;
 mod event;
@@ -69,9 +70,14 @@ impl Group {
     }
 
     /// Decides about a command. Its reply may come now or with a later outcome, but exactly once,
-    /// unless [`Group::cancel`] is called for its ticket.
-    pub fn handle(&mut self, command: Command, ticket: Ticket, now: u64) -> Outcome {
-        let mut turn = self.turn(now);
+    /// unless [`Group::cancel`] is called for its ticket. What would make the state grow by more than `room` bytes is
+    /// refused; what adds nothing never is.
+    pub fn handle(&mut self, command: Command, ticket: Ticket, now: u64, room: u64) -> Outcome {
+        let is_about_members = matches!(
+            command,
+            Command::Join(_) | Command::Sync(_) | Command::Leave { .. } | Command::Delete
+        );
+        let mut turn = self.turn(now, room);
         match command {
             Command::Join(join) => turn.join(join, ticket),
             Command::Sync(sync) => turn.sync(sync, ticket),
@@ -88,14 +94,27 @@ impl Group {
             Command::Delete => turn.delete(ticket),
             Command::TopicDeleted(topic) => turn.topic_deleted(topic, ticket),
         }
-        turn.outcome
+        let outcome = turn.outcome;
+        if is_about_members {
+            self.live.count();
+        }
+        outcome
     }
 
     /// Does what the passing of time demands: sessions end, rebalances close, offsets expire.
     pub fn tick(&mut self, now: u64) -> Outcome {
-        let mut turn = self.turn(now);
+        // What time brings about is a consequence of what was let in.
+        let mut turn = self.turn(now, u64::MAX);
         turn.tick();
-        turn.outcome
+        let outcome = turn.outcome;
+        self.live.count();
+        outcome
+    }
+
+    /// What its state takes in memory, bytes: an estimate, and nothing where nothing is remembered.
+    pub fn state_bytes(&self) -> u64 {
+        let live = self.live.cost;
+        cost::of_members(live.members, &self.durable) + live.others + self.durable.offset_bytes()
     }
 
     /// When to call [`Group::tick`] next. May already have passed.
@@ -137,7 +156,7 @@ impl Group {
         self.live.check_at = Some(now.saturating_add(check_interval_ms));
         if self.live.members.len() > self.settings.members_max {
             // The limit was lowered. A rebalance lets members commit before some find no place.
-            let mut turn = self.turn(now);
+            let mut turn = self.turn(now, u64::MAX);
             turn.prepare_rebalance();
             debug_assert_eq!(
                 turn.outcome,
@@ -145,6 +164,7 @@ impl Group {
                 "nobody can have joined yet"
             );
         }
+        self.live.count();
     }
 
     /// Where the group stands. [`State::Dead`] means that nothing is remembered, and the owner
@@ -226,12 +246,13 @@ impl Group {
         offsets.collect()
     }
 
-    fn turn(&mut self, now: u64) -> Turn<'_> {
+    fn turn(&mut self, now: u64, room: u64) -> Turn<'_> {
         Turn {
             settings: &self.settings,
             durable: &mut self.durable,
             live: &mut self.live,
             now,
+            room,
             outcome: Outcome::default(),
         }
     }

@@ -6,7 +6,6 @@
 mod consumer;
 pub(crate) mod deaths;
 pub(crate) mod lane;
-mod memory;
 mod message;
 mod numbers;
 mod poll;
@@ -22,7 +21,6 @@ pub use consumer::{Claim, Window};
 pub use deaths::{Death, Key};
 pub use lane::Outcome;
 pub use lane::{fuzz, fuzz_batch};
-pub(crate) use memory::{StateMemory, StateShare};
 pub use message::{
     DeadLetter, DeadLetters, DeathReason, Delivered, Depth, Held, MoveState, MoveTask, NewMessage,
     Receive, Sent, Settle, Settled,

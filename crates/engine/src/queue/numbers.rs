@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::Depth;
 use super::lane::Counts;
-use super::memory::StateMemory;
+use crate::memory::StateMemory;
 use crate::metrics::Metrics;
 
 /// Numbers of one queue since the start, and how full it is. Every event is also counted for the broker as a whole,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::pending::{Reply, Waiting};
 use super::{Inspect, Shard};
 use crate::group::{self, Group, GroupEvent, Outcome, Ticket};
+use crate::memory::StateShare;
 use crate::partition::LEADER_EPOCH;
 use crate::{Error, Result};
 
@@ -21,9 +22,19 @@ const SNAPSHOT_BYTES: u64 = 256 << 10;
 /// The answer to a group command.
 pub(crate) type Answer = Result<group::Reply>;
 
-struct Owned {
+/// A group with its place in the maps and trees of the broker, its document and its stream.
+const GROUP_BYTES: u64 = 3 << 10;
+
+/// What a group takes in memory whose state is empty.
+pub(crate) fn group_bytes(name: &str) -> u64 {
+    GROUP_BYTES + 2 * name.len() as u64
+}
+
+pub(super) struct Owned {
     id: Uuid,
     group: Group,
+    /// What it takes of the memory for the state of groups.
+    share: StateShare,
     /// Next offset of the group's stream.
     end: u64,
     last_lsn: Lsn,
@@ -33,6 +44,25 @@ struct Owned {
 }
 
 impl Owned {
+    pub(super) fn new(id: Uuid, group: Group, end: u64, share: StateShare) -> Self {
+        Self {
+            id,
+            group,
+            share,
+            end,
+            last_lsn: Lsn(0),
+            bytes_since_snapshot: 0,
+            snapshot_bytes: 0,
+            due: None,
+        }
+    }
+
+    /// Counts what it takes in memory now.
+    fn count(&mut self, name: &str) {
+        let bytes = group_bytes(name) + self.group.state_bytes();
+        self.share.set(bytes);
+    }
+
     fn stream(&self) -> StreamId {
         StreamId {
             owner: self.id,
@@ -53,19 +83,11 @@ pub(crate) struct GroupTable {
 }
 
 impl GroupTable {
-    pub(super) fn open(&mut self, name: &Arc<str>, id: Uuid, group: Group, end: u64) {
+    pub(super) fn open(&mut self, name: &Arc<str>, mut owned: Owned) {
         if self.owned.contains_key(name) {
             return;
         }
-        let owned = Owned {
-            id,
-            group,
-            end,
-            last_lsn: Lsn(0),
-            bytes_since_snapshot: 0,
-            snapshot_bytes: 0,
-            due: None,
-        };
+        owned.count(name);
         self.owned.insert(Arc::clone(name), owned);
         self.schedule(name);
     }
@@ -108,7 +130,8 @@ impl Shard {
         self.groups.tickets += 1;
         let ticket = self.groups.tickets;
         self.groups.asked.insert(ticket, done);
-        let outcome = owned.group.handle(command, Ticket(ticket), now);
+        let room = owned.share.room();
+        let outcome = owned.group.handle(command, Ticket(ticket), now, room);
         self.carry_out(name, outcome);
     }
 
@@ -186,10 +209,8 @@ impl Shard {
             let Some(owned) = self.groups.owned.get_mut(&name) else {
                 continue;
             };
-            let outcome =
-                owned
-                    .group
-                    .handle(group::Command::TopicDeleted(topic_id), Ticket(0), now);
+            let command = group::Command::TopicDeleted(topic_id);
+            let outcome = owned.group.handle(command, Ticket(0), now, 0);
             self.carry_out(&name, outcome);
         }
     }
@@ -201,6 +222,7 @@ impl Shard {
         let mut failed = None;
         let mut lsn = Lsn(0);
         if let Some(owned) = self.groups.owned.get_mut(name) {
+            owned.count(name);
             if !events.is_empty() {
                 failed = append_events(&*self.log, owned, &events, now).err();
             }

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::group::{self, Group};
+use crate::memory::StateShare;
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
@@ -31,7 +32,7 @@ use crate::{Result, Verdicts};
 
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
-pub(crate) use groups::{Answer, GroupTable};
+pub(crate) use groups::{Answer, GroupTable, group_bytes};
 pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
@@ -126,6 +127,8 @@ pub(crate) enum Command {
         name: Arc<str>,
         id: Uuid,
         group: Box<Group>,
+        /// What it takes of the memory for the state of groups.
+        share: StateShare,
         end: u64,
         done: oneshot::Sender<()>,
     },
@@ -393,10 +396,12 @@ impl Shard {
                 name,
                 id,
                 group,
+                share,
                 end,
                 done,
             } => {
-                self.groups.open(&name, id, *group, end);
+                let opened = groups::Owned::new(id, *group, end, share);
+                self.groups.open(&name, opened);
                 let _ = done.send(());
             }
             Command::CloseGroup { name, done } => self.close_group(&name, done),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use engine::group::{
-    Command, CommitOffsets, Join, MemberRef, NamedPartition, OffsetCommit, Reply, State, Sync,
-    TopicPartition,
+    Command, CommitOffsets, Group, Join, MemberRef, NamedPartition, OffsetCommit, Reply, State,
+    Sync, TopicPartition,
 };
 use engine::topic::Topic;
+use engine::{Error, group};
+use storage::Catalog;
 
 use crate::stage::{ENDS, Stage, anyone, eventually};
 
@@ -51,7 +53,7 @@ pub(crate) async fn commit_as(
 
 pub(crate) async fn committed(stage: &Stage, topic: &Topic) -> Option<i64> {
     let place = at(topic).partition;
-    let look = move |group: Option<&engine::group::Group>| {
+    let look = move |group: Option<&Group>| {
         let offset = group?.committed(place, false).ok()??;
         Some(offset.offset)
     };
@@ -119,9 +121,10 @@ async fn members_and_generations_are_kept() {
             .group_command(anyone(), "readers", command, false);
         assert!(matches!(synced.await, Ok(Reply::Sync(Ok(_)))));
 
+        let bytes = stage.broker.group_state_bytes();
         let stage = stage.again(end).await;
-        let describe =
-            |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
+        assert_eq!(stage.broker.group_state_bytes(), bytes, "{end:?}");
+        let describe = |group: Option<&Group>| group.map(Group::describe);
         let seen = stage.broker.inspect_group(anyone(), "readers", describe);
         let description = seen.await.unwrap().unwrap();
         assert_eq!(description.state, State::Stable, "{end:?}");
@@ -160,6 +163,57 @@ async fn a_group_nobody_needs_disappears() {
         commit(&stage, &topic, 1).await.unwrap();
         let stage = stage.again(end).await;
         assert_eq!(committed(&stage, &topic).await, Some(1), "{end:?}");
+    }
+}
+
+/// Whether there was memory for a command.
+fn fits(answer: engine::Result<Reply>) -> bool {
+    match answer {
+        Ok(Reply::CommitOffsets(Ok(results))) => results.iter().all(|one| one.result.is_ok()),
+        Ok(Reply::Delete(result)) => result.is_ok(),
+        Err(Error::Group(group::Error::StateFull)) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_there_is_no_memory_for_leave_nothing_behind_and_usual_commits_go_on() {
+    for end in ENDS {
+        let stage = Stage::with(|settings| settings.group_state_bytes_max = 16 << 10).await;
+        let topic = stage.make("orders", &[]).await.unwrap();
+        let mut taken = Vec::new();
+        for group in ["a", "b", "c", "d", "e", "f"] {
+            if fits(commit_as(&stage, group, &topic, 1).await) {
+                taken.push(group);
+            }
+        }
+        assert_eq!(taken, ["a", "b", "c"]);
+        let documents = stage.store.list("groups/").await.unwrap();
+        assert_eq!(documents.len(), 3, "{documents:?}");
+        assert_eq!(stage.broker.group_names().len(), 3);
+        let before = stage.broker.group_state_bytes();
+        assert!(before.0 <= before.1, "{before:?}");
+
+        let stage = stage.again(end).await;
+        assert_eq!(stage.broker.group_names().len(), 3, "{end:?}");
+        assert_eq!(stage.broker.group_state_bytes(), before, "{end:?}");
+        for offset in 2..10 {
+            assert!(fits(commit_as(&stage, "a", &topic, offset).await));
+        }
+        assert!(!fits(commit_as(&stage, "d", &topic, 1).await), "{end:?}");
+
+        let delete = stage
+            .broker
+            .group_command(anyone(), "b", Command::Delete, false);
+        assert!(fits(delete.await), "{end:?}");
+        assert!(fits(commit_as(&stage, "d", &topic, 1).await), "{end:?}");
+        for group in ["a", "c", "d"] {
+            let delete = stage
+                .broker
+                .group_command(anyone(), group, Command::Delete, false);
+            assert!(fits(delete.await), "{end:?}");
+        }
+        assert_eq!(stage.broker.group_state_bytes().0, 0, "{end:?}");
     }
 }
 

@@ -151,6 +151,10 @@ settings! {
         /// delayed or retried. Messages that would make it grow beyond this are refused until others were acknowledged.
         /// Empty means an eighth of the budget.
         queue_state_bytes: Option<ByteSize> = "";
+        /// The part of the budget for the state of consumer groups: members with what they say of themselves, ids that were
+        /// handed out, committed offsets with their texts. Joins and commits that would make it grow beyond this are refused
+        /// until others left or were deleted; commits that replace an offset go on. Empty means a sixteenth of the budget.
+        group_state_bytes: Option<ByteSize> = "";
     }
 
     log: Log {

@@ -39,7 +39,8 @@ async fn connect(broker: &Broker) -> Client {
     Client::connect(at).await.unwrap()
 }
 
-async fn ask<'a, R: Message<'a>, A: Message<'static>>(
+/// Asks and reads the answer.
+pub(crate) async fn ask<'a, R: Message<'a>, A: Message<'static>>(
     client: &mut Client,
     version: i16,
     request: &R,

@@ -21,6 +21,7 @@ mod described_cli;
 mod dice;
 mod first_hour;
 mod group_cli;
+mod group_state;
 mod guides;
 mod journal;
 mod listing_cli;

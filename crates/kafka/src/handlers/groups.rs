@@ -10,7 +10,7 @@ use security::Principal;
 
 use super::Call;
 use super::room::elements;
-use crate::error::{Code, group_code, group_request_code};
+use crate::error::{Code, group_code, group_request_code, join_code, sync_code};
 use crate::session::Context;
 use crate::wire::find_coordinator::Coordinator;
 use crate::wire::join_group::JoinGroupResponseMember;
@@ -171,14 +171,14 @@ pub(super) async fn join(
             joined_response(joined, call.version)
         }
         Ok(Reply::Join(Err(refused))) => {
-            let code = match refused.error {
-                group::Error::TooLarge => Code::InvalidRequest,
-                error => group_code(error),
-            };
+            let code = join_code(group_code(refused.error));
             refused_join(code, refused.member_id, call.version)
         }
         Ok(_) => refused_join(Code::UnknownServerError, String::new(), call.version),
-        Err(code) => refused_join(code, request.member_id.into_owned(), call.version),
+        Err(code) => {
+            let member_id = request.member_id.into_owned();
+            refused_join(join_code(code), member_id, call.version)
+        }
     };
     call.answer(&response)
 }
@@ -286,7 +286,7 @@ pub(super) async fn sync(
             }
         }
         Ok(Reply::Sync(Err(error))) => SyncGroupResponse {
-            error_code: group_code(error).into(),
+            error_code: sync_code(group_code(error)).into(),
             ..SyncGroupResponse::default()
         },
         Ok(_) => SyncGroupResponse {

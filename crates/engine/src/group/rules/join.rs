@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::group::command::{Join, Ticket};
+use crate::group::cost;
 use crate::group::error::Error;
 use crate::group::live::{JoinTimer, Member, Parked, protocol_bytes};
 use crate::group::reply::{JoinRefused, Joined, JoinedMember, Reply, State};
@@ -46,11 +47,13 @@ impl Turn<'_> {
                 return Err(refused(Error::UnknownMember));
             }
             let id = join.member_id.clone();
+            self.check_member_fits(&id, &join, 0).map_err(refused)?;
             self.add_member(id, join, ticket);
             return Ok(());
         }
         self.check_identity(&join.member_id, join.instance_id.as_deref())
             .map_err(refused)?;
+        self.check_protocols_fit(&join).map_err(refused)?;
         self.join_again(join, ticket);
         Ok(())
     }
@@ -115,6 +118,28 @@ impl Turn<'_> {
                 .any(|(name, _)| self.live.all_support(name))
     }
 
+    /// Refuses a member there is no memory for; one that takes another's place needs what it takes more.
+    fn check_member_fits(&self, id: &str, join: &Join, replaced: u64) -> Result<(), Error> {
+        let others = self.live.cost.members.saturating_sub(replaced);
+        let first = if self.live.members.is_empty() {
+            cost::of_first_member(id, join)
+        } else {
+            0
+        };
+        self.check_members_fit(others.saturating_add(cost::of_join(id, join)), first)
+    }
+
+    /// Refuses what a known member brings along now, where it is more than before and there is no memory for it.
+    fn check_protocols_fit(&self, join: &Join) -> Result<(), Error> {
+        let before = self.live.members.get(&join.member_id);
+        let before = before.map_or(0, |member| cost::of_protocols(&member.record.protocols));
+        let others = self.live.cost.members.saturating_sub(before);
+        self.check_members_fit(
+            others.saturating_add(cost::of_protocols(&join.protocols)),
+            0,
+        )
+    }
+
     fn join_new(&mut self, join: Join, ticket: Ticket) -> Result<(), JoinRefused> {
         let name = join.instance_id.as_ref().unwrap_or(&join.client_id);
         let id = format!("{name}-{}", join.fresh_id);
@@ -125,13 +150,24 @@ impl Turn<'_> {
                 member_id: String::new(),
             });
         }
+        let refused = |error| JoinRefused {
+            error,
+            member_id: String::new(),
+        };
         let instance = join.instance_id.as_ref();
         if let Some(old_id) = instance.and_then(|instance| self.live.instances.get(instance)) {
             let old_id = old_id.clone();
+            let old = self.live.members.get(&old_id);
+            // The newcomer steps into its assignment too.
+            let stays = |old: &Member| old.record.assignment.len() as u64;
+            let replaced = old.map_or(0, |old| cost::of_member(&old.record) - stays(old));
+            self.check_member_fits(&id, &join, replaced)
+                .map_err(refused)?;
             self.replace_static(&old_id, &id, join, ticket);
         } else if join.require_known_member && instance.is_none() {
             return Err(self.hand_out(id, join.session_timeout_ms));
         } else {
+            self.check_member_fits(&id, &join, 0).map_err(refused)?;
             self.add_member(id, join, ticket);
         }
         Ok(())
@@ -142,6 +178,13 @@ impl Turn<'_> {
         if self.live.pending.len() >= self.settings.members_max {
             return JoinRefused {
                 error: Error::GroupFull,
+                member_id: String::new(),
+            };
+        }
+        let bytes = cost::of_handed_out(&id, self.live.pending.is_empty());
+        if bytes > self.room {
+            return JoinRefused {
+                error: Error::StateFull,
                 member_id: String::new(),
             };
         }

@@ -11,6 +11,7 @@ mod sync;
 mod timers;
 
 use super::command::{MemberRef, Ticket};
+use super::cost;
 use super::durable::Durable;
 use super::error::Error;
 use super::event::GroupEvent;
@@ -27,6 +28,8 @@ pub(super) struct Turn<'a> {
     pub(super) durable: &'a mut Durable,
     pub(super) live: &'a mut Live,
     pub(super) now: u64,
+    /// Bytes the state may grow by.
+    pub(super) room: u64,
     pub(super) outcome: Outcome,
 }
 
@@ -61,6 +64,16 @@ impl Turn<'_> {
                 at: self.now,
             });
         }
+    }
+
+    /// Refuses when the state of members, with so many bytes for them as they would be, does not fit.
+    fn check_members_fit(&self, members: u64, others: u64) -> Result<(), Error> {
+        let total = |members| cost::of_members(members, self.durable);
+        let (then, now) = (total(members), total(self.live.cost.members));
+        if then.saturating_sub(now).saturating_add(others) > self.room {
+            return Err(Error::StateFull);
+        }
+        Ok(())
     }
 
     /// Whether the group knows the member under this id, and this instance id.

@@ -1,7 +1,10 @@
 //! Remembering offsets: who may commit, and what a commit may hold.
 
+use uuid::Uuid;
+
 use super::Turn;
 use crate::group::command::{CommitOffsets, OffsetCommit, Ticket};
+use crate::group::cost;
 use crate::group::error::Error;
 use crate::group::event::{CommittedOffset, GroupEvent, TopicOffsets};
 use crate::group::reply::{PartitionResult, Reply, State};
@@ -10,6 +13,10 @@ use crate::group::reply::{PartitionResult, Reply, State};
 struct Room {
     offsets: usize,
     text_bytes: usize,
+    /// Memory for all groups together.
+    state_bytes: u64,
+    /// The topic of the offset before, which has its place.
+    topic: Option<Uuid>,
 }
 
 impl Turn<'_> {
@@ -20,7 +27,8 @@ impl Turn<'_> {
 
     fn try_commit(&mut self, commit: CommitOffsets) -> Result<Vec<PartitionResult>, Error> {
         self.check_commit(&commit)?;
-        let in_transaction = commit.producer_id.is_some();
+        let producer_id = commit.producer_id;
+        let in_transaction = producer_id.is_some();
         if !in_transaction && matches!(self.live.state, State::Stable | State::PreparingRebalance) {
             // A member that commits is alive, even if its heartbeats are late.
             self.renew_session(&commit.member.member_id);
@@ -34,12 +42,14 @@ impl Turn<'_> {
             text_bytes: settings
                 .offsets_text_bytes_max
                 .saturating_sub(self.durable.text_bytes()),
+            state_bytes: self.room.saturating_sub(self.new_transaction(producer_id)),
+            topic: None,
         };
         let mut results = Vec::with_capacity(commit.offsets.len());
         let mut topics: Vec<TopicOffsets> = Vec::new();
         for offset in commit.offsets {
             let partition = offset.at.partition;
-            let result = self.check_offset(&offset, in_transaction, &mut room);
+            let result = self.check_offset(&offset, producer_id, &mut room);
             results.push(PartitionResult { partition, result });
             if result.is_ok() {
                 append(&mut topics, offset, self.now, expires_at);
@@ -88,7 +98,7 @@ impl Turn<'_> {
     fn check_offset(
         &self,
         offset: &OffsetCommit,
-        in_transaction: bool,
+        producer_id: Option<i64>,
         room: &mut Room,
     ) -> Result<(), Error> {
         let max = self.settings.offset_metadata_max;
@@ -97,7 +107,7 @@ impl Turn<'_> {
             return Err(Error::MetadataTooLarge);
         }
         let known = self.durable.offsets().get(offset.at.partition);
-        let replaced = known.filter(|_| !in_transaction);
+        let replaced = known.filter(|_| producer_id.is_none());
         let (bytes, before) = (
             offset.metadata.len(),
             replaced.map_or(0, |known| known.metadata.len()),
@@ -107,11 +117,45 @@ impl Turn<'_> {
             .text_bytes
             .checked_sub(bytes.saturating_sub(before))
             .ok_or(Error::OffsetsFull)?;
+        let adds = self.adds(producer_id, offset, room.topic);
+        let state_bytes = room.state_bytes.checked_sub(adds);
+        let state_bytes = state_bytes.ok_or(Error::StateFull)?;
         if replaced.is_none() {
             room.offsets = room.offsets.checked_sub(1).ok_or(Error::OffsetsFull)?;
         }
         room.text_bytes = text_bytes;
+        room.state_bytes = state_bytes;
+        room.topic = Some(offset.at.partition.topic);
         Ok(())
+    }
+
+    /// What an offset adds in memory, plain or in a transaction: nothing where it replaces one with as long a text.
+    fn adds(&self, producer_id: Option<i64>, offset: &OffsetCommit, before: Option<Uuid>) -> u64 {
+        let at = offset.at.partition;
+        let offsets = match producer_id {
+            Some(producer_id) => self.durable.staged(producer_id),
+            None => Some(self.durable.offsets()),
+        };
+        let bytes = cost::of_offset(&offset.metadata);
+        if let Some(replaced) = offsets.and_then(|offsets| offsets.get(at)) {
+            return bytes.saturating_sub(cost::of_offset(&replaced.metadata));
+        }
+        let has_topic = offsets.is_some_and(|offsets| offsets.has_topic(at.topic));
+        if has_topic || before == Some(at.topic) {
+            bytes
+        } else {
+            cost::of_topic(&offset.at.topic_name) + bytes
+        }
+    }
+
+    /// What a transaction adds in memory with its first offset, beside the offset.
+    fn new_transaction(&self, producer_id: Option<i64>) -> u64 {
+        match producer_id {
+            Some(producer_id) if !self.durable.has_transaction(producer_id) => {
+                cost::TRANSACTION_BYTES
+            }
+            Some(_) | None => 0,
+        }
     }
 
     pub(in crate::group) fn end_transaction(

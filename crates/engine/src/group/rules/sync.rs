@@ -36,6 +36,7 @@ impl Turn<'_> {
                 let leads = self.live.is_leader(&id);
                 if leads {
                     self.check_assignments(&sync.assignments)?;
+                    self.check_assignments_fit(&sync.assignments)?;
                 }
                 self.park_sync(&id, ticket);
                 if leads {
@@ -59,6 +60,17 @@ impl Turn<'_> {
             return Err(Error::TooLarge);
         }
         Ok(())
+    }
+
+    fn check_assignments_fit(&self, assignments: &[(String, Bytes)]) -> Result<(), Error> {
+        let members = &self.live.members;
+        let before = members.values().map(|m| m.record.assignment.len() as u64);
+        let known = assignments
+            .iter()
+            .filter(|(id, _)| members.contains_key(id));
+        let then = known.map(|(_, assignment)| assignment.len() as u64);
+        let without = self.live.cost.members.saturating_sub(before.sum());
+        self.check_members_fit(without.saturating_add(then.sum()), 0)
     }
 
     fn park_sync(&mut self, id: &str, ticket: Ticket) {

@@ -313,6 +313,66 @@ fn large_members_are_refused() {
 }
 
 #[test]
+fn members_there_is_no_memory_for_are_refused_and_known_ones_go_on() {
+    check(
+        "
+        join a two-step
+        > a: MemberIdRequired a-1
+        set memory=0
+        join b two-step
+        > b: StateFull
+        join c
+        > c: StateFull
+        join a-1
+        > a-1: StateFull a-1
+        set memory=10000
+        join a-1
+        wait 3s
+        > a-1: joined g1 as a-1 leader=a-1 members=a-1
+        set memory=10
+        sync a-1 g1 a-1=123456
+        > a-1: StateFull
+        sync a-1 g1 a-1=12345
+        > a-1: synced 12345
+        set memory=0
+        # What adds nothing is taken: the same again, and less.
+        beat a-1 g1
+        > a-1: ok
+        join a-1
+        > a-1: joined g2 as a-1 leader=a-1 members=a-1
+        sync a-1 g2 a-1=1234
+        > a-1: synced 1234
+        join a-1 topics=topic
+        > a-1: StateFull a-1
+        join a-1 topics=
+        > a-1: joined g3 as a-1 leader=a-1 members=a-1
+        leave a-1
+        > leave: ok
+        describe
+        > Empty g4 -
+        ",
+    );
+}
+
+#[test]
+fn a_static_member_that_comes_back_needs_no_memory_but_for_what_is_new() {
+    check(
+        "
+        join a inst=i
+        wait 3s
+        > a: joined g1 as i-1 leader=i-1 members=i-1
+        sync i-1 g1 i-1=x
+        > i-1: synced x
+        set memory=0
+        join a inst=i topics=t,u
+        > a: StateFull
+        join a inst=i skips
+        > a: joined g1 as i-3 leader=i-3 members=i-3 skip
+        ",
+    );
+}
+
+#[test]
 fn only_an_empty_group_can_be_deleted() {
     check(
         "

@@ -134,6 +134,48 @@ fn the_bytes_of_texts_are_limited() {
 }
 
 #[test]
+fn offsets_there_is_no_memory_for_are_refused_and_usual_commits_go_on() {
+    check(
+        "
+        set memory=0
+        commit - -1 t/0@5
+        > commit: StateFull
+        describe
+        > Dead g0 -
+        # A topic with two offsets.
+        set memory=1350
+        commit - -1 t/0@5:note t/1@6 t/2@7
+        > commit: ok ok StateFull
+        commit - -1 u/0@5
+        > commit: StateFull
+        # What replaces an offset, and has no longer text, is always taken.
+        set memory=0
+        commit - -1 t/0@6:note t/1@7:x t/2@8
+        > commit: ok StateFull StateFull
+        commit - -1 t/0@7:no
+        > commit: ok
+        commit - -1 txn=1 t/0@9
+        > commit: StateFull
+        set memory=2500
+        commit - -1 txn=1 t/0@9:note t/1@9
+        > commit: ok ok
+        set memory=0
+        commit - -1 txn=1 t/0@10:note
+        > commit: ok
+        commit - -1 txn=1 t/0@10:notes
+        > commit: StateFull
+        end 1 commit
+        > end: ok
+        fetch all
+        > t/0@10 t/1@9
+        # What the transaction took was given back.
+        commit - -1 t/2@8
+        > commit: ok
+        ",
+    );
+}
+
+#[test]
 fn the_number_of_offsets_is_limited() {
     check(
         "

@@ -7,10 +7,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::stage::{subscription, topic_id};
+use crate::group::cost::{self, LiveCost};
 use crate::group::{
-    Command, CommitOffsets, Group, GroupEvent, GroupSettings, Join, Leaver, MemberRef,
-    NamedPartition, OffsetCommit, Outcome, Reply, State, Sync, Ticket, TopicPartition,
+    Command, CommitOffsets, Error, Group, GroupEvent, GroupSettings, Join, Leaver, MemberRef,
+    NamedPartition, OffsetCommit, Outcome, PartitionResult, Reply, State, Sync, Ticket,
+    TopicPartition,
 };
+
+/// What a generation that begins may add without asking: its topics and the name of its protocol.
+const SLACK: u64 = 64;
 
 /// One step. Members are picked among ids seen so far, so that most commands make sense.
 #[derive(Debug, Clone)]
@@ -102,10 +107,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Without a limit, or with one that a few members and offsets reach.
+fn memory() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(u64::MAX / 2), 0_u64..20_000]
+}
+
 struct World {
     group: Group,
     settings: GroupSettings,
     now: u64,
+    /// What the state of all groups may take.
+    memory: u64,
     events: Vec<GroupEvent>,
     /// The fold alone, fed with decoded bytes.
     replica: Group,
@@ -130,8 +142,44 @@ fn named(partition: u8) -> NamedPartition {
     }
 }
 
+/// What a group takes in memory, from everything it has.
+fn recount(group: &Group) -> u64 {
+    let GroupEvent::Snapshot(all) = group.snapshot() else {
+        unreachable!("a snapshot");
+    };
+    let offsets = |topics: &[crate::group::TopicOffsets]| -> u64 {
+        let of_one = |topic: &crate::group::TopicOffsets| {
+            let offsets = topic.partitions.iter();
+            let offsets = offsets.map(|(_, offset)| cost::of_offset(&offset.metadata));
+            cost::of_topic(&topic.name) + offsets.sum::<u64>()
+        };
+        topics.iter().map(of_one).sum()
+    };
+    let staged = all.staged.iter().map(|staged| {
+        let overtaken = staged.overtaken.len() as u64 * cost::OVERTAKEN_BYTES;
+        cost::TRANSACTION_BYTES + overtaken + offsets(&staged.offsets)
+    });
+    let live = LiveCost::of(&group.live);
+    let roster = cost::of_roster(&all.roster);
+    let members = live.members + live.members.max(roster) + live.others;
+    members + offsets(&all.offsets) + staged.sum::<u64>()
+}
+
+/// Whether something was refused for want of memory.
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome.replies.iter().any(|(_, reply)| match reply {
+        Reply::Join(Err(refused)) => refused.error == Error::StateFull,
+        Reply::Sync(Err(error)) => *error == Error::StateFull,
+        Reply::CommitOffsets(Ok(results)) => {
+            let refused = |result: &PartitionResult| result.result == Err(Error::StateFull);
+            results.iter().any(refused)
+        }
+        _ => false,
+    })
+}
+
 impl World {
-    fn new() -> Self {
+    fn new(memory: u64) -> Self {
         let settings = GroupSettings {
             subscription,
             members_max: 5,
@@ -143,6 +191,7 @@ impl World {
             replica: Group::new(settings.clone()),
             settings,
             now: 0,
+            memory,
             events: Vec::new(),
             ids: Vec::new(),
             tickets: 0,
@@ -212,6 +261,31 @@ impl World {
         }
     }
 
+    fn metadata(&self) -> String {
+        "m".repeat(usize::try_from(self.tickets % 300).unwrap())
+    }
+
+    /// Whether there is memory for a command, however little there is: it adds nothing.
+    fn always_fits(&self, command: &Command) -> bool {
+        match command {
+            Command::Join(join) => {
+                let member = self.group.live.members.get(&join.member_id);
+                member.is_some_and(|member| member.record.protocols == join.protocols)
+            }
+            Command::CommitOffsets(commit) => commit.offsets.iter().all(|offset| {
+                let durable = &self.group.durable;
+                let offsets = match commit.producer_id {
+                    Some(producer_id) => durable.staged(producer_id),
+                    None => Some(durable.offsets()),
+                };
+                let before = offsets.and_then(|offsets| offsets.get(offset.at.partition));
+                before.is_some_and(|before| before.metadata.len() >= offset.metadata.len())
+            }),
+            Command::Sync(_) => false,
+            _ => true,
+        }
+    }
+
     fn command(&self, step: &Step) -> Option<Command> {
         Some(match *step {
             Step::Join {
@@ -256,7 +330,7 @@ impl World {
                     at: named(partition),
                     offset: self.now.cast_signed(),
                     leader_epoch: None,
-                    metadata: String::new(),
+                    metadata: self.metadata(),
                 }],
             }),
             Step::End {
@@ -280,8 +354,18 @@ impl World {
             self.tickets += 1;
             let ticket = Ticket(self.tickets);
             self.waiting.insert(ticket);
-            let outcome = self.group.handle(command, ticket, self.now);
+            let fits = self.always_fits(&command);
+            let before = self.group.state_bytes();
+            let room = self.memory.saturating_sub(before);
+            let outcome = self.group.handle(command, ticket, self.now, room);
+            assert!(!fits || !is_refused(&outcome), "{step:?} adds nothing");
             self.take(outcome);
+            let after = self.group.state_bytes();
+            assert!(
+                after <= before.max(self.memory) + SLACK,
+                "{after} bytes of {}, {before} before",
+                self.memory
+            );
         }
         match *step {
             Step::Wait { ms } => self.wait(ms),
@@ -314,6 +398,9 @@ impl World {
 
     fn restart(&mut self, from_snapshot: bool) {
         let snapshot = self.group.snapshot();
+        let lasts = matches!(self.group.state(), State::Stable | State::Empty);
+        let lasting =
+            (lasts && self.group.live.pending.is_empty()).then(|| self.group.state_bytes());
         let events = if from_snapshot {
             vec![snapshot]
         } else {
@@ -324,6 +411,11 @@ impl World {
             self.group.apply(event);
         }
         self.group.restored(self.now);
+        let counted = self.group.state_bytes();
+        assert!(
+            lasting.is_none_or(|bytes| bytes == counted),
+            "{counted}, it was {lasting:?}"
+        );
         self.waiting.clear();
         // A generation under way at the time of death is gone; its number is not used again.
         self.generation = self.group.live.generation;
@@ -360,6 +452,7 @@ impl World {
             self.group.durable, self.replica.durable,
             "the fold is all there is"
         );
+        assert_eq!(self.group.state_bytes(), recount(&self.group));
         let mut copy = Group::new(self.settings.clone());
         copy.apply(&GroupEvent::decode(&self.group.snapshot().encode()).unwrap());
         assert_eq!(
@@ -444,6 +537,7 @@ impl World {
         }
         assert_eq!(self.group.next_deadline(), None, "quiet at last");
         assert_eq!(self.group.state(), State::Dead);
+        assert_eq!(self.group.state_bytes(), 0, "everything is given back");
         assert!(self.waiting.is_empty(), "everyone was answered");
     }
 }
@@ -452,8 +546,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whatever_clients_do(steps in vec(step(), 1..120)) {
-        let mut world = World::new();
+    fn whatever_clients_do(steps in vec(step(), 1..120), memory in memory()) {
+        let mut world = World::new(memory);
         for step in &steps {
             world.play(step);
         }

@@ -16,6 +16,8 @@ pub(super) struct Stage {
     now: u64,
     tickets: u64,
     fresh: u64,
+    /// What the state of all groups may take.
+    memory: u64,
     waiting: BTreeMap<Ticket, String>,
     events: Vec<GroupEvent>,
     seen: Vec<String>,
@@ -50,6 +52,7 @@ impl Default for Stage {
             now: 1_000_000,
             tickets: 0,
             fresh: 0,
+            memory: u64::MAX,
             waiting: BTreeMap::new(),
             events: Vec::new(),
             seen: Vec::new(),
@@ -267,6 +270,8 @@ impl Stage {
     fn set(&mut self, key: &str, value: &str) {
         let settings = &mut self.settings;
         match key {
+            // So many bytes more than there are now.
+            "memory" => self.memory = self.group.state_bytes() + value.parse::<u64>().unwrap(),
             "members" => settings.members_max = value.parse().unwrap(),
             "offsets" => settings.offsets_max = value.parse().unwrap(),
             "texts" => settings.offsets_text_bytes_max = value.parse().unwrap(),
@@ -281,7 +286,8 @@ impl Stage {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.waiting.insert(ticket, label);
-        let outcome = self.group.handle(command, ticket, self.now);
+        let room = self.memory.saturating_sub(self.group.state_bytes());
+        let outcome = self.group.handle(command, ticket, self.now, room);
         self.take(outcome);
     }
 

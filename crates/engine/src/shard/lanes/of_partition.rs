@@ -118,9 +118,11 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
+    use crate::memory::StateMemory;
     use crate::metrics::Metrics;
     use crate::queue::lane::LaneEvent;
-    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings, StateMemory};
+    use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
     use crate::time::Moment;
 
     fn queue() -> Arc<Queue> {
@@ -140,7 +142,7 @@ mod tests {
             lanes: 1,
             numbers: Arc::new(Numbers::new(
                 Arc::new(Metrics::default()),
-                Arc::new(StateMemory::new(u64::MAX)),
+                Arc::new(StateMemory::new(u64::MAX, Error::QueueStateFull)),
             )),
         })
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
+use crate::memory::StateShare;
 use crate::partition::LEADER_EPOCH;
 use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId, looked_into};
-use crate::queue::{Consumer, Poll, Queue, StateShare};
+use crate::queue::{Consumer, Poll, Queue};
 use crate::shard::partitions::{Owned, trim_to};
 use crate::time::Moment;
 

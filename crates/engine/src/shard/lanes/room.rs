@@ -5,8 +5,9 @@ use storage::Batch;
 use storage::batch::Outline;
 
 use super::of_partition::Lanes;
+use crate::memory::StateShare;
 use crate::queue::lane::Lane;
-use crate::queue::{Overflow, Queue, StateShare};
+use crate::queue::{Overflow, Queue};
 use crate::{Error, Result};
 
 /// Bodies of the records of a batch.

@@ -1,27 +1,31 @@
-//! Memory that the state of all queues takes together: what is remembered of messages that were touched, of message
-//! groups, deduplication ids and sizes. Messages nobody touched are runs of offsets, which take nothing.
+//! Memory that state of one kind takes in the whole broker. There are two kinds, each with a limit of its own: queues (what
+//! is remembered of messages that were touched, of message groups, deduplication ids and sizes; messages nobody touched
+//! are runs of offsets, which take nothing), and consumer groups (members, ids that were handed out, offsets).
 //!
-//! There is one limit for the whole broker. Whatever would make the state grow beyond it is refused where it comes in;
-//! acknowledging, deleting and receiving go on. A start takes what there is: that was let in before.
+//! Whatever would make the state grow beyond its limit is refused where it comes in; what makes room, and what takes
+//! none, goes on. A start takes what there is: that was let in before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{Error, Result};
 
-/// What the state of all queues takes, and may take.
+/// What state of one kind takes, and may take.
 #[derive(Debug)]
 pub(crate) struct StateMemory {
     used: AtomicU64,
     max: u64,
+    /// What is said when there is no room.
+    refusal: Error,
 }
 
 impl StateMemory {
-    /// With so many bytes at most.
-    pub(crate) fn new(max: u64) -> Self {
+    /// With so many bytes at most; what does not fit is refused with `refusal`.
+    pub(crate) fn new(max: u64, refusal: Error) -> Self {
         Self {
             used: AtomicU64::new(0),
             max,
+            refusal,
         }
     }
 
@@ -35,12 +39,17 @@ impl StateMemory {
         self.max
     }
 
+    /// Bytes that may be taken now.
+    pub(crate) fn room(&self) -> u64 {
+        self.max.saturating_sub(self.used())
+    }
+
     /// Refuses what takes so many bytes when there is no room for it. What takes nothing is never refused.
     pub(crate) fn check(&self, more: u64) -> Result<()> {
-        if more == 0 || self.used().saturating_add(more) <= self.max {
+        if more <= self.room() {
             Ok(())
         } else {
-            Err(Error::QueueStateFull)
+            Err(self.refusal.clone())
         }
     }
 
@@ -49,7 +58,7 @@ impl StateMemory {
         if self.used() <= self.max {
             Ok(())
         } else {
-            Err(Error::QueueStateFull)
+            Err(self.refusal.clone())
         }
     }
 
@@ -64,7 +73,7 @@ impl StateMemory {
     }
 }
 
-/// What one queue partition takes of it; given back when it goes.
+/// What one queue partition, or one consumer group, takes of it; given back when it goes.
 #[derive(Debug)]
 pub(crate) struct StateShare {
     of: Arc<StateMemory>,
@@ -78,6 +87,11 @@ impl StateShare {
             of: Arc::clone(of),
             bytes: 0,
         }
+    }
+
+    /// Bytes that may be taken now, by whatever takes its share.
+    pub(crate) fn room(&self) -> u64 {
+        self.of.room()
     }
 
     /// So much it is now.
@@ -103,7 +117,7 @@ mod tests {
 
     #[test]
     fn room_is_given_back_and_what_takes_nothing_is_never_refused() {
-        let memory = Arc::new(StateMemory::new(100));
+        let memory = Arc::new(StateMemory::new(100, Error::QueueStateFull));
         let mut first = StateShare::new(&memory);
         first.set(90);
         assert_eq!(memory.check(10), Ok(()));
