@@ -109,11 +109,11 @@ impl Memory {
         );
         Ok(Self {
             total,
-            queue_state,
-            group_state,
             unflushed,
             tail,
             cache,
+            queue_state,
+            group_state,
             connections,
         })
     }

@@ -24,9 +24,9 @@ use crate::group::Group;
 use crate::memory::StateShare;
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
-use crate::shard::Opening;
+use crate::shard::{self, Opening, OwnedGroup};
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, name, settings};
-use crate::{Error, Result, shard};
+use crate::{Error, Result};
 
 /// What the controller can be asked.
 pub(super) enum Command {
@@ -502,12 +502,10 @@ pub(super) async fn open_group(
     end: u64,
 ) -> Result<()> {
     let (done, opened) = oneshot::channel();
+    let share = StateShare::new(&inner.group_state);
     let command = shard::Command::OpenGroup {
         name: Arc::clone(name),
-        id,
-        group: Box::new(group),
-        end,
-        share: StateShare::new(&inner.group_state),
+        group: Box::new(OwnedGroup::new(id, group, end, share)),
         done,
     };
     inner.tell(group_hash(name), command).await?;

@@ -39,14 +39,13 @@ impl Broker {
         self.authorize(principal, Verb::Consume, Resource::Group(name))?;
         check_name(name)?;
         let name: Arc<str> = Arc::from(name);
-        let adds = command.adds_to_new();
         if create && !self.group_exists(&name) {
-            self.create_group(&name, adds).await?;
+            self.create_group(&name, command.adds_to_new()).await?;
         }
         let mut reply = self.tell_group(&name, command.clone()).await;
         // The group was being removed while we asked; the controller has finished that by the time it answers.
         if create && matches!(reply, Err(Error::Group(group::Error::NotFound))) {
-            self.create_group(&name, adds).await?;
+            self.create_group(&name, command.adds_to_new()).await?;
             reply = self.tell_group(&name, command).await;
         }
         if matches!(reply, Ok(group::Reply::Delete(Ok(())))) {

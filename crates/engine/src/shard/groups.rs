@@ -30,7 +30,8 @@ pub(crate) fn group_bytes(name: &str) -> u64 {
     GROUP_BYTES + 2 * name.len() as u64
 }
 
-pub(super) struct Owned {
+/// A group, as a shard has it.
+pub(crate) struct Owned {
     id: Uuid,
     group: Group,
     /// What it takes of the memory for the state of groups.
@@ -44,7 +45,8 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    pub(super) fn new(id: Uuid, group: Group, end: u64, share: StateShare) -> Self {
+    /// With the next offset of its stream, and nothing of the memory for the state of groups yet.
+    pub(crate) fn new(id: Uuid, group: Group, end: u64, share: StateShare) -> Self {
         Self {
             id,
             group,

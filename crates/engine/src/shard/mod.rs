@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::group::{self, Group};
-use crate::memory::StateShare;
 use crate::metrics::Metrics;
 use crate::partition::{Ledger, Partition, Producer};
 use crate::queue::{Aside, DeathReason, LaneAt};
@@ -32,7 +31,7 @@ use crate::{Result, Verdicts};
 
 pub(crate) use admission::{Admission, BATCH_BYTES, BATCH_RECORDS, Judged};
 pub(crate) use borrowed::{Borrowed, FromBorrower, PartitionAt, Then};
-pub(crate) use groups::{Answer, GroupTable, group_bytes};
+pub(crate) use groups::{Answer, GroupTable, Owned as OwnedGroup, group_bytes};
 pub(crate) use lanes::{ConsumerCommand, LaneCommand, Outcomes, OwnedLane, Readable};
 pub(crate) use partitions::Owned;
 pub(crate) use sends::Sending;
@@ -125,11 +124,7 @@ pub(crate) enum Command {
     /// Takes ownership of a group.
     OpenGroup {
         name: Arc<str>,
-        id: Uuid,
-        group: Box<Group>,
-        /// What it takes of the memory for the state of groups.
-        share: StateShare,
-        end: u64,
+        group: Box<OwnedGroup>,
         done: oneshot::Sender<()>,
     },
     /// Gives up a group and its log if it is dead; answers whether it was.
@@ -392,16 +387,8 @@ impl Shard {
                 done,
             } => drop(done.send(self.partitions.producers(topic_id, index))),
             Command::ExpireProducers { horizon } => self.partitions.expire_producers(horizon),
-            Command::OpenGroup {
-                name,
-                id,
-                group,
-                share,
-                end,
-                done,
-            } => {
-                let opened = groups::Owned::new(id, *group, end, share);
-                self.groups.open(&name, opened);
+            Command::OpenGroup { name, group, done } => {
+                self.groups.open(&name, *group);
                 let _ = done.send(());
             }
             Command::CloseGroup { name, done } => self.close_group(&name, done),

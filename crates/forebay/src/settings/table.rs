@@ -79,6 +79,7 @@ macro_rules! settings {
         $(
             /// One section of the settings.
             #[derive(Clone, Debug)]
+            #[allow(clippy::struct_field_names, reason = "they are what operators write")]
             pub(crate) struct $Section {
                 $( $(#[doc = $help])+ pub(crate) $key: $Kind, )+
             }
