@@ -148,7 +148,7 @@ impl Broker {
         messages: Vec<NewMessage>,
     ) -> Result<Vec<Result<Sent>>> {
         let queue = self.find_queue(principal, queue, Verb::Publish)?;
-        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        let bytes: usize = messages.iter().map(NewMessage::held).sum();
         let permit = self.room(bytes).await;
         if queue.lanes == 1 {
             let at = lane_at(&queue, 0);
