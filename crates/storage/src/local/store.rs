@@ -234,6 +234,7 @@ impl Inner {
         shared.options.supervisor.stopping();
         shared.merges.stop();
         shared.intake.stop(Error::Closed);
+        shared.pool.closing();
         let sound = ended_well(threads.journal).is_some();
         let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
         shared.flush.stop(last_flush && sound && !poisoned);

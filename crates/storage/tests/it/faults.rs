@@ -1,8 +1,11 @@
 //! Disks that fail, fill up and rot: nothing is lost in silence, nothing acknowledged that is not safe.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
+use storage::disk::{Disk, DiskFile};
 use storage::local::{LocalStore, Options};
 use storage::{Catalog, Durability, Error, Expected, Log, Trim};
 use testkit::{Fault, SimDisk};
@@ -56,12 +59,12 @@ async fn stops_for_good(fault: Fault) {
     let disk = SimDisk::new();
     let store = open(&disk, one_file()).unwrap();
     let batches = written(&store, 5).await;
-    // The next journal file is being made in the background, and then the mark is written: the fault must not strike
+    // The next journal files are being made in the background, and then the mark is written: the fault must not strike
     // there.
     let is_busy =
-        |stats: storage::local::Stats| stats.journal_files == 0 || stats.unmarked_groups > 0;
+        |stats: storage::local::Stats| stats.journal_files < 2 || stats.unmarked_groups > 0;
     while is_busy(store.stats()) {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut failed = store.failed();
     let progress = store.progress();
@@ -180,7 +183,7 @@ async fn a_full_disk_refuses_growth_and_recovers() {
     assert_eq!(read_all(&store, stream(1), half as u64).await, left);
     disk.set_capacity(None);
     while store.is_full() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let next = filled(batches.len() as u64, 10);
     put(&store, stream(1), &next).await;
@@ -188,6 +191,98 @@ async fn a_full_disk_refuses_growth_and_recovers() {
     let store = open(&disk, tiny_options()).unwrap();
     let found = read_all(&store, stream(1), half as u64).await;
     assert_eq!(found, [left, next.to_bytes().to_vec()].concat());
+}
+
+/// A disk that takes as long as the test wants to create a file.
+#[derive(Clone, Default)]
+struct Gated {
+    disk: SimDisk,
+    closed: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gated {
+    fn close(&self, closed: bool) {
+        *self.closed.0.lock().unwrap() = closed;
+        self.closed.1.notify_all();
+    }
+}
+
+impl Disk for Gated {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let closed = self.closed.0.lock().unwrap();
+        drop(self.closed.1.wait_while(closed, |closed| *closed).unwrap());
+        self.disk.create(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
+        self.disk.sync_names(folder)
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.disk.random()
+    }
+}
+
+/// It shows late that the disk is full: when the next journal file is made. What was handed over until then has room, and
+/// so has what frees space.
+#[tokio::test]
+async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
+    const FILE_BYTES: u64 = 256 * 1024;
+    let disk = Gated::default();
+    let options = Options {
+        journal_file_bytes_first: FILE_BYTES,
+        journal_file_bytes: FILE_BYTES,
+        ..plain_options()
+    };
+    let store = LocalStore::open(Arc::new(disk.clone()), options).unwrap();
+    put(&store, stream(1), &filled(0, 100)).await;
+    while store.stats().journal_files < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    disk.close(true);
+    disk.disk.set_capacity(Some(1));
+    // More than fits into the file in use and another one.
+    let batches: Vec<_> = (1..=6).map(|base| filled(base, 100_000)).collect();
+    let mut last = storage::Lsn(0);
+    for batch in &batches {
+        let appended = store.append(vec![append(stream(1), batch)], Durability::Sync);
+        last = appended.expect("nobody knows yet that the disk is full");
+    }
+    disk.close(false);
+    let written = tokio::time::timeout(Duration::from_mins(1), durable(&store, last));
+    written.await.expect("there is room for it");
+    let refused = store.append(vec![append(stream(1), &filled(7, 100))], Durability::Sync);
+    assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
+    let vital = store.append(vec![append(stream(2), &filled(0, 100))], Durability::Vital);
+    durable(&store, vital.unwrap()).await;
+    let trimmed = store.trim(stream(1), Trim::Before(6)).unwrap();
+    durable(&store, trimmed).await;
+    assert_eq!(
+        read_all(&store, stream(1), 6).await,
+        batches[5].to_bytes().to_vec()
+    );
+    // What still has no room keeps nobody from ending the store.
+    let large = vec![append(stream(2), &filled(1, 300_000))];
+    store.append(large, Durability::Vital).unwrap();
+    let closed = tokio::task::spawn_blocking(move || store.close());
+    let closed = tokio::time::timeout(Duration::from_mins(1), closed).await;
+    assert!(
+        matches!(closed, Ok(Ok(Err(Error::Poisoned(_))))),
+        "{closed:?}"
+    );
 }
 
 #[tokio::test]
@@ -198,7 +293,7 @@ async fn below_the_watermark_only_so_many_vital_documents_are_written() {
     };
     let store = open(&SimDisk::new(), options).unwrap();
     while !store.is_full() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let put = |n: u32| {
         let value = Bytes::from(vec![b'v'; 100_000]);
@@ -242,7 +337,7 @@ async fn a_torn_tail_is_cut() {
         let disk = SimDisk::new();
         // The last groups are younger than the mark: nothing vouches for the last of them.
         let options = Options {
-            mark_interval: std::time::Duration::from_hours(1),
+            mark_interval: Duration::from_hours(1),
             ..one_file()
         };
         let store = open(&disk, options).unwrap();
@@ -339,7 +434,7 @@ async fn a_missing_segment_fails_its_readers_only() {
         .iter()
         .find(|n| n.starts_with("segments/"))
         .unwrap();
-    storage::disk::Disk::remove(&disk, segment).unwrap();
+    Disk::remove(&disk, segment).unwrap();
     let store = open(&disk, tiny_options()).unwrap();
     let gone = chunk(&store, stream(1), 0..u64::MAX, 1_000).await;
     assert!(matches!(gone, Err(Error::Corrupt { .. })));
@@ -362,7 +457,7 @@ async fn a_lost_or_damaged_checkpoint_refuses_to_open() {
         drop(store);
         let names = disk.names();
         match damage {
-            0 | 1 => storage::disk::Disk::remove(&disk, "checkpoint").unwrap(),
+            0 | 1 => Disk::remove(&disk, "checkpoint").unwrap(),
             _ => disk.flip("checkpoint", 50, 0),
         }
         let refused = open(&disk, tiny_options()).err().expect("must not open");
@@ -386,8 +481,8 @@ async fn a_newer_format_refuses_to_open() {
     header[4] = 4;
     let crc = crc32c::crc32c(&header[..40]);
     header[40..].copy_from_slice(&crc.to_le_bytes());
-    let file = storage::disk::Disk::open(&disk, &name).unwrap();
-    file.write_at(&[std::io::IoSlice::new(&header)], 0).unwrap();
+    let file = Disk::open(&disk, &name).unwrap();
+    file.write_at(&[io::IoSlice::new(&header)], 0).unwrap();
     let refused = open(&disk, one_file()).err().expect("must not open");
     assert!(
         refused.to_string().contains("format version 4"),

@@ -5,6 +5,10 @@
 //! page and name are synced and the mark lists it, so that a commit never waits for metadata and never meets a full
 //! disk. A thread of its own makes and recycles files; it also asks for the interval syncs, writes the mark and watches
 //! free space, the other things nobody should wait for.
+//!
+//! The last ready file is a reserve: the journal may have it when another one is ready, or when the disk turned out to be
+//! too full for another one. That shows late, when the next file is made, and by then more may have been handed over than
+//! fits into the file in use. It fits into the reserve, and so does what frees space afterwards.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,7 +23,7 @@ use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
-/// Files kept ready besides the one in use; more are given back to the file system.
+/// Files kept ready besides the one in use, the reserve among them; more are given back to the file system.
 const SPARES_KEPT: usize = 2;
 /// How often a failed file is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -59,7 +63,18 @@ struct PoolState {
     wanted: u64,
     next_generation: u64,
     next_bytes: u64,
+    /// What has no room on a full disk is given up.
+    is_closing: bool,
     stopped: bool,
+}
+
+impl PoolState {
+    /// The ready file the journal may have for `bytes`.
+    fn find(&self, bytes: u64, is_starved: bool) -> Option<usize> {
+        let is_reserve = !is_starved && self.spares.len() == 1;
+        let fits = |file: &JournalFile| file.bytes >= bytes;
+        self.spares.iter().position(fits).filter(|_| !is_reserve)
+    }
 }
 
 /// The files, and the door between the journal thread and the thread that makes them.
@@ -96,6 +111,7 @@ impl FilePool {
                 wanted: 0,
                 next_generation: found.generation_max + 1,
                 next_bytes: largest.unwrap_or(bytes_first).min(bytes_max),
+                is_closing: false,
                 stopped: false,
             }),
             changed: Condvar::new(),
@@ -104,20 +120,26 @@ impl FilePool {
         }
     }
 
-    /// A file with room for groups of at least `bytes`, for the journal thread to write to; waits until there is one.
-    pub(crate) fn take(&self, bytes: u64) -> Result<JournalFile> {
+    /// A file with room for a group of `bytes`, for the journal thread to write to; waits until there is one. On a full disk
+    /// it does not wait for one where `can_split`: `None`, a smaller group may have room.
+    ///
+    /// Errors: `Closed`; `DiskFull` when the store ends and there will be no file.
+    pub(crate) fn take(&self, bytes: u64, can_split: bool) -> Result<Option<JournalFile>> {
         let bytes = bytes + PAGE;
         let mut state = lock(&self.state);
-        loop {
-            if let Some(index) = state.spares.iter().position(|file| file.bytes >= bytes) {
-                let file = state.spares.remove(index);
-                state.wanted = 0;
-                drop(state);
-                self.changed.notify_all();
-                return Ok(file);
+        let found = loop {
+            let is_starved = self.is_starved();
+            if let Some(index) = state.find(bytes, is_starved) {
+                break Some(state.spares.remove(index));
             }
             if state.stopped {
                 return Err(Error::Closed);
+            }
+            if is_starved && can_split {
+                break None;
+            }
+            if is_starved && state.is_closing {
+                return Err(Error::DiskFull);
             }
             state.wanted = bytes;
             self.changed.notify_all();
@@ -125,7 +147,11 @@ impl FilePool {
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
-        }
+        };
+        state.wanted = 0;
+        drop(state);
+        self.changed.notify_all();
+        Ok(found)
     }
 
     /// Takes note that the journal left a file whose last group is `last_sequence`.
@@ -166,6 +192,19 @@ impl FilePool {
         self.starved.load(Ordering::Relaxed)
     }
 
+    /// The largest group a ready file has room for.
+    pub(crate) fn room(&self) -> u64 {
+        let state = lock(&self.state);
+        let largest = state.spares.iter().map(|file| file.bytes).max();
+        largest.map_or(0, |bytes| bytes - PAGE)
+    }
+
+    /// The journal thread ends when it has written what it has; on a full disk it waits for no file any more.
+    pub(crate) fn closing(&self) {
+        lock(&self.state).is_closing = true;
+        self.changed.notify_all();
+    }
+
     /// Ends waits; the file thread stops at its next look.
     pub(crate) fn stop(&self) {
         lock(&self.state).stopped = true;
@@ -197,8 +236,10 @@ impl FilePool {
         }
         let wanted = state.wanted;
         if let Some(file) = state.free.pop_front() {
-            let keep =
-                state.spares.len() < SPARES_KEPT && file.bytes >= state.next_bytes.max(wanted);
+            let is_large = file.bytes >= state.next_bytes.max(wanted);
+            // On a full disk there may be no room for a larger one.
+            let is_needed = self.is_starved() && file.bytes >= wanted;
+            let keep = state.spares.len() < SPARES_KEPT && (is_large || is_needed);
             let generation = state.next_generation;
             state.next_generation += u64::from(keep);
             let checkpoint = state.checkpoint;
@@ -211,8 +252,8 @@ impl FilePool {
                 .recycle(marker, file, keep.then_some(generation))
                 .map(|()| true);
         }
-        let unmet = wanted > 0 && !state.spares.iter().any(|file| file.bytes >= wanted);
-        if unmet || state.spares.is_empty() {
+        let is_unmet = wanted > 0 && state.find(wanted, self.is_starved()).is_none();
+        if is_unmet || state.spares.len() < SPARES_KEPT {
             let generation = state.next_generation;
             let bytes = state.next_bytes.max(super::format::padded(wanted));
             state.next_generation += 1;
@@ -315,8 +356,10 @@ impl FilePool {
         if !is_full(&error) {
             return Err(describe(error));
         }
-        self.starved.store(true, Ordering::Relaxed);
         let state = lock(&self.state);
+        self.starved.store(true, Ordering::Relaxed);
+        // The journal may have the reserve now.
+        self.changed.notify_all();
         let _ = self.changed.wait_timeout(state, RETRY);
         Ok(())
     }

@@ -505,6 +505,10 @@ fn decode_key(fields: &mut Input<'_>) -> Option<String> {
 
 /// Bytes a group of these entries takes on disk.
 pub(super) fn group_bytes(entries: &[Entry]) -> u64 {
-    let entries: u64 = entries.iter().map(|entry| entry.bytes).sum();
-    padded(GROUP_HEADER_BYTES as u64 + entries)
+    framed(entries.iter().map(|entry| entry.bytes).sum())
+}
+
+/// Bytes a group takes on disk whose entries take so many.
+pub(super) fn framed(entries_bytes: u64) -> u64 {
+    padded(GROUP_HEADER_BYTES as u64 + entries_bytes)
 }

@@ -11,7 +11,7 @@ use super::super::lock::lock;
 use super::super::options::Stopwatch;
 use super::super::stats::Counters;
 use super::files::{self, JournalFile};
-use super::format::{Encoder, Entry, GroupHeader, PAGE, group_bytes};
+use super::format::{Encoder, Entry, GroupHeader, PAGE, framed, group_bytes};
 use super::{Cut, Position};
 use crate::{Error, Lsn, Progress, Result};
 
@@ -78,25 +78,40 @@ impl Writer {
     fn write_all(&mut self, entries: &mut Vec<Entry>, sync: bool) -> Result<()> {
         let mut rest = &entries[..];
         while !rest.is_empty() {
-            let mut count = 1;
-            let mut bytes = rest[0].bytes;
-            while let Some(next) = rest.get(count)
-                && bytes + next.bytes <= GROUP_BYTES_MAX
-            {
-                bytes += next.bytes;
-                count += 1;
+            let (group, after) = rest.split_at(self.next_group(rest));
+            if self.write_group(group)? {
+                rest = after;
             }
-            let (group, after) = rest.split_at(count);
-            rest = after;
-            self.write_group(group)?;
         }
         entries.clear();
         if sync { self.sync() } else { Ok(()) }
     }
 
-    fn write_group(&mut self, group: &[Entry]) -> Result<()> {
+    /// How many of the next entries make a group: at least one. On a full disk those that the files there are have room for.
+    fn next_group(&self, entries: &[Entry]) -> usize {
+        let pool = &self.shared.pool;
+        let bytes_max = if pool.is_starved() {
+            let active = self.active.as_ref();
+            let left = active.map_or(0, |file| file.bytes - self.offset);
+            let is_exhausted = group_bytes(&entries[..1]) > left;
+            GROUP_BYTES_MAX.min(if is_exhausted { pool.room() } else { left })
+        } else {
+            GROUP_BYTES_MAX
+        };
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.bytes;
+            framed(bytes) <= bytes_max
+        };
+        entries.iter().take_while(fits).count().max(1)
+    }
+
+    /// `false` when the disk is full and only a smaller group may have room.
+    fn write_group(&mut self, group: &[Entry]) -> Result<bool> {
         let bytes = group_bytes(group);
-        let file = self.file_for(bytes)?;
+        let Some(file) = self.file_for(bytes, group.len() > 1)? else {
+            return Ok(false);
+        };
         let header = GroupHeader {
             generation: file.generation,
             identity: file.identity,
@@ -124,26 +139,31 @@ impl Writer {
         self.written = last.lsn;
         let needs_sync = group.iter().any(|entry| entry.sync);
         self.publish_written(bytes, group.iter().any(|entry| !entry.sync));
-        if needs_sync { self.sync() } else { Ok(()) }
+        if needs_sync {
+            self.sync()?;
+        }
+        Ok(true)
     }
 
-    /// The active file when `bytes` fit into it, else the next one.
-    fn file_for(&mut self, bytes: u64) -> Result<JournalFile> {
+    /// The active file when `bytes` fit into it, else the next one; see [`super::FilePool::take`].
+    fn file_for(&mut self, bytes: u64, can_split: bool) -> Result<Option<JournalFile>> {
         if let Some(file) = &self.active
             && self.offset + bytes <= file.bytes
         {
-            return Ok(file.clone());
+            return Ok(Some(file.clone()));
         }
         // One sync then covers everything unsynced, and no file is left behind half on disk.
         self.sync()?;
-        let next = self.shared.pool.take(bytes)?;
+        let Some(next) = self.shared.pool.take(bytes, can_split)? else {
+            return Ok(None);
+        };
         if let Some(full) = self.active.replace(next.clone()) {
             self.shared.pool.filled(full, self.sequence - 1);
             self.shared.ask_for_flush_if_needed();
         }
         // Behind the header page.
         self.offset = PAGE;
-        Ok(next)
+        Ok(Some(next))
     }
 
     fn publish_written(&mut self, bytes: u64, notify: bool) {
