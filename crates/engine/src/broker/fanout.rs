@@ -106,27 +106,20 @@ struct Leaving {
     room: usize,
 }
 
-impl Leaving {
-    /// Whether it is a batch of its own.
-    fn is_alone(&self) -> bool {
-        self.lanes.len() > 1 && self.message.held() > COPIED_BYTES
-    }
-}
-
-/// Memory that a message takes on its way to its queues: its body once for all that get the same records, and a little
-/// for each.
+/// Memory that a message takes on its way to its queues, at most: a large one once for all that get the same records, and
+/// a little for each; a small one may be copied for each.
 fn room_for(out: &Outgoing) -> usize {
-    let (body, queues) = (out.message.body.len(), &out.queues);
+    let (bytes, queues) = (out.message.held(), &out.queues);
     if queues.len() <= 1 {
-        return body;
+        return bytes;
     }
-    let copied = body.min(COPIED_BYTES).saturating_mul(queues.len());
-    if body <= COPIED_BYTES {
+    let copied = bytes.min(COPIED_BYTES).saturating_mul(queues.len());
+    if bytes <= COPIED_BYTES {
         return copied;
     }
     let manners = queues.iter().map(|queue| Manner::of(queue.settings()));
     let manners: BTreeSet<Manner> = manners.collect();
-    copied.saturating_add(body.saturating_mul(manners.len()))
+    copied.saturating_add(bytes.saturating_mul(manners.len()))
 }
 
 /// Messages that are decided together with their partitions in hand.
@@ -283,7 +276,7 @@ impl Handing<'_> {
     async fn tell_owners(&mut self, shares: BTreeMap<LaneAt, (Vec<usize>, Vec<NewMessage>)>) {
         let inner = &*self.broker.inner;
         for (at, (places, messages)) in shares {
-            let bytes = messages.iter().map(|message| message.body.len()).sum();
+            let bytes = messages.iter().map(NewMessage::held).sum();
             let (done, decided) = oneshot::channel();
             let sending = Sending {
                 at,
@@ -369,6 +362,7 @@ fn place(
         now: inner.clock.moment(),
         hand,
         shares: BTreeMap::new(),
+        cuts: Cuts::default(),
     };
     let outcomes = messages.iter().enumerate();
     let outcomes: Outcomes = outcomes.map(|message| placing.admit(message)).collect();
@@ -392,14 +386,14 @@ struct Placing {
     now: Moment,
     hand: Hand,
     shares: BTreeMap<LaneAt, Share>,
+    /// Of what is let in, by the messages' places in the group.
+    cuts: Cuts<LaneAt, Manner>,
 }
 
 /// What one lane gets of a group.
 struct Share {
     admission: Admission,
     manner: Manner,
-    /// Of messages by their places in the group.
-    cuts: Cuts<usize>,
 }
 
 impl Share {
@@ -407,7 +401,6 @@ impl Share {
         Self {
             manner: Manner::of(admission.queue.settings()),
             admission,
-            cuts: Cuts::default(),
         }
     }
 }
@@ -424,7 +417,12 @@ impl Placing {
     /// Decides what becomes of one message: in all its queues that are still there, or in none. Only a queue that is
     /// full stands back for the others, whose receivers are not to blame; its sender hears of it.
     fn admit(&mut self, (place, leaving): (usize, &Leaving)) -> Result<Sent> {
-        let Self { now, hand, shares } = self;
+        let Self {
+            now,
+            hand,
+            shares,
+            cuts,
+        } = self;
         let mut judged: Vec<(LaneAt, Judged)> = Vec::with_capacity(leaving.lanes.len());
         let mut full = None;
         for at in &leaving.lanes {
@@ -441,6 +439,7 @@ impl Placing {
             }
         }
         let mut first = Err(Error::UnknownQueue);
+        let mut lets_in = Vec::with_capacity(judged.len());
         for (at, judged) in judged {
             if matches!(judged, Judged::Doomed) {
                 full = Some(Error::QueueFull);
@@ -448,11 +447,12 @@ impl Placing {
             if let Some(share) = shares.get_mut(&at) {
                 let sent = share.admission.take(&judged, &leaving.message);
                 if !sent.duplicate {
-                    share.cuts.add(place, leaving.is_alone());
+                    lets_in.push((at, share.manner));
                 }
                 first = first.or(Ok(sent));
             }
         }
+        cuts.add((place, leaving.message.held()), &lets_in);
         full.map_or(first, Err)
     }
 
@@ -503,20 +503,25 @@ impl Placing {
     }
 
     /// Gives all batches their places. Those that are the same for several lanes are written once.
-    fn write(&mut self, messages: &[Leaving]) -> Result<Vec<Placed>> {
-        let Self { now, hand, shares } = self;
+    fn write(&mut self, group: &[Leaving]) -> Result<Vec<Placed>> {
+        let Self {
+            now, hand, cuts, ..
+        } = self;
         let mut written = Written::default();
-        let mut placed = Vec::with_capacity(shares.len());
-        for (at, share) in shares {
-            let Some(owned) = hand.partition(partition_of(*at)) else {
+        let mut placed = Vec::with_capacity(cuts.len());
+        for (at, batches) in cuts.iter() {
+            let Some(owned) = hand.partition(partition_of(at)) else {
                 continue;
             };
             let mut base = owned.ledger.end;
-            for places in share.cuts.iter() {
-                let messages = || places.iter().map(|place| &messages[*place].message);
-                let batch = written.batch((share.manner, places), |(manner, _)| {
+            for runs in batches {
+                let messages = || {
+                    let messages = cuts.messages(runs);
+                    messages.map(|(place, manner)| (&group[place].message, manner))
+                };
+                let batch = written.batch(runs, || {
                     let mut writing = Writing::new(*now);
-                    messages().for_each(|message| writing.push(message, *manner));
+                    messages().for_each(|(message, manner)| writing.push(message, manner));
                     writing.build()
                 });
                 let decided = owned
@@ -526,12 +531,8 @@ impl Placing {
                     continue;
                 };
                 base = batch.header.next_offset();
-                let bytes = messages().map(|message| message.bytes() as u64).sum();
-                placed.push(Placed {
-                    at: *at,
-                    batch,
-                    bytes,
-                });
+                let bytes = messages().map(|(message, _)| message.bytes() as u64).sum();
+                placed.push(Placed { at, batch, bytes });
             }
         }
         Ok(placed)

@@ -7,7 +7,6 @@ use storage::batch::{BatchBuilder, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::Inner;
-use super::cuts::COPIED_BYTES;
 use super::queues::lane_of;
 use crate::exchange::{Headers, Routed, Value};
 use crate::queue::lane::{self, Loan, message_id};
@@ -166,11 +165,6 @@ impl Letter {
             .map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len))
             .sum();
         headers + record.value.as_ref().map_or(0, Bytes::len)
-    }
-
-    /// Whether it is a batch of its own.
-    pub(super) fn is_alone(&self) -> bool {
-        self.to.len() > 1 && self.bytes() > COPIED_BYTES
     }
 
     /// The message as a target gets it, whose queue is in order or not: with where it comes from, or as new when it is moved.

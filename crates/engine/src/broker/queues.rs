@@ -148,7 +148,7 @@ impl Broker {
         messages: Vec<NewMessage>,
     ) -> Result<Vec<Result<Sent>>> {
         let queue = self.find_queue(principal, queue, Verb::Publish)?;
-        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        let bytes: usize = messages.iter().map(NewMessage::held).sum();
         let permit = self.room(bytes).await;
         if queue.lanes == 1 {
             let at = lane_at(&queue, 0);
@@ -244,7 +244,8 @@ impl Broker {
             .each
             .iter()
             .map(|loan| {
-                self.inner.too_large(at, (loan.offset, bytes), room);
+                self.inner
+                    .warn_too_large(at, (loan.offset, bytes), room.bytes_max());
                 let back = Settle::Release(Some(TOO_LARGE_MS));
                 (loan.offset, loan.number, back)
             })
@@ -595,8 +596,11 @@ impl Broker {
                 // Whoever waits for room holds no message meanwhile.
                 drop(record);
                 if !loans.is_new() && room::is_hopeless(ahead.room, bytes) {
-                    self.inner
-                        .too_large(loans.at, (loan.offset, bytes), ahead.room);
+                    self.inner.warn_too_large(
+                        loans.at,
+                        (loan.offset, bytes),
+                        ahead.room.bytes_max(),
+                    );
                     break;
                 }
                 if !loans.is_new() {
@@ -656,7 +660,8 @@ impl Broker {
                 }
                 if !is_taken && room::is_hopeless(room, bytes) {
                     // Not shown, and those behind it are.
-                    self.inner.too_large(at, (loan.offset, bytes), room);
+                    let allowed = room.bytes_max();
+                    self.inner.warn_too_large(at, (loan.offset, bytes), allowed);
                     continue;
                 }
                 if !is_taken {

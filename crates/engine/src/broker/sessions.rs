@@ -552,7 +552,9 @@ impl Inner {
                 Ok(()) => return Ok(seen),
                 Err(bytes) if room.is_hopeless(bytes) => {
                     drop(seen);
-                    return Err(self.too_large(at, (offset, bytes), &*room.room));
+                    let allowed = room.room.bytes_max();
+                    self.warn_too_large(at, (offset, bytes), allowed);
+                    return Err(Error::TooLarge { bytes, allowed });
                 }
                 Err(bytes) => {
                     drop(seen);
@@ -562,14 +564,8 @@ impl Inner {
         }
     }
 
-    /// A message for which there may never be room: it is passed over, lest those behind it wait for ever.
-    pub(super) fn too_large(
-        &self,
-        at: LaneAt,
-        (offset, bytes): (u64, usize),
-        room: &dyn Room,
-    ) -> Error {
-        let allowed = room.bytes_max();
+    /// Logs that a message is passed over because there may never be room for it, lest those behind it wait for ever.
+    pub(super) fn warn_too_large(&self, at: LaneAt, (offset, bytes): (u64, usize), allowed: usize) {
         let queue = self.queues.with_id(at.queue).map(|q| q.name.to_string());
         tracing::warn!(
             queue = queue.unwrap_or_default(),
@@ -579,7 +575,6 @@ impl Inner {
             allowed,
             "a message is too large for the memory budget: its delivery has failed"
         );
-        Error::TooLarge { bytes, allowed }
     }
 
     /// The message a claim is about; none when it is gone or too old, and then it is done.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::borrow::{Hand, borrow, partition_of};
-use super::cuts::{Cuts, Written};
+use super::cuts::{Cuts, Runs, Written};
 use super::letters::{Cause, Letter, Whither};
 use super::read_ahead::Seen;
 use super::{Inner, lanes};
@@ -174,14 +174,15 @@ async fn step(
     });
     let own: Vec<_> = own.collect();
     let (events, end) = lane.stage(&event, at.index, now.now);
-    let write = |copies: &[CopyOf]| {
+    let cuts = cut(&letters, &gone);
+    let write = |runs: Runs<'_, bool>| {
         let mut builder = BatchBuilder::new(now.wall.cast_signed()).made_here();
-        for &(place, in_order) in copies {
+        for (place, in_order) in cuts.messages(runs) {
             letters[place].write(&mut builder, in_order, &own[place], (cause, now));
         }
         builder.build()
     };
-    let placed = place(&mut hand, &cut(&letters, &gone), now, write)?;
+    let placed = place(&mut hand, &cuts, now, write)?;
     let mut appends = vec![events];
     appends.extend(placed.iter().map(|(_, append)| append.clone()));
     let lsn = lanes::append_all(&*inner.log, appends)?;
@@ -234,18 +235,18 @@ fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
     Ok(gone)
 }
 
-/// A message by its place among those that are moved together, and whether it is written for a queue in order.
-type CopyOf = (usize, bool);
-
-/// What each partition gets.
-fn cut(letters: &[&Letter], gone: &BTreeSet<LaneAt>) -> BTreeMap<PartitionAt, Cuts<CopyOf>> {
-    let mut cuts: BTreeMap<PartitionAt, Cuts<CopyOf>> = BTreeMap::new();
+/// What each partition gets of the messages, by their places; for a queue in order or not.
+fn cut(letters: &[&Letter], gone: &BTreeSet<LaneAt>) -> Cuts<PartitionAt, bool> {
+    let mut cuts = Cuts::default();
     for (place, letter) in letters.iter().enumerate() {
-        for (to, target) in letter.to.iter().filter(|(to, _)| !gone.contains(to)) {
+        let there = letter.to.iter().filter(|(to, _)| !gone.contains(to));
+        let to = there.map(|(to, target)| {
             let in_order = target.settings().ordering == Ordering::Key;
-            let cuts = cuts.entry(partition_of(*to)).or_default();
-            cuts.add((place, in_order), letter.is_alone());
-        }
+            (partition_of(*to), in_order)
+        });
+        let mut to: Vec<_> = to.collect();
+        to.sort_unstable();
+        cuts.add((place, letter.bytes()), &to);
     }
     cuts
 }
@@ -253,24 +254,24 @@ fn cut(letters: &[&Letter], gone: &BTreeSet<LaneAt>) -> BTreeMap<PartitionAt, Cu
 /// Gives batches their places. Those that are the same for several partitions are written once.
 fn place(
     hand: &mut Hand,
-    cuts: &BTreeMap<PartitionAt, Cuts<CopyOf>>,
+    cuts: &Cuts<PartitionAt, bool>,
     now: Moment,
-    write: impl Fn(&[CopyOf]) -> Batch,
+    write: impl Fn(Runs<'_, bool>) -> Batch,
 ) -> Result<Vec<(PartitionAt, Append)>> {
     let mut written = Written::default();
     let mut placed = Vec::with_capacity(cuts.len());
-    for (into, cuts) in cuts {
-        let owned = hand.partition(*into).ok_or(Error::UnknownPartition)?;
+    for (into, batches) in cuts.iter() {
+        let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
         let stream = owned.partition.records();
         let mut base = owned.ledger.end;
-        for copies in cuts.iter() {
-            let batch = written.batch(copies, |copies| write(copies));
+        for runs in batches {
+            let batch = written.batch(runs, || write(runs));
             let decided = owned
                 .ledger
                 .decide_at(base, batch, &owned.config, now.wall)?;
             if let Decision::Append(batch) = decided {
                 base = batch.header.next_offset();
-                placed.push((*into, Append { stream, batch }));
+                placed.push((into, Append { stream, batch }));
             }
         }
     }

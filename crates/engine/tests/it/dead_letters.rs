@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{
     DeadLetterExchange, DeadLetterPolicy, DeathReason, Delivered, Key, NewMessage, NewQueue,
-    Outcome, QueueSettings,
+    Ordering, Outcome, QueueSettings,
 };
 use engine::{Delivery, NewConsumer, Outgoing, SendOrder};
 
@@ -355,4 +355,51 @@ async fn a_dead_letter_for_many_queues_is_one_body() {
     }
     let written = stage.store.stats().journal_written_bytes - before;
     assert!(written < 30_000 + QUEUES * 300 + 30_000, "{written}");
+}
+
+#[tokio::test]
+async fn messages_dead_lettered_together_are_one_batch_for_all_their_queues() {
+    const QUEUES: usize = 12;
+    const BODY: usize = 3_000;
+    let stage = Stage::new().await;
+    let name = |number: usize| format!("dead-{number}");
+    for number in 0..QUEUES {
+        let in_order = QueueSettings {
+            ordering: Ordering::Key,
+            ..QueueSettings::default()
+        };
+        // Every third one is written in another manner.
+        let settings = [in_order, QueueSettings::default()];
+        let settings = settings[usize::from(number % 3 > 0)].clone();
+        stage.queue_set(&name(number), settings).await;
+        let bound = stage.bind(to_queue("amq.fanout", &name(number), "")).await;
+        bound.unwrap();
+    }
+    stage.queue_set("work", dead_to("amq.fanout", None)).await;
+    let bodies: Vec<String> = (0..10).map(|n| format!("{n:BODY$}")).collect();
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    stage.fill("work", &texts).await;
+    let (session, mut deliveries) = stage.broker.open_session(anyone());
+    let consumer = session.subscribe("work", NewConsumer::default());
+    let _consumer = consumer.await.unwrap();
+    let mut rejected = Vec::new();
+    for _ in &bodies {
+        let Some(engine::Event::Delivery(delivery)) = deliveries.next().await else {
+            panic!("a message was to come");
+        };
+        rejected.push((delivery.claim, Outcome::Reject));
+    }
+    let before = stage.store.stats().journal_written_bytes;
+    session.settle(rejected).await;
+    for number in 0..QUEUES {
+        let held = stage.await_held(&name(number), bodies.len()).await;
+        let held: Vec<&[u8]> = held.iter().map(|message| &message.body[..]).collect();
+        assert!(held == texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
+        let (chunk, _) = stage.chunk(&name(number), 0).await.unwrap();
+        assert_eq!(chunk.batches().unwrap().len(), 1, "{}", name(number));
+    }
+    let written = stage.store.stats().journal_written_bytes - before;
+    let once = (bodies.len() * BODY) as u64;
+    // Once for each manner, with some headers for each message; a copy for each queue would be twelve times as much.
+    assert!((2 * once..4 * once).contains(&written), "{written}");
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{Delivered, NewMessage, NewQueue, Queue, QueueSettings, Receive};
 use engine::{Broker, Error, Outgoing, Result, SendOrder};
+use storage::Batch;
 
 use crate::exchanges::{exchange, to_queue};
 use crate::stage::{ENDS, End, Stage, anyone};
@@ -148,7 +149,9 @@ async fn order_holds_between_direct_and_fanned_out_messages() {
     for n in 0..600_u32 {
         let mut messages = Vec::new();
         for part in 0..=(n % 3) {
-            let text = format!("{n}.{part}");
+            // Some are large enough to be shared, some are copied.
+            let size = [8, 700, 1600][((n + part) % 3) as usize];
+            let text = format!("{:size$}", format!("{n}.{part}"));
             // One queue, two, three or all, in no pattern that a batch could hide behind.
             let picked: Vec<usize> = match (n * 7 + part * 3) % 5 {
                 0 | 1 => vec![(n % 4) as usize],
@@ -437,6 +440,70 @@ async fn a_fan_out_does_not_overtake_what_its_sender_sent_directly() {
     }
     assert_eq!(bodies(broker, "a").await, ["1", "3", "4", "5"]);
     assert_eq!(bodies(broker, "b").await, ["2", "3", "5"]);
+}
+
+/// The values in each batch of a queue, in its order.
+async fn batches(stage: &Stage, name: &str) -> Vec<Vec<String>> {
+    let (chunk, end) = stage.chunk(name, 0).await.unwrap();
+    assert_eq!(chunk.next_offset, end);
+    let values = |batch: &Batch| {
+        let values = batch.records().map(|record| record.unwrap().value.unwrap());
+        let text = |value: Bytes| String::from_utf8(value.to_vec()).unwrap();
+        values.map(text).collect()
+    };
+    chunk.batches().unwrap().iter().map(values).collect()
+}
+
+/// Sends ten messages of a size to queues, every second one to others. Each queue has to get what is for it, in so many
+/// batches as `expected` says, and the journal so many bodies.
+async fn send_by_turns(size: usize, routes: [&[&str]; 2], expected: (&[(&str, usize)], u64)) {
+    let stage = Stage::new().await;
+    let (shapes, bodies) = expected;
+    for (name, _) in shapes {
+        stage.plain_queue(name).await;
+    }
+    let text = |number: usize| format!("{number:size$}");
+    let messages = (0..10).map(|n| out(&stage.broker, &text(n), routes[n % 2]));
+    let messages = messages.collect();
+    let before = stage.store.stats().journal_written_bytes;
+    let outcomes = send(&stage.broker, &mut SendOrder::default(), messages).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let written = stage.store.stats().journal_written_bytes - before;
+    // What is beside the bodies; the journal writes whole pages, and there may be others in between.
+    let mut overhead = 3 * 4096 + 30 * bodies;
+    for (name, expected) in shapes {
+        let got = batches(&stage, name).await;
+        assert_eq!(got.len(), *expected, "{name} of {shapes:?}");
+        let own = (0..10).filter(|n| routes[n % 2].contains(name)).map(text);
+        assert!(got.concat() == own.collect::<Vec<_>>(), "{name}");
+        overhead += 120 * *expected as u64;
+    }
+    let least = bodies * size as u64;
+    assert!(
+        (least..least + overhead).contains(&written),
+        "{written} for {bodies} bodies of {size}"
+    );
+}
+
+#[tokio::test]
+async fn messages_for_the_same_queues_share_a_batch_and_no_queue_gets_another_ones() {
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    for size in [100, 1100, 6000] {
+        let one_each = all.map(|name| (name, 1));
+        send_by_turns(size, [&all, &all], (&one_each, 10)).await;
+        // What goes elsewhere in between does not part them.
+        send_by_turns(size, [&all[..5], &all[5..]], (&one_each, 10)).await;
+    }
+    let overlap = [&all[..2], &all[1..3]];
+    // Each is a body for both its queues.
+    let apart = [("a", 5), ("b", 10), ("c", 5)];
+    send_by_turns(3000, overlap, (&apart, 10)).await;
+    // Each is copied for both.
+    let copied = [("a", 1), ("b", 1), ("c", 1)];
+    send_by_turns(1000, overlap, (&copied, 20)).await;
+    // Ten of these are more than a batch may be.
+    let two_each = [("a", 2), ("b", 2)];
+    send_by_turns(9000, [&all[..2], &all[..2]], (&two_each, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

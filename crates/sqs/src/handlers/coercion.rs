@@ -9,6 +9,7 @@ use serde::de::{self, Unexpected, Visitor};
 const INTEGER: &str = "a whole number";
 const LIST: &str = "Start of list found where not expected";
 const STRUCTURE: &str = "Start of structure or map found where not expected.";
+const NOT_JSON: &str = "The request is not valid JSON.";
 /// A value where a list or a structure is wanted.
 const VALUE: &str = "Unexpected field type";
 
@@ -54,6 +55,9 @@ impl Visitor<'_> for Number {
 
 /// What the service says of members that cannot be read.
 pub(super) fn said(error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return NOT_JSON.to_owned();
+    }
     let text = error.to_string();
     // Where it was is of no use to a client whose library wrote the request.
     let text = text.split(" at line ").next().unwrap_or_default();
@@ -146,6 +150,11 @@ mod tests {
             (r#"{"name":["a, expected b"]}"#, LIST),
             (r#"{"names":"a"}"#, VALUE),
             (r#"{"names":{}}"#, STRUCTURE),
+            (r#"{"names":"#, NOT_JSON),
+            (r#"{"names":[}"#, NOT_JSON),
+            (r#"{"name":"a"} b"#, NOT_JSON),
+            ("{'name':'a'}", NOT_JSON),
+            ("\u{0}", NOT_JSON),
             (
                 r#"{"names":[5]}"#,
                 "NUMBER_VALUE can not be converted to a String",

@@ -11,7 +11,7 @@ use engine::queue::Held;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Call, nothing, object, receive};
+use super::{Call, coercion, nothing, object, receive};
 use crate::arn;
 use crate::error::{Fault, INVALID_ADDRESS, INVALID_REQUEST, MALFORMED, Outcome};
 use crate::wire;
@@ -62,7 +62,7 @@ pub(crate) fn read(parts: &Parts, body: &Bytes, json: bool) -> Outcome<Ask> {
         let request = request.map_err(|_| malformed("The request names no operation.".into()))?;
         check_action(&request.action)?;
         let read = request.members.read();
-        read.map_err(|error| malformed(error.to_string()))?
+        read.map_err(|error| malformed(coercion::said(&error)))?
     } else {
         // An action is only named by clients of the service.
         let query = parts.uri.query().unwrap_or_default().as_bytes();
@@ -72,7 +72,7 @@ pub(crate) fn read(parts: &Parts, body: &Bytes, json: bool) -> Outcome<Ask> {
         let request = request.map_err(|_| malformed("The parameters cannot be read.".into()))?;
         check_action(&request.action)?;
         let read = request.members.read();
-        read.map_err(|error| malformed(error.to_string()))?
+        read.map_err(|error| malformed(coercion::said(&error)))?
     };
     if !by_path.is_empty() {
         ask.queue_url = Some(format!("http://h/queue/{by_path}"));
