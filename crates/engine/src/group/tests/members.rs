@@ -361,8 +361,8 @@ fn a_static_member_that_comes_back_needs_no_memory_but_for_what_is_new() {
         join a inst=i
         wait 3s
         > a: joined g1 as i-1 leader=i-1 members=i-1
-        sync i-1 g1 i-1=x
-        > i-1: synced x
+        sync i-1 g1 i-1=0123456789
+        > i-1: synced 0123456789
         set memory=0
         join a inst=i topics=t,u
         > a: StateFull
