@@ -315,7 +315,7 @@ fn a_transaction_that_is_too_large_is_refused() {
     let broker = options.start();
     let mut stream = transaction(broker.address("amqp").unwrap(), 10);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let text = b"RESOURCE_ERROR - a transaction of more than 6990506 bytes is too large";
+    let text = b"RESOURCE_ERROR - a transaction of more than 6291456 bytes is too large";
     let (mut said, mut piece) = (Vec::new(), [0; 1024]);
     while !said.windows(text.len()).any(|part| part == text) {
         let read = stream.read(&mut piece).expect("a refusal in time");
@@ -364,7 +364,7 @@ fn a_control_group_of_256_mib_is_enough() {
         }
     };
     let mut broker = Options::new().within(group.path()).start();
-    broker.await_metric(&format!("forebay_memory_budget_bytes {}", 80 * MIB));
+    broker.await_metric(&format!("forebay_memory_budget_bytes {}", 72 * MIB));
     fill(&broker);
     let peers = besiege(&broker);
     for round in 1..=50 {
