@@ -112,6 +112,26 @@ fn one_process_per_directory() {
 }
 
 #[tokio::test]
+async fn a_journal_grows_with_what_is_written_and_not_with_each_start() {
+    let disk = SimDisk::new();
+    for life in 0..6 {
+        let store = open(&disk, plain_options());
+        put(&store, stream(1), &filled(life, 100)).await;
+        // The one in use is none of those counted.
+        while store.stats().journal_files < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        store.close().unwrap();
+    }
+    let journal = disk.names().into_iter();
+    let journal = journal.filter(|name| name.starts_with("journal/"));
+    let sizes: Vec<_> = journal
+        .map(|name| disk.content(&name).unwrap().len() as u64)
+        .collect();
+    assert_eq!(sizes, [plain_options().journal_file_bytes_first; 3]);
+}
+
+#[tokio::test]
 async fn memory_and_files_stay_bounded() {
     let disk = SimDisk::new();
     let store = open(&disk, tiny_options());

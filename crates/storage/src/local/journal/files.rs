@@ -154,10 +154,13 @@ impl FilePool {
         Ok(found)
     }
 
-    /// Takes note that the journal left a file whose last group is `last_sequence`.
+    /// Takes note that the journal left a file whose last group is `last_sequence`. Files are larger the more is written.
     pub(crate) fn filled(&self, file: JournalFile, last_sequence: u64) {
         self.live_bytes.fetch_add(file.bytes, Ordering::Relaxed);
-        lock(&self.state).live.push((file, last_sequence));
+        let mut state = lock(&self.state);
+        let next = file.bytes.saturating_mul(2).min(self.bytes_max);
+        state.next_bytes = state.next_bytes.max(next);
+        state.live.push((file, last_sequence));
     }
 
     /// Frees the files with nothing at or after `position`. Only after a durable checkpoint has moved there.
@@ -297,10 +300,6 @@ impl FilePool {
             .and_then(|file| self.begin_use(marker, generation, bytes, file));
         match made {
             Ok(file) => {
-                let next = bytes.saturating_mul(2).min(self.bytes_max);
-                let mut state = lock(&self.state);
-                state.next_bytes = state.next_bytes.max(next);
-                drop(state);
                 self.offer(file);
                 Ok(())
             }
