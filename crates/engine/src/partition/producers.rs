@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// How many batches back a repeat is recognised: the most a producer may have in flight.
 pub(super) const WINDOW: usize = 5;
 
+/// Producers a partition remembers at most: some 10 MiB. Anybody who may publish can come as a new one with every batch.
+pub(super) const PRODUCERS_MAX: usize = 50_000;
+
 /// A batch already in the log, or about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remembered {
@@ -74,7 +77,8 @@ impl Producers {
         expect_sequence(sequence_after(newest, 1), header.base_sequence)
     }
 
-    /// Remembers a batch that was appended with its final offset.
+    /// Remembers a batch that was appended with its final offset. Beyond a number of producers, those that were silent for
+    /// longest are forgotten.
     pub fn apply(&mut self, header: &BatchHeader, now: u64) {
         if header.producer_id < 0 || header.is_control() {
             return;
@@ -85,6 +89,9 @@ impl Producers {
             base_offset: header.base_offset,
             max_timestamp: header.max_timestamp,
         };
+        if self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&header.producer_id) {
+            self.forget_a_quarter();
+        }
         let producer = self
             .by_id
             .entry(header.producer_id)
@@ -110,6 +117,17 @@ impl Producers {
         self.by_id
             .retain(|_, producer| producer.last_seen >= horizon);
         before - self.by_id.len()
+    }
+
+    /// Forgets the quarter that was silent for longest: many at once, so that not every new producer costs a look at all.
+    fn forget_a_quarter(&mut self) {
+        let silence = |(id, producer): (&i64, &Producer)| (producer.last_seen, *id);
+        let mut all: Vec<_> = self.by_id.iter().map(silence).collect();
+        let quarter = all.len() / 4;
+        let (_, first_kept, _) = all.select_nth_unstable(quarter);
+        let first_kept = *first_kept;
+        self.by_id
+            .retain(|id, producer| silence((id, producer)) >= first_kept);
     }
 
     /// All producers, by id.

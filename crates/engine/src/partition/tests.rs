@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use super::{Decision, Ledger, Snapshot};
+use super::producers::PRODUCERS_MAX;
+use super::{Decision, Ledger, Producers, Snapshot};
 use crate::Error;
 use crate::topic::Config;
 
@@ -143,6 +144,29 @@ fn silent_producers_are_forgotten() {
     assert_eq!(ledger.producers.expire(NOW), 0);
     assert_eq!(ledger.producers.expire(NOW + 1), 1);
     assert_eq!(outcome(&mut ledger, batch(7, 0, 9, 1)), "at 1");
+}
+
+#[test]
+fn of_too_many_producers_the_longest_silent_are_forgotten() {
+    let mut producers = Producers::default();
+    let apply = |producers: &mut Producers, id: usize, now: u64| {
+        producers.apply(&batch(id as i64, 0, 0, 1).header, now);
+    };
+    // All at one time: the ids decide.
+    for id in 0..PRODUCERS_MAX {
+        apply(&mut producers, id, NOW);
+    }
+    apply(&mut producers, 0, NOW + 1);
+    assert_eq!(producers.sorted().len(), PRODUCERS_MAX);
+    apply(&mut producers, PRODUCERS_MAX, NOW + 2);
+    let left = producers.sorted();
+    assert_eq!(left.len(), PRODUCERS_MAX - PRODUCERS_MAX / 4 + 1);
+    assert_eq!(left[0].0, 0, "it was heard of again");
+    assert_eq!(left[1].0, PRODUCERS_MAX as i64 / 4 + 1);
+    for id in PRODUCERS_MAX..4 * PRODUCERS_MAX {
+        apply(&mut producers, id, NOW);
+        assert!(id % 10_000 > 0 || producers.sorted().len() <= PRODUCERS_MAX);
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ has the reason for each.
   kept: JoinGroup with `GROUP_MAX_SIZE_REACHED`, an assignment with `COORDINATOR_NOT_AVAILABLE` and an offset with
   `COORDINATOR_LOAD_IN_PROGRESS`, which clients try again after a while. What adds nothing is always taken: heartbeats,
   a commit that replaces an offset and has no longer text, a member that joins again as it was, leaving and deleting.
+- **Idempotent producers**: a partition remembers 50,000 at most, and forgets the longest silent ones first; one that was forgotten
+  may go on with any sequence number, as one that expired (`producer.id.expiration.ms`) with Kafka.
 - **Ids of groups** with control characters are `INVALID_GROUP_ID`; Kafka takes any.
 - **A topic that was made for a queue** is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
   keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from
