@@ -43,7 +43,7 @@ pub struct Options {
     /// Longest time from a sync of the journal until the mark beside it knows, so that a journal whose end is missing is
     /// told from one that ended there. Costs one small write and sync, and nothing while nothing is written.
     pub mark_interval: Duration,
-    /// Size of the first journal files; a new one is twice as large as the largest that was filled.
+    /// Size of the first journal files; with each that is full the next one made is twice as large.
     pub journal_file_bytes_first: u64,
     /// Size at which journal files stop growing. Only a group that needs more gets a larger one.
     pub journal_file_bytes: u64,

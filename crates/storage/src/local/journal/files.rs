@@ -25,6 +25,8 @@ use crate::{Error, Result};
 
 /// Files kept ready besides the one in use, the reserve among them; more are given back to the file system.
 const SPARES_KEPT: usize = 2;
+/// Size at which the reserve stops growing with the other files: what callers have handed over at most, mostly.
+const RESERVE_BYTES_MAX: u64 = 64 << 20;
 /// How often a failed file is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -69,11 +71,30 @@ struct PoolState {
 }
 
 impl PoolState {
-    /// The ready file the journal may have for `bytes`.
+    fn reserve_bytes(&self) -> u64 {
+        self.next_bytes.min(RESERVE_BYTES_MAX)
+    }
+
+    /// The ready file the journal may have for `bytes`: a reserve that has become too small before any other, the reserve
+    /// last.
     fn find(&self, bytes: u64, is_starved: bool) -> Option<usize> {
-        let is_reserve = !is_starved && self.spares.len() == 1;
-        let fits = |file: &JournalFile| file.bytes >= bytes;
-        self.spares.iter().position(fits).filter(|_| !is_reserve)
+        if self.spares.len() == 1 && !is_starved {
+            return None;
+        }
+        let fitting = self.spares.iter().enumerate();
+        let fitting = fitting.filter(|(_, file)| file.bytes >= bytes);
+        let is_small = |file: &JournalFile| file.bytes < self.reserve_bytes();
+        let found = fitting.max_by_key(|(_, file)| (is_small(file), file.bytes));
+        found.map(|(index, _)| index)
+    }
+
+    /// Size of the file that should be ready and is not.
+    fn lacking(&self) -> Option<u64> {
+        let reserve = self.reserve_bytes();
+        if self.spares.iter().all(|file| file.bytes < reserve) {
+            return Some(reserve);
+        }
+        (self.spares.len() < SPARES_KEPT).then_some(self.next_bytes)
     }
 }
 
@@ -154,12 +175,11 @@ impl FilePool {
         Ok(found)
     }
 
-    /// Takes note that the journal left a file whose last group is `last_sequence`. Files are larger the more is written.
+    /// Takes note that the journal left a file whose last group is `last_sequence`. The next one made is larger.
     pub(crate) fn filled(&self, file: JournalFile, last_sequence: u64) {
         self.live_bytes.fetch_add(file.bytes, Ordering::Relaxed);
         let mut state = lock(&self.state);
-        let next = file.bytes.saturating_mul(2).min(self.bytes_max);
-        state.next_bytes = state.next_bytes.max(next);
+        state.next_bytes = state.next_bytes.saturating_mul(2).min(self.bytes_max);
         state.live.push((file, last_sequence));
     }
 
@@ -239,10 +259,10 @@ impl FilePool {
         }
         let wanted = state.wanted;
         if let Some(file) = state.free.pop_front() {
-            let is_large = file.bytes >= state.next_bytes.max(wanted);
             // On a full disk there may be no room for a larger one.
-            let is_needed = self.is_starved() && file.bytes >= wanted;
-            let keep = state.spares.len() < SPARES_KEPT && (is_large || is_needed);
+            let is_starved = self.is_starved();
+            let is_enough = |lacking| file.bytes >= wanted && (file.bytes >= lacking || is_starved);
+            let keep = state.lacking().is_some_and(is_enough);
             let generation = state.next_generation;
             state.next_generation += u64::from(keep);
             let checkpoint = state.checkpoint;
@@ -256,9 +276,10 @@ impl FilePool {
                 .map(|()| true);
         }
         let is_unmet = wanted > 0 && state.find(wanted, self.is_starved()).is_none();
-        if is_unmet || state.spares.len() < SPARES_KEPT {
+        let lacking = state.lacking().or(is_unmet.then_some(wanted));
+        if let Some(bytes) = lacking {
             let generation = state.next_generation;
-            let bytes = state.next_bytes.max(super::format::padded(wanted));
+            let bytes = bytes.max(super::format::padded(wanted));
             state.next_generation += 1;
             drop(state);
             return self.make(marker, generation, bytes).map(|()| true);
