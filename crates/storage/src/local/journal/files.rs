@@ -23,8 +23,11 @@ use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
-/// Files kept ready besides the one in use, the reserve among them; more are given back to the file system.
-const SPARES_KEPT: usize = 2;
+/// Files made ready besides the one in use, the reserve among them.
+const SPARES_MADE: usize = 2;
+/// Files that are kept for another use; more are given back to the file system. One more than are made, so that a journal
+/// that has what it needs makes none any more.
+const SPARES_KEPT: usize = 3;
 /// Size at which the reserve stops growing with the other files: what callers have handed over at most, mostly.
 const RESERVE_BYTES_MAX: u64 = 64 << 20;
 /// How often a failed file is tried again.
@@ -88,13 +91,13 @@ impl PoolState {
         found.map(|(index, _)| index)
     }
 
-    /// Size of the file that should be ready and is not.
-    fn lacking(&self) -> Option<u64> {
+    /// Size of the file that is missing among those there should be, so many with the reserve.
+    fn lacking(&self, spares: usize) -> Option<u64> {
         let reserve = self.reserve_bytes();
         if self.spares.iter().all(|file| file.bytes < reserve) {
             return Some(reserve);
         }
-        (self.spares.len() < SPARES_KEPT).then_some(self.next_bytes)
+        (self.spares.len() < spares).then_some(self.next_bytes)
     }
 }
 
@@ -262,7 +265,7 @@ impl FilePool {
             // On a full disk there may be no room for a larger one.
             let is_starved = self.is_starved();
             let is_enough = |lacking| file.bytes >= wanted && (file.bytes >= lacking || is_starved);
-            let keep = state.lacking().is_some_and(is_enough);
+            let keep = state.lacking(SPARES_KEPT).is_some_and(is_enough);
             let generation = state.next_generation;
             state.next_generation += u64::from(keep);
             let checkpoint = state.checkpoint;
@@ -276,7 +279,9 @@ impl FilePool {
                 .map(|()| true);
         }
         let is_unmet = wanted > 0 && state.find(wanted, self.is_starved()).is_none();
-        let lacking = state.lacking().or(is_unmet.then_some(wanted));
+        let lacking = state
+            .lacking(SPARES_MADE)
+            .or_else(|| is_unmet.then_some(wanted));
         if let Some(bytes) = lacking {
             let generation = state.next_generation;
             let bytes = bytes.max(super::format::padded(wanted));
