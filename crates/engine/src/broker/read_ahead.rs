@@ -483,7 +483,9 @@ fn batches(read: storage::Result<Chunk>, offset: u64) -> Result<Option<Vec<Batch
 pub(crate) fn fuzz_reading(batch: &Batch) {
     let (base, end) = (batch.header.base_offset, batch.header.next_offset());
     let all = batch.records().map_while(std::result::Result::ok);
-    let all: Vec<u64> = all.map(|record| record.offset).collect();
+    let all = all.map(|record| record.offset);
+    // A batch may hold more records than it says that it has offsets: nobody asks for them.
+    let all: Vec<u64> = all.filter(|offset| *offset < end).collect();
     let middle = all.get(all.len() / 2).map_or(base, |offset| *offset);
     let behind = all.last().map_or(base, |offset| offset + 1);
     for first in [base, middle, behind] {
@@ -493,7 +495,8 @@ pub(crate) fn fuzz_reading(batch: &Batch) {
             assert!(decoded.next > offset, "a step is made");
             let largest = decoded.records.iter().map(weight).max().unwrap_or(0);
             assert!(decoded.bytes <= DECODED_BYTES + largest);
-            found.extend(decoded.records.iter().map(|record| record.offset));
+            let offsets = decoded.records.iter().map(|record| record.offset);
+            found.extend(offsets.filter(|offset| *offset < end));
             offset = decoded.next;
             let Some(open) = decoded.open.take() else {
                 break;
