@@ -43,7 +43,7 @@ def run_suite(module, package, *, variables=None, seconds, options=()):
 
 
 def _tell(lines):
-    said, verdicts = {}, 0
+    said, verdicts, running = {}, 0, {}
     for line in lines:
         try:
             event = json.loads(line)
@@ -53,11 +53,17 @@ def _tell(lines):
         test = event.get("Test")
         if not test:
             continue
-        if event["Action"] == "output":
+        if event["Action"] == "run":
+            running[test] = True
+        elif event["Action"] == "output":
             said.setdefault(test, []).append(event["Output"].strip())
         elif event["Action"] in ("pass", "fail", "skip"):
             verdicts += 1
+            running.pop(test, None)
             said_of_it = " ".join(part for part in said.pop(test, []) if not part.startswith(("===", "---")))[-400:]
             word = {"pass": "ok", "fail": "not ok", "skip": "skip"}[event["Action"]]
             print(f"{word} {test}" + (f": {said_of_it}" if word != "ok" else ""), flush=True)
+    # The program was ended, by its time limit or by itself.
+    for test in running:
+        print(f"not ok {test}: it did not end", flush=True)
     return verdicts
