@@ -73,6 +73,14 @@ pub struct Join {
     pub fresh_id: String,
 }
 
+impl Join {
+    /// The id that the group makes for a member that comes without one.
+    pub(super) fn new_id(&self) -> String {
+        let name = self.instance_id.as_ref().unwrap_or(&self.client_id);
+        format!("{name}-{}", self.fresh_id)
+    }
+}
+
 /// See [`Command::Sync`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sync {

@@ -114,8 +114,7 @@ impl Command {
     pub(crate) fn adds_to_new(&self) -> u64 {
         match self {
             Self::Join(join) => {
-                let name = join.instance_id.as_ref().unwrap_or(&join.client_id);
-                let id = format!("{name}-{}", join.fresh_id);
+                let id = join.new_id();
                 if join.require_known_member && join.instance_id.is_none() {
                     of_handed_out(&id, true)
                 } else {

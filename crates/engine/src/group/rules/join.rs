@@ -141,8 +141,7 @@ impl Turn<'_> {
     }
 
     fn join_new(&mut self, join: Join, ticket: Ticket) -> Result<(), JoinRefused> {
-        let name = join.instance_id.as_ref().unwrap_or(&join.client_id);
-        let id = format!("{name}-{}", join.fresh_id);
+        let id = join.new_id();
         if self.live.members.contains_key(&id) || self.live.pending.contains_key(&id) {
             // Not fresh. The client tries again, and its caller draws again.
             return Err(JoinRefused {
