@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use storage::disk::{Disk, DiskFile};
 
@@ -170,6 +170,7 @@ struct State {
     /// Counts crashes; handles of an earlier life are dead.
     life: u64,
     capacity: Option<u64>,
+    holds_creation: bool,
     faults: Vec<Fault>,
     lying: bool,
     /// Where the next identity comes from.
@@ -182,6 +183,7 @@ struct State {
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    creation_goes_on: Arc<Condvar>,
     life: u64,
 }
 
@@ -218,6 +220,7 @@ impl SimDisk {
         };
         Self {
             state: Arc::new(Mutex::new(copy)),
+            creation_goes_on: Arc::default(),
             life: 0,
         }
     }
@@ -256,6 +259,7 @@ impl SimDisk {
         let life = self.lock().life;
         Self {
             state: Arc::clone(&self.state),
+            creation_goes_on: Arc::clone(&self.creation_goes_on),
             life,
         }
     }
@@ -268,6 +272,12 @@ impl SimDisk {
     /// Limits the sum of all files' lengths; `None` removes the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// Lets the creation of files wait until it is told to go on: a disk as slow as a test wants.
+    pub fn hold_creation(&self, held: bool) {
+        self.lock().holds_creation = held;
+        self.creation_goes_on.notify_all();
     }
 
     /// Makes syncs return without doing anything: a disk that lies, for checking the checkers.
@@ -385,6 +395,10 @@ impl Disk for SimDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let held = self
+            .creation_goes_on
+            .wait_while(self.lock(), |state| state.holds_creation);
+        drop(held.unwrap_or_else(PoisonError::into_inner));
         let mut state = self.living()?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());

@@ -1,11 +1,11 @@
 //! Disks that fail, fill up and rot: nothing is lost in silence, nothing acknowledged that is not safe.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::disk::{Disk, DiskFile};
+use storage::disk::Disk;
 use storage::local::{LocalStore, Options};
 use storage::{Catalog, Durability, Error, Expected, Log, Trim};
 use testkit::{Fault, SimDisk};
@@ -193,67 +193,24 @@ async fn a_full_disk_refuses_growth_and_recovers() {
     assert_eq!(found, [left, next.to_bytes().to_vec()].concat());
 }
 
-/// A disk that takes as long as the test wants to create a file.
-#[derive(Clone, Default)]
-struct Gated {
-    disk: SimDisk,
-    closed: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Gated {
-    fn close(&self, closed: bool) {
-        *self.closed.0.lock().unwrap() = closed;
-        self.closed.1.notify_all();
-    }
-}
-
-impl Disk for Gated {
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let closed = self.closed.0.lock().unwrap();
-        drop(self.closed.1.wait_while(closed, |closed| *closed).unwrap());
-        self.disk.create(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
-    }
-    fn sync_names(&self, folder: &str) -> io::Result<()> {
-        self.disk.sync_names(folder)
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
-    }
-    fn random(&self) -> io::Result<[u8; 16]> {
-        self.disk.random()
-    }
-}
-
 /// It shows late that the disk is full: when the next journal file is made. What was handed over until then has room, and
 /// so has what frees space.
 #[tokio::test]
 async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
     const FILE_BYTES: u64 = 256 * 1024;
-    let disk = Gated::default();
+    let disk = SimDisk::new();
     let options = Options {
         journal_file_bytes_first: FILE_BYTES,
         journal_file_bytes: FILE_BYTES,
         ..plain_options()
     };
-    let store = LocalStore::open(Arc::new(disk.clone()), options).unwrap();
+    let store = open(&disk, options).unwrap();
     put(&store, stream(1), &filled(0, 100)).await;
     while store.stats().journal_files < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    disk.close(true);
-    disk.disk.set_capacity(Some(1));
+    disk.hold_creation(true);
+    disk.set_capacity(Some(1));
     // More than fits into the file in use and another one.
     let batches: Vec<_> = (1..=6).map(|base| filled(base, 100_000)).collect();
     let mut last = storage::Lsn(0);
@@ -261,7 +218,7 @@ async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
         let appended = store.append(vec![append(stream(1), batch)], Durability::Sync);
         last = appended.expect("nobody knows yet that the disk is full");
     }
-    disk.close(false);
+    disk.hold_creation(false);
     let written = tokio::time::timeout(Duration::from_mins(1), durable(&store, last));
     written.await.expect("there is room for it");
     let refused = store.append(vec![append(stream(1), &filled(7, 100))], Durability::Sync);
