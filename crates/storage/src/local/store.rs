@@ -92,6 +92,8 @@ impl LocalStore {
         let (sender, progress) = watch::channel(at);
         let (shared, marker) = share(disk, options, opened, start);
         let shared = Arc::new(shared);
+        // Before anybody may write.
+        look_at_space(&shared);
         let threads = Threads {
             journal: spawn("journal", &shared.owners.journal, {
                 let writer = Writer::new(Arc::clone(&shared), sender, start);
