@@ -216,8 +216,16 @@ impl Decoded {
                 end: header.next_offset(),
                 made_here: header.is_made_here(),
             };
-            if open.end > offset {
-                self.take(open, offset.max(header.base_offset));
+            if open.end <= offset {
+                continue;
+            }
+            self.take(open, first_wanted(&batch, offset));
+            let missed = |open: &mut Open| open.records.next_offset() <= offset;
+            if let Some(open) = self.open.take_if(missed) {
+                // What comes before took all the room.
+                self.records.clear();
+                self.bytes = 0;
+                self.take(open, offset);
             }
         }
     }
@@ -457,6 +465,21 @@ fn decode(batches: Vec<Batch>, offset: u64) -> Decoded {
     decoded
 }
 
+/// Where to begin in a batch that is read for what is at an offset. At its first record if it is not large: receivers that
+/// share its messages do not come in their order, and whoever wants one before must not read the batch again.
+fn first_wanted(batch: &Batch, offset: u64) -> u64 {
+    let header = &batch.header;
+    let records = usize::try_from(header.record_count).unwrap_or(usize::MAX);
+    let takes = records
+        .saturating_mul(RECORD_BYTES)
+        .saturating_add(batch.bytes());
+    if takes <= DECODED_BYTES {
+        header.base_offset
+    } else {
+        offset.max(header.base_offset)
+    }
+}
+
 /// Whether a batch is decoded in no time.
 fn is_quick(batch: &Batch) -> bool {
     batch.header.codec() == 0
@@ -496,7 +519,7 @@ pub(crate) fn fuzz_reading(batch: &Batch) {
             let largest = decoded.records.iter().map(weight).max().unwrap_or(0);
             assert!(decoded.bytes <= DECODED_BYTES + largest);
             let offsets = decoded.records.iter().map(|record| record.offset);
-            found.extend(offsets.filter(|offset| *offset < end));
+            found.extend(offsets.filter(|offset| (first..end).contains(offset)));
             offset = decoded.next;
             let Some(open) = decoded.open.take() else {
                 break;
@@ -532,6 +555,47 @@ mod tests {
             index,
             ..LaneAt::default()
         }
+    }
+
+    /// A batch at offset 100 of so many records with so many headers each.
+    fn batch(records: usize, headers: usize) -> Batch {
+        let mut builder = storage::batch::BatchBuilder::new(0);
+        let headers = vec![("", &[][..]); headers];
+        for _ in 0..records {
+            builder.push(0, None, Some(b"value"), &headers);
+        }
+        builder.build().placed(100, 0, None)
+    }
+
+    #[test]
+    fn a_batch_is_decoded_from_its_first_record_if_it_is_not_large() {
+        let many = DECODED_BYTES / RECORD_BYTES;
+        for (records, headers, offset, first) in [
+            (10, 0, 100, 100),
+            (10, 0, 107, 100),
+            (many, 0, 150, 150),
+            // What it says of itself is not large, what comes of it is.
+            (1000, 200, 100, 100),
+            (1000, 200, 150, 100),
+            (1000, 200, 1050, 1050),
+        ] {
+            let decoded = decode(vec![batch(records, headers)], offset);
+            let offsets: Vec<u64> = decoded.records.iter().map(|r| r.offset).collect();
+            assert_eq!(offsets[0], first, "{records} {headers} {offset}");
+            assert!(offsets.contains(&offset));
+            assert_eq!(decoded.next, offsets.last().unwrap() + 1);
+            assert_eq!(decoded.open.is_some(), decoded.next < 100 + records as u64);
+            let largest = decoded.records.iter().map(weight).max().unwrap();
+            assert!(decoded.bytes <= DECODED_BYTES + largest);
+        }
+    }
+
+    #[test]
+    fn batches_before_an_offset_are_passed_over() {
+        let second = batch(10, 0).placed(110, 0, None);
+        let decoded = decode(vec![batch(10, 0), second], 115);
+        assert_eq!(decoded.records[0].offset, 110);
+        assert_eq!((decoded.records.len(), decoded.next), (10, 120));
     }
 
     #[test]

@@ -6,23 +6,31 @@ pub const MEMBER_BYTES: usize = 128;
 /// Members and elements of a JSON text, and a few more; what stands in texts does not count.
 pub fn json_members(text: &[u8]) -> usize {
     let mut count = 0;
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'"' => {
-                while let Some(inside) = rest.next() {
-                    match inside {
-                        b'\\' => drop(rest.next()),
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'"' => behind_text(after),
+            b',' | b'[' | b'{' => {
+                count += 1;
+                after
             }
-            b',' | b'[' | b'{' => count += 1,
-            _ => {}
-        }
+            _ => after,
+        };
     }
     count
+}
+
+/// What follows a text that has begun. Texts are most of what is sent: they are not looked at byte by byte.
+fn behind_text(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let is_end = rest[at] == b'"';
+        let skipped = if is_end { at + 1 } else { at + 2 };
+        rest = rest.get(skipped..).unwrap_or_default();
+        if is_end {
+            return rest;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]
@@ -38,6 +46,8 @@ mod tests {
             (r#"{"a":"{[,\",{"}"#, 1),
             (r#"["\\",1]"#, 2),
             (r#"{"never closed ,,,,"#, 1),
+            (r#"{"never closed \"#, 1),
+            (r#"[{"a":"","b":"\"\"","c":"\\\\"},"d"]"#, 5),
         ] {
             assert_eq!(json_members(text.as_bytes()), count, "{text}");
         }
