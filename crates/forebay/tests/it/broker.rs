@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -363,6 +363,26 @@ impl Drop for Broker {
             let _ = self.exit.recv_timeout(PATIENCE);
         }
     }
+}
+
+/// What a command came to that ends by itself. One that does not is killed, and the test fails.
+pub(crate) fn ended(command: &mut Command) -> Output {
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (done, wait) = channel::<()>();
+    let watch = thread::spawn(move || {
+        let is_late = wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        is_late
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
+    assert!(!watch.join().unwrap(), "it did not end: {output:?}");
+    output
 }
 
 /// The binary, in an environment free of our settings.

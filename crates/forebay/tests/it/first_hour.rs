@@ -9,7 +9,7 @@ use std::process::Output;
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 
-use crate::broker::{Broker, Options, command};
+use crate::broker::{Broker, Options, command, ended};
 
 /// Runs `forebay serve` on a folder that does not exist; it must refuse, and not make it.
 #[track_caller]
@@ -27,7 +27,7 @@ fn refused(args: &[&str], why: &str) {
 fn serve(args: &[&str], data: &Path) -> Output {
     let mut command = command();
     command.arg("serve").arg("--data").arg(data).args(args);
-    command.output().unwrap()
+    ended(&mut command)
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_missing_credentials_file_is_named_by_its_setting() {
     ] {
         let mut command = command();
         command.arg("serve").arg("--data").arg(&data);
-        let output = command.env(variable, "/no/such/file").output().unwrap();
+        let output = ended(command.env(variable, "/no/such/file"));
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         let why = format!(
@@ -138,7 +138,7 @@ fn a_credentials_file_that_would_surprise_is_refused_by_its_line() {
         fs::write(&users, text).unwrap();
         let mut command = command();
         command.arg("--config").arg(&settings).arg("--data");
-        let output = command.arg(dir.path().join("data")).output().unwrap();
+        let output = ended(command.arg(dir.path().join("data")));
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         let why = format!(
