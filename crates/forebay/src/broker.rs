@@ -349,12 +349,21 @@ impl Broker {
     pub(crate) fn low_disk(&self, min_free_bytes: ByteSize) -> Probe {
         let store = self.store.clone();
         Box::new(move || {
-            let limit = min_free_bytes.show();
-            store.is_full().then(|| {
+            let needed = store.free_bytes_min();
+            let why = if min_free_bytes.0 == 0 {
+                "the disk is full".to_owned()
+            } else if needed > min_free_bytes.0 {
+                let needed = needed.div_ceil(1 << 20);
                 format!(
-                    "less than {limit} are free (storage.min_free_bytes): publishes are refused"
+                    "less than the {needed} MiB are free that the journal and the next flush take"
                 )
-            })
+            } else {
+                let limit = min_free_bytes.show();
+                format!("less than {limit} are free (storage.min_free_bytes)")
+            };
+            store
+                .is_full()
+                .then(|| format!("{why}: publishes are refused"))
         })
     }
 

@@ -269,6 +269,11 @@ impl SimDisk {
         self.lock().faults.push(fault);
     }
 
+    /// Sum of all files' lengths.
+    pub fn used(&self) -> u64 {
+        self.lock().used()
+    }
+
     /// Limits the sum of all files' lengths; `None` removes the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;

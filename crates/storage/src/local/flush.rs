@@ -9,7 +9,7 @@
 //!
 //! A crash before the end of step 5 leaves files nobody points to; the next start removes them.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,6 @@ use super::lock::lock;
 use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
 use super::stats::Counters;
 use super::streams::Stream;
-use crate::disk::DiskFile;
 use crate::{Batch, Error, Result};
 
 /// The flusher looks around by itself this often.
@@ -156,9 +155,6 @@ pub(super) struct Flusher {
     /// Where the last checkpoint replays from.
     cut: Cut,
     ticks: u32,
-    /// Segments the system may still keep in memory, oldest first, and their bytes together.
-    cached: VecDeque<(Arc<dyn DiskFile>, u64)>,
-    cached_bytes: u64,
 }
 
 impl Flusher {
@@ -167,8 +163,6 @@ impl Flusher {
             shared,
             cut,
             ticks: 0,
-            cached: VecDeque::new(),
-            cached_bytes: 0,
         }
     }
 
@@ -381,22 +375,8 @@ impl Flusher {
             part.extents.push(extent);
         }
         file.bytes = finished.bytes;
-        self.keep_cached(finished.file, finished.bytes);
+        shared.page_cache.keep(id, finished.file, finished.bytes);
         Ok(())
-    }
-
-    /// Readers a little behind find the newest segments in the system's memory. Older ones make room for them:
-    /// pages that are used again cost less than fresh ones, and a broker should not fill the machine.
-    fn keep_cached(&mut self, file: Arc<dyn DiskFile>, bytes: u64) {
-        self.cached.push_back((file, bytes));
-        self.cached_bytes += bytes;
-        while self.cached_bytes > self.shared.options.page_cache_bytes {
-            let Some((oldest, bytes)) = self.cached.pop_front() else {
-                return;
-            };
-            oldest.uncache();
-            self.cached_bytes -= bytes;
-        }
     }
 
     fn checkpoint(&mut self, cut: Cut) -> Result<()> {

@@ -29,6 +29,7 @@ mod merge;
 mod open;
 mod options;
 mod os_disk;
+mod page_cache;
 mod seek;
 mod segment;
 mod shared;

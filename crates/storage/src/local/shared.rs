@@ -13,6 +13,7 @@ use super::journal::{Cut, FilePool, Folder};
 use super::lock::lock;
 use super::merge::MergeSignal;
 use super::options::Options;
+use super::page_cache::PageCache;
 use super::segment::{self, Extent, Segments};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub(super) documents: Documents,
     pub(super) pool: FilePool,
     pub(super) segments: Segments,
+    pub(super) page_cache: PageCache,
     /// Segments that belong to the store, whether or not a stream still points to them.
     pub(super) segment_files: Mutex<BTreeMap<u64, MadeSegment>>,
     pub(super) next_segment: AtomicU64,
@@ -127,6 +129,20 @@ impl Shared {
             || self.pool.is_starved()
     }
 
+    /// Free space below which publishes are refused: the watermark, but no less than the next journal file and a flush of
+    /// what is not flushed take, without which nothing can free space. Without a watermark it is 0.
+    pub(super) fn free_bytes_min(&self) -> u64 {
+        let watermark = self.options.min_free_bytes;
+        if watermark == 0 {
+            return 0;
+        }
+        let needed = self
+            .pool
+            .next_bytes()
+            .saturating_add(self.unflushed_bytes());
+        watermark.max(needed)
+    }
+
     /// Whether a document of this size may be written. Errors: `DiskFull`.
     pub(super) fn admit_document(&self, bytes: usize, is_vital: bool) -> Result<()> {
         if !self.is_full() {
@@ -196,9 +212,11 @@ impl Shared {
     /// Removes segments that never became part of the store. What cannot be removed goes at the next start.
     pub(super) fn discard(&self, made: &[MadeSegment]) {
         for file in made {
-            self.segments.forget(file.id);
+            self.forget_file(file.id);
             let _ = self.disk.remove(&segment::name(file.id));
         }
+        // A file whose removal could still be undone by a crash keeps its space.
+        let _ = self.disk.sync_names(segment::FOLDER);
     }
 
     /// Removes segments no checkpoint and no stream points to.
@@ -206,10 +224,16 @@ impl Shared {
         for &id in dead {
             let failed = |error| Error::io(format!("remove {}", segment::name(id)), error);
             self.disk.remove(&segment::name(id)).map_err(failed)?;
-            self.segments.forget(id);
+            self.forget_file(id);
             lock(&self.segment_files).remove(&id);
         }
         Ok(())
+    }
+
+    /// Closes a segment's file, so that its space is free once it is removed.
+    fn forget_file(&self, id: u64) {
+        self.segments.forget(id);
+        self.page_cache.forget(id);
     }
 
     fn unmarked_groups(&self) -> u64 {

@@ -18,6 +18,7 @@ use super::lock::lock;
 use super::merge::{MergeSignal, Merger};
 use super::open::{self, Opened, REPLAYED, RecoveryReport};
 use super::options::Options;
+use super::page_cache::PageCache;
 use super::seek::{Brief, View};
 use super::segment::Segments;
 use super::shared::{Owners, Shared, Want, is_gone};
@@ -156,6 +157,12 @@ impl LocalStore {
         }
     }
 
+    /// Free space, bytes, below which appends are refused: [`Options::min_free_bytes`], or what the next journal file and
+    /// the next flush take if that is more. 0 without a watermark.
+    pub fn free_bytes_min(&self) -> u64 {
+        self.inner.shared.free_bytes_min()
+    }
+
     /// Whether appends are refused for lack of space.
     pub fn is_full(&self) -> bool {
         self.inner.shared.is_full()
@@ -265,6 +272,7 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
             opened.marker.mark().checkpoint,
         ),
         segments: Segments::new(Arc::clone(&disk)),
+        page_cache: PageCache::new(options.page_cache_bytes),
         disk,
         folder: opened.marker.mark().folder,
         owners: Owners::new(&options.supervisor),
@@ -360,9 +368,10 @@ fn mark(shared: &Shared, marker: &mut Marker) -> Result<()> {
 fn look_at_space(shared: &Shared) {
     match shared.disk.free_bytes() {
         Ok(free) => {
-            let low = free < shared.options.min_free_bytes;
+            let limit = shared.free_bytes_min();
+            let low = free < limit;
             if shared.low_space.swap(low, Ordering::Relaxed) != low {
-                log_space(free, shared.options.min_free_bytes, low);
+                log_space(free, limit, low);
             }
         }
         Err(error) => tracing::warn!(%error, "free space is unknown"),

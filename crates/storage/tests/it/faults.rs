@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::disk::Disk;
-use storage::local::{LocalStore, Options};
+use storage::local::{LocalStore, Options, OsDisk};
 use storage::{Catalog, Durability, Error, Expected, Log, Trim};
 use testkit::{Fault, SimDisk};
 
@@ -240,6 +240,89 @@ async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
         matches!(closed, Ok(Ok(Err(Error::Poisoned(_))))),
         "{closed:?}"
     );
+}
+
+/// A disk that has no room for a file of the usual size may have some for what waits to be written.
+#[tokio::test]
+async fn a_disk_with_little_room_takes_what_was_handed_over() {
+    const FILE_BYTES: u64 = 256 * 1024;
+    let disk = SimDisk::new();
+    let options = Options {
+        journal_file_bytes_first: FILE_BYTES,
+        journal_file_bytes: FILE_BYTES,
+        ..plain_options()
+    };
+    let store = open(&disk, options).unwrap();
+    put(&store, stream(1), &filled(0, 100)).await;
+    while store.stats().journal_files < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // What there is, two files ahead among it, and half of one.
+    disk.set_capacity(Some(disk.used() + FILE_BYTES / 2));
+    // Two in each of the files, and one more.
+    for base in 1..=7 {
+        let batch = append(stream(1), &filled(base, 100_000));
+        let appended = store.append(vec![batch], Durability::Vital).unwrap();
+        let written = tokio::time::timeout(Duration::from_mins(1), durable(&store, appended));
+        written.await.expect("there is room for it");
+    }
+    assert!(store.is_full(), "there is no reserve any more");
+}
+
+#[tokio::test]
+async fn the_watermark_leaves_room_for_a_journal_file_and_a_flush() {
+    const FILE_BYTES: u64 = 256 * 1024;
+    for min_free_bytes in [0, 1] {
+        let disk = SimDisk::new();
+        let options = Options {
+            journal_file_bytes_first: FILE_BYTES,
+            journal_file_bytes: FILE_BYTES,
+            min_free_bytes,
+            ..plain_options()
+        };
+        drop(open(&disk, options.clone()).unwrap());
+        disk.set_capacity(Some(disk.used() + FILE_BYTES - 1));
+        let store = open(&disk, options).unwrap();
+        assert_eq!(store.free_bytes_min(), FILE_BYTES * min_free_bytes);
+        assert!(store.is_full() || min_free_bytes == 0);
+    }
+}
+
+/// A file that is removed and still open takes its space all the same.
+#[tokio::test]
+async fn segments_that_are_removed_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        page_cache_bytes: 1 << 30,
+        ..tiny_options()
+    };
+    let disk = Arc::new(OsDisk::open(folder.path()).unwrap());
+    let store = LocalStore::open(disk, options).unwrap();
+    for base in 0..40 {
+        put(&store, stream(1), &filled(base, 2_000)).await;
+    }
+    while store.stats().flushes == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let trimmed = store.trim(stream(1), Trim::Before(40)).unwrap();
+    durable(&store, trimmed).await;
+    let path = folder.path().display().to_string();
+    let segments = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        let open = open.map(|target| target.display().to_string());
+        let open = open.filter(|target| target.starts_with(&path) && target.contains("/segments/"));
+        open.collect::<Vec<_>>()
+    };
+    let gone = async {
+        while store.stats().segment_files > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), gone)
+        .await
+        .expect("what is trimmed is removed");
+    assert_eq!(segments(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ struct PoolState {
     wanted: u64,
     next_generation: u64,
     next_bytes: u64,
+    /// Size of a file the disk may have room for, by those it had none for.
+    affordable: u64,
     /// What has no room on a full disk is given up.
     is_closing: bool,
     stopped: bool,
@@ -135,6 +137,7 @@ impl FilePool {
                 wanted: 0,
                 next_generation: found.generation_max + 1,
                 next_bytes: largest.unwrap_or(bytes_first).min(bytes_max),
+                affordable: u64::MAX,
                 is_closing: false,
                 stopped: false,
             }),
@@ -165,8 +168,11 @@ impl FilePool {
             if is_starved && state.is_closing {
                 return Err(Error::DiskFull);
             }
-            state.wanted = bytes;
-            self.changed.notify_all();
+            // Said once: the thread that makes files does not try again any sooner.
+            if state.wanted != bytes {
+                state.wanted = bytes;
+                self.changed.notify_all();
+            }
             state = self
                 .changed
                 .wait(state)
@@ -211,6 +217,11 @@ impl FilePool {
     pub(crate) fn files(&self) -> u64 {
         let state = lock(&self.state);
         (state.live.len() + state.free.len() + state.spares.len()) as u64
+    }
+
+    /// Size of the next file that is made.
+    pub(crate) fn next_bytes(&self) -> u64 {
+        lock(&self.state).next_bytes
     }
 
     /// Whether a file could not be made ahead for lack of space.
@@ -284,7 +295,13 @@ impl FilePool {
             .or_else(|| is_unmet.then_some(wanted));
         if let Some(bytes) = lacking {
             let generation = state.next_generation;
-            let bytes = bytes.max(super::format::padded(wanted));
+            // What the journal waits for may be all that there is room for.
+            let bytes = if is_unmet {
+                bytes.min(state.affordable)
+            } else {
+                bytes
+            };
+            let bytes = super::format::padded(bytes.max(wanted));
             state.next_generation += 1;
             drop(state);
             return self.make(marker, generation, bytes).map(|()| true);
@@ -321,8 +338,8 @@ impl FilePool {
 
     fn make(&self, marker: &mut Marker, generation: u64, bytes: u64) -> Result<()> {
         let made = self
-            .disk
-            .create_filled(&name(generation), bytes)
+            .check_room(bytes)
+            .and_then(|()| self.disk.create_filled(&name(generation), bytes))
             .and_then(|file| self.begin_use(marker, generation, bytes, file));
         match made {
             Ok(file) => {
@@ -330,11 +347,20 @@ impl FilePool {
                 Ok(())
             }
             Err(error) => {
+                lock(&self.state).affordable = bytes / 2;
                 self.give_up_if_full(generation, &error);
                 let failed = |error| Error::io(format!("make {}", name(generation)), error);
                 self.failed(error, failed)
             }
         }
+    }
+
+    /// A disk that was full, and says that it is, is not filled up with zeroes to find out.
+    fn check_room(&self, bytes: u64) -> std::io::Result<()> {
+        if self.is_starved() && self.disk.free_bytes().is_ok_and(|free| free < bytes) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// Gives a file that is ready but for its header page, and in no list, a fresh identity. What stood in it means
@@ -369,6 +395,8 @@ impl FilePool {
     fn give_up_if_full(&self, generation: u64, error: &std::io::Error) {
         if is_full(error) {
             let _ = self.disk.remove(&name(generation));
+            // A file whose removal could still be undone by a crash keeps its space.
+            let _ = self.disk.sync_names(FOLDER);
         }
     }
 
@@ -390,8 +418,14 @@ impl FilePool {
     }
 
     fn offer(&self, file: JournalFile) {
-        self.starved.store(false, Ordering::Relaxed);
-        lock(&self.state).spares.push(file);
+        let mut state = lock(&self.state);
+        state.spares.push(file);
+        // Not before there is a reserve again, too.
+        if state.lacking(SPARES_MADE).is_none() {
+            state.affordable = u64::MAX;
+            self.starved.store(false, Ordering::Relaxed);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 }
