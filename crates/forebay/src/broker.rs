@@ -13,6 +13,7 @@ use anyhow::Context;
 use console::{Health, Prepare, Probe, Source};
 use engine::group::GroupSettings;
 use security::{AllowAll, Principal};
+use storage::Catalog as _;
 use storage::Supervisor;
 use storage::disk::Disk;
 use storage::local::{LocalStore, Options, OsDisk, RecoveryReport, Stopwatch};
@@ -61,6 +62,9 @@ pub(crate) async fn start_broker(
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data directory")?;
     log_recovery(store.recovery(), is_new);
+    if store.list("").await?.is_empty() && store.is_full() {
+        return Err(not_recovered(engine::Error::DiskFull, settings));
+    }
     let parts = engine_parts(&store, supervisor);
     let started = engine::Broker::start(parts, engine_settings(settings, memory)).await;
     let engine = started.map_err(|error| not_recovered(error, settings))?;

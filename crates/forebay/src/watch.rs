@@ -1,5 +1,5 @@
 //! Looks after the owners and the data folder once a second: `/livez` and `/readyz` learn who has stalled and what is
-//! gone.
+//! gone. The log learns when the memory for the state of queues or of consumer groups is nearly full.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,6 +21,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What `/readyz` calls a data folder that is gone.
 const FOLDER: &str = "data folder";
 
+/// Percent of the memory for state of one kind from which the log says that it is nearly full, and below which that it is
+/// no longer.
+const NEARLY_FULL: u64 = 95;
+const ROOMY: u64 = 85;
+
 /// A look at the data folder: what is missing.
 type Look = JoinHandle<Option<String>>;
 
@@ -39,6 +44,10 @@ impl Watch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Vec::new();
         let mut looking = None;
+        let mut states = [
+            State::new("queues", "memory.queue_state_bytes"),
+            State::new("consumer groups", "memory.group_state_bytes"),
+        ];
         loop {
             ticks.tick().await;
             self.look_at_folder(&mut looking).await;
@@ -47,6 +56,13 @@ impl Watch {
                 .supervisor
                 .stalled(Duration::from_millis(Machine.now_ms()));
             self.tell_stalled(&stalled, &mut before);
+            let taken = [
+                self.engine.queue_state_bytes(),
+                self.engine.group_state_bytes(),
+            ];
+            for (state, taken) in states.iter_mut().zip(taken) {
+                state.tell(taken);
+            }
         }
     }
 
@@ -107,7 +123,68 @@ impl Watch {
     }
 }
 
+/// The memory for state of one kind, as the log knows it.
+struct State {
+    of: &'static str,
+    setting: &'static str,
+    is_full: bool,
+}
+
+impl State {
+    fn new(of: &'static str, setting: &'static str) -> Self {
+        Self {
+            of,
+            setting,
+            is_full: false,
+        }
+    }
+
+    /// Says when it becomes nearly full, and when there is room again; returns which.
+    fn tell(&mut self, (bytes, limit_bytes): (u64, u64)) -> Option<bool> {
+        let percent = if self.is_full { ROOMY } else { NEARLY_FULL };
+        let is_full = u128::from(bytes) * 100 >= u128::from(limit_bytes) * u128::from(percent);
+        if is_full == self.is_full {
+            return None;
+        }
+        self.is_full = is_full;
+        let (of, setting) = (self.of, self.setting);
+        if is_full {
+            tracing::warn!(
+                of,
+                bytes,
+                limit_bytes,
+                setting,
+                "memory for state is nearly full: what adds to it is refused"
+            );
+        } else {
+            tracing::info!(of, bytes, limit_bytes, "memory for state has room again");
+        }
+        Some(is_full)
+    }
+}
+
 fn describe(stalled: &Stalled) -> String {
     let seconds = stalled.lasting.as_secs();
     format!("{} has not answered for {seconds} s", stalled.owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_full_memory_is_told_once_and_so_is_room() {
+        let mut state = State::new("queues", "memory.queue_state_bytes");
+        for (bytes, told) in [
+            (94, None),
+            (95, Some(true)),
+            (100, None),
+            (85, None),
+            (84, Some(false)),
+            (94, None),
+            (u64::MAX, Some(true)),
+        ] {
+            assert_eq!(state.tell((bytes, 100)), told, "{bytes}");
+        }
+    }
 }

@@ -162,10 +162,9 @@ fn summary(errors: &RecordErrors) -> String {
     )
 }
 
-/// The same for a join: what its clients do not know, or would try again without an end, is final in their own words.
+/// The same for a join, in codes its clients know. Where there is no memory for it, clients join again after a while.
 pub(crate) fn join_code(code: Code) -> Code {
     match code {
-        Code::CoordinatorLoadInProgress => Code::GroupMaxSizeReached,
         Code::InvalidCommitOffsetSize => Code::InvalidRequest,
         other => other,
     }

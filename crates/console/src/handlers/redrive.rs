@@ -74,8 +74,8 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
     }
     let name = vhost::split(name).1;
     let why = format!(
-        "queue '{name}' is no dead-letter queue: no queue names it as one, and no message in it is a dead letter; \
-         name a queue with `destination` to move messages nevertheless"
+        "queue '{name}' holds no dead letters that could go back to where they came from; name a queue with `destination` \
+         to move its messages nevertheless"
     );
     Err(Problem::new(&NOT_DEAD, why))
 }

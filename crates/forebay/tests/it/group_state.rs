@@ -19,7 +19,6 @@ use crate::records::kafka;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const MEMBER_ID_REQUIRED: i16 = 79;
-const GROUP_MAX_SIZE_REACHED: i16 = 81;
 const LIMIT: &str = "FOREBAY__MEMORY__GROUP_STATE_BYTES";
 
 async fn commit(client: &mut Client, group: &str, topic: &str, metadata: usize) -> i16 {
@@ -133,9 +132,9 @@ async fn what_does_not_fit_is_refused_and_usual_commits_go_on() {
 
     // Whatever adds to it is refused, and nothing is left of the group.
     let id = join(&mut client, 4, "new", 0).await;
-    assert_eq!(id.error_code, GROUP_MAX_SIZE_REACHED);
+    assert_eq!(id.error_code, COORDINATOR_LOAD_IN_PROGRESS);
     let member = join(&mut client, 3, "new", 1 << 10).await;
-    assert_eq!(member.error_code, GROUP_MAX_SIZE_REACHED);
+    assert_eq!(member.error_code, COORDINATOR_LOAD_IN_PROGRESS);
     let code = sync(&mut client, &large, 10_000).await;
     assert_eq!(code, COORDINATOR_NOT_AVAILABLE);
     let code = commit(&mut client, "group-0", "more", 4_000).await;

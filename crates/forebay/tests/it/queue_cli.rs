@@ -651,7 +651,7 @@ fn only_dead_letters_go_back_and_a_task_is_waited_for() {
     bury(&broker);
     refused(
         &run(&broker, &["redrive", "orders"]),
-        "queue 'orders' is no dead-letter queue: no queue names it as one",
+        "queue 'orders' holds no dead letters that could go back to where they came from",
     );
     let waited = run(&broker, &["redrive", "dead", "--wait", "-o", "json"]);
     assert_eq!(waited.status.code(), Some(0), "{waited:?}");

@@ -33,11 +33,12 @@ has the reason for each.
 - **Offsets of groups are in no topic**: there is no `__consumer_offsets`, and no internal topic at all.
 - **The state of all groups** (members with what they say of themselves, ids that were handed out, committed offsets with
   their texts) has a limit, `memory.group_state_bytes`. What would make it grow beyond is refused before anything of it is
-  kept: JoinGroup with `GROUP_MAX_SIZE_REACHED`, an assignment with `COORDINATOR_NOT_AVAILABLE` and an offset with
-  `COORDINATOR_LOAD_IN_PROGRESS`, which clients try again after a while. What adds nothing is always taken: heartbeats,
+  kept: JoinGroup and an offset with `COORDINATOR_LOAD_IN_PROGRESS`, an assignment with `COORDINATOR_NOT_AVAILABLE`. Clients
+  try again after a while, and so go on when there is room again; the log says when it is nearly full. What adds nothing is always taken: heartbeats,
   a commit that replaces an offset and has no longer text, a member that joins again as it was, leaving and deleting.
 - **Idempotent producers**: a partition remembers 50,000 at most, and forgets the longest silent ones first; one that was forgotten
-  may go on with any sequence number, as one that expired (`producer.id.expiration.ms`) with Kafka.
+  may go on with any sequence number, as one that expired with Kafka. They do not expire by time: `producer.id.expiration.ms` is
+  kept and has no effect.
 - **Ids of groups** with control characters are `INVALID_GROUP_ID`; Kafka takes any.
 - **A topic that was made for a queue** is read like a compacted one: what was acknowledged in the queue is gone, unless the queue
   keeps it for replay. Offsets have gaps, a batch that has lost records is returned plain, and a fetch from a gap, or from

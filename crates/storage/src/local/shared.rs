@@ -21,7 +21,8 @@ use crate::disk::Disk;
 use crate::supervisor::{Owner, Supervisor, Work};
 use crate::{Chunk, Error, Lsn, Progress, Result};
 
-/// Bytes of documents that may be written below the watermark before there is space again: ten thousand small ones.
+/// Bytes of documents that may be written below the watermark before there is space again: ten thousand small ones. Half of
+/// them are kept for those without which nobody could free space.
 pub(super) const VITAL_BYTES_MAX: u64 = 4 << 20;
 /// What a document takes in the journal beside its key and its value.
 const DOCUMENT_BYTES: u64 = 256;
@@ -76,7 +77,7 @@ pub(super) struct Shared {
     pub(super) marked: AtomicU64,
     /// Free space is below the watermark.
     pub(super) low_space: AtomicBool,
-    /// What is left for documents without which nobody could free space.
+    /// What is left for documents while there is little space.
     pub(super) vital_left: AtomicU64,
     /// The last flush failed for lack of space.
     pub(super) flush_starved: AtomicBool,
@@ -150,7 +151,17 @@ impl Shared {
             return Ok(());
         }
         let bytes = DOCUMENT_BYTES + bytes as u64;
-        let take = |left: u64| left.checked_sub(bytes).filter(|_| is_vital);
+        // Below the watermark there is space for some. Where there is none, and of the last half, only for the vital ones.
+        let is_exhausted = self.flush_starved.load(Ordering::Relaxed) || self.pool.is_starved();
+        let kept = if is_exhausted {
+            VITAL_BYTES_MAX
+        } else {
+            VITAL_BYTES_MAX / 2
+        };
+        let take = |left: u64| {
+            left.checked_sub(bytes)
+                .filter(|left| is_vital || *left >= kept)
+        };
         let left = &self.vital_left;
         let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         taken.map(drop).map_err(|_| Error::DiskFull)

@@ -326,19 +326,31 @@ async fn segments_that_are_removed_are_closed() {
 }
 
 #[tokio::test]
-async fn below_the_watermark_only_so_many_vital_documents_are_written() {
+async fn below_the_watermark_only_so_many_documents_are_written() {
     let options = Options {
         min_free_bytes: u64::MAX,
         ..tiny_options()
     };
     let store = open(&SimDisk::new(), options).unwrap();
     assert!(store.is_full(), "known before anybody may write");
+    let value = Bytes::from(vec![b'v'; 100_000]);
     let put = |n: u32| {
-        let value = Bytes::from(vec![b'v'; 100_000]);
-        let (store, key) = (&store, format!("vital/{n}"));
+        let (store, key, value) = (&store, format!("vital/{n}"), value.clone());
         async move { store.put_vital(&key, Expected::Absent, value).await }
     };
     let mut written = 0;
+    let other = loop {
+        let key = format!("other/{written}");
+        match store
+            .put_if(&key, Expected::Absent, Some(value.clone()))
+            .await
+        {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(other, Error::DiskFull), "{other}");
+    assert_eq!(written, 20, "2 MiB");
     while put(written).await.is_ok() {
         written += 1;
         assert!(written < 100, "the reserve never ends");
@@ -346,7 +358,7 @@ async fn below_the_watermark_only_so_many_vital_documents_are_written() {
     assert_eq!(written, 41, "4 MiB");
     let refused = put(200).await;
     assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
-    store.put_if("vital/0", Expected::Any, None).await.unwrap();
+    store.put_if("other/0", Expected::Any, None).await.unwrap();
 }
 
 #[tokio::test]
