@@ -231,6 +231,16 @@ fn low_disk_is_a_reason_not_to_be_ready() {
     let expected = format!(r#"{{"ready":false,"reasons":["{reason}"]}}"#);
     assert_eq!(broker.get("/readyz"), (503, expected));
     assert_eq!(broker.get("/livez").0, 200);
+    // Who declares a queue when it starts can start.
+    let http = broker.http().to_string();
+    let mut create = command();
+    create.args(["queue", "create", "new", "--http", &http]);
+    assert_eq!(ended(&mut create).status.code(), Some(0));
+    let mut send = command();
+    send.args(["queue", "send", "new", "body", "--http", &http]);
+    let sent = ended(&mut send);
+    assert_eq!(sent.status.code(), Some(1), "{sent:?}");
+    assert!(String::from_utf8_lossy(&sent.stderr).contains("the disk is nearly full"));
 }
 
 #[test]
