@@ -358,9 +358,7 @@ impl Broker {
                 "the disk is full".to_owned()
             } else if needed > min_free_bytes.0 {
                 let needed = needed.div_ceil(1 << 20);
-                format!(
-                    "less than the {needed} MiB are free that the journal and the next flush take"
-                )
+                format!("less than the {needed} MiB are free that the next flush takes")
             } else {
                 let limit = min_free_bytes.show();
                 format!("less than {limit} are free (storage.min_free_bytes)")

@@ -227,7 +227,8 @@ impl Flusher {
             return Ok(());
         }
         // A flush frees files of the journal where there is no room for new ones.
-        if shared.wants_flush() || (shared.pool.is_starved() && shared.pool.live_bytes() > 0) {
+        let frees_files = shared.pool.is_starved() && shared.pool.live_bytes() > 0;
+        if shared.wants_flush() || frees_files || shared.is_low_for_flush() {
             return self.flush();
         }
         let dropped = shared.streams.dropped_bytes.load(Ordering::Relaxed);

@@ -130,18 +130,19 @@ impl Shared {
             || self.pool.is_starved()
     }
 
-    /// Free space below which publishes are refused: the watermark, but no less than the next journal file and a flush of
-    /// what is not flushed take, without which nothing can free space. Without a watermark it is 0.
+    /// Free space below which publishes are refused: the watermark, but no less than the next flush takes, without which
+    /// nothing can free space. Without a watermark it is 0.
     pub(super) fn free_bytes_min(&self) -> u64 {
-        let watermark = self.options.min_free_bytes;
-        if watermark == 0 {
-            return 0;
+        match self.options.min_free_bytes {
+            0 => 0,
+            watermark => watermark.max(self.unflushed_bytes()),
         }
-        let needed = self
-            .pool
-            .next_bytes()
-            .saturating_add(self.unflushed_bytes());
-        watermark.max(needed)
+    }
+
+    /// Whether publishes are refused, or will be, for what a flush takes. Once it is done it takes nothing.
+    pub(super) fn is_low_for_flush(&self) -> bool {
+        self.low_space.load(Ordering::Relaxed)
+            && self.free_bytes_min() > self.options.min_free_bytes
     }
 
     /// Whether a document of this size may be written. Errors: `DiskFull`.

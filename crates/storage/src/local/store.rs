@@ -157,8 +157,8 @@ impl LocalStore {
         }
     }
 
-    /// Free space, bytes, below which appends are refused: [`Options::min_free_bytes`], or what the next journal file and
-    /// the next flush take if that is more. 0 without a watermark.
+    /// Free space, bytes, below which appends are refused: [`Options::min_free_bytes`], or what the next flush takes if that
+    /// is more. 0 without a watermark.
     pub fn free_bytes_min(&self) -> u64 {
         self.inner.shared.free_bytes_min()
     }

@@ -270,21 +270,35 @@ async fn a_disk_with_little_room_takes_what_was_handed_over() {
 }
 
 #[tokio::test]
-async fn the_watermark_leaves_room_for_a_journal_file_and_a_flush() {
-    const FILE_BYTES: u64 = 256 * 1024;
+async fn the_watermark_leaves_room_for_a_flush() {
     for min_free_bytes in [0, 1] {
         let disk = SimDisk::new();
         let options = Options {
-            journal_file_bytes_first: FILE_BYTES,
-            journal_file_bytes: FILE_BYTES,
             min_free_bytes,
             ..plain_options()
         };
-        drop(open(&disk, options.clone()).unwrap());
-        disk.set_capacity(Some(disk.used() + FILE_BYTES - 1));
         let store = open(&disk, options).unwrap();
-        assert_eq!(store.free_bytes_min(), FILE_BYTES * min_free_bytes);
-        assert!(store.is_full() || min_free_bytes == 0);
+        put(&store, stream(1), &filled(0, 100_000)).await;
+        let unflushed = store.stats().unflushed_bytes;
+        assert!(unflushed > 100_000);
+        assert_eq!(store.free_bytes_min(), unflushed * min_free_bytes);
+        if min_free_bytes == 0 {
+            continue;
+        }
+        while store.stats().journal_files < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        disk.set_capacity(Some(disk.used() + 50_000));
+        while !store.is_full() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // There is room for it, and then none is needed any more.
+        disk.set_capacity(Some(disk.used() + 200_000));
+        while store.is_full() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(store.stats().unflushed_bytes, 0);
+        assert_eq!(store.free_bytes_min(), 1);
     }
 }
 

@@ -106,6 +106,8 @@ impl PoolState {
 /// The files, and the door between the journal thread and the thread that makes them.
 pub(crate) struct FilePool {
     disk: Arc<dyn Disk>,
+    /// Sizes between which files are made ahead.
+    bytes_first: u64,
     bytes_max: u64,
     state: Mutex<PoolState>,
     changed: Condvar,
@@ -127,6 +129,7 @@ impl FilePool {
         let live_bytes = found.live.iter().map(|(file, _)| file.bytes).sum();
         Self {
             disk,
+            bytes_first,
             bytes_max,
             state: Mutex::new(PoolState {
                 spares: Vec::new(),
@@ -217,11 +220,6 @@ impl FilePool {
     pub(crate) fn files(&self) -> u64 {
         let state = lock(&self.state);
         (state.live.len() + state.free.len() + state.spares.len()) as u64
-    }
-
-    /// Size of the next file that is made.
-    pub(crate) fn next_bytes(&self) -> u64 {
-        lock(&self.state).next_bytes
     }
 
     /// Whether a file could not be made ahead for lack of space.
@@ -330,7 +328,7 @@ impl FilePool {
                 Ok(())
             }
             Err(error) => {
-                self.give_up_if_full(generation, &error);
+                self.give_up_if_full(generation, bytes, &error);
                 self.failed(error, failed)
             }
         }
@@ -347,8 +345,7 @@ impl FilePool {
                 Ok(())
             }
             Err(error) => {
-                lock(&self.state).affordable = bytes / 2;
-                self.give_up_if_full(generation, &error);
+                self.give_up_if_full(generation, bytes, &error);
                 let failed = |error| Error::io(format!("make {}", name(generation)), error);
                 self.failed(error, failed)
             }
@@ -391,9 +388,13 @@ impl FilePool {
     }
 
     /// Removes a file that could not be finished for lack of space: it is of no use. When even this fails the next
-    /// start clears it away.
-    fn give_up_if_full(&self, generation: u64, error: &std::io::Error) {
+    /// start clears it away. The next ones are smaller: the disk may have room for those.
+    fn give_up_if_full(&self, generation: u64, bytes: u64, error: &std::io::Error) {
         if is_full(error) {
+            let mut state = lock(&self.state);
+            state.affordable = bytes / 2;
+            state.next_bytes = state.next_bytes.min(state.affordable.max(self.bytes_first));
+            drop(state);
             let _ = self.disk.remove(&name(generation));
             // A file whose removal could still be undone by a crash keeps its space.
             let _ = self.disk.sync_names(FOLDER);
