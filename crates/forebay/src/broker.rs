@@ -62,7 +62,7 @@ pub(crate) async fn start_broker(
     let opened = tokio::task::spawn_blocking(move || LocalStore::open(disk, options)).await?;
     let store = opened.context("cannot open the data directory")?;
     log_recovery(store.recovery(), is_new);
-    if store.list("").await?.is_empty() && store.is_full() {
+    if store.is_full() && store.list("").await?.is_empty() {
         return Err(not_recovered(engine::Error::DiskFull, settings));
     }
     let parts = engine_parts(&store, supervisor);
@@ -353,6 +353,9 @@ impl Broker {
     pub(crate) fn low_disk(&self, min_free_bytes: ByteSize) -> Probe {
         let store = self.store.clone();
         Box::new(move || {
+            if !store.is_full() {
+                return None;
+            }
             let needed = store.free_bytes_min();
             let why = if min_free_bytes.0 == 0 {
                 "the disk is full".to_owned()
@@ -363,9 +366,7 @@ impl Broker {
                 let limit = min_free_bytes.show();
                 format!("less than {limit} are free (storage.min_free_bytes)")
             };
-            store
-                .is_full()
-                .then(|| format!("{why}: publishes are refused"))
+            Some(format!("{why}: publishes are refused"))
         })
     }
 

@@ -466,7 +466,7 @@ fn decode(batches: Vec<Batch>, offset: u64) -> Decoded {
 }
 
 /// Where to begin in a batch that is read for what is at an offset. At its first record if it is not large: receivers that
-/// share its messages do not come in their order, and whoever wants one before must not read the batch again.
+/// share its messages do not come in their order, and one that wants an earlier record must not read the batch again.
 fn first_wanted(batch: &Batch, offset: u64) -> u64 {
     let header = &batch.header;
     let records = usize::try_from(header.record_count).unwrap_or(usize::MAX);

@@ -3,10 +3,20 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 
 use crate::broker::{Broker, Options, command, ended, eventually};
+
+/// A broker with its HTTP listener alone.
+fn http_only(http: &str, data: &Path) -> Command {
+    let mut command = command();
+    command.args(["--kafka", "off", "--amqp", "off", "--sqs", "off"]);
+    command.args(["--http", http, "--data"]).arg(data);
+    command
+}
 
 #[test]
 fn a_ready_broker_is_healthy_and_counts() {
@@ -78,12 +88,7 @@ fn serve_is_the_default_command_and_listeners_can_be_off() {
 #[test]
 fn a_data_folder_has_one_process() {
     let broker = Broker::start();
-    let second = ended(
-        command()
-            .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
-            .args(["--http", "127.0.0.1:0", "--data"])
-            .arg(broker.data()),
-    );
+    let second = ended(&mut http_only("127.0.0.1:0", &broker.data()));
     assert_eq!(second.status.code(), Some(1));
     assert!(second.stdout.is_empty());
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
@@ -146,12 +151,7 @@ fn a_taken_port_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let http = broker.http().to_string();
     for told in ["storage created", "storage recovered clean_shutdown=true"] {
-        let second = ended(
-            command()
-                .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
-                .args(["--http", &http, "--data"])
-                .arg(dir.path()),
-        );
+        let second = ended(&mut http_only(&http, dir.path()));
         assert_eq!(second.status.code(), Some(1));
         let message = String::from_utf8_lossy(&second.stderr).into_owned();
         let why = format!(
@@ -167,13 +167,8 @@ fn a_taken_port_is_named() {
 #[test]
 fn the_last_line_has_the_form_of_the_log() {
     let broker = Broker::start();
-    let second = ended(
-        command()
-            .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
-            .args(["--http", "127.0.0.1:0", "--data"])
-            .arg(broker.data())
-            .env("FOREBAY__LOG__FORMAT", "json"),
-    );
+    let second =
+        ended(http_only("127.0.0.1:0", &broker.data()).env("FOREBAY__LOG__FORMAT", "json"));
     assert_eq!(second.status.code(), Some(1));
     let log = String::from_utf8(second.stderr).unwrap();
     let lines: Vec<serde_json::Value> = log
@@ -218,11 +213,7 @@ fn a_data_folder_that_goes_away_is_a_reason_not_to_be_ready() {
 fn an_empty_folder_on_a_full_disk_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let refused = ended(
-        command()
-            .args(["--kafka", "off", "--amqp", "off", "--sqs", "off"])
-            .args(["--http", "127.0.0.1:0", "--data"])
-            .arg(dir.path())
-            .env("FOREBAY__STORAGE__MIN_FREE_BYTES", "8000TiB"),
+        http_only("127.0.0.1:0", dir.path()).env("FOREBAY__STORAGE__MIN_FREE_BYTES", "8000TiB"),
     );
     assert_eq!(refused.status.code(), Some(1));
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();

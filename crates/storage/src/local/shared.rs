@@ -125,9 +125,12 @@ impl Shared {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.low_space.load(Ordering::Relaxed)
-            || self.flush_starved.load(Ordering::Relaxed)
-            || self.pool.is_starved()
+        self.low_space.load(Ordering::Relaxed) || self.is_exhausted()
+    }
+
+    /// Whether the disk had no room for the last flush or the next journal file.
+    fn is_exhausted(&self) -> bool {
+        self.flush_starved.load(Ordering::Relaxed) || self.pool.is_starved()
     }
 
     /// Free space below which publishes are refused: the watermark, but no less than the next flush takes, without which
@@ -153,8 +156,7 @@ impl Shared {
         }
         let bytes = DOCUMENT_BYTES + bytes as u64;
         // Below the watermark there is space for some. Where there is none, and of the last half, only for the vital ones.
-        let is_exhausted = self.flush_starved.load(Ordering::Relaxed) || self.pool.is_starved();
-        let kept = if is_exhausted {
+        let kept = if self.is_exhausted() {
             VITAL_BYTES_MAX
         } else {
             VITAL_BYTES_MAX / 2

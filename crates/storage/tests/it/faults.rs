@@ -193,22 +193,30 @@ async fn a_full_disk_refuses_growth_and_recovers() {
     assert_eq!(found, [left, next.to_bytes().to_vec()].concat());
 }
 
-/// It shows late that the disk is full: when the next journal file is made. What was handed over until then has room, and
-/// so has what frees space.
-#[tokio::test]
-async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
-    const FILE_BYTES: u64 = 256 * 1024;
-    let disk = SimDisk::new();
+/// Size of the journal files of [`with_files_ahead`].
+const FILE_BYTES: u64 = 256 * 1024;
+
+/// A store that has begun its first journal file, with two more ready.
+async fn with_files_ahead(disk: &SimDisk) -> LocalStore {
     let options = Options {
         journal_file_bytes_first: FILE_BYTES,
         journal_file_bytes: FILE_BYTES,
         ..plain_options()
     };
-    let store = open(&disk, options).unwrap();
+    let store = open(disk, options).unwrap();
     put(&store, stream(1), &filled(0, 100)).await;
     while store.stats().journal_files < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    store
+}
+
+/// It shows late that the disk is full: when the next journal file is made. What was handed over until then has room, and
+/// so has what frees space.
+#[tokio::test]
+async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
+    let disk = SimDisk::new();
+    let store = with_files_ahead(&disk).await;
     disk.hold_creation(true);
     disk.set_capacity(Some(1));
     // More than fits into the file in use and another one.
@@ -245,18 +253,8 @@ async fn what_was_handed_over_before_the_disk_was_found_full_is_written() {
 /// A disk that has no room for a file of the usual size may have some for what waits to be written.
 #[tokio::test]
 async fn a_disk_with_little_room_takes_what_was_handed_over() {
-    const FILE_BYTES: u64 = 256 * 1024;
     let disk = SimDisk::new();
-    let options = Options {
-        journal_file_bytes_first: FILE_BYTES,
-        journal_file_bytes: FILE_BYTES,
-        ..plain_options()
-    };
-    let store = open(&disk, options).unwrap();
-    put(&store, stream(1), &filled(0, 100)).await;
-    while store.stats().journal_files < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let store = with_files_ahead(&disk).await;
     // What there is, two files ahead among it, and half of one.
     disk.set_capacity(Some(disk.used() + FILE_BYTES / 2));
     // Two in each of the files, and one more.
