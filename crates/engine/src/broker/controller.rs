@@ -329,8 +329,10 @@ async fn grow(inner: &Arc<Inner>, name: &str, count: u32, dry_run: bool) -> Resu
         .extend((before..count).map(|i| Arc::new(Partition::new(topic.id(), i, 0, 0))));
     let next = store(inner, next).await?;
     open(inner, &next, before as usize).await?;
+    // Before anything is published there: what one queue is done with must not go before the others know of it.
+    queue_table::grow(inner, &next).await?;
     show(inner, &topics, &next);
-    queue_table::grow(inner, &next).await
+    Ok(())
 }
 
 pub(super) async fn configure(

@@ -197,11 +197,16 @@ impl Part {
         done.ok_or_else(|| Error::Storage("the records of a batch cannot be looked into".into()))
     }
 
-    /// The lane of a new queue.
+    /// The lane of a new queue. Where it does not begin with the log, its own log says so: a restart must neither show it what
+    /// was acknowledged before it came, nor take from it what others are done with.
     fn finish(mut self, inner: &Inner, queue: &Arc<Queue>, start: u64) -> OwnedLane {
         self.lane
             .restored(start, queue.settings(), inner.clock.now_ms());
-        let owned = OwnedLane::new(Arc::clone(queue), self.lane, 0, 0);
+        let first = self.lane.oldest();
+        let mut owned = OwnedLane::new(Arc::clone(queue), self.lane, 0, 0);
+        if first > start {
+            owned.change(LaneEvent::Trimmed { before: first }, None);
+        }
         owned.having_looked_into(self.looked_into)
     }
 }
@@ -217,10 +222,7 @@ pub(super) async fn offer_lane(
     queue: &Arc<Queue>,
     at: LaneAt,
 ) -> Result<OfferedLane> {
-    // What was acknowledged in another queue of the topic is gone, whatever the log still has.
-    let partition = inner.partition_of(at);
-    let start = partition.map_or(0, |partition| partition.start());
-    let lane = Box::new(restore(inner, (queue, at), start).await?);
+    let lane = Box::new(restore(inner, queue, at).await?);
     offer_made(inner, queue, (at, lane)).await
 }
 
@@ -315,12 +317,7 @@ pub(super) async fn inspect<T: Send + 'static>(
 }
 
 /// A lane's state: its last snapshot, the records since, and what was done with them.
-/// Without a snapshot it knows of no record before `first`.
-async fn restore(
-    inner: &Inner,
-    (queue, at): (&Arc<Queue>, LaneAt),
-    first: u64,
-) -> Result<OwnedLane> {
+async fn restore(inner: &Inner, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedLane> {
     let log = &*inner.log;
     let history = History::read(log, at).await?;
     let damaged =
@@ -329,7 +326,7 @@ async fn restore(
     let start = log.bounds(records(at)).map_or(0, |bounds| bounds.start);
     let mut lane = match &history.snapshot {
         Some(bytes) => Lane::decode(bytes, window).map_err(|error| damaged(&error))?,
-        None => Lane::new(start.max(first)),
+        None => Lane::new(start),
     };
     let snapshot_end = if history.snapshot.is_some() {
         lane.end()

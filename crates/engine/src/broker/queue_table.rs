@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use storage::Expected;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::controller::{self, encode};
@@ -17,7 +18,7 @@ use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
 use super::{Inner, exchange_table, lanes};
 use crate::queue::{NewQueue, Numbers, Ordering, Queue, QueueDocument, QueueSettings};
-use crate::shard::LaneCommand;
+use crate::shard::{self, LaneCommand};
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
 
@@ -446,6 +447,12 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     }
     for lane in offered {
         lane.taken(inner).await?;
+    }
+    for shard in &inner.shards {
+        let (done, restored) = oneshot::channel();
+        let command = shard::Command::LanesRestored { done };
+        shard.send(command).await.map_err(|_| Error::Unavailable)?;
+        restored.await.map_err(|_| Error::Unavailable)?;
     }
     Ok(())
 }

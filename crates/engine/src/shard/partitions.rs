@@ -121,6 +121,11 @@ impl PartitionTable {
         }
     }
 
+    /// Topic and index of all that are here.
+    pub(super) fn keys(&self) -> Vec<(Uuid, u32)> {
+        self.here.keys().copied().collect()
+    }
+
     /// All that are here.
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Owned> {
         self.here.values_mut().map(Box::as_mut)

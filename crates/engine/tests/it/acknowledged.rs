@@ -198,3 +198,76 @@ async fn a_queue_that_keeps_nothing_cannot_be_replayed_and_another_queue_gets_no
     let copies = stage.receive("copies", 9, LEASE).await;
     assert_eq!(texts(&copies), ["3", "4"]);
 }
+
+/// Attaches a queue to the topic of the queue `orders`.
+async fn attach(stage: &Stage, name: &str) {
+    let attached = engine::queue::NewQueue {
+        name: name.into(),
+        topic: Some("orders".into()),
+        ..engine::queue::NewQueue::default()
+    };
+    stage.broker.create_queue(anyone(), attached).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_keeps_what_another_queue_of_the_topic_has_not_done() {
+    for (attached, end) in [("a", End::Kill), ("z", End::Kill), ("z", End::Stop)] {
+        let stage = Stage::new().await;
+        stage.queue("orders", QueueSettings::default()).await;
+        attach(&stage, attached).await;
+        // Those between the two give the first time to serve before the last is there.
+        for i in 0..100 {
+            let name = format!("p{i}");
+            stage.queue(&name, QueueSettings::default()).await;
+            stage.say(&name, &["x"]).await;
+        }
+        say(&stage, 100).await;
+        acknowledge(&stage, 100, |_| true).await;
+        let stage = stage.again(end).await;
+        let mut left = Vec::new();
+        while left.len() < 100 {
+            let some = stage.receive(attached, 10, LEASE).await;
+            assert!(!some.is_empty(), "{attached} {end:?} {left:?}");
+            left.extend(texts(&some).into_iter().map(str::to_owned));
+        }
+        let all: Vec<String> = (0..100).map(|i: usize| i.to_string()).collect();
+        assert_eq!(left, all, "{attached} {end:?}");
+        assert!(stage.receive("orders", 10, LEASE).await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attached_queue_begins_where_it_was_attached_after_a_restart_too() {
+    for (end, done) in ENDS.into_iter().flat_map(|end| [(end, 3), (end, 5)]) {
+        let stage = Stage::new().await;
+        stage.queue("orders", QueueSettings::default()).await;
+        say(&stage, 5).await;
+        acknowledge(&stage, 5, |i| i < done).await;
+        attach(&stage, "copies").await;
+        let stage = stage.again(end).await;
+        stage.say("orders", &["new"]).await;
+        let copies = stage.receive("copies", 9, LEASE).await;
+        let all = ["0", "1", "2", "3", "4", "new"];
+        assert_eq!(texts(&copies), all[done..], "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_by_offset_see_what_is_left_as_soon_as_a_start_is_over() {
+    let mut stage = Stage::new().await;
+    stage.queue("orders", QueueSettings::default()).await;
+    for round in 0..100 {
+        stage.say("orders", &["a", "b", "c"]).await;
+        acknowledge(&stage, 3, |i| i != 1).await;
+        if round % 2 == 1 {
+            // The log gives up what is done.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stage = stage.again(End::Kill).await;
+        let left = stage.values("orders", 0).await;
+        let expected = vec!["b".to_owned()];
+        assert_eq!(left, Ok(expected), "round {round}");
+        stage.skip(Duration::from_millis(LEASE));
+        acknowledge(&stage, 1, |_| true).await;
+    }
+}

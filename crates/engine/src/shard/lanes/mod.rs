@@ -54,6 +54,8 @@ pub(super) struct LaneTable {
     answers: Vec<Answer>,
     /// Answers that wait for no sync.
     quick: Vec<Answer>,
+    /// A start has opened them all. Before that nothing is forgotten: a lane that is still to come may need it.
+    are_restored: bool,
 }
 
 impl LaneTable {
@@ -507,13 +509,27 @@ impl Shard {
             }
             owned.scheduled = due;
         }
+        if !self.lanes.are_restored {
+            return;
+        }
         if let Some(partition) = self.partitions.here(at.topic, at.index) {
             partition.lanes.freshen();
             forget_done(partition, &*log, TRIM_STEP, now);
         }
     }
 
-    /// Takes a lane over, unless its partition has records it does not know of: then it is given back.
+    /// Every lane there was is here: they serve from now on, and readers by offset see what is left for them.
+    pub(super) fn lanes_restored(&mut self, done: oneshot::Sender<()>) {
+        self.lanes.are_restored = true;
+        for (topic, index) in self.partitions.keys() {
+            self.gather_all(topic, index);
+        }
+        self.upkeep_lanes();
+        let _ = done.send(());
+    }
+
+    /// Takes a lane over, unless its partition has records it does not know of: then it is given back. A new one is there when
+    /// what it begins with is durable.
     pub(super) fn open_lane(
         &mut self,
         at: LaneAt,
@@ -532,10 +548,17 @@ impl Shard {
         lane.lane.tick(self.clock.now_ms());
         let has_work = !lane.is_fresh();
         owned.lanes.add(lane);
-        let _ = done.send(None);
-        if has_work {
-            self.gather(at);
+        if !has_work || !self.lanes.are_restored {
+            let _ = done.send(None);
+            return;
         }
+        let answer = move |failed: Option<Error>| {
+            if failed.is_none() {
+                let _ = done.send(None);
+            }
+        };
+        self.answers_of(at, true).push(Box::new(answer));
+        self.gather(at);
     }
 
     fn close_lane(&mut self, at: LaneAt, done: oneshot::Sender<Result<()>>) {
