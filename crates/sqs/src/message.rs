@@ -200,12 +200,19 @@ fn is_attribute_name(name: &str) -> bool {
         && !lower.starts_with("amazon.")
 }
 
+/// The first byte of U+FFFE and U+FFFF in UTF-8.
+const FIRST_OF_FFFE: u8 = 0xef;
+
 /// Whether a text has only characters that can travel as XML 1.0.
 pub(crate) fn is_allowed(text: &str) -> bool {
     let is_control = |b: u8| b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r');
-    // Bodies are long: without a way out, the loop looks at many bytes at once.
-    let controls = text.bytes().fold(false, |any, b| any | is_control(b));
-    !controls && !text.contains('\u{FFFE}') && !text.contains('\u{FFFF}')
+    // Bodies are long, and most have nothing that needs a second look. Without a way out, the loops look at many bytes at
+    // once.
+    let ends = |(least, most): (u8, u8), b: u8| (least.min(b), most.max(b));
+    let (least, most) = text.bytes().fold((u8::MAX, 0), ends);
+    let has_control = least < 0x20 && text.bytes().fold(false, |any, b| any | is_control(b));
+    let has_noncharacter = || text.contains('\u{FFFE}') || text.contains('\u{FFFF}');
+    !has_control && (most < FIRST_OF_FFFE || !has_noncharacter())
 }
 
 /// The headers of a message to send.
@@ -368,6 +375,29 @@ mod tests {
             "235c5c510d26fb653d073faed50ae77c"
         );
         assert_eq!(md5_of_attributes(&[]), None);
+    }
+
+    #[test]
+    fn texts_have_only_what_xml_can_bear() {
+        let long = "x".repeat(100);
+        for (middle, allowed) in [
+            ("", true),
+            ("\t\n\r ", true),
+            ("\u{7f}\u{80}\u{d7ff}\u{e000}", true),
+            ("\u{feff}\u{ff01}\u{fffd}\u{10000}\u{10ffff}", true),
+            ("\0", false),
+            ("\u{8}", false),
+            ("\u{b}", false),
+            ("\u{1f}", false),
+            ("\n\u{1f}", false),
+            ("\u{fffe}", false),
+            ("\u{ffff}", false),
+            ("\u{10000}\u{ffff}", false),
+        ] {
+            for text in [middle.to_owned(), format!("{long}{middle}{long}")] {
+                assert_eq!(is_allowed(&text), allowed, "{middle:?}");
+            }
+        }
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl Ledger {
             Verdict::Append => {
                 // A batch without a time would be older than any retention allows.
                 let untimed = batch.header.max_timestamp < 0;
-                let append_time = (config.append_time || untimed).then_some(now.cast_signed());
+                // What the broker has just written bears that time already.
+                let is_stamped = batch.header.is_made_here() && batch.header.is_append_time();
+                let stamps = untimed || (config.append_time && !is_stamped);
+                let append_time = stamps.then_some(now.cast_signed());
                 Ok(Decision::Append(batch.placed(
                     base,
                     super::LEADER_EPOCH,

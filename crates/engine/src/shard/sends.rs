@@ -5,7 +5,7 @@ use std::sync::Arc;
 use storage::{Durability, Lsn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::admission::{Admission, Judged};
+use super::admission::{Admission, BATCH_BYTES, Judged};
 use super::pending::{Reply, Waiting};
 use super::writing::{Manner, Writing};
 use super::{Entry, Shard};
@@ -14,6 +14,9 @@ use crate::queue::lane::Lane;
 use crate::queue::{LaneAt, NewMessage, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
+
+/// What a record takes beyond what its message counts for, bytes; mostly.
+const RECORD_BYTES: usize = 96;
 
 /// Messages for one lane.
 pub(crate) struct Sending {
@@ -62,6 +65,13 @@ impl Placing {
     }
 }
 
+/// Bytes of the records that messages become, about; of their first batch, if they are more.
+fn room(sends: &[Sending]) -> usize {
+    let messages = sends.iter().flat_map(|send| &send.messages);
+    let bytes = messages.map(|message| message.bytes() + RECORD_BYTES);
+    bytes.sum::<usize>().min(BATCH_BYTES + RECORD_BYTES)
+}
+
 impl Shard {
     /// Places everything that was sent in this round; answers when it is on disk.
     pub(super) fn place_sends(&mut self, sends: &mut Vec<Sending>) {
@@ -93,7 +103,7 @@ impl Shard {
             at,
             admission: Admission::new(at, queue, next, now),
             manner,
-            writing: Writing::new(now),
+            writing: Writing::new(now).with_room(room(&sends)),
             outcomes: Vec::with_capacity(sends.len()),
             // A repeat is not confirmed before its original is durable.
             wait_for: self.partitions.newest((at.topic, at.index), self.durable),

@@ -35,9 +35,19 @@ pub(crate) struct Writing {
 impl Writing {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
-            builder: BatchBuilder::new(now.wall.cast_signed()).made_here(),
+            builder: BatchBuilder::new(now.wall.cast_signed())
+                .made_here()
+                .append_time(),
             now,
             bare: true,
+        }
+    }
+
+    /// With memory for records of so many bytes from the start.
+    pub(crate) fn with_room(self, bytes: usize) -> Self {
+        Self {
+            builder: self.builder.with_room(bytes),
+            ..self
         }
     }
 

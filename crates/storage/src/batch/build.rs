@@ -46,6 +46,21 @@ impl BatchBuilder {
         self
     }
 
+    /// Says that the timestamps are the time of the append: they need not be replaced when the batch is placed.
+    #[must_use]
+    pub fn append_time(mut self) -> Self {
+        let base = self.header.base_timestamp;
+        self.header.set_append_time(base);
+        self
+    }
+
+    /// Starts with memory for records of so many bytes, so that it need not grow.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.body.reserve(bytes);
+        self
+    }
+
     /// Says that none of the records of a batch made by the broker has a key, or anything else that decides about its
     /// delivery.
     #[must_use]
