@@ -22,6 +22,10 @@ mod watch;
 
 use std::process::ExitCode;
 
+/// Messages are small objects that one thread makes and another frees; see decision 0017.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
