@@ -197,8 +197,8 @@ impl Part {
         done.ok_or_else(|| Error::Storage("the records of a batch cannot be looked into".into()))
     }
 
-    /// The lane of a new queue. Where it does not begin with the log, its own log says so: a restart must neither show it what
-    /// was acknowledged before it came, nor take from it what others are done with.
+    /// What was made of the records, for a new queue. Where it does not begin with the log, the queue's own log says so: a restart
+    /// must neither show it what was acknowledged before it was attached, nor take from it what other queues have acknowledged.
     fn finish(mut self, inner: &Inner, queue: &Arc<Queue>, start: u64) -> OwnedLane {
         self.lane
             .restored(start, queue.settings(), inner.clock.now_ms());

@@ -450,7 +450,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     }
     for shard in &inner.shards {
         let (done, restored) = oneshot::channel();
-        let command = shard::Command::LanesRestored { done };
+        let command = shard::Command::QueuesRestored { done };
         shard.send(command).await.map_err(|_| Error::Unavailable)?;
         restored.await.map_err(|_| Error::Unavailable)?;
     }

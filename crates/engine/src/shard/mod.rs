@@ -150,8 +150,8 @@ pub(crate) enum Command {
         lane: Box<OwnedLane>,
         done: oneshot::Sender<Option<Box<OwnedLane>>>,
     },
-    /// All lanes that a start has found are here.
-    LanesRestored { done: oneshot::Sender<()> },
+    /// All queues that a start has found are here.
+    QueuesRestored { done: oneshot::Sender<()> },
     /// Forgets what lanes are done with.
     LaneUpkeep,
     /// Lends partitions, with everything their owner knows, to who needs more than one at once.
@@ -181,7 +181,7 @@ impl Command {
             | Self::CloseGroup { .. }
             | Self::Group { .. }
             | Self::Inspect { .. }
-            | Self::LanesRestored { .. }
+            | Self::QueuesRestored { .. }
             | Self::LaneUpkeep
             | Self::TopicRemoved { .. }
             | Self::Ping
@@ -405,7 +405,7 @@ impl Shard {
             Command::Send(send) => self.place_sends(&mut vec![send]),
             Command::Lane { at, command } => self.lane_command(at, command),
             Command::OpenLane { at, lane, done } => self.open_lane(at, lane, done),
-            Command::LanesRestored { done } => self.lanes_restored(done),
+            Command::QueuesRestored { done } => self.queues_restored(done),
             Command::LaneUpkeep => self.upkeep_lanes(),
             Command::Borrow {
                 partitions,

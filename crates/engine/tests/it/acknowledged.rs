@@ -38,6 +38,16 @@ async fn say(stage: &Stage, count: usize) {
     stage.say("orders", &all).await;
 }
 
+/// Attaches a queue to the topic of the queue `orders`.
+async fn attach(stage: &Stage, name: &str) {
+    let attached = engine::queue::NewQueue {
+        name: name.into(),
+        topic: Some("orders".into()),
+        ..engine::queue::NewQueue::default()
+    };
+    stage.broker.create_queue(anyone(), attached).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_by_offset_get_what_is_not_done_and_nothing_else() {
     for end in ENDS {
@@ -189,24 +199,9 @@ async fn a_queue_that_keeps_nothing_cannot_be_replayed_and_another_queue_gets_no
         matches!(refused, Err(engine::Error::InvalidRequest(_))),
         "{refused:?}"
     );
-    let attached = engine::queue::NewQueue {
-        name: "copies".into(),
-        topic: Some("orders".into()),
-        ..engine::queue::NewQueue::default()
-    };
-    stage.broker.create_queue(anyone(), attached).await.unwrap();
+    attach(&stage, "copies").await;
     let copies = stage.receive("copies", 9, LEASE).await;
     assert_eq!(texts(&copies), ["3", "4"]);
-}
-
-/// Attaches a queue to the topic of the queue `orders`.
-async fn attach(stage: &Stage, name: &str) {
-    let attached = engine::queue::NewQueue {
-        name: name.into(),
-        topic: Some("orders".into()),
-        ..engine::queue::NewQueue::default()
-    };
-    stage.broker.create_queue(anyone(), attached).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

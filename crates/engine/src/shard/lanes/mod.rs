@@ -54,7 +54,7 @@ pub(super) struct LaneTable {
     answers: Vec<Answer>,
     /// Answers that wait for no sync.
     quick: Vec<Answer>,
-    /// A start has opened them all. Before that nothing is forgotten: a lane that is still to come may need it.
+    /// A start has restored all queues. Before that nothing is forgotten: a queue that is not restored yet may need it.
     are_restored: bool,
 }
 
@@ -518,8 +518,8 @@ impl Shard {
         }
     }
 
-    /// Every lane there was is here: they serve from now on, and readers by offset see what is left for them.
-    pub(super) fn lanes_restored(&mut self, done: oneshot::Sender<()>) {
+    /// All queues are here: they serve from now on, and readers by offset see what is left for them.
+    pub(super) fn queues_restored(&mut self, done: oneshot::Sender<()>) {
         self.lanes.are_restored = true;
         for (topic, index) in self.partitions.keys() {
             self.gather_all(topic, index);
@@ -528,8 +528,8 @@ impl Shard {
         let _ = done.send(());
     }
 
-    /// Takes a lane over, unless its partition has records it does not know of: then it is given back. A new one is there when
-    /// what it begins with is durable.
+    /// Takes a lane over, unless its partition has records it does not know of: then it is given back.
+    /// That of a new queue is answered when what it begins with is durable.
     pub(super) fn open_lane(
         &mut self,
         at: LaneAt,
