@@ -1,4 +1,4 @@
-//! Any bytes as a stored snapshot of a partition's ledger.
+//! Any bytes as a stored snapshot of a partition's state.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as a stored event of a queue's lane.
+//! Any bytes as a stored event of a queue partition.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! How a connection ends: the reason is said or the peer's close is answered, and then what the peer still sends is read
-//! and dropped until it closes the connection, or time is up. A socket that is closed with something unread resets the
-//! connection, and the peer would lose what it was told.
+//! How a connection ends: the reason is said or the peer's close is answered, and then what the peer still sends is
+//! read and dropped until it closes the connection, or time is up. A socket that is closed with something unread resets
+//! the connection, and the peer would lose what it was sent.
 
 use std::io;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::error::Fault;
-use crate::link::{Inlet, Outlet};
+use crate::link::{FrameReader, FrameWriter};
 use crate::wire::{FrameKind, Method, connection};
 
-/// How long the peer may take to hear it and to close its end.
+/// How long the peer may take to answer and to close its end.
 const FAREWELL_TIME: Duration = Duration::from_secs(10);
 
-/// Says why, waits until the peer has heard it, and drops what it sends until it is gone.
+/// Sends the reason, waits until the peer has answered it, and drops what it sends until it is gone.
 pub(crate) async fn close(
-    inlet: &mut Inlet,
-    mut outlet: Outlet,
+    frame_reader: &mut FrameReader,
+    mut frame_writer: FrameWriter,
     fault: &Fault,
     (class_id, method_id): (u16, u16),
 ) -> io::Result<()> {
@@ -29,33 +29,36 @@ pub(crate) async fn close(
         method_id,
     };
     // Everything in it fits.
-    let _ = outlet.frames.method(0, &close);
+    let _ = frame_writer.frames.method(0, &close);
     let farewell = async {
-        outlet.send().await?;
-        while !heard(inlet) {
-            if inlet.read().await? == 0 {
+        frame_writer.send().await?;
+        while !is_answered(frame_reader) {
+            if frame_reader.read().await? == 0 {
                 return Ok(());
             }
         }
-        outlet.close().await?;
-        drain(inlet).await
+        frame_writer.close().await?;
+        drain(frame_reader).await
     };
     timeout(FAREWELL_TIME, farewell).await.unwrap_or(Ok(()))
 }
 
 /// Sends what is written, closes our direction, and drops what the peer sends until it is gone.
-pub(crate) async fn leave(inlet: &mut Inlet, outlet: Outlet) -> io::Result<()> {
+pub(crate) async fn leave(
+    frame_reader: &mut FrameReader,
+    frame_writer: FrameWriter,
+) -> io::Result<()> {
     let farewell = async {
-        outlet.close().await?;
-        drain(inlet).await
+        frame_writer.close().await?;
+        drain(frame_reader).await
     };
     timeout(FAREWELL_TIME, farewell).await.unwrap_or(Ok(()))
 }
 
-async fn drain(inlet: &mut Inlet) -> io::Result<()> {
+async fn drain(frame_reader: &mut FrameReader) -> io::Result<()> {
     loop {
-        inlet.received().clear();
-        match inlet.read().await {
+        frame_reader.received().clear();
+        match frame_reader.read().await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             // It has what it wanted, and did not wait for the end.
@@ -65,9 +68,9 @@ async fn drain(inlet: &mut Inlet) -> io::Result<()> {
     }
 }
 
-/// Whether the peer has heard it, or cannot be understood any more.
-fn heard(inlet: &mut Inlet) -> bool {
-    let Ok(frames) = inlet.frames() else {
+/// Whether the peer has answered it, or cannot be understood any more.
+fn is_answered(frame_reader: &mut FrameReader) -> bool {
+    let Ok(frames) = frame_reader.frames() else {
         return true;
     };
     frames.iter().any(|frame| {

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Login {
 /// Who may log in.
 #[derive(Debug, Clone, Default)]
 pub enum Logins {
-    /// Everyone, as whoever they say they are.
+    /// Every client, under the name it gives.
     #[default]
     Open,
     /// These, with their passwords.
@@ -64,7 +64,7 @@ impl Logins {
         }
     }
 
-    /// Why somebody was not let in; for the log alone, never for the peer.
+    /// Why a login was refused; for the log alone, never for the peer.
     pub(crate) fn refusal(&self, user: &[u8]) -> &'static str {
         match self {
             Self::Open => "the user name is not UTF-8",
@@ -172,7 +172,7 @@ impl Context {
         (self.alarm)()
     }
 
-    /// A name nobody else has: the prefix, and 22 letters and digits.
+    /// A unique name: the prefix, and 22 letters and digits.
     pub(crate) fn fresh_name(&self, prefix: &str) -> String {
         use base64::Engine;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -15,10 +15,10 @@ use crate::wire::{Content, basic};
 
 /// Events served in one go when a consumer goes: more than a session is ever handed before it looks.
 const HANDED_MAX: usize = 4096;
-/// Bits of a consumer's number that tell it from others of its channel.
+/// Bits of a consumer's number that distinguish it from others of its channel.
 const NUMBER_BITS: u32 = 48;
 
-/// What the engine calls a consumer: its channel can be told from it.
+/// The number of a consumer in the engine: it contains its channel.
 pub(crate) fn consumer_number(channel: u16, count: u64) -> u64 {
     u64::from(channel) << NUMBER_BITS | count & ((1 << NUMBER_BITS) - 1)
 }
@@ -39,7 +39,7 @@ impl Session {
     /// Serves what was handed over already: what was meant for a consumer that is gone goes back.
     pub(crate) async fn serve_handed(&mut self) -> Outcome<()> {
         for _ in 0..HANDED_MAX {
-            if self.outlet.len() >= DELIVER_BYTES_MAX {
+            if self.frame_writer.len() >= DELIVER_BYTES_MAX {
                 break;
             }
             let Some(event) = self.ready_event().await else {
@@ -53,19 +53,19 @@ impl Session {
     fn deliver(&mut self, delivery: Delivery) -> Outcome<()> {
         let Delivery {
             consumer: at,
-            claim,
+            unacked,
             redelivered,
             message,
             ..
         } = delivery;
         let number = channel_of(at);
         let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
-            self.settles.push((claim, Fate::Unsent));
+            self.settles.push((unacked, Fate::Unsent));
             return Ok(());
         };
         let Some(consumer) = channel.consumers.get(&at) else {
             // It was cancelled while this was on its way.
-            self.settles.push((claim, Fate::Unsent));
+            self.settles.push((unacked, Fate::Unsent));
             return Ok(());
         };
         if consumer
@@ -77,7 +77,7 @@ impl Session {
             return Ok(());
         }
         let (exchange, routing_key) = message::route_of(&message, &consumer.queue);
-        let properties = message::properties(&message, consumer.tells(redelivered));
+        let properties = message::properties(&message, consumer.headers(redelivered));
         channel.last_tag += 1;
         let deliver = basic::Deliver {
             consumer_tag: &consumer.tag,
@@ -91,7 +91,8 @@ impl Session {
             body: std::slice::from_ref(&message.body),
         };
         let metrics = &self.context.metrics;
-        self.outlet.content(metrics, (number, &deliver), content)?;
+        self.frame_writer
+            .content(metrics, (number, &deliver), content)?;
         let traced = self.peer.space.is_traced();
         let queue = traced.then(|| Arc::clone(&consumer.queue));
         Metrics::one(&metrics.delivered);
@@ -100,9 +101,9 @@ impl Session {
         }
         if consumer.no_ack {
             Metrics::one(&metrics.acknowledged);
-            self.settles.push((claim, Fate::Ack));
+            self.settles.push((unacked, Fate::Ack));
         } else {
-            channel.unacked.push(channel.last_tag, claim);
+            channel.unacked.push(channel.last_tag, unacked);
         }
         if let Some(queue) = queue {
             self.trace_deliver(number, &message, (&queue, redelivered), &properties);
@@ -127,7 +128,7 @@ impl Session {
             consumer_tag: &consumer.tag,
             nowait: true,
         };
-        Ok(self.outlet.frames.method(number, &cancel)?)
+        Ok(self.frame_writer.frames.method(number, &cancel)?)
     }
 
     /// Hands an answer to who asked.
@@ -139,7 +140,7 @@ impl Session {
         let Some(consumer) = channel
             .replies
             .as_ref()
-            .filter(|_| channel.life == reply.life)
+            .filter(|_| channel.incarnation == reply.incarnation)
         else {
             return Ok(());
         };
@@ -155,15 +156,15 @@ impl Session {
             body: std::slice::from_ref(&reply.body),
         };
         let metrics = &self.context.metrics;
-        self.outlet
+        self.frame_writer
             .content(metrics, (reply.channel, &deliver), content)
     }
 
-    /// Tells the engine what became of messages.
-    pub(crate) async fn settle(&mut self) {
+    /// Sends the engine the settlements of messages.
+    pub(crate) fn settle(&mut self) {
         if !self.settles.is_empty() {
             let settles = std::mem::take(&mut self.settles);
-            self.engine.settle(settles).await;
+            self.engine.settle(settles);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a client is told when the broker does not do what it asked: a reply code with its text. One exhaustive match
+//! The answer to a client when the broker does not do what it asked: a reply code with its text. One exhaustive match
 //! takes what the engine refuses to them.
 //!
 //! Whether a fault ends the channel or the whole connection follows from its code.
@@ -41,7 +41,7 @@ impl Fault {
         Self::new(ReplyCode::NotFound, explanation)
     }
 
-    /// Forbidden, whoever asks; ends the connection.
+    /// Forbidden for every principal; ends the connection.
     pub(crate) fn not_allowed(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::NotAllowed, explanation)
     }
@@ -140,7 +140,7 @@ impl About<'_> {
         }
     }
 
-    /// What the client is told.
+    /// The text the client gets.
     #[deny(clippy::wildcard_enum_match_arm)]
     pub(crate) fn fault(&self, error: &Error) -> Fault {
         match error {

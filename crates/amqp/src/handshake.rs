@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::context::{Context, Settings};
 use crate::error::{Fault, Outcome};
-use crate::link::{Inlet, Outlet};
+use crate::link::{FrameReader, FrameWriter};
 use crate::wire::{
     Arguments, Error, Frame, FrameKind, Frames, Greeting, Method, ReplyCode, Table, TableBuilder,
     Value, connection,
@@ -75,7 +75,7 @@ pub(crate) struct Held {
 pub(crate) enum Shaken {
     /// The connection is open; some frames may have arrived already.
     Open(Box<Peer>, Held),
-    /// The peer is to be told why not, with the numbers of the method that failed.
+    /// The peer gets the reason, with the numbers of the method that failed.
     Refused(Fault, (u16, u16)),
     /// The peer knows as much as it can understand.
     Over,
@@ -83,10 +83,10 @@ pub(crate) enum Shaken {
 
 /// Why there is no connection.
 enum Stop {
-    /// The peer is gone, or need not be told anything.
+    /// The peer is gone, or gets no answer.
     Gone,
     Io(io::Error),
-    /// The peer is told why, with the numbers of the method that failed.
+    /// The peer gets the reason, with the numbers of the method that failed.
     Fault(Fault, (u16, u16)),
 }
 
@@ -100,8 +100,8 @@ impl From<io::Error> for Stop {
 pub(crate) struct Handshake<'a> {
     context: &'a Context,
     entry: &'a Entry,
-    inlet: &'a mut Inlet,
-    outlet: &'a mut Outlet,
+    frame_reader: &'a mut FrameReader,
+    frame_writer: &'a mut FrameWriter,
     held: Held,
     capabilities: Capabilities,
 }
@@ -110,13 +110,13 @@ impl<'a> Handshake<'a> {
     pub(crate) fn new(
         context: &'a Context,
         entry: &'a Entry,
-        (inlet, outlet): (&'a mut Inlet, &'a mut Outlet),
+        (frame_reader, frame_writer): (&'a mut FrameReader, &'a mut FrameWriter),
     ) -> Self {
         Self {
             context,
             entry,
-            inlet,
-            outlet,
+            frame_reader,
+            frame_writer,
             held: Held::default(),
             capabilities: Capabilities::default(),
         }
@@ -158,7 +158,7 @@ impl<'a> Handshake<'a> {
 
     async fn greet(&mut self) -> Result<(), Stop> {
         let greeting = loop {
-            match Greeting::decode(self.inlet.received()) {
+            match Greeting::decode(self.frame_reader.received()) {
                 Ok(greeting) => break greeting,
                 Err(Error::Incomplete) => self.read().await?,
                 Err(_) => return Err(Stop::Gone),
@@ -166,15 +166,15 @@ impl<'a> Handshake<'a> {
         };
         match greeting {
             Greeting::Spoken => {
-                let _ = self.inlet.received().split_to(8);
+                let _ = self.frame_reader.received().split_to(8);
                 Ok(())
             }
             Greeting::Refused { answer, is_tls } => {
                 if is_tls {
                     tracing::debug!("TLS handshake on the plain AMQP port");
                 }
-                self.outlet.push(&answer);
-                self.outlet.send().await?;
+                self.frame_writer.push(&answer);
+                self.frame_writer.send().await?;
                 Err(Stop::Gone)
             }
         }
@@ -273,8 +273,8 @@ impl<'a> Handshake<'a> {
         };
         check_limits(settings, agreed)
             .map_err(|fault| Stop::Fault(fault, numbers::<connection::TuneOk>()))?;
-        self.inlet.set_frame_max(agreed.frame_max);
-        self.outlet.frames.set_frame_max(agreed.frame_max);
+        self.frame_reader.set_frame_max(agreed.frame_max);
+        self.frame_writer.frames.set_frame_max(agreed.frame_max);
         Ok(agreed)
     }
 
@@ -293,13 +293,13 @@ impl<'a> Handshake<'a> {
     }
 
     async fn read(&mut self) -> Result<(), Stop> {
-        match self.inlet.read().await? {
+        match self.frame_reader.read().await? {
             0 => Err(Stop::Gone),
             _ => Ok(()),
         }
     }
 
-    /// The payload of the next method. A peer that leaves is answered and not heard any more.
+    /// The payload of the next method. A peer that closes is answered and not read any more.
     async fn method(&mut self) -> Result<Bytes, Stop> {
         loop {
             while let Some(frame) = self.held.frames.iter().nth(self.held.served) {
@@ -317,7 +317,7 @@ impl<'a> Handshake<'a> {
                 }
                 return Ok(payload);
             }
-            let frames = self.inlet.frames();
+            let frames = self.frame_reader.frames();
             self.held = Held {
                 frames: frames.map_err(|fault| Stop::Fault(fault, (0, 0)))?,
                 served: 0,
@@ -329,9 +329,9 @@ impl<'a> Handshake<'a> {
     }
 
     async fn say<'m>(&mut self, method: &impl Arguments<'m>) -> Result<(), Stop> {
-        let said = self.outlet.frames.method(0, method);
-        said.map_err(|error| Stop::Fault(error.into(), (0, 0)))?;
-        Ok(self.outlet.send().await?)
+        let queued = self.frame_writer.frames.method(0, method);
+        queued.map_err(|error| Stop::Fault(error.into(), (0, 0)))?;
+        Ok(self.frame_writer.send().await?)
     }
 }
 

@@ -11,14 +11,14 @@ const IDLE_LOOK: Duration = Duration::from_secs(30);
 
 /// Ticks twice per agreed interval.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Heartbeat {
     is_on: bool,
     ticks: Interval,
     first: bool,
     silent: u32,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Both sides agreed on this many seconds; 0 is no signs of life.
     pub(crate) fn new(seconds: u16) -> Self {
         let period = match seconds {
@@ -50,9 +50,9 @@ impl Pulse {
         self.ticks.tick().await;
     }
 
-    /// Notes whether the peer was heard since the last tick; false when it was silent for too long.
-    pub(crate) fn note(&mut self, was_heard: bool) -> bool {
-        self.silent = if was_heard { 0 } else { self.silent + 1 };
+    /// Notes whether the peer sent anything since the last tick; false when it was silent for too long.
+    pub(crate) fn note(&mut self, was_received: bool) -> bool {
+        self.silent = if was_received { 0 } else { self.silent + 1 };
         !self.is_on || self.silent < SILENT_MAX
     }
 }
@@ -63,24 +63,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_silent_intervals_are_too_many() {
-        let mut pulse = Pulse::new(2);
+        let mut heartbeat = Heartbeat::new(2);
         let began = tokio::time::Instant::now();
-        pulse.tick().await;
+        heartbeat.tick().await;
         assert_eq!(began.elapsed(), Duration::from_secs(1));
         for silent in 1..=3 {
-            assert!(pulse.note(false), "after {silent} halves");
+            assert!(heartbeat.note(false), "after {silent} halves");
         }
-        assert!(pulse.note(true));
+        assert!(heartbeat.note(true));
         for _ in 0..3 {
-            assert!(pulse.note(false));
+            assert!(heartbeat.note(false));
         }
-        assert!(!pulse.note(false));
+        assert!(!heartbeat.note(false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_signs_of_life_nobody_is_given_up() {
-        let mut pulse = Pulse::new(0);
-        assert!(!pulse.is_on());
-        assert!((0..100).all(|_| pulse.note(false)));
+        let mut heartbeat = Heartbeat::new(0);
+        assert!(!heartbeat.is_on());
+        assert!((0..100).all(|_| heartbeat.note(false)));
     }
 }

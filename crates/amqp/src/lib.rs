@@ -4,8 +4,8 @@
 //! here survives a disconnect: what must, lives in the engine.
 
 mod arguments;
-mod brake;
 mod channel;
+mod closing;
 mod context;
 #[cfg(test)]
 mod coverage;
@@ -13,12 +13,12 @@ mod deliveries;
 mod error;
 mod handlers;
 mod handshake;
+mod heartbeat;
 mod link;
 mod message;
 mod metrics;
-mod parting;
 mod publishing;
-mod pulse;
+mod reject_throttle;
 mod replies;
 mod session;
 mod tables;

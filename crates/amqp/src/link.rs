@@ -21,32 +21,32 @@ use crate::wire::{
 };
 
 /// Bytes read at once while little arrives; lives on the stack, not in the connection.
-const GULP_BYTES: usize = 8 << 10;
+const READ_CHUNK_BYTES: usize = 8 << 10;
 /// Room made for bytes that arrive fast.
 const STREAM_BYTES: usize = 64 << 10;
 /// Room below which more is made.
 const STREAM_ROOM_MIN: usize = 16 << 10;
 
-/// Whoever has no more than this to say may well have nothing more to say for a while.
+/// A peer that sends no more than this may well send nothing more for a while.
 const LITTLE_BYTES: usize = 2 << 10;
 
 /// What arrives.
 #[derive(Debug)]
-pub(crate) struct Inlet {
+pub(crate) struct FrameReader {
     reader: net::Reader,
     splitter: Splitter,
     buffer: BytesMut,
-    /// A gulp was full: more than that is on its way, and is read into the buffer without a copy.
+    /// A read chunk was full: more than that is on its way, and is read into the buffer without a copy.
     fast: bool,
-    /// Something arrived since [`Inlet::take_heard`].
-    heard: bool,
+    /// Something arrived since [`FrameReader::take_received`].
+    has_received: bool,
     /// Room for what arrived and is kept.
     room: Permit,
     /// What is kept, bytes.
     kept: usize,
 }
 
-impl Inlet {
+impl FrameReader {
     pub(crate) fn new(reader: net::Reader, frame_max: u32) -> Self {
         let room = reader.account().permit();
         Self {
@@ -54,7 +54,7 @@ impl Inlet {
             splitter: Splitter::new(frame_max),
             buffer: BytesMut::new(),
             fast: false,
-            heard: false,
+            has_received: false,
             room,
             kept: 0,
         }
@@ -79,20 +79,24 @@ impl Inlet {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let lacking = self.splitter.lacking(&self.buffer);
-        let is_stream = self.fast || lacking > GULP_BYTES;
-        if is_stream || self.kept > GULP_BYTES {
+        let is_stream = self.fast || lacking > READ_CHUNK_BYTES;
+        if is_stream || self.kept > READ_CHUNK_BYTES {
             // A peer that sends nothing waits for no room.
             ready!(self.reader.poll_readable(cx));
-            let step = if is_stream { STREAM_BYTES } else { GULP_BYTES };
+            let step = if is_stream {
+                STREAM_BYTES
+            } else {
+                READ_CHUNK_BYTES
+            };
             ready!(self.room.poll_grow_to(cx, self.kept + step));
         }
         let read = if is_stream {
             self.poll_stream(cx, lacking)
         } else {
-            self.poll_gulp(cx)
+            self.poll_chunk(cx)
         };
         let count = ready!(read)?;
-        self.heard = true;
+        self.has_received = true;
         Poll::Ready(Ok(count))
     }
 
@@ -114,12 +118,12 @@ impl Inlet {
         }
     }
 
-    fn poll_gulp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [MaybeUninit::uninit(); GULP_BYTES];
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); READ_CHUNK_BYTES];
         let mut into = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.reader).poll_read(cx, &mut into))?;
         let arrived = into.filled();
-        self.fast = arrived.len() == GULP_BYTES;
+        self.fast = arrived.len() == READ_CHUNK_BYTES;
         if self.fast {
             self.buffer.reserve(STREAM_BYTES);
         }
@@ -143,15 +147,15 @@ impl Inlet {
     }
 
     /// Whether something arrived since it was last asked.
-    pub(crate) fn take_heard(&mut self) -> bool {
-        std::mem::take(&mut self.heard)
+    pub(crate) fn take_received(&mut self) -> bool {
+        std::mem::take(&mut self.has_received)
     }
 }
 
 /// Octets of a broken frame that are shown.
 const SHOWN_BYTES_MAX: usize = 16;
 
-/// What a peer is told whose bytes are no frame; they begin the buffer.
+/// The answer to a peer whose bytes are no frame; they begin the buffer.
 fn broken(error: wire::Error, buffer: &[u8]) -> Fault {
     let kind = buffer.first().copied().unwrap_or_default();
     let announced = buffer.get(3..7).and_then(|length| length.try_into().ok());
@@ -200,27 +204,27 @@ fn octets(bytes: &[u8]) -> String {
 
 /// What leaves.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct FrameWriter {
     writer: net::Writer,
     /// Where frames are written to.
     pub(crate) frames: Writer,
     queue: VecDeque<Bytes>,
     /// Bytes in `queue`; after a write that was cut short, what they were before it.
     queued: usize,
-    /// Something left since [`Outlet::take_said`].
-    said: bool,
+    /// Something left since [`FrameWriter::take_sent`].
+    has_sent: bool,
     /// That headers are left out was logged.
     warned: bool,
 }
 
-impl Outlet {
+impl FrameWriter {
     pub(crate) fn new(writer: net::Writer, frame_max: u32) -> Self {
         Self {
             writer,
             frames: Writer::new(frame_max),
             queue: VecDeque::new(),
             queued: 0,
-            said: false,
+            has_sent: false,
             warned: false,
         }
     }
@@ -279,14 +283,14 @@ impl Outlet {
         let is_little = self.queued < LITTLE_BYTES;
         self.writer.write_segments(&mut self.queue).await?;
         self.queued = 0;
-        self.said = true;
+        self.has_sent = true;
         if is_little {
             self.shrink();
         }
         Ok(())
     }
 
-    /// Sends everything, and tells the peer that nothing more will come.
+    /// Sends everything, and closes the sending side.
     pub(crate) async fn close(mut self) -> io::Result<()> {
         self.send().await?;
         self.writer.shutdown().await
@@ -308,8 +312,8 @@ impl Outlet {
     }
 
     /// Whether something left since it was last asked.
-    pub(crate) fn take_said(&mut self) -> bool {
-        std::mem::take(&mut self.said)
+    pub(crate) fn take_sent(&mut self) -> bool {
+        std::mem::take(&mut self.has_sent)
     }
 
     /// Gives back the room for more, where everything was sent.

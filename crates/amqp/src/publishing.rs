@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::queue::Queue;
-use engine::{Broker, Outgoing, SendOrder};
+use engine::{Broker, Outgoing};
 
 use crate::arguments::priority_of;
 use crate::channel::{Confirms, Message, Run, Slot};
@@ -21,8 +21,8 @@ use crate::wire::{Content, Properties, ReplyCode, basic};
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 /// Batches likewise.
 const IN_FLIGHT_BATCHES_MAX: usize = 256;
-/// Bytes one connection may have waiting for space on the disk. Whoever wants confirmations is refused more; of whoever
-/// does not no more is read.
+/// Bytes one connection may have waiting for space on the disk. A publisher that wants confirmations is refused more;
+/// of one that does not no more is read.
 const BLOCKED_BYTES_MAX: usize = 1 << 20;
 /// What a message takes beside its body.
 const MESSAGE_BYTES: usize = 256;
@@ -32,11 +32,11 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// One outcome per message. Shared between threads like the session itself, which is looked at while it waits.
 type Done = Pin<Box<dyn Future<Output = Vec<engine::Result<()>>> + Send + Sync>>;
 
-/// A publish whose outcome somebody may wait for.
+/// A publish whose outcome a client may wait for.
 #[derive(Debug, Clone, Copy)]
 struct Note {
     channel: u16,
-    life: u64,
+    incarnation: u64,
     /// What the publisher calls it; 0 when it wants no confirmation.
     number: u64,
     /// It reached a queue.
@@ -54,7 +54,6 @@ struct Batch {
 /// What is on its way.
 #[derive(Default)]
 pub(crate) struct Publishing {
-    order: SendOrder,
     outgoing: Vec<Outgoing>,
     notes: Vec<Note>,
     bytes: usize,
@@ -115,7 +114,7 @@ impl Publishing {
     pub(crate) fn add_copy(&mut self, outgoing: Outgoing) {
         self.note(Note {
             channel: 0,
-            life: 0,
+            incarnation: 0,
             number: 0,
             is_sent: true,
             is_copy: true,
@@ -136,7 +135,7 @@ impl Publishing {
         let done: Done = if outgoing.is_empty() {
             Box::pin(std::future::ready(Vec::new()))
         } else {
-            let sends = broker.send_routed(&mut self.order, outgoing).await;
+            let sends = broker.send_routed(outgoing).await;
             Box::pin(sends.done())
         };
         let pinned = std::mem::take(&mut self.pinned);
@@ -318,7 +317,7 @@ impl Session {
         }
         let note = Note {
             channel: number,
-            life: channel.life,
+            incarnation: channel.incarnation,
             number: channel.confirms.as_mut().map_or(0, Confirms::number),
             is_sent: outgoing.is_some(),
             is_copy: false,
@@ -373,7 +372,8 @@ impl Session {
             body: std::slice::from_ref(&message.body),
         };
         let metrics = &self.context.metrics;
-        self.outlet.content(metrics, (number, &returned), content)
+        self.frame_writer
+            .content(metrics, (number, &returned), content)
     }
 
     /// Hands over what was gathered, unless there is no space for it.
@@ -383,7 +383,7 @@ impl Session {
         }
     }
 
-    /// Tells a publisher at once that its message was not taken; it wants to know, or the message would not have been
+    /// Answers a publisher at once that its message was not taken; it wants to know, or the message would not have been
     /// read.
     fn refuse_now(&mut self, note: Note) {
         self.confirm(Settled {
@@ -407,8 +407,7 @@ impl Session {
         if outgoing.is_empty() {
             return true;
         }
-        let order = &mut self.publishing.order;
-        let sends = self.context.broker.send_routed(order, outgoing).await;
+        let sends = self.context.broker.send_routed(outgoing).await;
         sends.done().await.iter().all(Result::is_ok)
     }
 
@@ -419,7 +418,7 @@ impl Session {
         }
     }
 
-    /// Tells publishers what became of a batch.
+    /// Answers publishers what became of a batch.
     pub(crate) fn confirm(&mut self, settled: Settled) {
         let mut outcomes = settled.outcomes.into_iter();
         let mut touched: Vec<u16> = Vec::new();
@@ -440,7 +439,7 @@ impl Session {
                 continue;
             };
             // The number may have begun another life meanwhile.
-            if channel.life != note.life {
+            if channel.incarnation != note.incarnation {
                 continue;
             }
             let ended = confirms.resolve(note.number, is_safe);
@@ -451,7 +450,7 @@ impl Session {
                 self.say_run(note.channel, run);
             }
         }
-        self.brake.note(refused, taken);
+        self.reject_throttle.note(refused, taken);
         for number in touched {
             let run = match self.channels.get_mut(&number) {
                 Some(Slot::Open(channel)) => channel.confirms.as_mut().and_then(Confirms::take_run),
@@ -466,7 +465,7 @@ impl Session {
     fn say_run(&mut self, number: u16, run: Run) {
         let (delivery_tag, multiple) = (run.last, run.count > 1);
         let count = usize::try_from(run.count).unwrap_or(usize::MAX);
-        let frames = &mut self.outlet.frames;
+        let frames = &mut self.frame_writer.frames;
         // Numbers always fit.
         let _ = if run.is_ack {
             Metrics::add(&self.context.metrics.confirmed, count);
@@ -477,8 +476,8 @@ impl Session {
             frames.method(number, &ack)
         } else {
             Metrics::add(&self.context.metrics.refused, count);
-            // Those before it are resolved: it is the end of them all. The flag means nothing here, and is what clients of
-            // this dialect have always been sent.
+            // Those before it are resolved: it is the end of them all. The flag means nothing here, and is what clients
+            // of this dialect have always been sent.
             let nack = basic::Nack {
                 delivery_tag,
                 multiple: true,
@@ -496,7 +495,7 @@ fn priority(properties: &Properties<'_>, queues: &[Arc<Queue>]) -> u8 {
     named.or_else(of_queues).unwrap_or(0)
 }
 
-/// The keys a message keeps: all but those that nobody may see.
+/// The keys a message keeps: all but the hidden ones.
 fn kept_keys(message: &Message, keys: &Keys<'_>) -> Vec<Bytes> {
     let mut kept = Vec::with_capacity(1 + keys.open.len());
     kept.push(message.envelope.key.clone());

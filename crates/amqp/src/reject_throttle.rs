@@ -1,5 +1,5 @@
-//! The brake: a peer that goes on publishing what is refused is read from more slowly, so that it does not take the
-//! processor from those whose messages are taken.
+//! The reject throttle: a peer that goes on publishing what is refused is read from more slowly, so that it does not
+//! take the processor from those whose messages are taken.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use tokio::time::{Sleep, sleep};
 const COST: Duration = Duration::from_micros(50);
 /// Less than this is not waited for, but remembered.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Longest pause: whoever has learned better is heard soon.
+/// Longest pause: a peer that stopped publishing refused messages is read again soon.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Slows one connection down.
 #[derive(Debug, Default)]
-pub(crate) struct Brake {
+pub(crate) struct RejectThrottle {
     owed: Duration,
     /// The last that became of what it published was a refusal.
     is_hot: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Brake {
-    /// So many messages of a batch were refused, and so many were taken: whoever gets something through owes nothing.
+impl RejectThrottle {
+    /// So many messages of a batch were refused, and so many were taken: a peer whose messages are taken owes nothing.
     pub(crate) fn note(&mut self, refused: usize, taken: usize) {
         if refused == 0 && taken > 0 {
             self.owed = Duration::ZERO;
@@ -37,8 +37,8 @@ impl Brake {
         }
     }
 
-    /// Whether what comes next will probably be refused too: it should not be read before it is known what became of what
-    /// came before.
+    /// Whether what comes next will probably be refused too: it should not be read before it is known what became of
+    /// what came before.
     pub(crate) fn is_hot(&self) -> bool {
         self.is_hot
     }
@@ -64,45 +64,45 @@ mod tests {
 
     use super::*;
 
-    async fn paused(brake: &mut Brake) -> Duration {
+    async fn paused(reject_throttle: &mut RejectThrottle) -> Duration {
         let from = Instant::now();
-        brake.released().await;
+        reject_throttle.released().await;
         from.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_cost_time_and_what_is_taken_none() {
-        let mut brake = Brake::default();
-        brake.note(0, 100_000);
-        assert!(!brake.is_on());
-        brake.note(1000, 10);
-        assert!(brake.is_on() && brake.is_hot());
-        brake.note(0, 1);
-        assert!(!brake.is_hot());
-        assert_eq!(paused(&mut brake).await, 1000 * COST);
-        assert!(!brake.is_on());
-        brake.note(10_000_000, 0);
-        assert_eq!(paused(&mut brake).await, PAUSE_MAX);
+        let mut reject_throttle = RejectThrottle::default();
+        reject_throttle.note(0, 100_000);
+        assert!(!reject_throttle.is_on());
+        reject_throttle.note(1000, 10);
+        assert!(reject_throttle.is_on() && reject_throttle.is_hot());
+        reject_throttle.note(0, 1);
+        assert!(!reject_throttle.is_hot());
+        assert_eq!(paused(&mut reject_throttle).await, 1000 * COST);
+        assert!(!reject_throttle.is_on());
+        reject_throttle.note(10_000_000, 0);
+        assert_eq!(paused(&mut reject_throttle).await, PAUSE_MAX);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_few_are_remembered_until_something_is_taken() {
-        let mut brake = Brake::default();
+        let mut reject_throttle = RejectThrottle::default();
         for _ in 0..5 {
-            brake.note(10, 0);
-            brake.note(0, 1);
+            reject_throttle.note(10, 0);
+            reject_throttle.note(0, 1);
         }
-        assert!(!brake.is_on());
+        assert!(!reject_throttle.is_on());
         for _ in 0..2 {
-            brake.note(10, 0);
-            brake.note(0, 0);
+            reject_throttle.note(10, 0);
+            reject_throttle.note(0, 0);
         }
-        assert!(brake.is_on());
+        assert!(reject_throttle.is_on());
         // What comes during the pause is owed for the next one.
-        brake.note(100, 0);
-        assert_eq!(paused(&mut brake).await, 20 * COST);
-        assert!(!brake.is_on());
-        brake.note(20, 0);
-        assert_eq!(paused(&mut brake).await, 120 * COST);
+        reject_throttle.note(100, 0);
+        assert_eq!(paused(&mut reject_throttle).await, 20 * COST);
+        assert!(!reject_throttle.is_on());
+        reject_throttle.note(20, 0);
+        assert_eq!(paused(&mut reject_throttle).await, 120 * COST);
     }
 }

@@ -1,4 +1,4 @@
-//! Answers to direct requests: they go from connection to connection without a queue, and are lost when nobody waits
+//! Answers to direct requests: they go from connection to connection without a queue, and are lost when no client waits
 //! for them any more.
 //!
 //! A client that consumes from [`REPLY_QUEUE`] gets a name of its own, under which its requests travel; what is
@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 1024;
 pub(crate) struct Reply {
     /// The channel that asked, in this life of it.
     pub(crate) channel: u16,
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
     /// What it was published to.
     pub(crate) key: Bytes,
     pub(crate) properties: Bytes,
@@ -36,7 +36,7 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 struct Address {
     channel: u16,
-    life: u64,
+    incarnation: u64,
     inbox: Sender<Reply>,
 }
 
@@ -79,26 +79,26 @@ impl Inbox {
 
 impl Replies {
     /// A channel waits for answers under this name from now on.
-    pub(crate) fn open(&self, name: &str, (channel, life): (u16, u64), inbox: &mut Inbox) {
+    pub(crate) fn open(&self, name: &str, (channel, incarnation): (u16, u64), inbox: &mut Inbox) {
         let address = Address {
             channel,
-            life,
+            incarnation,
             inbox: inbox.sender(),
         };
         self.addresses().insert(Arc::from(name), address);
     }
 
-    /// Nobody waits under this name any more.
+    /// No client waits under this name any more.
     pub(crate) fn close(&self, name: &str) {
         self.addresses().remove(name);
     }
 
-    /// Whether somebody waits under this name.
+    /// Whether a client waits under this name.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         std::str::from_utf8(name).is_ok_and(|name| self.addresses().contains_key(name))
     }
 
-    /// Hands an answer over; false when nobody waits for it.
+    /// Hands an answer over; false when no client waits for it.
     pub(crate) fn send(
         &self,
         key: &Bytes,
@@ -113,13 +113,13 @@ impl Replies {
         let Some(address) = addresses.get(name) else {
             return false;
         };
-        // A client that does not take its answers loses them; nobody waits for it.
+        // A client that does not take its answers loses them.
         if !room.try_grow_to(properties.len() + body.len()) {
             return true;
         }
         let reply = Reply {
             channel: address.channel,
-            life: address.life,
+            incarnation: address.incarnation,
             key: key.clone(),
             properties: properties.clone(),
             body: body.clone(),
@@ -157,7 +157,7 @@ mod tests {
         assert!(send(&replies));
         let reply = inbox.ready().unwrap();
         assert_eq!(
-            (reply.channel, reply.life, &reply.body[..]),
+            (reply.channel, reply.incarnation, &reply.body[..]),
             (3, 7, &b"42"[..])
         );
         for _ in 0..WAITING_MAX + 10 {

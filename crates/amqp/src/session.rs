@@ -1,9 +1,9 @@
 //! One connection: what it read is served in order, what it published is handed over together, and what it is handed is
 //! written as fast as the peer reads.
 //!
-//! The socket is not read while the broker is busy with what came from it, or while there is no room in memory for more;
-//! deliveries stop while the peer does not read. Neither keeps another connection waiting. While the disk is low, what
-//! is published waits and everything else goes on: acknowledgements make space.
+//! The socket is not read while the broker is busy with what came from it, or while there is no room in memory for
+//! more; deliveries stop while the peer does not read. Neither keeps another connection waiting. While the disk is low,
+//! what is published waits and everything else goes on: acknowledgements make space.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,21 +14,21 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use engine::queue::{Claim, Outcome as Fate};
+use engine::queue::{Outcome as Fate, UnackedMessage};
 use engine::{Deliveries, Event};
 use net::{Account, Connection, Drain, Entry, Owed, Permit, SharedPermit};
 use tokio::time::sleep;
 
-use crate::brake::Brake;
 use crate::channel::{Channel, Slot};
+use crate::closing;
 use crate::context::Context;
 use crate::error::{About, Access, Fault, Outcome};
 use crate::handshake::{FRAME_MAX_BEFORE, Handshake, Held, Peer, Shaken};
-use crate::link::{Inlet, Outlet};
+use crate::heartbeat::Heartbeat;
+use crate::link::{FrameReader, FrameWriter};
 use crate::metrics::Metrics;
-use crate::parting;
 use crate::publishing::{Publishing, Settled};
-use crate::pulse::Pulse;
+use crate::reject_throttle::RejectThrottle;
 use crate::replies::{Inbox, Reply};
 use crate::wire::{Arguments, Frame, FrameKind, Frames, Method, ReplyCode, basic, connection};
 
@@ -67,26 +67,26 @@ async fn begin(connection: Connection, context: Arc<Context>) -> io::Result<Opti
     let entry = Arc::clone(connection.entry());
     let account = connection.account().clone();
     let (reader, writer) = connection.split();
-    let mut inlet = Inlet::new(reader, FRAME_MAX_BEFORE);
-    let mut outlet = Outlet::new(writer, FRAME_MAX_BEFORE);
-    let shaken = Handshake::new(&context, &entry, (&mut inlet, &mut outlet))
+    let mut frame_reader = FrameReader::new(reader, FRAME_MAX_BEFORE);
+    let mut frame_writer = FrameWriter::new(writer, FRAME_MAX_BEFORE);
+    let shaken = Handshake::new(&context, &entry, (&mut frame_reader, &mut frame_writer))
         .shake()
         .await?;
     let (peer, held) = match shaken {
         Shaken::Open(peer, held) => (*peer, held),
         Shaken::Refused(fault, numbers) => {
-            parting::close(&mut inlet, outlet, &fault, numbers).await?;
+            closing::close(&mut frame_reader, frame_writer, &fault, numbers).await?;
             return Ok(None);
         }
         Shaken::Over => {
-            parting::leave(&mut inlet, outlet).await?;
+            closing::leave(&mut frame_reader, frame_writer).await?;
             return Ok(None);
         }
     };
     // What was said during the handshake is no sign of life: the first one comes after half an interval.
-    outlet.take_said();
+    frame_writer.take_sent();
     let from = (peer, entry, addresses);
-    let mut session = Session::new(context, from, (inlet, outlet), &account);
+    let mut session = Session::new(context, from, (frame_reader, frame_writer), &account);
     session.held = held;
     Ok(Some(Box::new(session)))
 }
@@ -99,7 +99,7 @@ pub(crate) enum Ending {
     Io(io::Error),
     /// The peer wants it so, and waits for an answer.
     Asked,
-    /// The peer has to be told why, with the numbers of the method that failed.
+    /// The peer gets the reason, with the numbers of the method that failed.
     Fault(Fault, (u16, u16)),
 }
 
@@ -129,8 +129,8 @@ pub(crate) struct Session {
     /// The peer's address, and ours.
     addresses: (SocketAddr, SocketAddr),
     entry: Arc<Entry>,
-    inlet: Inlet,
-    pub(crate) outlet: Outlet,
+    frame_reader: FrameReader,
+    pub(crate) frame_writer: FrameWriter,
     /// Frames that arrived and wait: for their turn, or for space on the disk.
     held: Held,
     /// The peer wants to publish and the disk is low.
@@ -150,16 +150,16 @@ pub(crate) struct Session {
     pub(crate) engine: engine::Session,
     deliveries: Deliveries,
     pub(crate) publishing: Publishing,
-    pub(crate) brake: Brake,
+    pub(crate) reject_throttle: RejectThrottle,
     /// What became of messages and the engine does not know yet.
-    pub(crate) settles: Vec<(Claim, Fate)>,
+    pub(crate) settles: Vec<(UnackedMessage, Fate)>,
     /// Answers to direct requests.
     pub(crate) inbox: Inbox,
     /// Consumers were dropped whose queues may go with them.
     pub(crate) has_unused: bool,
     /// Names channels and consumers.
     count: u64,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 }
 
 /// What happened first.
@@ -178,21 +178,21 @@ impl Session {
     fn new(
         context: Arc<Context>,
         (peer, entry, addresses): (Peer, Arc<Entry>, (SocketAddr, SocketAddr)),
-        (inlet, outlet): (Inlet, Outlet),
+        (frame_reader, frame_writer): (FrameReader, FrameWriter),
         account: &Account,
     ) -> Self {
         let room = Arc::new(DeliveryRoom(SharedPermit::new(account)));
         let opened = context.broker.open_session_within(&peer.principal, room);
         let (engine, deliveries) = opened;
         entry.set_session(engine.id().as_u128());
-        let pulse = Pulse::new(peer.heartbeat);
+        let heartbeat = Heartbeat::new(peer.heartbeat);
         Self {
             context,
             peer,
             addresses,
             entry,
-            inlet,
-            outlet,
+            frame_reader,
+            frame_writer,
             held: Held::default(),
             is_blocked: false,
             arriving: 0,
@@ -205,12 +205,12 @@ impl Session {
             engine,
             deliveries,
             publishing: Publishing::default(),
-            brake: Brake::default(),
+            reject_throttle: RejectThrottle::default(),
             settles: Vec::new(),
             inbox: Inbox::default(),
             has_unused: false,
             count: 0,
-            pulse,
+            heartbeat,
         }
     }
 
@@ -239,20 +239,21 @@ impl Session {
 
     /// Waits for something, serves it and what else is there, and writes what came of it.
     async fn turn(&mut self, forced: Pin<&mut impl Future<Output = Ending>>) -> Result<(), Ending> {
-        let unsent = self.outlet.len();
+        let unsent = self.frame_writer.len();
         let may_deliver = unsent < self.unsent_max(DELIVER_BYTES_MAX);
-        let is_braked = self.brake.is_on() || self.brake.is_hot() && !self.publishing.is_idle();
+        let is_braked = self.reject_throttle.is_on()
+            || self.reject_throttle.is_hot() && !self.publishing.is_idle();
         let is_held = self.holds_frames() || is_braked || !self.publishing.has_room();
         let may_read = !is_held && unsent < self.unsent_max(ANSWER_BYTES_MAX);
         let next = tokio::select! {
             settled = self.publishing.next() => Next::Settled(settled),
             event = self.deliveries.next(), if may_deliver => Next::Event(event),
             reply = self.inbox.next(), if may_deliver => Next::Reply(reply),
-            read = self.inlet.read(), if may_read => Next::Read(read),
-            sent = self.outlet.send(), if unsent > 0 => Next::Sent(sent),
-            () = self.pulse.tick() => Next::Tick,
+            read = self.frame_reader.read(), if may_read => Next::Read(read),
+            sent = self.frame_writer.send(), if unsent > 0 => Next::Sent(sent),
+            () = self.heartbeat.tick() => Next::Tick,
             () = sleep(BLOCKED_LOOK), if self.is_blocked => Next::Look,
-            () = self.brake.released(), if self.brake.is_on() => Next::Look,
+            () = self.reject_throttle.released(), if self.reject_throttle.is_on() => Next::Look,
             ending = forced => Next::End(ending),
         };
         let is_tick = matches!(next, Next::Tick);
@@ -275,13 +276,13 @@ impl Session {
             self.serve_frames().await?;
         }
         self.sweep().await?;
-        self.settle().await;
+        self.settle();
         self.hand_over().await;
-        self.outlet.send_some().await?;
+        self.frame_writer.send_some().await?;
         self.keep_account(may_read);
         if is_tick {
             // A sign of life is no reason to leave out the next one.
-            self.outlet.take_said();
+            self.frame_writer.take_sent();
         }
         Ok(())
     }
@@ -297,12 +298,12 @@ impl Session {
 
     /// Sends what is written, if it is so much that a message might find no room beside it.
     pub(crate) async fn make_room(&mut self) {
-        if self.outlet.len() >= self.unsent_max(DELIVER_BYTES_MAX) {
+        if self.frame_writer.len() >= self.unsent_max(DELIVER_BYTES_MAX) {
             self.unsent = Some(self.account().unsent());
             // What is wrong with the connection shows at the next turn.
-            let _ = self.outlet.send().await;
+            let _ = self.frame_writer.send().await;
         }
-        self.unsent_room.set(self.outlet.len());
+        self.unsent_room.set(self.frame_writer.len());
     }
 
     /// Whose room everything takes that is kept for the peer.
@@ -319,9 +320,9 @@ impl Session {
     fn keep_account(&mut self, was_read: bool) {
         let waiting = self.arriving + self.uncommitted + self.publishing.kept_bytes();
         let kept = self.held.frames.len() + waiting;
-        self.inlet.keep(kept);
-        self.unsent_room.set(self.outlet.len());
-        let lacks = was_read && (self.arriving > 0 || !self.inlet.received().is_empty());
+        self.frame_reader.keep(kept);
+        self.unsent_room.set(self.frame_writer.len());
+        let lacks = was_read && (self.arriving > 0 || !self.frame_reader.received().is_empty());
         if lacks != self.unfinished.is_some() {
             self.unfinished = lacks.then(|| self.account().unfinished());
         }
@@ -329,7 +330,7 @@ impl Session {
         if is_parked != self.parked.is_some() {
             self.parked = is_parked.then(|| self.account().parked());
         }
-        let has_unsent = !self.outlet.is_empty();
+        let has_unsent = !self.frame_writer.is_empty();
         if has_unsent != self.unsent.is_some() {
             self.unsent = has_unsent.then(|| self.account().unsent());
         }
@@ -339,7 +340,7 @@ impl Session {
     async fn sweep(&mut self) -> Result<(), Ending> {
         self.confirm_ready().await;
         for _ in 0..SWEEP_MAX {
-            let unsent = self.outlet.len();
+            let unsent = self.frame_writer.len();
             if unsent >= self.unsent_max(DELIVER_BYTES_MAX) {
                 break;
             }
@@ -370,15 +371,15 @@ impl Session {
     }
 
     fn tick(&mut self, was_read: bool) -> Result<(), Ending> {
-        if !self.outlet.take_said() {
-            self.outlet.shrink();
-            if self.pulse.is_on() {
-                self.outlet.frames.heartbeat();
+        if !self.frame_writer.take_sent() {
+            self.frame_writer.shrink();
+            if self.heartbeat.is_on() {
+                self.frame_writer.frames.heartbeat();
             }
         }
-        // Nobody is silent whom we do not listen to.
-        let was_heard = self.inlet.take_heard() || !was_read;
-        if self.pulse.note(was_heard) {
+        // A peer that is not read does not count as silent.
+        let was_received = self.frame_reader.take_received() || !was_read;
+        if self.heartbeat.note(was_received) {
             return Ok(());
         }
         let error = io::Error::new(io::ErrorKind::TimedOut, "the peer gives no sign of life");
@@ -408,7 +409,7 @@ impl Session {
                 }
             }
             self.publishing.pin(held.frames.len());
-            let frames: Frames = self.inlet.frames()?;
+            let frames: Frames = self.frame_reader.frames()?;
             if frames.is_empty() {
                 return Ok(());
             }
@@ -416,8 +417,8 @@ impl Session {
         }
     }
 
-    /// Whether a frame cannot be served before there is space again: a publish nobody could be told is refused, once
-    /// enough wait, and what has to come after the publishes of its channel that wait.
+    /// Whether a frame cannot be served before there is space again: a publish that cannot be refused to the client,
+    /// once enough wait, and what has to come after the publishes of its channel that wait.
     fn must_wait(&self, frame: Frame<'_>, publishes: bool) -> bool {
         let Some(channel) = self.open_channel(frame.channel) else {
             // The connection is not closed before what was published is safe.
@@ -442,7 +443,7 @@ impl Session {
                 reason: b"low on disk",
             };
             // A few words always fit.
-            let _ = self.outlet.frames.method(0, &blocked);
+            let _ = self.frame_writer.frames.method(0, &blocked);
         }
     }
 
@@ -450,7 +451,10 @@ impl Session {
         self.is_blocked = false;
         Metrics::less(&self.context.metrics.connections_blocked, 1);
         if self.peer.capabilities.connection_blocked {
-            let _ = self.outlet.frames.method(0, &connection::Unblocked {});
+            let _ = self
+                .frame_writer
+                .frames
+                .method(0, &connection::Unblocked {});
         }
     }
 
@@ -463,12 +467,12 @@ impl Session {
             Metrics::less(&self.context.metrics.connections_blocked, 1);
         }
         self.release_all(!ending.is_ours());
-        self.settle().await;
+        self.settle();
         let is_ours = ending.is_ours();
         let Self {
             engine,
-            mut inlet,
-            mut outlet,
+            mut frame_reader,
+            mut frame_writer,
             context,
             entry,
             ..
@@ -478,15 +482,15 @@ impl Session {
             Ending::Gone => Ok(()),
             Ending::Io(error) => Err(error),
             Ending::Asked => {
-                let _ = outlet.frames.method(0, &connection::CloseOk {});
-                parting::leave(&mut inlet, outlet).await
+                let _ = frame_writer.frames.method(0, &connection::CloseOk {});
+                closing::leave(&mut frame_reader, frame_writer).await
             }
             Ending::Fault(fault, numbers) => {
                 if !is_ours {
                     Metrics::one(&context.metrics.connection_faults);
                     context.log_fault(&entry, &fault.text());
                 }
-                parting::close(&mut inlet, outlet, &fault, numbers).await
+                closing::close(&mut frame_reader, frame_writer, &fault, numbers).await
             }
         }
     }
@@ -517,20 +521,20 @@ impl Session {
         if let Some(transaction) = channel.transaction.take() {
             self.uncommitted -= transaction.bytes.min(self.uncommitted);
             let back = transaction.settles.into_iter();
-            let back = back.map(|(tag, claim, _)| (tag, claim));
+            let back = back.map(|(tag, unacked, _)| (tag, unacked));
             channel.unacked.put_back(back.collect());
         }
         let settles = &mut self.settles;
         let mut charged = is_blamed;
-        channel.unacked.take_all(|_, claim| {
-            settles.push((claim, Fate::Lost { charged }));
+        channel.unacked.take_all(|_, unacked| {
+            settles.push((unacked, Fate::Lost { charged }));
             charged = false;
         });
     }
 
     /// Has what was given back be there, and queues gone whose last consumer was dropped, before an answer says so.
     pub(crate) async fn finish_release(&mut self) {
-        self.settle().await;
+        self.settle();
         if std::mem::take(&mut self.has_unused) {
             self.engine.sync_unused().await;
         }
@@ -539,7 +543,7 @@ impl Session {
     /// Has everything that was published, given back or rejected before be where it belongs.
     pub(crate) async fn catch_up(&mut self) {
         self.finish_publishing().await;
-        self.settle().await;
+        self.settle();
         self.engine.sync_dead().await;
     }
 
@@ -573,7 +577,7 @@ impl Session {
 
     /// Writes an answer.
     pub(crate) fn say<'m>(&mut self, number: u16, method: &impl Arguments<'m>) -> Outcome<()> {
-        Ok(self.outlet.frames.method(number, method)?)
+        Ok(self.frame_writer.frames.method(number, method)?)
     }
 
     /// The name by which the broker knows what is called so in this connection's vhost.

@@ -71,7 +71,7 @@ pub(crate) struct Cost {
 }
 
 /// The same disk under plain sequential writes, measured right before and right after the row. Far apart, the two
-/// say that somebody else uses the machine, and that the ratio is worth nothing.
+/// say that other processes use the machine, and that the ratio is worth nothing.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct DiskRatio {
     pub(crate) mb_per_second_before: f64,

@@ -1,7 +1,7 @@
 //! The older of the two text formats of metrics, 0.0.4, written from the newer one, OpenMetrics.
 //!
 //! They differ in little: the older one knows a counter by the name of its samples, `_total` included, and has no last
-//! line. Lines can be told apart by how they begin, because a label's value never has a line end.
+//! line. Lines are distinguished by how they begin, because a label's value never has a line end.
 
 /// One scrape as format 0.0.4 has it.
 pub(crate) fn plain_text(open_metrics: &str) -> String {

@@ -1,4 +1,4 @@
-//! Are we alive, and may clients come? Told by the binary, asked by probes.
+//! Liveness and readiness: set by the binary, read by probes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ pub type Probe = Box<dyn Fn() -> Option<String> + Send + Sync>;
 /// Health of the process. Starts alive and not ready.
 #[derive(Default)]
 pub struct Health {
-    /// Conditions that are looked at whenever somebody asks.
+    /// Conditions that are looked at with every request.
     probes: Vec<(&'static str, Probe)>,
     ready: AtomicBool,
     draining: AtomicBool,
@@ -57,7 +57,7 @@ impl Health {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// Whether something hangs so that only a restart helps, as far as one can tell now.
+    /// Whether something hangs so that only a restart helps, as far as is known now.
     pub fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }

@@ -1,6 +1,6 @@
 //! Translates HTTP for people and for the tools that watch over them: health, metrics, and the JSON API `/api/v1`.
 //!
-//! It owns no truth: health is told to it by the binary, numbers are read from [`Source`]s when asked for, and what the
+//! It owns no truth: health is set by the binary, numbers are read from [`Source`]s when asked for, and what the
 //! API does is done by the engine.
 
 mod accept;
@@ -35,7 +35,7 @@ pub struct State {
     pub health: Arc<Health>,
     /// Everything `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// What the start page tells.
+    /// What the start page shows.
     pub overview: Arc<Overview>,
 }
 

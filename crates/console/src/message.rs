@@ -138,7 +138,7 @@ fn is_mostly_escaped(bytes: &[u8]) -> bool {
 }
 
 /// A message that was received, with what settles it.
-pub(crate) fn show_lent(message: &Delivered) -> Value {
+pub(crate) fn show_leased(message: &Delivered) -> Value {
     let mut shown = Map::new();
     shown.insert("receipt".to_owned(), json!(encode_receipt(message.receipt)));
     fill(&mut shown, message);
@@ -155,7 +155,7 @@ pub(crate) fn show_seen(message: &Delivered) -> Value {
 fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
     let mut add = |name: &str, value: Value| shown.insert(name.to_owned(), value);
     add("id", json!(message.id));
-    add("partition", json!(message.receipt.lane));
+    add("partition", json!(message.receipt.partition));
     add("sequence", json!(message.sequence));
     add("sent_ms", json!(message.sent_ms));
     add("deliveries", json!(message.acquired));
@@ -166,7 +166,7 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
         add("priority", json!(message.priority));
     }
     if let Some(dead) = &message.dead {
-        let letter = json!({
+        let dead_letter = json!({
             "queue": dead.queue,
             "reason": dead.reason,
             "sequence": dead.sequence,
@@ -176,7 +176,7 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
             "last_received_ms": dead.last_received_ms,
             "dead_ms": dead.dead_ms,
         });
-        add("dead_letter", letter);
+        add("dead_letter", dead_letter);
     }
     if let Some(key) = &message.key {
         put(shown, "key", key);
@@ -325,7 +325,7 @@ mod tests {
             priority: 1,
             exchange: None,
             keys: Vec::new(),
-            deaths: Vec::new(),
+            dead_letter_history: Vec::new(),
             dead: Some(DeadLetter {
                 queue: "orders".into(),
                 reason: "attempts".into(),
@@ -344,9 +344,9 @@ mod tests {
     fn a_message_is_shown_with_what_is_not_text_in_base_64() {
         let receipt = Receipt {
             queue: uuid::Uuid::from_u128(7),
-            lane: 1,
+            partition: 1,
             offset: 2,
-            loan: 3,
+            lease: 3,
         };
         let message = delivered(receipt);
         let mut expected = json!({
@@ -376,7 +376,7 @@ mod tests {
             ],
             "body_base64": "/w==",
         });
-        assert_eq!(show_lent(&message), expected);
+        assert_eq!(show_leased(&message), expected);
         expected.as_object_mut().unwrap().remove("receipt");
         assert_eq!(show_seen(&message), expected);
     }
@@ -385,9 +385,9 @@ mod tests {
     fn receipts_survive_and_others_are_refused() {
         let receipt = Receipt {
             queue: uuid::Uuid::from_u128(7),
-            lane: 1,
+            partition: 1,
             offset: u64::MAX,
-            loan: 3,
+            lease: 3,
         };
         let text = encode_receipt(receipt);
         let safe = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);

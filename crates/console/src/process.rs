@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::metrics::Samples;
 
-/// Adds the `process_*` metrics; a number the system does not tell is left out.
+/// Adds the `process_*` metrics; a number the system does not have is left out.
 pub(crate) fn sample(samples: &mut Samples<'_>) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat")
         .ok()

@@ -1,8 +1,8 @@
 //! A request of `/api/v1` before a handler sees it: may it come from a browser, and can it be read?
 //!
-//! Under the `dev` profile whoever reaches the listener may do everything, and the pages that a browser shows on the
-//! same machine reach it too. Two rules keep them out, beside the absence of any header that would let them in: a
-//! request that changes something says that it brings JSON, which a page of another origin cannot say without asking
+//! Under the `dev` profile every client that reaches the listener may do everything, and the pages that a browser shows
+//! on the same machine reach it too. Two rules keep them out, beside the absence of any header that would let them in:
+//! a request that changes something says that it brings JSON, which a page of another origin cannot say without asking
 //! first; and the host it was sent to is an address or a name without a dot (`localhost`, a container's name), which a
 //! page that has made its own name point here cannot arrange: such names are not to be had in public.
 
@@ -151,7 +151,7 @@ fn check(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a name in `Host` cannot be one that somebody else has made point here.
+/// Whether a name in `Host` cannot be one that an attacker has made point here.
 fn is_here(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(ipv6) => ipv6.split(']').next().unwrap_or_default(),

@@ -32,7 +32,7 @@ pub struct Uptime {
 }
 
 /// Fresh identities, handed in likewise.
-pub trait Dice: Send + Sync + 'static {
+pub trait RandomSource: Send + Sync + 'static {
     /// A random identity; never the same twice.
     fn fresh_id(&self) -> Uuid;
 }

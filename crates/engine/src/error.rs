@@ -46,7 +46,7 @@ pub enum Error {
     /// No vhost of that name.
     #[error("no such vhost")]
     UnknownVhost,
-    /// The queue has as many messages on loan as it may.
+    /// The queue has as many messages in flight as it may.
     #[error("the queue has too many messages in flight")]
     InFlightLimit,
     /// Too much at once: another try later may succeed.

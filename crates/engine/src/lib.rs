@@ -1,7 +1,7 @@
 //! What a broker knows: the state machines for topics, partitions, groups and producers.
 //!
 //! The engine speaks no protocol. Frontends translate requests into calls of [`Broker`], the only public door,
-//! which authorizes every call before anything else happens. Inside, one line for every message:
+//! which authorizes every call before anything else happens. Inside, the same steps for every message:
 //! `decide` (pure, all rules) - `append` (the only moment something becomes true) - `apply` (cannot fail).
 
 mod broker;
@@ -11,11 +11,11 @@ pub mod exchange;
 pub mod group;
 mod memory;
 pub mod metrics;
+mod owner;
 pub mod partition;
 pub mod policy;
 pub mod queue;
 mod room;
-mod shard;
 mod time;
 pub mod topic;
 pub mod vhost;
@@ -23,10 +23,10 @@ pub mod vhost;
 pub use broker::{
     Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
     FetchResult, FetchSpec, Fetched, Keep, NewConsumer, NewRecord, NewTopic, Outgoing, Parts,
-    Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, SendOrder, Sends, Session,
-    Settings, Subscription, TimeLookup, TopicKey, VhostSizes,
+    Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, Sends, Session, Settings,
+    Subscription, TimeLookup, TopicKey, VhostSizes,
 };
-pub use clock::{Clock, Dice, Uptime};
+pub use clock::{Clock, RandomSource, Uptime};
 pub use error::{Error, RecordErrors, Result};
 pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.
@@ -47,4 +47,4 @@ pub struct Published {
 }
 
 /// One outcome per published batch, in the order given.
-pub type Verdicts = Vec<Result<Published>>;
+pub type PublishResults = Vec<Result<Published>>;

@@ -1,4 +1,4 @@
-//! The engine's numbers: counters that only grow, read by whoever renders them.
+//! The engine's numbers: counters that only grow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,7 @@ pub struct Metrics {
     pub disk_reads: AtomicU64,
     /// Messages sent to queues, repeats and moves left out.
     pub messages_sent: AtomicU64,
-    /// Messages lent.
+    /// Messages leased.
     pub messages_received: AtomicU64,
     /// Receives that found nothing.
     pub empty_receives: AtomicU64,

@@ -80,7 +80,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// Messages not lent within this time die, ms.
+    /// Messages not leased within this time expire, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_ttl_ms: Option<u64>,
     /// The queue is removed when nobody used it for this long, ms.
@@ -98,7 +98,7 @@ pub struct Rules {
     /// What happens beyond that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Overflow>,
-    /// Failures after which a message dies.
+    /// Failures after which a message is dead-lettered or dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_limit: Option<u32>,
     /// Where dead letters go by way of an exchange.
@@ -113,8 +113,8 @@ pub struct Rules {
     /// The exchange that gets what an exchange matched with no binding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternate_exchange: Option<String>,
-    /// What was said beside that and means nothing here; kept to be shown. A policy that says nothing else holds like any
-    /// other, in the place of those of lower priority.
+    /// What was said beside that and means nothing here; kept to be shown. A policy that says nothing else holds like
+    /// any other, in the place of those of lower priority.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub without_effect: BTreeMap<String, serde_json::Value>,
 }
@@ -188,7 +188,7 @@ impl Rules {
         settings.delivery_limit = limit.chain(self.delivery_limit).min();
     }
 
-    /// Of a stream nothing is taken that could be limited or die but by its age and bytes.
+    /// Of a stream nothing is taken that limits it, but by its age and bytes.
     fn narrow_stream(&self, settings: &mut QueueSettings) {
         let QueueSettings {
             limits,
@@ -574,13 +574,13 @@ mod tests {
 
     #[test]
     fn what_is_declared_comes_first() {
-        let letters = |exchange: &str| DeadLetterExchange {
+        let dead_letters = |exchange: &str| DeadLetterExchange {
             exchange: exchange.into(),
             key: None,
         };
         let mut policies = Policies::default();
         let rules = Rules {
-            dead_letter_exchange: Some(letters("policy")),
+            dead_letter_exchange: Some(dead_letters("policy")),
             overflow: Some(Overflow::Refuse),
             ..Rules::default()
         };
@@ -588,11 +588,11 @@ mod tests {
         policies.insert(dead).unwrap();
         let mut declared = QueueSettings::default();
         let plain = policies.settings("q", &declared.clone().shared());
-        assert_eq!(plain.dead_letter_exchange, Some(letters("policy")));
+        assert_eq!(plain.dead_letter_exchange, Some(dead_letters("policy")));
         assert_eq!(plain.limits.overflow, Overflow::Refuse);
-        declared.dead_letter_exchange = Some(letters("own"));
+        declared.dead_letter_exchange = Some(dead_letters("own"));
         let own = policies.settings("q", &declared.shared());
-        assert_eq!(own.dead_letter_exchange, Some(letters("own")));
+        assert_eq!(own.dead_letter_exchange, Some(dead_letters("own")));
     }
 
     #[test]

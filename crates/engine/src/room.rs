@@ -1,5 +1,5 @@
-//! Room in memory for what readers are handed. Whoever asks for messages keeps account of it; the engine asks before it
-//! keeps a message in memory for somebody, and gives the room back with the message.
+//! Room in memory for what readers are given. The caller that asks for messages keeps account of it; the engine asks
+//! before it keeps a message in memory for a caller, and gives the room back with the message.
 
 use std::fmt::Debug;
 use std::future::poll_fn;

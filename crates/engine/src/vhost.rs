@@ -1,4 +1,4 @@
-//! Vhosts: spaces of names. The names of one mean nothing in another.
+//! Vhosts: namespaces. The names of one mean nothing in another.
 //!
 //! Everything in the default vhost goes by its plain name, the same for every protocol. What lives in another one goes
 //! by a qualified name, which no plain name can be.
@@ -119,8 +119,8 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks a name that settings refer to, of something that need not be there: as [`check_name`], but it may be qualified,
-/// and empty, which is the default exchange. Errors: `InvalidName`.
+/// Checks a name that settings refer to, of something that need not be there: as [`check_name`], but it may be
+/// qualified, and empty, which is the default exchange. Errors: `InvalidName`.
 pub(crate) fn check_reference(name: &str) -> Result<()> {
     let (vhost, name) = split(name);
     check_name(vhost)?;

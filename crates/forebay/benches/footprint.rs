@@ -370,7 +370,7 @@ fn queue_backlog() {
         assert!(client.receive("orders"), "the queue is full of messages");
     }
     println!(
-        "10,000 of them on loan: RSS {} MiB",
+        "10,000 of them in flight: RSS {} MiB",
         broker.resident_bytes() / MIB
     );
     broker.kill();

@@ -33,7 +33,7 @@ const CAUSE_WITHIN: Duration = Duration::from_millis(100);
 /// Probes, scrapers and people; far fewer than clients.
 const CONSOLE_CONNECTIONS: usize = 1024;
 
-/// Runs the broker until it is told to stop. `file` is the one its settings were read from.
+/// Runs the broker until it has to stop. `file` is the one its settings were read from.
 pub(crate) fn serve(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
     log_start(settings, file);
     // Before anything is created.
@@ -124,7 +124,7 @@ async fn serve_until_told(
     let (protocols, console) = match open_listeners(settings, &broker, &health, &all).await {
         Ok(opened) => opened,
         Err(error) => {
-            // Nobody was served: the next start finds everything closed in order.
+            // No client was served: the next start finds everything closed in order.
             close(broker).await?;
             return Err(error);
         }
@@ -150,7 +150,7 @@ async fn serve_until_told(
     }
 }
 
-/// Resolves when an owner has ended, a moment later: whoever knows the cause has then said so.
+/// Resolves when an owner has ended, a moment later: the cause has then been logged.
 async fn failed(supervisor: &Supervisor) -> anyhow::Error {
     let mut failures = supervisor.failures();
     if failures
@@ -288,7 +288,7 @@ fn announce(groups: &[&Listeners]) {
     }
 }
 
-/// Protocols first, so that probes can watch; the engine last, so that nobody needs it any more.
+/// Protocols first, so that probes can watch; the engine last, when nothing needs it any more.
 async fn drain(protocols: Listeners, console: Listeners, broker: Broker) -> anyhow::Result<()> {
     broker.drain();
     protocols.close().await;

@@ -121,7 +121,7 @@ fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
         log: Arc::new(store.clone()),
         catalog: Arc::new(store.clone()),
         clock: Arc::new(Machine),
-        dice: Arc::new(Machine),
+        random: Arc::new(Machine),
         authorizer: Arc::new(AllowAll),
         supervisor: supervisor.clone(),
     };
@@ -228,7 +228,7 @@ fn engine_settings(settings: &Settings, memory: Memory) -> engine::Settings {
     }
 }
 
-/// Somebody who tries it out does not wait; where many members start together, one assignment is better than ten.
+/// A newcomer who tries it out does not wait; where many members start together, one assignment is better than ten.
 fn initial_rebalance_delay(settings: &Settings) -> Duration {
     match (
         settings.kafka.group_initial_rebalance_delay,
@@ -349,7 +349,7 @@ impl Broker {
         Arc::clone(&self.kafka)
     }
 
-    /// Tells why publishes are refused for want of disk space, while they are.
+    /// Says why publishes are refused for want of disk space, while they are.
     pub(crate) fn low_disk(&self, min_free_bytes: ByteSize) -> Probe {
         let store = self.store.clone();
         Box::new(move || {

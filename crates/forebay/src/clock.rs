@@ -4,13 +4,13 @@ use std::fs;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use engine::{Clock, Dice, Uptime};
+use engine::{Clock, RandomSource, Uptime};
 use uuid::Uuid;
 
 /// What both clocks showed when the process first asked.
 static BEGAN: LazyLock<(Instant, u64)> = LazyLock::new(|| (steady(), wall_ms()));
 
-/// The machine's clocks and dice.
+/// The machine's clocks and random.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine;
 
@@ -69,7 +69,7 @@ fn wall_ms() -> u64 {
     wall
 }
 
-impl Dice for Machine {
+impl RandomSource for Machine {
     fn fresh_id(&self) -> Uuid {
         Uuid::new_v4()
     }

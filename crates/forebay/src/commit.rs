@@ -20,7 +20,7 @@ pub(crate) struct Found {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Looks at the tree in `root` alone: a repository further up is somebody else's.
+/// Looks at the tree in `root` alone: a repository further up is another one.
 pub(crate) fn find(root: &Path) -> Found {
     let mut found = Found::default();
     let Some(git) = git_folder(&root.join(".git")) else {

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 /// Length prefix of a frame.
 const PREFIX_BYTES: usize = 4;
 /// Bytes read at once while no large frame is under way; lives on the stack, not in the connection.
-const GULP_BYTES: usize = 16 << 10;
+const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Room made for a frame at first; beyond it, room doubles as bytes arrive.
 const STEP_BYTES: usize = 64 << 10;
 /// How long a begun frame may take, plus what has arrived of it at the slowest pace that is put up with.
@@ -83,7 +83,7 @@ impl<R: Arriving> Frames<R> {
             // Whatever the buffer pointed into belongs to the last frame; holding on to it would pin that.
             self.buffer = BytesMut::new();
             let idle = self.limits.idle;
-            match timeout(idle, self.gulp()).await {
+            match timeout(idle, self.read_chunk()).await {
                 Err(_) | Ok(Ok(0)) => return Ok(None),
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(_)) => {}
@@ -104,8 +104,8 @@ impl<R: Arriving> Frames<R> {
 
     /// Returns when the peer has gone. Requests that arrive meanwhile are kept, within bounds.
     pub(crate) async fn gone(&mut self) {
-        while self.buffer.len() < GULP_BYTES {
-            if !matches!(self.gulp().await, Ok(1..)) {
+        while self.buffer.len() < READ_CHUNK_BYTES {
+            if !matches!(self.read_chunk().await, Ok(1..)) {
                 return;
             }
         }
@@ -114,7 +114,7 @@ impl<R: Arriving> Frames<R> {
 
     async fn read_length(&mut self) -> io::Result<usize> {
         loop {
-            if self.gulp().await? == 0 {
+            if self.read_chunk().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if let Some(length) = self.length()? {
@@ -177,8 +177,8 @@ impl<R: Arriving> Frames<R> {
     /// Reads some of a frame of `total` bytes, with room for those before `upto`.
     async fn read_some(&mut self, total: usize, upto: usize) -> io::Result<usize> {
         let arrived = self.buffer.len();
-        if total - arrived <= GULP_BYTES {
-            return self.gulp().await;
+        if total - arrived <= READ_CHUNK_BYTES {
+            return self.read_chunk().await;
         }
         self.buffer.reserve(upto - arrived);
         let room = (self.buffer.capacity() - arrived).min(total - arrived);
@@ -187,9 +187,9 @@ impl<R: Arriving> Frames<R> {
     }
 
     /// Reads what there is through the stack, so that a waiting connection needs no buffer.
-    async fn gulp(&mut self) -> io::Result<usize> {
+    async fn read_chunk(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
-            let mut space = [MaybeUninit::uninit(); GULP_BYTES];
+            let mut space = [MaybeUninit::uninit(); READ_CHUNK_BYTES];
             let mut into = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut self.from).poll_read(cx, &mut into))?;
             self.buffer.extend_from_slice(into.filled());

@@ -1,4 +1,4 @@
-//! What the frontend is told of the process around it: where its records lie, and how it logs.
+//! What the frontend knows of the process around it: where its records lie, and how it logs.
 
 use std::sync::Arc;
 

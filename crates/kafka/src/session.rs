@@ -37,7 +37,7 @@ const WAITING_COPIES: usize = 2;
 /// Plain data with units and limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Host and port clients are told to connect to; the address they reached us at when absent.
+    /// Host and port that clients connect to; the address they reached us at when absent.
     pub advertised: Option<(String, u16)>,
     /// Whether asking for a topic that does not exist may make it.
     pub auto_create_topics: bool,
@@ -152,9 +152,9 @@ enum Next {
     Drain,
 }
 
-/// The host that a client which reached this connection can reach again, as far as that can be known: the address it came
-/// in by. Who comes by the gateway of a container is outside of it, on its host mostly, where the container's own address
-/// leads nowhere.
+/// The host that a client which reached this connection can reach again, as far as that can be known: the address it
+/// came in by. Who comes by the gateway of a container is outside of it, on its host mostly, where the container's own
+/// address leads nowhere.
 fn reached(settings: &Settings, connection: &Connection) -> String {
     let peer = connection.peer().ip().to_canonical();
     if settings.host_gateways.contains(&peer) {

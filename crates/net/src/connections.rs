@@ -1,7 +1,7 @@
 //! Who is connected, over all listeners, and the means to end a connection.
 //!
-//! What is known of a connection beyond its addresses is told by the frontend that serves it. An entry lives as long as
-//! its connection; the table is locked when a connection begins or ends and when somebody looks, never for a request.
+//! What is known of a connection beyond its addresses comes from the frontend that serves it. An entry lives as long as
+//! its connection; the table is locked when a connection begins or ends and when they are listed, never for a request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +40,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Default for Connections {
-    /// None, at a time nobody knows.
+    /// None, at an unknown time.
     fn default() -> Self {
         Self::new(Box::new(|| 0))
     }
@@ -94,7 +94,7 @@ impl Connections {
     }
 }
 
-/// What a frontend tells of a connection.
+/// What a frontend adds about a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Who logged in.
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_end_is_told_before_and_after() {
+    async fn waiters_for_the_end_are_notified_before_and_after() {
         let all = Connections::default();
         let one = all.enter("kafka", peer());
         let entry = Arc::clone(&one.entry);

@@ -90,7 +90,7 @@ impl Tasks {
     }
 
     /// Awaits the end of one task; returns at once when there is none.
-    pub async fn reap(&mut self) {
+    pub async fn collect_ended(&mut self) {
         if let Some(Err(error)) = self.running.join_next().await
             && error.is_panic()
         {
@@ -102,7 +102,7 @@ impl Tasks {
     pub async fn finish(mut self, deadline: Duration) -> usize {
         let all = async {
             while !self.is_empty() {
-                self.reap().await;
+                self.collect_ended().await;
             }
         };
         if tokio::time::timeout(deadline, all).await.is_ok() {

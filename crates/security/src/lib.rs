@@ -1,7 +1,7 @@
 //! Who are you, and may you? Identities and the one permission question every verb asks.
 //!
 //! The engine's public door carries a [`Principal`] with every call and asks an [`Authorizer`] before anything
-//! else happens. The only authorizer so far lets everybody do everything; listeners are therefore bound to
+//! else happens. The only authorizer so far allows everything; listeners are therefore bound to
 //! the loopback interface by default.
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub trait Authorizer: Send + Sync + 'static {
     fn allows(&self, principal: &Principal, verb: Verb, resource: Resource<'_>) -> bool;
 }
 
-/// Lets everybody do everything.
+/// Allows everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 

@@ -83,7 +83,7 @@ fn only_fifo(name: &str) -> Fault {
     )
 }
 
-/// The refusal of an attribute nobody knows.
+/// The refusal of an unknown attribute.
 pub(crate) fn unknown(name: &str) -> Fault {
     Fault::new(
         &INVALID_ATTRIBUTE_NAME,

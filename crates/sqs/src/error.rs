@@ -8,7 +8,7 @@ use engine::Error;
 pub(crate) struct Shape {
     /// Name in the JSON protocol.
     pub(crate) name: &'static str,
-    /// Code in the Query protocol, and in the header that tells JSON clients of it.
+    /// Code in the Query protocol, and in the header for JSON clients.
     pub(crate) code: &'static str,
     pub(crate) status: u16,
     /// The service itself is at fault.

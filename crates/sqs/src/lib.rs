@@ -149,7 +149,7 @@ struct Recent(Mutex<BTreeMap<String, u64>>);
 
 /// How long a queue cannot be made again, or purged again, ms.
 const RECENT_MS: u64 = 60_000;
-/// Names remembered; beyond that the oldest restriction is dropped, which harms nobody.
+/// Names remembered; beyond that the oldest restriction is dropped, which is harmless.
 const RECENT_MAX: usize = 10_000;
 
 impl Recent {

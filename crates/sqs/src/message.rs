@@ -324,7 +324,7 @@ pub(crate) fn md5_of_body(body: &[u8]) -> String {
     hex(&Md5::digest(body))
 }
 
-/// Checksum of attributes, in order of their names: name, type and value, each behind its length, and a byte that tells
+/// Checksum of attributes, in order of their names: name, type and value, each behind its length, and a byte that says
 /// text from bytes before the value. `None` when there are none.
 pub(crate) fn md5_of_attributes(attributes: &[Attribute]) -> Option<String> {
     if attributes.is_empty() {

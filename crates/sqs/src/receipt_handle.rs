@@ -1,4 +1,4 @@
-//! Receipt handles: a receipt as text that can be told from any other text.
+//! Receipt handles: a receipt as text that no other text is mistaken for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

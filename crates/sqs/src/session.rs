@@ -446,7 +446,7 @@ fn http_date(now_ms: u64) -> String {
     )
 }
 
-/// An action nobody knows.
+/// An unknown action.
 pub(crate) fn unknown_action(action: &str) -> Fault {
     let message = format!("The action {action} is not valid for this endpoint.");
     Fault::new(&INVALID_ACTION, message)

@@ -20,7 +20,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a request's time may be from ours, ms.
 const SKEW_MS: u64 = 15 * 60_000;
 /// Longest life of a presigned address, s.
-const LIFE_MAX: u64 = 7 * 24 * 3600;
+const LIFETIME_MAX: u64 = 7 * 24 * 3600;
 /// Derived keys that are kept; one per access key, day, region and service.
 const KEYS_MAX: usize = 1024;
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -109,7 +109,7 @@ fn from_query(query: &[(String, String)]) -> Outcome<Claim> {
         return Err(incomplete("X-Amz-Algorithm"));
     }
     let expires = field("X-Amz-Expires")?.parse().ok();
-    let expires = expires.filter(|life| *life <= LIFE_MAX);
+    let expires = expires.filter(|lifetime| *lifetime <= LIFETIME_MAX);
     build(
         field("X-Amz-Credential")?,
         field("X-Amz-SignedHeaders")?,
@@ -230,7 +230,7 @@ fn check_time(claim: &Claim, now: u64) -> Outcome<()> {
         return Err(incomplete("Credential"));
     }
     let expired = match claim.expires {
-        Some(life) => now + SKEW_MS / 3 < sent || now > sent + life * 1000,
+        Some(lifetime) => now + SKEW_MS / 3 < sent || now > sent + lifetime * 1000,
         None => now.abs_diff(sent) > SKEW_MS,
     };
     if expired {

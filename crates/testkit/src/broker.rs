@@ -8,7 +8,7 @@ use security::AllowAll;
 use storage::local::{LocalStore, Options, OsDisk};
 use tempfile::TempDir;
 
-use crate::{FakeClock, SeededDice};
+use crate::{FakeClock, SeededRandom};
 
 /// Identities in every test broker come from this seed.
 const SEED: u64 = 42;
@@ -24,10 +24,9 @@ pub struct TestBroker {
 }
 
 impl TestBroker {
-    /// A broker with settings that suit tests: two shards, no delay before a group's first round.
+    /// A broker with settings that suit tests: no delay before a group's first round.
     pub async fn start() -> Self {
         let mut settings = Settings {
-            shards: 2,
             ..Settings::default()
         };
         settings.group.initial_rebalance_delay_ms = 0;
@@ -83,7 +82,7 @@ impl TestBroker {
             log: Arc::new(store.clone()),
             catalog: Arc::new(store.clone()),
             clock: Arc::new(clock.clone()),
-            dice: Arc::new(SeededDice::new(seed)),
+            random: Arc::new(SeededRandom::new(seed)),
             authorizer: Arc::new(AllowAll),
             supervisor: storage::Supervisor::new(),
         };

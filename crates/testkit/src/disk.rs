@@ -96,14 +96,14 @@ impl Content {
     }
 
     /// Loses power: every unsynced sector arrives or not.
-    fn lose(&mut self, dice: &mut Dice) {
-        let fate = Fate::draw(dice);
+    fn lose(&mut self, chances: &mut Chances) {
+        let fate = Fate::draw(chances);
         for change in std::mem::take(&mut self.unsynced) {
             match &change {
-                Unsynced::SetLen(_) if dice.coin() => Self::apply(&mut self.safe, &change),
+                Unsynced::SetLen(_) if chances.coin() => Self::apply(&mut self.safe, &change),
                 Unsynced::SetLen(_) => {}
                 Unsynced::Write(at, data) => {
-                    for (from, sector) in sectors(*at, data).filter(|_| fate.arrives(dice)) {
+                    for (from, sector) in sectors(*at, data).filter(|_| fate.arrives(chances)) {
                         let part = Unsynced::Write(from, sector.to_vec());
                         Self::apply(&mut self.safe, &part);
                     }
@@ -124,8 +124,8 @@ enum Fate {
 }
 
 impl Fate {
-    fn draw(dice: &mut Dice) -> Self {
-        match dice.below(4) {
+    fn draw(chances: &mut Chances) -> Self {
+        match chances.below(4) {
             0 => Self::Nothing,
             1 => Self::Everything,
             2 => Self::Half,
@@ -133,12 +133,12 @@ impl Fate {
         }
     }
 
-    fn arrives(self, dice: &mut Dice) -> bool {
+    fn arrives(self, chances: &mut Chances) -> bool {
         match self {
             Self::Nothing => false,
             Self::Everything => true,
-            Self::Half => dice.coin(),
-            Self::Most => dice.below(16) > 0,
+            Self::Half => chances.coin(),
+            Self::Most => chances.below(16) > 0,
         }
     }
 }
@@ -167,24 +167,24 @@ struct State {
     safe_names: BTreeMap<String, u64>,
     unsynced_names: Vec<NameChange>,
     next_id: u64,
-    /// Counts crashes; handles of an earlier life are dead.
-    life: u64,
+    /// Counts crashes; handles of an earlier incarnation are dead.
+    incarnation: u64,
     capacity: Option<u64>,
     holds_creation: bool,
     faults: Vec<Fault>,
     lying: bool,
     /// Where the next identity comes from.
-    random: u64,
+    random_seed: u64,
     writes: u64,
     syncs: u64,
 }
 
-/// A disk in memory, as one life of the process sees it; clones are the same disk in the same life.
+/// A disk in memory, as one incarnation of the process sees it; clones are the same disk in the same incarnation.
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
     creation_goes_on: Arc<Condvar>,
-    life: u64,
+    incarnation: u64,
 }
 
 impl SimDisk {
@@ -196,7 +196,7 @@ impl SimDisk {
     /// An empty disk whose [`Disk::random`] begins at `seed`; that of others begins at 0.
     pub fn seeded(seed: u64) -> Self {
         let disk = Self::default();
-        disk.lock().random = seed;
+        disk.lock().random_seed = seed;
         disk
     }
 
@@ -215,28 +215,28 @@ impl SimDisk {
             safe_names: state.names.clone(),
             next_id: state.next_id,
             capacity: state.capacity,
-            random: state.random,
+            random_seed: state.random_seed,
             ..State::default()
         };
         Self {
             state: Arc::new(Mutex::new(copy)),
             creation_goes_on: Arc::default(),
-            life: 0,
+            incarnation: 0,
         }
     }
 
     /// Loses power. What was not synced arrives in an arbitrary part, chosen by `seed`.
     pub fn crash(&self, seed: u64) {
         let mut state = self.lock();
-        let mut dice = Dice(seed);
-        state.life += 1;
+        let mut chances = Chances(seed);
+        state.incarnation += 1;
         state.faults.clear();
         for content in state.files.values_mut() {
-            content.lose(&mut dice);
+            content.lose(&mut chances);
         }
         let mut names = std::mem::take(&mut state.safe_names);
         for change in std::mem::take(&mut state.unsynced_names) {
-            if dice.coin() {
+            if chances.coin() {
                 change.apply(&mut names);
             }
         }
@@ -248,7 +248,7 @@ impl SimDisk {
     /// Kills the process: everything it wrote stays, its handles do not.
     pub fn kill(&self) {
         let mut state = self.lock();
-        state.life += 1;
+        state.incarnation += 1;
         state.faults.clear();
     }
 
@@ -256,11 +256,11 @@ impl SimDisk {
     /// controls of this type work on any of them.
     #[must_use]
     pub fn next_life(&self) -> Self {
-        let life = self.lock().life;
+        let incarnation = self.lock().incarnation;
         Self {
             state: Arc::clone(&self.state),
             creation_goes_on: Arc::clone(&self.creation_goes_on),
-            life,
+            incarnation,
         }
     }
 
@@ -327,7 +327,7 @@ impl SimDisk {
     /// The state, for the process: only while it lives.
     fn living(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.lock();
-        if state.life == self.life {
+        if state.incarnation == self.incarnation {
             Ok(state)
         } else {
             Err(io::Error::other("the process that held this disk is gone"))
@@ -464,9 +464,9 @@ impl Disk for SimDisk {
 
     fn random(&self) -> io::Result<[u8; 16]> {
         let mut state = self.living()?;
-        let mut dice = Dice(state.random);
-        let (low, high) = (dice.next(), dice.next());
-        state.random = dice.0;
+        let mut chances = Chances(state.random_seed);
+        let (low, high) = (chances.next(), chances.next());
+        state.random_seed = chances.0;
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&low.to_le_bytes());
         bytes[8..].copy_from_slice(&high.to_le_bytes());
@@ -566,9 +566,9 @@ fn injected() -> io::Error {
 }
 
 /// A small seeded generator (splitmix64).
-struct Dice(u64);
+struct Chances(u64);
 
-impl Dice {
+impl Chances {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

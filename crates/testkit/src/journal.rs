@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use crate::SimDisk;
-use crate::dice::mix;
+use crate::random::mix;
 
 const PAGE: usize = 4096;
 const STREAMS: u64 = 3;
@@ -541,8 +541,8 @@ fn damaged(
     let found = match start(runtime, disk, options) {
         Ok(found) => found,
         Err(error) => {
-            let is_told = matches!(error, Error::Corrupt { .. } | Error::Format { .. });
-            assert!(is_told, "{error}");
+            let is_stamped = matches!(error, Error::Corrupt { .. } | Error::Format { .. });
+            assert!(is_stamped, "{error}");
             let now = image(disk);
             assert!(now == before, "refused, and something was changed: {error}");
             return None;

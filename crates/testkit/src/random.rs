@@ -2,18 +2,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::Dice;
+use engine::RandomSource;
 use uuid::Uuid;
 
 /// Identities from a seed: the same ones in every run, never the same twice.
 #[derive(Debug)]
-pub struct SeededDice {
+pub struct SeededRandom {
     seed: u64,
     thrown: AtomicU64,
 }
 
-impl SeededDice {
-    /// Dice that repeat themselves for the same seed.
+impl SeededRandom {
+    /// A source that repeats itself for the same seed.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -22,7 +22,7 @@ impl SeededDice {
     }
 }
 
-impl Dice for SeededDice {
+impl RandomSource for SeededRandom {
     fn fresh_id(&self) -> Uuid {
         let count = self.thrown.fetch_add(1, Ordering::Relaxed);
         // The count alone keeps identities apart; the mixing makes them look like real ones.

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::wire::tests::dice::Dice;
+use crate::wire::tests::random::RandomSource;
 use crate::wire::ApiKey;
 
 use super::{AnyRequest, AnyResponse, MODULES};
@@ -24,7 +24,7 @@ use super::{AnyRequest, AnyResponse, MODULES};
 /// A structure that can be made up.
 pub(crate) trait Sample {
     /// Every field that `version` has takes a random value, every other one its default.
-    fn sample(dice: &mut Dice, version: i16) -> Self;
+    fn sample(random: &mut RandomSource, version: i16) -> Self;
 }
 "
     .replace("MODULES", &modules.join(", "));
@@ -39,14 +39,14 @@ pub(crate) trait Sample {
             let name = &schema.name;
             writeln!(
                 arms,
-                "ApiKey::{name} => Any{side}::{name}(Sample::sample(dice, version)),"
+                "ApiKey::{name} => Any{side}::{name}(Sample::sample(random, version)),"
             )?;
         }
         let lower = side.to_lowercase();
         writeln!(
             text,
             "/// A random {lower}.
-pub(crate) fn {lower}(key: ApiKey, dice: &mut Dice, version: i16) -> Any{side}<'static> {{
+pub(crate) fn {lower}(key: ApiKey, random: &mut RandomSource, version: i16) -> Any{side}<'static> {{
     match key {{ {arms} }}
 }}"
         )?;
@@ -76,10 +76,10 @@ fn emit(out: &mut String, schema: &Schema, part: &Struct) -> Result<()> {
             }
         }
     }
-    let dice = if mentions(&fields, "dice") {
-        "dice"
+    let random = if mentions(&fields, "random") {
+        "random"
     } else {
-        "_dice"
+        "_random"
     };
     let version = if mentions(&fields, "version") {
         "version"
@@ -90,7 +90,7 @@ fn emit(out: &mut String, schema: &Schema, part: &Struct) -> Result<()> {
         out,
         "
 impl Sample for {module}::{name}{lifetime} {{
-    fn sample({dice}: &mut Dice, {version}: i16) -> Self {{ Self {{ {fields} }} }}
+    fn sample({random}: &mut RandomSource, {version}: i16) -> Self {{ Self {{ {fields} }} }}
 }}
 "
     )?;
@@ -107,15 +107,15 @@ fn default(module: &str, field: &Field) -> Result<String> {
 
 fn plain(module: &str, kind: &Type) -> String {
     match kind {
-        Type::Scalar(name, _) => format!("dice.{name}()"),
-        Type::String => "Cow::Owned(dice.string())".to_owned(),
-        Type::Bytes => "Cow::Owned(dice.bytes())".to_owned(),
-        Type::Records => "dice.records()".to_owned(),
+        Type::Scalar(name, _) => format!("random.{name}()"),
+        Type::String => "Cow::Owned(random.string())".to_owned(),
+        Type::Bytes => "Cow::Owned(random.bytes())".to_owned(),
+        Type::Records => "random.records()".to_owned(),
         Type::Array(element) => match &**element {
-            Type::Scalar(name, _) => format!("dice.array(Dice::{name})"),
-            element => format!("dice.array(|dice| {})", plain(module, element)),
+            Type::Scalar(name, _) => format!("random.array(RandomSource::{name})"),
+            element => format!("random.array(|random| {})", plain(module, element)),
         },
-        Type::Struct(name) => format!("{module}::{name}::sample(dice, version)"),
+        Type::Struct(name) => format!("{module}::{name}::sample(random, version)"),
     }
 }
 
@@ -125,9 +125,9 @@ fn value(module: &str, field: &Field) -> String {
         return plain;
     };
     match null.guard(field.versions) {
-        None => format!("dice.option(|dice| {plain})"),
+        None => format!("random.option(|random| {plain})"),
         Some(guard) => {
-            format!("if {guard} {{ dice.option(|dice| {plain}) }} else {{ Some({plain}) }}")
+            format!("if {guard} {{ random.option(|random| {plain}) }} else {{ Some({plain}) }}")
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{QUEUE_TYPE, STREAM, age};
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};
 
-/// Longest a message, or a queue that nobody uses, may be told to live, ms.
+/// Longest time to live of a message, or of a queue that is not used, ms.
 pub(crate) const LIFETIME_MS_MAX: i64 = 0xffff_ffff;
 /// Most priorities beside the lowest.
 const PRIORITY_MAX: i64 = 255;
@@ -22,7 +22,8 @@ pub(super) const REPLAY: &[u8] = b"x-replay";
 /// Names where dead letters go.
 const DEAD_LETTER_EXCHANGE: &[u8] = b"x-dead-letter-exchange";
 const TYPES: &[&[u8]] = &[b"classic", b"quorum", STREAM];
-/// Of the arguments there are, those a queue can have that is read by position. All others are about messages that leave.
+/// Of the arguments there are, those a queue can have that is read by position. All others are about messages that
+/// leave.
 const OF_STREAMS: &[&[u8]] = &[
     QUEUE_TYPE,
     b"x-max-age",

@@ -1,4 +1,4 @@
-//! What arguments come to: settings of the engine's, and what is kept to tell whether another declaration means the
+//! What arguments come to: settings of the engine's, and what is kept to see whether another declaration means the
 //! same queue.
 
 use base64::Engine;
@@ -27,7 +27,7 @@ const PRIORITY: u8 = 4;
 const RETENTION_MS: u64 = 100 * 365 * 86_400_000;
 /// The listener limits what is published, in its own words; the queue takes whatever comes.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
-/// Messages on loan at once: prefetch limits them, and this is far beyond what clients can hold.
+/// Messages in flight at once: prefetch limits them, and this is far beyond what clients can hold.
 const IN_FLIGHT_MAX: u32 = 1_000_000;
 /// Waits between attempts where they are asked for without saying how long, ms.
 const RETRY_MIN_MS: u64 = 1000;
@@ -48,7 +48,7 @@ impl Declared {
     }
 }
 
-/// How a queue that is there was declared, for a comparison with these arguments.
+/// How an existing queue was declared, over whichever protocol, for a comparison with these arguments.
 pub(crate) fn declared(queue: &Queue, received: &Table<'_>) -> Declared {
     let settings = &*queue.document.settings;
     let lifetime = settings.lifetime;

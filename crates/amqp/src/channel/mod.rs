@@ -14,17 +14,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::Subscription;
-use engine::queue::{Claim, Window};
+use engine::queue::{Credit, UnackedMessage};
 
 use crate::arguments::Filter;
-use crate::message::Tells;
+use crate::message::DeliveryHeaders;
 
 /// A number that names a channel.
 #[derive(Debug)]
 pub(crate) enum Slot {
     /// It is in use.
     Open(Box<Channel>),
-    /// The broker closed it; until the client has heard so, whatever it says is ignored.
+    /// The broker closed it; until the client has answered, what it sends is ignored.
     Closing,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Consumer {
     /// The queue, as its vhost knows it.
     pub(crate) queue: Arc<str>,
     pub(crate) no_ack: bool,
-    /// Messages tell how often they were given back.
+    /// Messages carry how often they were given back.
     pub(crate) counts_returns: bool,
     /// It reads the queue's log, and this is what it leaves out.
     pub(crate) reads: Option<Filter>,
@@ -45,13 +45,13 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     /// What a delivery to it says of itself.
-    pub(crate) fn tells(&self, redelivered: bool) -> Tells {
+    pub(crate) fn headers(&self, redelivered: bool) -> DeliveryHeaders {
         if self.reads.is_some() {
-            Tells::Offset
+            DeliveryHeaders::Offset
         } else if redelivered && self.counts_returns {
-            Tells::Returns
+            DeliveryHeaders::Returns
         } else {
-            Tells::Nothing
+            DeliveryHeaders::Nothing
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) struct ReplyConsumer {
 #[derive(Debug)]
 pub(crate) struct Channel {
     /// Names it among all that ever had its number.
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
     /// What an empty queue name stands for.
     pub(crate) last_queue: Option<String>,
     /// Publishes are acknowledged.
@@ -76,7 +76,7 @@ pub(crate) struct Channel {
     /// Publishes and acknowledgements wait for a commit.
     pub(crate) transaction: Option<Transaction>,
     /// What a client holds of it.
-    pub(crate) unacked: Unacked<Claim>,
+    pub(crate) unacked: Unacked<UnackedMessage>,
     /// The last number a delivery was given.
     pub(crate) last_tag: u64,
     /// By the number the engine calls them.
@@ -85,15 +85,15 @@ pub(crate) struct Channel {
     /// What each consumer to come may hold.
     pub(crate) prefetch: Option<u32>,
     /// What all of them together may hold.
-    pub(crate) window: Arc<Window>,
+    pub(crate) credit: Arc<Credit>,
     /// The message that is arriving.
     pub(crate) content: Content,
 }
 
 impl Channel {
-    pub(crate) fn new(life: u64) -> Self {
+    pub(crate) fn new(incarnation: u64) -> Self {
         Self {
-            life,
+            incarnation,
             last_queue: None,
             confirms: None,
             transaction: None,
@@ -102,7 +102,7 @@ impl Channel {
             consumers: BTreeMap::new(),
             replies: None,
             prefetch: None,
-            window: Window::new(None),
+            credit: Credit::new(None),
             content: Content::default(),
         }
     }

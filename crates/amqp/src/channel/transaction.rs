@@ -1,7 +1,7 @@
 //! What waits for a commit on a transactional channel.
 
 use engine::Outgoing;
-use engine::queue::{Claim, Outcome};
+use engine::queue::{Outcome, UnackedMessage};
 
 use super::Message;
 
@@ -11,7 +11,7 @@ pub(crate) struct Transaction {
     pub(crate) outgoing: Vec<Outgoing>,
     /// Mandatory messages that found no queue.
     pub(crate) unroutable: Vec<Message>,
-    pub(crate) settles: Vec<(u64, Claim, Outcome)>,
+    pub(crate) settles: Vec<(u64, UnackedMessage, Outcome)>,
     /// Bytes of bodies in it.
     pub(crate) bytes: usize,
 }

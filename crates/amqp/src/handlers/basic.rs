@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::queue::{Outcome as Fate, Window};
+use engine::queue::{Credit, Outcome as Fate};
 use engine::{Error, NewConsumer};
 
 use super::unimplemented;
@@ -10,7 +10,7 @@ use crate::arguments::{Reading, is_quorum};
 use crate::channel::{Consumer, Content, Envelope, ReplyConsumer};
 use crate::deliveries::consumer_number;
 use crate::error::{Access, Fault, Outcome, queue_text};
-use crate::message::{self, Tells};
+use crate::message::{self, DeliveryHeaders};
 use crate::metrics::Metrics;
 use crate::replies::REPLY_QUEUE;
 use crate::session::Session;
@@ -31,10 +31,10 @@ impl Session {
             Methods::Cancel(cancel) => self.cancel(number, cancel).await,
             Methods::Get(get) => self.fetch(number, get).await,
             Methods::Recover(recover) => {
-                self.recover(number, recover.requeue).await?;
+                self.recover(number, recover.requeue)?;
                 self.say(number, &RecoverOk {})
             }
-            Methods::RecoverAsync(recover) => self.recover(number, recover.requeue).await,
+            Methods::RecoverAsync(recover) => self.recover(number, recover.requeue),
             // The first answers what the broker says of itself; the others were served before they got here.
             Methods::CancelOk(_)
             | Methods::Publish(_)
@@ -59,7 +59,7 @@ impl Session {
         let most = Some(u32::from(qos.prefetch_count)).filter(|count| *count > 0);
         let channel = self.channel(number);
         if qos.global {
-            channel.window.set_max(most);
+            channel.credit.set_max(most);
         } else {
             channel.prefetch = most;
         }
@@ -121,14 +121,14 @@ impl Session {
         self.catch_up().await;
         let at = consumer_number(number, self.next_count());
         let channel = self.channel(number);
-        let mut windows = Vec::new();
+        let mut credits = Vec::new();
         if !consume.no_ack {
-            windows.push(Arc::clone(&channel.window));
-            windows.extend(channel.prefetch.map(|most| Window::new(Some(most))));
+            credits.push(Arc::clone(&channel.credit));
+            credits.extend(channel.prefetch.map(|most| Credit::new(Some(most))));
         }
         let new = NewConsumer {
             number: at,
-            windows,
+            credits,
             priority,
             exclusive: consume.exclusive,
             name: Arc::from(String::from_utf8_lossy(&tag)),
@@ -158,8 +158,8 @@ impl Session {
         Ok(())
     }
 
-    /// How a consumer to be reads, if it does. What is read is not taken away: only what a consumer acknowledges, and how
-    /// much it may hold, says how fast it is.
+    /// How a consumer to be reads, if it does. What is read is not taken away: only what a consumer acknowledges, and
+    /// how much it may hold, says how fast it is.
     fn reading(
         &mut self,
         number: u16,
@@ -172,7 +172,7 @@ impl Session {
         let reading = reading
             .map_err(|why| Fault::precondition(format!("failed consuming from {thing}: {why}")))?;
         let channel = self.channel(number);
-        let is_bounded = channel.prefetch.is_some() || channel.window.max().is_some();
+        let is_bounded = channel.prefetch.is_some() || channel.credit.max().is_some();
         if is_stream && !is_bounded {
             return Err(Fault::precondition(format!(
                 "consumer prefetch count is not set for {thing}"
@@ -196,13 +196,15 @@ impl Session {
         if channel.replies.is_some() {
             return Err(Fault::precondition("reply consumer already set"));
         }
-        let life = channel.life;
+        let incarnation = channel.incarnation;
         channel.replies = Some(ReplyConsumer {
             tag,
             name: name.clone(),
         });
         let context = Arc::clone(&self.context);
-        context.replies.open(&name, (number, life), &mut self.inbox);
+        context
+            .replies
+            .open(&name, (number, incarnation), &mut self.inbox);
         Ok(())
     }
 
@@ -260,12 +262,12 @@ impl Session {
             return self.say(number, &GetEmpty {});
         };
         let (exchange, routing_key) = message::route_of(&delivery.message, &name);
-        let tells = if delivery.redelivered && is_quorum {
-            Tells::Returns
+        let headers = if delivery.redelivered && is_quorum {
+            DeliveryHeaders::Returns
         } else {
-            Tells::Nothing
+            DeliveryHeaders::Nothing
         };
-        let properties = message::properties(&delivery.message, tells);
+        let properties = message::properties(&delivery.message, headers);
         let ok = GetOk {
             delivery_tag: self.channel(number).next_tag(),
             redelivered: delivery.redelivered,
@@ -278,7 +280,7 @@ impl Session {
             body: std::slice::from_ref(&delivery.message.body),
         };
         let metrics = &self.context.metrics;
-        self.outlet.content(metrics, (number, &ok), content)?;
+        self.frame_writer.content(metrics, (number, &ok), content)?;
         if self.is_traced() {
             let from = (&*name, delivery.redelivered);
             self.trace_deliver(number, &delivery.message, from, &properties);
@@ -286,10 +288,10 @@ impl Session {
         Metrics::one(&self.context.metrics.delivered);
         if get.no_ack {
             Metrics::one(&self.context.metrics.acknowledged);
-            self.settles.push((delivery.claim, Fate::Ack));
+            self.settles.push((delivery.unacked, Fate::Ack));
         } else {
             let tag = ok.delivery_tag;
-            self.channel(number).unacked.push(tag, delivery.claim);
+            self.channel(number).unacked.push(tag, delivery.unacked);
         }
         Ok(())
     }
@@ -330,9 +332,9 @@ impl Session {
         };
         let before = channel.unacked.len();
         let transaction = &mut channel.transaction;
-        let mut settle = |tag, claim| match transaction {
-            Some(transaction) => transaction.settles.push((tag, claim, fate)),
-            None => settles.push((claim, fate)),
+        let mut settle = |tag, unacked| match transaction {
+            Some(transaction) => transaction.settles.push((tag, unacked, fate)),
+            None => settles.push((unacked, fate)),
         };
         let is_known = match (multiple, tag) {
             (true, 0) => {
@@ -343,7 +345,7 @@ impl Session {
             (false, tag) => channel
                 .unacked
                 .take(tag)
-                .map(|claim| settle(tag, claim))
+                .map(|unacked| settle(tag, unacked))
                 .is_some(),
         };
         if !is_known {
@@ -352,7 +354,7 @@ impl Session {
         Ok(before - channel.unacked.len())
     }
 
-    async fn recover(&mut self, number: u16, requeue: bool) -> Outcome<()> {
+    fn recover(&mut self, number: u16, requeue: bool) -> Outcome<()> {
         if !requeue {
             return Err(Fault::not_implemented("requeue=false"));
         }
@@ -362,9 +364,9 @@ impl Session {
         if let Some(crate::channel::Slot::Open(channel)) = channels.get_mut(&number) {
             channel
                 .unacked
-                .take_all(|_, claim| settles.push((claim, Fate::Requeue)));
+                .take_all(|_, unacked| settles.push((unacked, Fate::Requeue)));
         }
-        self.settle().await;
+        self.settle();
         Ok(())
     }
 }

@@ -36,13 +36,13 @@ impl Session {
             .into());
         }
         Metrics::one(&self.context.metrics.channels_open);
-        let life = self.next_count();
-        let channel = Slot::Open(Box::new(Channel::new(life)));
+        let incarnation = self.next_count();
+        let channel = Slot::Open(Box::new(Channel::new(incarnation)));
         self.channels.insert(number, channel);
         Ok(self.say(number, &OpenOk {})?)
     }
 
-    /// Serves a frame on a channel the client has not yet heard the end of.
+    /// Serves a frame on a channel whose end the client has not answered yet.
     pub(super) fn closing_frame(&mut self, frame: Frame<'_>) -> Result<(), Ending> {
         if frame.kind != FrameKind::Method {
             return Ok(());
@@ -52,7 +52,7 @@ impl Session {
                 self.channels.remove(&frame.channel);
                 Ok(())
             }
-            // It was leaving anyway, and is told so; its answer to us is still to come.
+            // The client closes it as well, and gets its answer; its answer to us is still to come.
             Ok(Method::Channel(Methods::Close(_))) => Ok(self.say(frame.channel, &CloseOk {})?),
             _ => Ok(()),
         }
@@ -74,9 +74,9 @@ impl Session {
     }
 
     async fn close(&mut self, number: u16) -> Outcome<()> {
-        // What was published on it is there for whoever the client tells about it.
+        // What was published on it is there for consumers that the client starts after the answer.
         self.finish_publishing().await;
-        // The number may be used again as soon as the client has heard that it is free.
+        // The number may be used again as soon as the client has the answer.
         if let Some(Slot::Open(mut channel)) = self.channels.remove(&number) {
             self.release(&mut channel, true);
         }

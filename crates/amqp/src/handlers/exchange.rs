@@ -96,7 +96,7 @@ impl Session {
         let broker = &self.context.broker;
         match broker.declare_exchange(&self.peer.principal, new).await {
             Ok(_) => Ok(()),
-            // Somebody else was faster.
+            // Another request was faster.
             Err(Error::ExchangeExists(_)) => match self.exchange(name) {
                 Ok(known) => compare(&known, &kind, &declare),
                 Err(error) => Err(about.fault(&error)),

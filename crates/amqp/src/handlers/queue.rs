@@ -22,7 +22,7 @@ use crate::wire::{Table, Value};
 /// What queues are called whose client leaves that to the broker.
 const GENERATED: &str = "amq.gen-";
 
-/// How full a queue is, as clients are told.
+/// How full a queue is, as clients see it.
 struct Fill {
     messages: u32,
     consumers: u32,
@@ -56,7 +56,7 @@ impl Session {
         if is_reply_name(declare.queue) || declare.queue == REPLY_QUEUE {
             return self.declare_reply_queue(number, &declare);
         }
-        // What was published before is there when the client is told how much there is.
+        // What was published before is counted in the answer.
         self.catch_up().await;
         let name = match given {
             "" if !declare.passive => self.context.fresh_name(GENERATED),
@@ -144,7 +144,7 @@ impl Session {
         let broker = &self.context.broker;
         match broker.create_queue(&self.peer.principal, new).await {
             Ok(queue) => Ok(queue),
-            // Somebody else was faster.
+            // Another request was faster.
             Err(Error::QueueExists(_)) => {
                 let known = self.queue(name, Access::Configure)?;
                 self.compare(name, &known, declare)?;

@@ -52,8 +52,8 @@ impl Session {
         if !transaction.settles.is_empty() {
             let settles = transaction.settles.into_iter();
             self.settles
-                .extend(settles.map(|(_, claim, outcome)| (claim, outcome)));
-            self.settle().await;
+                .extend(settles.map(|(_, unacked, outcome)| (unacked, outcome)));
+            self.settle();
             // The answer is an acknowledgement of all of it.
             self.engine.sync().await;
         }
@@ -63,7 +63,7 @@ impl Session {
     fn rollback(&mut self, number: u16) -> Outcome<()> {
         let transaction = self.take_transaction(number)?;
         let settles = transaction.settles.into_iter();
-        let back = settles.map(|(tag, claim, _)| (tag, claim)).collect();
+        let back = settles.map(|(tag, unacked, _)| (tag, unacked)).collect();
         self.channel(number).unacked.put_back(back);
         self.say(number, &RollbackOk {})
     }

@@ -136,7 +136,7 @@ pub(crate) fn with_reply_to(properties: &Properties<'_>, name: &str) -> Bytes {
     })
 }
 
-/// Properties without the header of keys that nobody may see.
+/// Properties without the header of hidden keys.
 pub(crate) fn without_blind(properties: &Properties<'_>) -> Bytes {
     let headers = filtered(properties.headers.unwrap_or_default(), |name| name != BCC);
     encoded(&Properties {
@@ -151,7 +151,7 @@ pub(crate) fn plain_headers(raw: &Bytes, properties: &Properties<'_>) -> Vec<(By
     let mut headers = Vec::with_capacity(if table.is_empty() { 1 } else { 8 });
     headers.push((Bytes::from_static(RAW), raw.clone()));
     for (name, value) in table {
-        // Reserved names are the broker's own, whoever uses them.
+        // Reserved names are the broker's own, whichever client uses them.
         if name.starts_with(RESERVED.as_bytes()) {
             continue;
         }

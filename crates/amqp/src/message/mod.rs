@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use fitting::fitting;
 pub(crate) use incoming::{Keys, Routing, check, plain_headers, with_reply_to, without_blind};
-pub(crate) use outgoing::{Tells, header, properties, route_of};
+pub(crate) use outgoing::{DeliveryHeaders, header, properties, route_of};
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use crate::wire::{Properties, Table, TableBuilder};
 
 /// The reserved header that holds the properties as they came.
 const RAW: &[u8] = b"forebay.amqp";
-/// Headers that name more queues a message goes to; the second kind is seen by nobody.
+/// Headers that name more queues a message goes to; the second kind is removed before delivery.
 const CC: &[u8] = b"CC";
 const BCC: &[u8] = b"BCC";
 

@@ -2,7 +2,7 @@
 //! happened to it since.
 
 use bytes::Bytes;
-use engine::queue::{Death, DeathReason, Delivered, RESERVED};
+use engine::queue::{DeadLetterEvent, DeadLetterReason, Delivered, RESERVED};
 use engine::vhost;
 
 use super::{CC, RAW, encoded, filtered};
@@ -10,7 +10,7 @@ use crate::wire::{Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, Table
 
 /// Message that survives a restart.
 const PERSISTENT: u8 = 2;
-/// Headers that tell what happened to a message; only the broker writes them.
+/// Headers about what happened to a message; only the broker writes them.
 const HISTORY: &[&[u8]] = &[
     b"x-death",
     b"x-first-death-queue",
@@ -24,9 +24,9 @@ const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
 const OFFSET: &[u8] = b"x-stream-offset";
 
-/// What a delivery says of itself beside how often its message failed and died.
+/// What a delivery carries beside how often its message failed and was dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tells {
+pub(crate) enum DeliveryHeaders {
     Nothing,
     /// How often the message was given back, also unharmed.
     Returns,
@@ -36,7 +36,7 @@ pub(crate) enum Tells {
 
 /// Exchange and routing key a message is delivered with; `queue` is where it is delivered from.
 pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8], &'a [u8]) {
-    // Whoever can write records can write the header that these come from, and in it what fits no method.
+    // A client that can write records can write the header that these come from, and in it what fits no method.
     let fits = |name: &&[u8]| name.len() <= SHORT_STRING_BYTES_MAX;
     let exchange = message.exchange.as_deref().filter(fits);
     let key = message.keys.first().map(AsRef::as_ref).filter(fits);
@@ -47,30 +47,32 @@ pub(crate) fn route_of<'a>(message: &'a Delivered, queue: &'a str) -> (&'a [u8],
 }
 
 /// The properties a consumer gets.
-pub(crate) fn properties(message: &Delivered, tells: Tells) -> Bytes {
+pub(crate) fn properties(message: &Delivered, headers: DeliveryHeaders) -> Bytes {
     let raw = header(message, RAW);
-    // Whoever can write records can write this header.
+    // Every client that can write records can write this header.
     let decoded = raw.and_then(|raw| Properties::decode(raw).ok());
     match (raw, decoded) {
-        (Some(raw), Some(_)) if !has_news(message, tells) => raw.clone(),
-        (_, Some(properties)) => with_news(message, properties, tells),
-        (_, None) => foreign(message, tells),
+        (Some(raw), Some(_)) if !has_news(message, headers) => raw.clone(),
+        (_, Some(properties)) => with_news(message, properties, headers),
+        (_, None) => foreign(message, headers),
     }
 }
 
-/// Whether there is something to tell that was not published.
-fn has_news(message: &Delivered, tells: Tells) -> bool {
-    !message.deaths.is_empty() || message.failed > 0 || tells != Tells::Nothing
+/// Whether there are headers to add that were not published.
+fn has_news(message: &Delivered, headers: DeliveryHeaders) -> bool {
+    !message.dead_letter_history.is_empty()
+        || message.failed > 0
+        || headers != DeliveryHeaders::Nothing
 }
 
-/// A plain header of a message, whoever published it.
+/// A plain header of a message, over whichever protocol it was published.
 pub(crate) fn header<'m>(message: &'m Delivered, name: &[u8]) -> Option<&'m Bytes> {
     let found = message.headers.iter().find(|(found, _)| found == name)?;
     found.1.as_ref()
 }
 
 /// Properties of a message that another protocol wrote.
-fn foreign(message: &Delivered, tells: Tells) -> Bytes {
+fn foreign(message: &Delivered, headers: DeliveryHeaders) -> Bytes {
     let short = |name: &[u8]| {
         let value = header(message, name).filter(|value| value.len() <= SHORT_STRING_BYTES_MAX);
         value.map(AsRef::as_ref)
@@ -99,22 +101,22 @@ fn foreign(message: &Delivered, tells: Tells) -> Bytes {
             timestamp: Some(message.sent_ms / 1000),
             ..Properties::default()
         },
-        tells,
+        headers,
     )
 }
 
 /// Properties with what happened to the message since they were written.
-fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> Bytes {
-    if !has_news(message, tells) {
+fn with_news(message: &Delivered, properties: Properties<'_>, headers: DeliveryHeaders) -> Bytes {
+    if !has_news(message, headers) {
         return encoded(&properties);
     }
     let is_readdressed = is_readdressed(message, &properties);
     let rewritten = |name: &[u8]| {
         name == CC && is_readdressed
-            || HISTORY.contains(&name) && !message.deaths.is_empty()
+            || HISTORY.contains(&name) && !message.dead_letter_history.is_empty()
             || name == DELIVERY_COUNT
             || name == ACQUIRED_COUNT
-            || name == OFFSET && tells == Tells::Offset
+            || name == OFFSET && headers == DeliveryHeaders::Offset
     };
     let mut table = filtered(properties.headers.unwrap_or_default(), |name| {
         !rewritten(name)
@@ -126,16 +128,22 @@ fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> B
             Value::I64(message.failed.into()),
         );
     }
-    if message.failed > 0 || tells == Tells::Returns {
+    if message.failed > 0 || headers == DeliveryHeaders::Returns {
         let before = message.acquired.saturating_sub(1);
         push(&mut table, ACQUIRED_COUNT, Value::I64(before.into()));
     }
-    if tells == Tells::Offset {
+    if headers == DeliveryHeaders::Offset {
         let offset = i64::try_from(message.sequence).unwrap_or(i64::MAX);
         push(&mut table, OFFSET, Value::I64(offset));
     }
-    push_deaths(&mut table, &message.deaths, properties.expiration);
-    let expiration = properties.expiration.filter(|_| message.deaths.is_empty());
+    push_history(
+        &mut table,
+        &message.dead_letter_history,
+        properties.expiration,
+    );
+    let expiration = properties
+        .expiration
+        .filter(|_| message.dead_letter_history.is_empty());
     encoded(&Properties {
         headers: Some(table.as_table()),
         expiration,
@@ -143,9 +151,10 @@ fn with_news(message: &Delivered, properties: Properties<'_>, tells: Tells) -> B
     })
 }
 
-/// Whether a message died and goes by another key than those it was published with: its other keys mean nothing then.
+/// Whether a message was dead-lettered and goes by another key than those it was published with: its other keys mean
+/// nothing then.
 fn is_readdressed(message: &Delivered, properties: &Properties<'_>) -> bool {
-    if message.deaths.is_empty() {
+    if message.dead_letter_history.is_empty() {
         return false;
     }
     let more = properties.headers.and_then(|headers| headers.find(CC));
@@ -162,29 +171,33 @@ fn push(table: &mut TableBuilder, name: &[u8], value: Value<'_>) {
     let _ = table.push(name, value);
 }
 
-/// `expiration` is as it was published; the first death took it away.
-fn push_deaths(table: &mut TableBuilder, deaths: &[Death], expiration: Option<&[u8]>) {
+/// `expiration` is as it was published; the first dead-lettering removed it.
+fn push_history(
+    table: &mut TableBuilder,
+    dead_letter_history: &[DeadLetterEvent],
+    expiration: Option<&[u8]>,
+) {
     let (Some(last), Some(first)) = (
-        deaths.first(),
-        deaths
+        dead_letter_history.first(),
+        dead_letter_history
             .iter()
-            .find(|death| death.is_first)
-            .or_else(|| deaths.last()),
+            .find(|event| event.is_first)
+            .or_else(|| dead_letter_history.last()),
     ) else {
         return;
     };
     let mut list = ArrayBuilder::new();
-    for death in deaths {
-        let keys = keys_of(death);
-        let death = death_table(death, keys.as_array(), expiration);
-        let _ = list.push(Value::Table(death.as_table()));
+    for event in dead_letter_history {
+        let keys = keys_of(event);
+        let event = event_table(event, keys.as_array(), expiration);
+        let _ = list.push(Value::Table(event.as_table()));
     }
     push(table, b"x-death", Value::Array(list.as_array()));
-    for (which, death) in [("first", first), ("last", last)] {
+    for (which, event) in [("first", first), ("last", last)] {
         for (what, text) in [
-            ("reason", reason(death).as_bytes()),
-            ("queue", queue(death).as_bytes()),
-            ("exchange", &death.exchange),
+            ("reason", reason(event).as_bytes()),
+            ("queue", queue(event).as_bytes()),
+            ("exchange", &event.exchange),
         ] {
             let name = format!("x-{which}-death-{what}");
             push(table, name.as_bytes(), Value::Long(text));
@@ -192,24 +205,28 @@ fn push_deaths(table: &mut TableBuilder, deaths: &[Death], expiration: Option<&[
     }
 }
 
-fn keys_of(death: &Death) -> ArrayBuilder {
+fn keys_of(event: &DeadLetterEvent) -> ArrayBuilder {
     let mut keys = ArrayBuilder::new();
-    for engine::queue::Key(key) in &death.keys {
+    for engine::queue::Key(key) in &event.keys {
         let _ = keys.push(Value::Long(key));
     }
     keys
 }
 
-fn death_table(death: &Death, keys: Array<'_>, expiration: Option<&[u8]>) -> TableBuilder {
+fn event_table(
+    event: &DeadLetterEvent,
+    keys: Array<'_>,
+    expiration: Option<&[u8]>,
+) -> TableBuilder {
     let mut table = TableBuilder::new();
-    let count = i64::try_from(death.count).unwrap_or(i64::MAX);
+    let count = i64::try_from(event.count).unwrap_or(i64::MAX);
     push(&mut table, b"count", Value::I64(count));
-    push(&mut table, b"reason", Value::Long(reason(death).as_bytes()));
-    push(&mut table, b"queue", Value::Long(queue(death).as_bytes()));
-    push(&mut table, b"time", Value::Timestamp(death.first_ms / 1000));
-    push(&mut table, b"exchange", Value::Long(&death.exchange));
+    push(&mut table, b"reason", Value::Long(reason(event).as_bytes()));
+    push(&mut table, b"queue", Value::Long(queue(event).as_bytes()));
+    push(&mut table, b"time", Value::Timestamp(event.first_ms / 1000));
+    push(&mut table, b"exchange", Value::Long(&event.exchange));
     push(&mut table, b"routing-keys", Value::Array(keys));
-    if let Some(ms) = death.original_expiration_ms {
+    if let Some(ms) = event.original_expiration_ms {
         let text = ms.to_string();
         let text = expiration.unwrap_or(text.as_bytes());
         push(&mut table, b"original-expiration", Value::Long(text));
@@ -218,15 +235,15 @@ fn death_table(death: &Death, keys: Array<'_>, expiration: Option<&[u8]>) -> Tab
 }
 
 /// The name of a queue as clients of its vhost know it.
-fn queue(death: &Death) -> &str {
-    vhost::split(&death.queue).1
+fn queue(event: &DeadLetterEvent) -> &str {
+    vhost::split(&event.queue).1
 }
 
 /// The reason in the words of this protocol.
-fn reason(death: &Death) -> &'static str {
-    match death.reason {
-        // Lent too often, however that was counted.
-        DeathReason::Attempts => DeathReason::DeliveryLimit.word(),
+fn reason(event: &DeadLetterEvent) -> &'static str {
+    match event.reason {
+        // Leased too often, however that was counted.
+        DeadLetterReason::Attempts => DeadLetterReason::DeliveryLimit.word(),
         reason => reason.word(),
     }
 }

@@ -1,4 +1,4 @@
-//! What goes in comes out again, and what happened in between is told.
+//! What goes in comes out again, with headers about what happened in between.
 
 use bytes::Bytes;
 use engine::queue::NewMessage;

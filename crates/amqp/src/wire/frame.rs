@@ -94,7 +94,7 @@ impl Splitter {
         Ok(Frames { bytes })
     }
 
-    /// How many bytes the frame at the front of the buffer still lacks, as far as they tell; what to make room for.
+    /// How many bytes the frame at the front of the buffer still lacks, as far as is known; what to make room for.
     pub fn lacking(self, buffer: &[u8]) -> usize {
         let whole = match head(buffer) {
             Ok((_, _, length)) if length <= self.frame_max => {

@@ -50,7 +50,7 @@ reply_codes! {
     AccessRefused = 403 "ACCESS_REFUSED",
     /// There is no such thing.
     NotFound = 404 "NOT_FOUND",
-    /// Somebody else has the thing to themselves.
+    /// Another client has exclusive use of it.
     ResourceLocked = 405 "RESOURCE_LOCKED",
     /// The thing is not as the client says.
     PreconditionFailed = 406 "PRECONDITION_FAILED",
@@ -66,7 +66,7 @@ reply_codes! {
     UnexpectedFrame = 505 "UNEXPECTED_FRAME",
     /// The broker lacks what it takes.
     ResourceError = 506 "RESOURCE_ERROR",
-    /// Forbidden, whoever asks.
+    /// Forbidden for every principal.
     NotAllowed = 530 "NOT_ALLOWED",
     /// The broker has no such feature.
     NotImplemented = 540 "NOT_IMPLEMENTED",

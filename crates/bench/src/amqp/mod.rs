@@ -172,7 +172,7 @@ impl Bench {
             }
             Kind::Spike => self.spike(peer, &mut site, work, round).await,
         };
-        // Also after a failure: what we made on a broker of somebody else's must not stay there.
+        // Also after a failure: what we made on a foreign broker must not stay there.
         let removed = site.remove().await;
         outcome.and(removed)
     }

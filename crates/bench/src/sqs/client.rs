@@ -39,10 +39,10 @@ pub(super) struct Client {
     request: String,
 }
 
-/// A message on loan, as far as the load looks at it.
+/// A message in flight, as far as the load looks at it.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Lent<'a> {
+pub(super) struct Leased<'a> {
     pub(super) receipt_handle: &'a str,
     pub(super) body: &'a str,
 }
@@ -51,7 +51,7 @@ pub(super) struct Lent<'a> {
 #[serde(rename_all = "PascalCase")]
 struct Received<'a> {
     #[serde(borrow, default)]
-    messages: Vec<Lent<'a>>,
+    messages: Vec<Leased<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +126,7 @@ impl Client {
 }
 
 /// The messages in the answer of a receive; there is no body when there are none.
-pub(super) fn received(answer: &[u8]) -> Result<Vec<Lent<'_>>> {
+pub(super) fn received(answer: &[u8]) -> Result<Vec<Leased<'_>>> {
     if answer.is_empty() {
         return Ok(Vec::new());
     }
@@ -154,7 +154,7 @@ mod tests {
     fn answers_are_read_as_far_as_needed() {
         let text =
             br#"{"Messages":[{"Body":"b","MD5OfBody":"x","MessageId":"i","ReceiptHandle":"r"}]}"#;
-        let expected = Lent {
+        let expected = Leased {
             receipt_handle: "r",
             body: "b",
         };

@@ -138,14 +138,14 @@ impl Worker {
         self.begin();
         write!(self.body, r#","MaxNumberOfMessages":{max}}}"#)?;
         let answer = self.client.call("ReceiveMessage", &self.body).await?;
-        let lent = client::received(&answer)?;
+        let leased = client::received(&answer)?;
         let expected = self.target.text.len();
         ensure!(
-            lent.iter().all(|lent| lent.body.len() == expected),
+            leased.iter().all(|leased| leased.body.len() == expected),
             "a message came back changed"
         );
         self.begin();
-        match &lent[..] {
+        match &leased[..] {
             [] => return Ok((1, 0)),
             [one] if max == 1 => {
                 write!(self.body, r#","ReceiptHandle":"{}"}}"#, one.receipt_handle)?;
@@ -153,9 +153,9 @@ impl Worker {
             }
             several => {
                 self.body.push_str(r#","Entries":["#);
-                for (index, lent) in several.iter().enumerate() {
+                for (index, leased) in several.iter().enumerate() {
                     let comma = if index > 0 { "," } else { "" };
-                    let handle = lent.receipt_handle;
+                    let handle = leased.receipt_handle;
                     write!(
                         self.body,
                         r#"{comma}{{"Id":"{index}","ReceiptHandle":"{handle}"}}"#
@@ -166,7 +166,7 @@ impl Worker {
                 client::all_done(&answer, several.len())?;
             }
         }
-        Ok((2, lent.len() as u64))
+        Ok((2, leased.len() as u64))
     }
 
     fn begin(&mut self) {

@@ -1,5 +1,5 @@
 //! What processes cost: CPU time and memory, from `/proc` for processes on this machine, from `/metrics` for a
-//! broker that somebody else runs.
+//! broker that runs elsewhere.
 
 mod meter;
 mod metrics;

@@ -31,7 +31,7 @@ pub(crate) struct Listing {
     max: Option<usize>,
 }
 
-/// Connections are the broker's: whoever may see it may see them.
+/// Connections are the broker's: a principal that may see it may see them.
 fn allow(broker: &Broker, verb: Verb) -> Outcome<()> {
     if broker.allows(&principal(), verb, Resource::Broker) {
         return Ok(());
@@ -49,7 +49,7 @@ pub(crate) async fn list(
     check_listener(listing.listener.as_deref())?;
     let mut after = listing.after.as_deref().and_then(parse_id).unwrap_or(0);
     let mut found: Vec<Arc<Entry>> = Vec::new();
-    // One more than wanted tells whether there are more.
+    // One more than wanted shows whether there are more.
     while found.len() <= max {
         let page = connections.page(after, max + 1);
         let Some(last) = page.last() else { break };

@@ -117,7 +117,7 @@ pub(crate) async fn receive(
     let delivered = broker.receive_within(&who, &name, receive, &room);
     let delivered = delivered.await;
     let delivered = delivered.map_err(|error| refused(&broker, &name, error))?;
-    let shown: Vec<Value> = delivered.iter().map(message::show_lent).collect();
+    let shown: Vec<Value> = delivered.iter().map(message::show_leased).collect();
     Ok(Json(json!({ "messages": shown })))
 }
 
@@ -230,7 +230,7 @@ pub(crate) async fn peek(
     // Each partition counts for itself, so that only one alone can be gone on with.
     let last = seen
         .last()
-        .filter(|_| (cut || seen.len() == max) && queue.lanes == 1);
+        .filter(|_| (cut || seen.len() == max) && queue.partitions == 1);
     if let Some(last) = last {
         answer["next"] = json!(last.sequence + 1);
     }
@@ -268,9 +268,9 @@ mod tests {
     fn each_action_has_its_time() {
         let receipt = Receipt {
             queue: uuid::Uuid::nil(),
-            lane: 0,
+            partition: 0,
             offset: 1,
-            loan: 2,
+            lease: 2,
         };
         let text = message::encode_receipt(receipt);
         let good = [

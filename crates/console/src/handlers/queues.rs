@@ -80,7 +80,7 @@ fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, 
     let after = listing.after.as_deref();
     let mut after = after.map(|after| vhost::qualify(&listing.vhost, after));
     let mut found: Vec<Arc<Queue>> = Vec::new();
-    // One more than wanted tells whether there are more.
+    // One more than wanted shows whether there are more.
     while found.len() <= max {
         let page = broker.queues().page(&prefix, after.as_deref(), max + 1);
         let Some(last) = page.last() else { break };
@@ -112,7 +112,7 @@ pub(super) fn page_size(
 
 /// The first `max` of what is seen; the last of them when there are more, which is where the next page goes on.
 pub(super) fn cut<T: Clone>(seen: impl Iterator<Item = T>, max: usize) -> (Vec<T>, Option<T>) {
-    // One more than wanted tells whether there are more.
+    // One more than wanted shows whether there are more.
     let mut page: Vec<T> = seen.take(max + 1).collect();
     let more = page.len() > max;
     page.truncate(max);
@@ -252,7 +252,8 @@ pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
     queue.map_err(|error| refused(broker, name, error))
 }
 
-/// What is answered when something was asked of a queue. A topic that is no queue is told from nothing at all.
+/// What is answered when something was asked of a queue. A topic without a queue is answered differently from a name
+/// that does not exist.
 pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Problem {
     let is_unknown = matches!(error, engine::Error::UnknownQueue);
     if is_unknown && broker.is_only_topic(&principal(), name) {
@@ -311,7 +312,7 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
         "topic": {
             "vhost": topic_vhost(broker, queue),
             "name": topic_name(broker, queue),
-            "partitions": queue.lanes,
+            "partitions": queue.partitions,
             "own": queue.document.owns_topic,
         },
         "created_ms": queue.document.created_ms,

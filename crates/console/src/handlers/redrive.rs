@@ -17,7 +17,7 @@ use crate::request::{Asked, Place, QueueName};
 
 /// Greatest rate, messages per second.
 const RATE_MAX: u32 = 100_000;
-/// Messages looked at to tell where they would go.
+/// Messages looked at to say where they would go.
 const LOOK_MAX: usize = 10_000;
 
 /// A redrive to be started, or only thought through.
@@ -67,9 +67,9 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
     if has_sources(broker, name) {
         return Ok(());
     }
-    let letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
-    let letters = letters.map_err(|error| refused(broker, name, error))?;
-    if letters.sources.keys().any(Option::is_some) {
+    let dead_letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
+    let dead_letters = dead_letters.map_err(|error| refused(broker, name, error))?;
+    if dead_letters.sources.keys().any(Option::is_some) {
         return Ok(());
     }
     let name = vhost::split(name).1;
@@ -109,11 +109,11 @@ async fn preview(
             json!([{ "queue": vhost::split(name).1, "messages": depth.ready, "exists": true }]);
         return Ok(answer);
     }
-    let letters = broker
+    let dead_letters = broker
         .dead_letters(&principal(), &queue.name, LOOK_MAX)
         .await?;
-    let homeless = letters.sources.get(&None).copied().unwrap_or(0);
-    let destinations = letters.sources.iter().filter_map(|(name, messages)| {
+    let homeless = dead_letters.sources.get(&None).copied().unwrap_or(0);
+    let destinations = dead_letters.sources.iter().filter_map(|(name, messages)| {
         let name = name.as_deref()?;
         let exists = broker.queue(&principal(), name).is_ok();
         let name = vhost::split(name).1;
@@ -121,7 +121,7 @@ async fn preview(
     });
     answer["destinations"] = destinations.collect();
     answer["without_source"] = json!(homeless);
-    answer["complete"] = json!(!letters.more);
+    answer["complete"] = json!(!dead_letters.more);
     Ok(answer)
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::accept::Accept;
 use crate::{BuildInfo, State};
 
-/// What the start page tells.
+/// What the start page shows.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// What is running.

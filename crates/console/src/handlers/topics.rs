@@ -289,7 +289,7 @@ struct RecordForm {
     timestamp_ms: Option<u64>,
 }
 
-/// The last millisecond of the year 9999: beyond it nothing is a time that anybody means.
+/// The last millisecond of the year 9999: beyond it no time is meant.
 const TIMESTAMP_MS_MAX: u64 = 253_402_300_799_999;
 
 impl RecordForm {

@@ -107,14 +107,14 @@ async fn messages_that_cannot_be_sent_are_refused() {
 }
 
 #[tokio::test]
-async fn messages_on_loan_are_settled_by_receipt() {
+async fn messages_in_flight_are_settled_by_receipt() {
     let stage = Stage::start().await;
     stage.queue("orders", json!({})).await;
     stage.say("orders", &["a", "b", "c"]).await;
-    let lent = stage
+    let leased = stage
         .receive("orders", json!({ "max": 3, "lease_ms": 1000 }))
         .await;
-    let receipt = |n: usize| lent[n]["receipt"].clone();
+    let receipt = |n: usize| leased[n]["receipt"].clone();
     let ack = json!({ "receipt": receipt(0), "action": "ack" });
     assert_eq!(stage.settle("orders", ack.clone()).await, "done");
     assert_eq!(stage.settle("orders", ack).await, "gone");
@@ -203,7 +203,7 @@ async fn a_full_queue_asks_for_patience() {
 }
 
 #[tokio::test]
-async fn looking_borrows_nothing() {
+async fn looking_leases_nothing() {
     let stage = Stage::start().await;
     stage.queue("orders", json!({})).await;
     stage.say("orders", &["a", "b", "c"]).await;
@@ -254,7 +254,7 @@ async fn looking_at_several_partitions_names_them() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_can_be_lent_again() {
+async fn what_was_acknowledged_can_be_leased_again() {
     let stage = Stage::start().await;
     stage
         .queue("orders", json!({ "replay_ms": 3_600_000 }))
@@ -290,10 +290,10 @@ async fn sequences_from_beyond_the_end_find_nothing() {
     let stage = Stage::start().await;
     stage.queue("orders", json!({ "replay_ms": 1000 })).await;
     stage.say("orders", &["a", "b"]).await;
-    let [lent] = &stage.receive("orders", json!({})).await[..] else {
-        panic!("one is lent");
+    let [leased] = &stage.receive("orders", json!({})).await[..] else {
+        panic!("one is leased");
     };
-    let ack = json!({ "receipt": lent["receipt"], "action": "ack" });
+    let ack = json!({ "receipt": leased["receipt"], "action": "ack" });
     assert_eq!(stage.settle("orders", ack).await, "done");
     for from in [2, 3, u64::MAX] {
         let body = json!({ "from": from });

@@ -83,7 +83,7 @@ async fn a_queue_that_cannot_be_made_is_refused() {
 }
 
 #[tokio::test]
-async fn a_queue_lends_from_a_topic_that_is_there() {
+async fn a_queue_leases_from_a_topic_that_is_there() {
     let stage = Stage::start().await;
     let topic = NewTopic {
         name: "events".to_owned(),

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, eventually};
 
 /// Lets all messages of a queue fail until they are in the queue for dead letters.
-async fn bury(stage: &Stage, queue: &str, count: u64) {
+async fn dead_letter(stage: &Stage, queue: &str, count: u64) {
     let before = stage.depth("dead").await.0;
     for message in stage.receive(queue, json!({ "max": 100 })).await {
         let release = json!({ "receipt": message["receipt"], "action": "release", "delay_ms": 0 });
         assert_eq!(stage.settle(queue, release).await, "done");
     }
-    // Whoever asks once more comes upon them.
+    // One more receive finds them.
     assert_eq!(stage.receive(queue, json!({ "max": 100 })).await.len(), 0);
     eventually(async || stage.depth("dead").await.0 == before + count).await;
 }
@@ -23,7 +23,7 @@ async fn stage() -> Stage {
     for (queue, texts) in [("orders", &["a", "b"][..]), ("bills", &["c"])] {
         stage.queue(queue, policy.clone()).await;
         stage.say(queue, texts).await;
-        bury(&stage, queue, texts.len() as u64).await;
+        dead_letter(&stage, queue, texts.len() as u64).await;
     }
     stage
 }
@@ -36,9 +36,9 @@ async fn start(stage: &Stage, body: Value) -> crate::stage::Answer {
 async fn a_dry_run_tells_and_moves_nothing() {
     let stage = stage().await;
     let dead = stage.get("/queues/dead/messages?max=1").await.good(200);
-    let letter = &dead["messages"][0]["dead_letter"];
-    assert_eq!(letter["queue"], "orders");
-    assert_eq!(letter["reason"], "attempts");
+    let dead_letter = &dead["messages"][0]["dead_letter"];
+    assert_eq!(dead_letter["queue"], "orders");
+    assert_eq!(dead_letter["reason"], "attempts");
     stage.say("dead", &["stray"]).await;
     stage.delete("/queues/bills").await.good(204);
     let told = start(&stage, json!({ "dry_run": true })).await.good(200);

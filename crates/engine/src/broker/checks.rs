@@ -12,9 +12,9 @@ use storage::{Batch, BatchHeader};
 use tokio::sync::Semaphore;
 
 use super::Inner;
+use crate::owner::Entry;
 use crate::partition::{Partition, check_batch};
 use crate::queue::QueueSettings;
-use crate::shard::Entry;
 use crate::topic::Topic;
 use crate::{Error, RecordErrors, Result};
 
@@ -24,7 +24,7 @@ const OPENING_BYTES_MAX: usize = OPENED_BYTES_MAX;
 /// make unless told otherwise, when they hold nothing but a key of one byte.
 const LOOKED_INTO_MAX: i32 = 1 << 17;
 /// What the outline of a record takes, its key left out, bytes.
-const OUTLINE_BYTES: usize = size_of::<Outline>() + 16;
+const OUTGROUP_BYTES: usize = size_of::<Outline>() + 16;
 /// What the keys of a compressed batch may take together, when it is opened for queues that look into records: so much for
 /// each record, at least and at most so much for the batch.
 const KEY_BYTES: usize = 1 << 10;
@@ -128,7 +128,7 @@ impl Unchecked {
             0
         } else {
             let records = usize::try_from(self.batch.header.record_count).unwrap_or(0);
-            let outlines = records.saturating_mul(OUTLINE_BYTES);
+            let outlines = records.saturating_mul(OUTGROUP_BYTES);
             outlines.saturating_add(self.rules.keys_bytes_max)
         };
         self.batch.bytes().saturating_add(outlines)
@@ -148,17 +148,17 @@ impl Unchecked {
         };
         match self.batch.check(&rules) {
             Err(Refusal::Batch(storage::batch::BatchError::Opened)) => Err(Box::new(self)),
-            checked => Ok(self.judge(checked)),
+            checked => Ok(self.result_of(checked)),
         }
     }
 
     /// Looks through the batch.
     fn check(self) -> Result<Entry> {
         let checked = self.batch.check(&self.rules);
-        self.judge(checked)
+        self.result_of(checked)
     }
 
-    fn judge(
+    fn result_of(
         self,
         checked: std::result::Result<storage::batch::Checked, Refusal>,
     ) -> Result<Entry> {
@@ -202,8 +202,8 @@ impl Unchecked {
                      within [{oldest}, {newest}]"
                 )
             }
-            Fault::Offset(said) => {
-                format!("Offset delta {said} of the record in place {place} must be {place}")
+            Fault::Offset(given) => {
+                format!("Offset delta {given} of the record in place {place} must be {place}")
             }
         }
     }
@@ -224,7 +224,7 @@ fn keys_bytes_max(batch: &Batch) -> usize {
 pub(super) fn held(entry: &Entry) -> usize {
     let outlines = entry.outlines.iter().flatten();
     let keys = outlines.map(|outline| outline.key.as_ref().map_or(0, bytes::Bytes::len));
-    let outlines = keys.map(|key| OUTLINE_BYTES + key);
+    let outlines = keys.map(|key| OUTGROUP_BYTES + key);
     entry.batch.bytes() + outlines.sum::<usize>()
 }
 

@@ -17,20 +17,19 @@ use super::queues::QueueChange;
 use super::queues::Removal;
 use super::topics::{ConfigChange, NewTopic};
 use super::{
-    Inner, exchange_table, group_hash, kept, lanes, partition_hash, policies, queue_table,
-    transfer, vhosts,
+    Inner, exchange_table, kept, policies, queue_partitions, queue_table, transfer, vhosts,
 };
 use crate::group::Group;
 use crate::memory::StateShare;
+use crate::owner::{self, Opening, OwnedGroup};
 use crate::partition::Partition;
 use crate::queue::{NewQueue, Queue};
-use crate::shard::{self, Opening, OwnedGroup};
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, name, settings};
 use crate::{Error, Result};
 
 /// What the controller can be asked.
 pub(super) enum Command {
-    /// Nothing but a sign of life.
+    /// Only to be answered: shows that the owner is not stuck.
     Ping,
     Create {
         topic: NewTopic,
@@ -56,7 +55,7 @@ pub(super) enum Command {
     },
     CreateQueue {
         queue: Box<NewQueue>,
-        prepared: Option<Box<lanes::Prepared>>,
+        prepared: Option<Box<queue_partitions::Prepared>>,
         done: oneshot::Sender<Result<Arc<Queue>>>,
     },
     DeleteQueue {
@@ -182,7 +181,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewTopic, dry_run: bool) -> 
             new.name, other.name
         )));
     }
-    create_as(inner, (inner.dice.fresh_id(), false), new, dry_run).await
+    create_as(inner, (inner.random.fresh_id(), false), new, dry_run).await
 }
 
 /// Makes a topic of this identity, whose name was checked; on a full disk too, if it is vital.
@@ -207,7 +206,7 @@ pub(super) async fn create_as(
     };
     let version = version.await?;
     let topic = Arc::new(make_topic(&new.name, document, config, version));
-    open(inner, &topic, 0).await?;
+    open(inner, &topic, 0);
     show(inner, &topics, &topic);
     Ok(topic)
 }
@@ -286,7 +285,7 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
     inner.topics.store(Arc::new(next));
     close(inner, id).await?;
     // Behind the note and the records: a queue that went before them would leave records which a queue made again
-    // under its name would lend once more.
+    // under its name would lease once more.
     queue_table::remove_of_topic(inner, id).await?;
     inner.catalog.put_if(&finish.0, finish.1, None).await?;
     Ok(())
@@ -294,14 +293,8 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, id: Uuid) -> Result<(
 
 /// Has the owners give up a topic's partitions and records, and groups their offsets for it.
 async fn close(inner: &Inner, id: Uuid) -> Result<()> {
-    for shard in &inner.shards {
-        let (done, closed) = oneshot::channel();
-        let close = shard::Command::Close { topic_id: id, done };
-        shard.send(close).await.map_err(|_| Error::Unavailable)?;
-        closed.await.map_err(|_| Error::Unavailable)?;
-        let forget = shard::Command::TopicRemoved { topic_id: id };
-        shard.send(forget).await.map_err(|_| Error::Unavailable)?;
-    }
+    inner.owners.close(id).await?;
+    inner.owners.topic_removed(id);
     Ok(())
 }
 
@@ -328,8 +321,8 @@ async fn grow(inner: &Arc<Inner>, name: &str, count: u32, dry_run: bool) -> Resu
     next.partitions
         .extend((before..count).map(|i| Arc::new(Partition::new(topic.id(), i, 0, 0))));
     let next = store(inner, next).await?;
-    open(inner, &next, before as usize).await?;
-    // Before anything is published there: what one queue is done with must not go before the others know of it.
+    open(inner, &next, before as usize);
+    // Before records are published there: what one queue is done with must not go before the others know of it.
     queue_table::grow(inner, &next).await?;
     show(inner, &topics, &next);
     Ok(())
@@ -355,13 +348,7 @@ pub(super) async fn configure(
         return Ok(());
     }
     let next = store(inner, next).await?;
-    for shard in &inner.shards {
-        let command = shard::Command::Configure {
-            topic_id: next.id(),
-            config: next.config,
-        };
-        shard.send(command).await.map_err(|_| Error::Unavailable)?;
-    }
+    inner.configure_partitions(next.id(), next.config)?;
     show(inner, &topics, &next);
     Ok(())
 }
@@ -442,23 +429,20 @@ async fn create_group(inner: &Arc<Inner>, name: Arc<str>, adds: u64) -> Result<(
             "the broker holds at most {count} groups"
         )));
     }
-    let bytes = shard::group_bytes(&name).saturating_add(adds);
+    let bytes = owner::group_bytes(&name).saturating_add(adds);
     inner.group_state.check(bytes)?;
-    let id = inner.dice.fresh_id();
+    let id = inner.random.fresh_id();
     let value = Bytes::from(id.to_string());
     inner
         .catalog
         // Who joins reads, and commits what it has done with.
         .put_vital(&group_key(&name), Expected::Absent, value)
         .await?;
-    open_group(
-        inner,
-        &name,
-        id,
-        Group::new(inner.settings.group.clone()),
-        0,
-    )
-    .await?;
+    let group = Group::new(inner.settings.group.clone());
+    let share = StateShare::new(&inner.group_state);
+    inner
+        .owners
+        .open_group(&name, OwnedGroup::new(id, group, 0, share));
     inner
         .groups
         .write()
@@ -468,19 +452,9 @@ async fn create_group(inner: &Arc<Inner>, name: Arc<str>, adds: u64) -> Result<(
 }
 
 /// Forgets a group that is dead: its log goes first, so that a crash in between leaves an empty group, which
-/// upkeep finds again.
+/// maintenance finds again.
 async fn remove_group(inner: &Arc<Inner>, name: &Arc<str>) -> Result<()> {
-    let (done, closed) = oneshot::channel();
-    inner
-        .tell(
-            group_hash(name),
-            shard::Command::CloseGroup {
-                name: Arc::clone(name),
-                done,
-            },
-        )
-        .await?;
-    if !closed.await.map_err(|_| Error::Unavailable)? {
+    if !inner.owners.close_group(name).await? {
         return Ok(());
     }
     inner
@@ -493,25 +467,6 @@ async fn remove_group(inner: &Arc<Inner>, name: &Arc<str>) -> Result<()> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .remove(name);
     Ok(())
-}
-
-/// Hands a group to its shard and waits until it has it.
-pub(super) async fn open_group(
-    inner: &Inner,
-    name: &Arc<str>,
-    id: Uuid,
-    group: Group,
-    end: u64,
-) -> Result<()> {
-    let (done, opened) = oneshot::channel();
-    let share = StateShare::new(&inner.group_state);
-    let command = shard::Command::OpenGroup {
-        name: Arc::clone(name),
-        group: Box::new(OwnedGroup::new(id, group, end, share)),
-        done,
-    };
-    inner.tell(group_hash(name), command).await?;
-    opened.await.map_err(|_| Error::Unavailable)
 }
 
 /// Writes a changed topic's document.
@@ -529,32 +484,23 @@ async fn store(inner: &Inner, mut topic: Topic) -> Result<Arc<Topic>> {
 }
 
 /// Hands a topic's partitions from `first` on to their owners.
-async fn open(inner: &Inner, topic: &Topic, first: usize) -> Result<()> {
+fn open(inner: &Inner, topic: &Topic, first: usize) {
     for partition in &topic.partitions[first..] {
         inner.controls.turn();
-        open_partition(inner, partition, Opening::default(), topic.config).await?;
+        inner
+            .owners
+            .open(partition, Opening::default(), topic.config);
     }
-    Ok(())
 }
 
-/// Hands one partition to its owner.
-pub(super) async fn open_partition(
-    inner: &Inner,
-    partition: &Arc<Partition>,
-    opening: Opening,
-    config: Config,
-) -> Result<()> {
-    let hash = partition_hash(partition.topic_id, partition.index);
-    inner
-        .tell(
-            hash,
-            shard::Command::Open {
-                partition: Arc::clone(partition),
-                opening,
-                config,
-            },
-        )
-        .await
+impl Inner {
+    /// Changes the settings of a topic's partitions.
+    pub(super) fn configure_partitions(&self, topic: Uuid, config: Config) -> Result<()> {
+        for owner in self.owners.of_topic(topic) {
+            owner.run(|round| round.owned.config = config)?;
+        }
+        Ok(())
+    }
 }
 
 fn show(inner: &Inner, topics: &Topics, topic: &Arc<Topic>) {

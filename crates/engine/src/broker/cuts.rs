@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 
 use storage::Batch;
 
-use crate::shard::{BATCH_BYTES, BATCH_RECORDS};
+use crate::owner::{BATCH_BYTES, BATCH_RECORDS};
 
 /// A run with more bytes is a batch of its own when it goes to several partitions; a smaller one may be copied for each. At
 /// this size one batch more for each partition costs about as much as the copies.
 pub(super) const COPIED_BYTES: usize = 1536;
 
-/// The runs a batch is made of, each with the manner it is written in.
+/// The runs a batch is made of, each with the layout it is written in.
 pub(super) type Runs<'c, M> = &'c [(usize, M)];
 
-/// The messages of one append, by their numbers, as the batches of partitions `P`, written in manners `M`.
+/// The messages of one append, by their numbers, as the batches of partitions `P`, written in layouts `M`.
 pub(super) struct Cuts<P, M> {
     runs: Vec<Run<P, M>>,
     /// What each partition gets, in order.
     partitions: BTreeMap<P, Vec<(usize, M)>>,
 }
 
-/// Messages that go to the same partitions, in the same manners.
+/// Messages that go to the same partitions, in the same layouts.
 struct Run<P, M> {
     to: Vec<(P, M)>,
     messages: Vec<usize>,
@@ -71,12 +71,12 @@ impl<P: Copy + Ord, M: Copy + Eq> Cuts<P, M> {
             run.bytes += bytes;
             return;
         }
-        for (partition, manner) in to {
+        for (partition, layout) in to {
             let runs = self.partitions.entry(*partition).or_default();
             if let Some((before, _)) = runs.last() {
                 self.runs[*before].is_last = false;
             }
-            runs.push((self.runs.len(), *manner));
+            runs.push((self.runs.len(), *layout));
         }
         self.runs.push(Run {
             to: to.to_vec(),
@@ -84,11 +84,6 @@ impl<P: Copy + Ord, M: Copy + Eq> Cuts<P, M> {
             bytes,
             is_last: true,
         });
-    }
-
-    /// How many partitions get something.
-    pub(super) fn len(&self) -> usize {
-        self.partitions.len()
     }
 
     /// The partitions, each with its batches.
@@ -101,12 +96,12 @@ impl<P: Copy + Ord, M: Copy + Eq> Cuts<P, M> {
         })
     }
 
-    /// The messages of a batch, each with the manner it is written in.
+    /// The messages of a batch, each with the layout it is written in.
     pub(super) fn messages(&self, runs: Runs<'_, M>) -> impl Iterator<Item = (usize, M)> {
-        let messages = |(run, manner): &(usize, M)| {
-            let manner = *manner;
+        let messages = |(run, layout): &(usize, M)| {
+            let layout = *layout;
             let messages = self.runs[*run].messages.iter();
-            messages.map(move |message| (*message, manner))
+            messages.map(move |message| (*message, layout))
         };
         runs.iter().flat_map(messages)
     }
@@ -218,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn another_manner_is_another_run() {
+    fn another_layout_is_another_run() {
         let messages = [(LARGE, &[A, B][..]), (LARGE, &[A, ('b', 1)])];
         assert_eq!(cut(&messages), ["a: 0 | 1", "b: 0 | 1"]);
     }

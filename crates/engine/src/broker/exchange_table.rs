@@ -104,18 +104,18 @@ pub(super) fn check_room(what: &str, count: usize, most: usize) -> Result<()> {
 
 async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
     exchange::check(&new)?;
-    let known = |space: &exchange::Space| space.exchange(&new.name).is_some();
-    if inner.spaces.read(&new.vhost, known)? {
+    let known = |routing: &exchange::VhostRouting| routing.exchange(&new.name).is_some();
+    if inner.routing_tables.read(&new.vhost, known)? {
         return Err(Error::ExchangeExists(new.name));
     }
-    let (count, _) = inner.spaces.counts();
+    let (count, _) = inner.routing_tables.counts();
     check_room("exchanges", count, inner.settings.exchanges_max)?;
     let exchange = Arc::new(Exchange {
         vhost: Arc::from(&*new.vhost),
         name: Arc::from(&*new.name),
         durable: new.durable,
         document: ExchangeDocument {
-            id: inner.dice.fresh_id(),
+            id: inner.random.fresh_id(),
             kind: new.kind,
             auto_delete: new.auto_delete,
             internal: new.internal,
@@ -132,25 +132,25 @@ async fn declare(inner: &Inner, new: NewExchange) -> Result<Arc<Exchange>> {
             .await?;
     }
     let alternate = inner.policies.load().alternate(&new.vhost, &new.name);
-    inner.spaces.write(&new.vhost, |space| {
-        space.insert(&exchange);
-        space.set_alternate(&new.name, alternate);
+    inner.routing_tables.write(&new.vhost, |routing| {
+        routing.insert(&exchange);
+        routing.set_alternate(&new.name, alternate);
     })?;
     Ok(exchange)
 }
 
 async fn delete(inner: &Inner, vhost: &str, name: &str, if_unused: bool) -> Result<()> {
-    let removed = inner.spaces.write(vhost, |space| {
-        let known = space.exchange(name).ok_or(Error::UnknownExchange)?;
+    let removed = inner.routing_tables.write(vhost, |routing| {
+        let known = routing.exchange(name).ok_or(Error::UnknownExchange)?;
         if known.is_standard() {
             return Err(Error::InvalidRequest(format!(
                 "the exchange '{name}' cannot be removed"
             )));
         }
-        if if_unused && !space.is_unused(name) {
+        if if_unused && !routing.is_unused(name) {
             return Err(Error::InUse);
         }
-        Ok(space.remove(name))
+        Ok(routing.remove(name))
     })??;
     forget(inner, removed).await
 }
@@ -158,15 +158,15 @@ async fn delete(inner: &Inner, vhost: &str, name: &str, if_unused: bool) -> Resu
 async fn bind(inner: &Inner, binding: Binding) -> Result<()> {
     not_default(&binding)?;
     let id = binding.id();
-    let (source, known) = inner.spaces.read(&binding.vhost, |space| {
-        (space.check_binding(&binding), space.has_binding(id))
+    let (source, known) = inner.routing_tables.read(&binding.vhost, |routing| {
+        (routing.check_binding(&binding), routing.has_binding(id))
     })?;
     let source = source?;
     let to = find(inner, &binding.vhost, &binding.destination)?;
     if known {
         return Ok(());
     }
-    let (_, count) = inner.spaces.counts();
+    let (_, count) = inner.routing_tables.counts();
     check_room("bindings", count, inner.settings.bindings_max)?;
     let durable = source.durable && to.durable;
     let bound = Bound {
@@ -194,7 +194,9 @@ async fn bind(inner: &Inner, binding: Binding) -> Result<()> {
             .put_vital(&key, Expected::Any, document)
             .await?;
     }
-    inner.spaces.write(&vhost, |space| space.bind(id, bound))
+    inner
+        .routing_tables
+        .write(&vhost, |routing| routing.bind(id, bound))
 }
 
 /// The default exchange has the bindings it has.
@@ -223,8 +225,8 @@ fn find(inner: &Inner, vhost: &str, destination: &Destination) -> Result<Found> 
         }
         Destination::Exchange(name) => {
             let found = inner
-                .spaces
-                .read(vhost, |space| space.exchange(name).cloned())?;
+                .routing_tables
+                .read(vhost, |routing| routing.exchange(name).cloned())?;
             let exchange = found.ok_or(Error::UnknownExchange)?;
             Ok(Found {
                 target: Target::Exchange(Arc::clone(&exchange.name)),
@@ -239,14 +241,16 @@ async fn unbind(inner: &Inner, binding: &Binding) -> Result<()> {
     not_default(binding)?;
     let id = binding.id();
     let removed = inner
-        .spaces
-        .write(&binding.vhost, |space| space.unbind(id))?;
+        .routing_tables
+        .write(&binding.vhost, |routing| routing.unbind(id))?;
     forget(inner, removed).await
 }
 
 /// Removes all exchanges and bindings of a vhost that goes.
 pub(super) async fn clear(inner: &Inner, vhost: &str) -> Result<()> {
-    let removed = inner.spaces.write(vhost, exchange::Space::clear)?;
+    let removed = inner
+        .routing_tables
+        .write(vhost, exchange::VhostRouting::clear)?;
     forget(inner, removed).await
 }
 
@@ -254,8 +258,8 @@ pub(super) async fn clear(inner: &Inner, vhost: &str) -> Result<()> {
 pub(super) async fn forget_queue(inner: &Inner, queue: &Queue) -> Result<()> {
     let (vhost, _) = vhost::split(&queue.name);
     let forgotten = inner
-        .spaces
-        .write(vhost, |space| space.forget_queue(&queue.name));
+        .routing_tables
+        .write(vhost, |routing| routing.forget_queue(&queue.name));
     match forgotten {
         Ok(removed) => forget(inner, removed).await,
         // It was stored without its vhost.
@@ -314,7 +318,9 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             durable: true,
             document,
         });
-        let placed = inner.spaces.write(vhost, |space| space.insert(&exchange));
+        let placed = inner
+            .routing_tables
+            .write(vhost, |routing| routing.insert(&exchange));
         if placed.is_err() {
             tracing::warn!(exchange = name, vhost, "an exchange without its vhost");
         }
@@ -330,8 +336,8 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     }
     for (vhost, source) in lost {
         let idle = inner
-            .spaces
-            .write(&vhost, |space| space.remove_if_idle(&Arc::from(source)));
+            .routing_tables
+            .write(&vhost, |routing| routing.remove_if_idle(&Arc::from(source)));
         if let Ok(removed) = idle {
             forget(inner, removed).await?;
         }
@@ -341,8 +347,8 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
 
 /// Places a stored binding; false when what it connects is not there any more.
 fn restore(inner: &Inner, document: BindingDocument) -> Result<bool> {
-    let source = inner.spaces.read(&document.vhost, |space| {
-        space.exchange(&document.source).cloned()
+    let source = inner.routing_tables.read(&document.vhost, |routing| {
+        routing.exchange(&document.source).cloned()
     });
     let source = source.ok().flatten();
     let source = source.filter(|source| source.document.id == document.source_id);
@@ -367,7 +373,7 @@ fn restore(inner: &Inner, document: BindingDocument) -> Result<bool> {
         durable: true,
     };
     inner
-        .spaces
-        .write(&binding.vhost, |space| space.bind(id, bound))?;
+        .routing_tables
+        .write(&binding.vhost, |routing| routing.bind(id, bound))?;
     Ok(true)
 }

@@ -10,7 +10,8 @@ use super::controller;
 use super::exchange_table::Command;
 use super::{Broker, Inner};
 use crate::exchange::{
-    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Space, Target,
+    Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Target,
+    VhostRouting,
 };
 use crate::{Error, Result, vhost};
 
@@ -43,38 +44,38 @@ impl Broker {
     ) -> Result<Arc<Exchange>> {
         let qualified = qualified(vhost, name);
         self.authorize(principal, Verb::Describe, Resource::Exchange(&qualified))?;
-        let spaces = &self.inner.spaces;
-        let found = spaces.read(vhost, |space| space.exchange(name).cloned())?;
+        let routing_tables = &self.inner.routing_tables;
+        let found = routing_tables.read(vhost, |routing| routing.exchange(name).cloned())?;
         found.ok_or(Error::UnknownExchange)
     }
 
     /// The exchanges of a vhost in name order, the standard ones included. Frontends filter by [`Broker::allows`].
     pub fn exchanges(&self, vhost: &str) -> Vec<Arc<Exchange>> {
-        let spaces = &self.inner.spaces;
-        let all = spaces.read(vhost, |space| space.exchanges().cloned().collect());
+        let routing_tables = &self.inner.routing_tables;
+        let all = routing_tables.read(vhost, |routing| routing.exchanges().cloned().collect());
         all.unwrap_or_default()
     }
 
     /// The bindings of a vhost, in no order; the default exchange has none that could be listed.
     pub fn bindings(&self, vhost: &str) -> Vec<Binding> {
-        let spaces = &self.inner.spaces;
-        let all = spaces.read(vhost, |space| space.bindings().collect());
+        let routing_tables = &self.inner.routing_tables;
+        let all = routing_tables.read(vhost, |routing| routing.bindings().collect());
         all.unwrap_or_default()
     }
 
     /// Whether there is that binding.
     pub fn has_binding(&self, binding: &Binding) -> bool {
-        let known = |space: &Space| space.has_binding(binding.id());
+        let known = |routing: &VhostRouting| routing.has_binding(binding.id());
         self.inner
-            .spaces
+            .routing_tables
             .read(&binding.vhost, known)
             .unwrap_or(false)
     }
 
     /// The bindings that lead from an exchange.
     pub fn bindings_from(&self, vhost: &str, source: &str) -> Vec<Binding> {
-        let spaces = &self.inner.spaces;
-        let all = spaces.read(vhost, |space| space.bindings_from(source).collect());
+        let routing_tables = &self.inner.routing_tables;
+        let all = routing_tables.read(vhost, |routing| routing.bindings_from(source).collect());
         all.unwrap_or_default()
     }
 
@@ -84,8 +85,8 @@ impl Broker {
             Destination::Queue(name) => Target::Queue(Arc::from(&*qualified(vhost, name))),
             Destination::Exchange(name) => Target::Exchange(Arc::from(&**name)),
         };
-        let spaces = &self.inner.spaces;
-        let all = spaces.read(vhost, |space| space.bindings_to(&target).collect());
+        let routing_tables = &self.inner.routing_tables;
+        let all = routing_tables.read(vhost, |routing| routing.bindings_to(&target).collect());
         all.unwrap_or_default()
     }
 
@@ -119,8 +120,8 @@ impl Broker {
             .await
     }
 
-    /// Takes a binding away; one that is not there is no error. Errors: `UnknownVhost`, `InvalidRequest` for the default
-    /// exchange.
+    /// Takes a binding away; one that is not there is no error. Errors: `UnknownVhost`, `InvalidRequest` for the
+    /// default exchange.
     pub async fn unbind(&self, principal: &Principal, binding: &Binding) -> Result<()> {
         self.may_bind(principal, binding)?;
         let binding = Box::new(binding.clone());
@@ -179,7 +180,7 @@ impl Broker {
 }
 
 impl Inner {
-    /// Where a message goes, whoever asks. Errors: as [`Broker::route`].
+    /// Where a message goes, without authorization. Errors: as [`Broker::route`].
     pub(super) fn route(&self, vhost: &str, exchange: &str, routed: &Routed<'_>) -> Result<Route> {
         // A publish to a queue by its name is the most frequent of all, and asks no table of exchanges.
         if exchange == DEFAULT {
@@ -189,8 +190,8 @@ impl Inner {
         }
         let draw = || self.draw();
         let found = self
-            .spaces
-            .read(vhost, |space| space.route(exchange, routed, &draw))??;
+            .routing_tables
+            .read(vhost, |routing| routing.route(exchange, routed, &draw))??;
         let mut route = Route {
             queues: self.queues.all_named(&found.queues),
             delay_ms: found.delay_ms,
@@ -217,7 +218,7 @@ impl Inner {
 
     /// An even draw.
     fn draw(&self) -> u64 {
-        let (high, low) = self.dice.fresh_id().as_u64_pair();
+        let (high, low) = self.random.fresh_id().as_u64_pair();
         // Some bits of an identity say what kind it is: all others take their part.
         (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8
     }

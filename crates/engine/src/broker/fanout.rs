@@ -4,32 +4,27 @@
 //! queue. One for several queues is decided by the rules of each of them, and appended to all or to none: its sender
 //! takes the partitions in hand for that moment, for as many messages at once as follow each other.
 //!
-//! What one sender hands over keeps its order in every queue. Taking a partition in hand overtakes the owner's mailbox:
-//! so who has sent to it directly waits until that is decided. The other way round there is nothing to wait for: a
-//! partition in hand is away, and what is sent to its owner meanwhile comes after it.
+//! What one sender hands over keeps its order in every queue: what it sends to one queue waits for the partition's lock in
+//! the order in which it was sent, and who takes the lock for several does first what waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::{Enumerate, Peekable};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use storage::{Append, Batch, Durability, Lsn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::borrow::{self, Hand, partition_of, shard_of};
 use super::cuts::{COPIED_BYTES, Cuts, Written};
-use super::queues::lane_of;
-use super::{Broker, Inner, lanes};
-use crate::partition::Decision;
-use crate::queue::{Aside, LaneAt, NewMessage, Queue, Sent};
-use crate::shard::{
-    self, Admission, BATCH_BYTES, BATCH_RECORDS, Judged, Manner, PartitionAt, Sending, Then,
-    Writing,
+use super::queues::queue_partition_of;
+use super::{Broker, Inner, partition_of};
+use crate::owner::{
+    Admission, Admitted, BATCH_BYTES, BATCH_RECORDS, BatchDraft, PartitionKey, RecordLayout, Turn,
 };
+use crate::queue::{NewMessage, Queue, QueuePartitionId, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
 
-/// Partitions taken in hand at once; one message may need more.
+/// Partitions locked at once; one message may need more.
 const PARTITIONS_MAX: usize = 128;
 
 /// A message with the queues it goes to.
@@ -39,29 +34,6 @@ pub struct Outgoing {
     pub message: NewMessage,
     /// At least one queue.
     pub queues: Vec<Arc<Queue>>,
-}
-
-/// What one sender hands over keeps its order, as long as it is handed over with the same one of these.
-#[derive(Debug, Default)]
-pub struct SendOrder {
-    /// Per shard: held by everything sent there that is not decided yet.
-    open: Vec<Arc<()>>,
-}
-
-impl SendOrder {
-    /// What is to be held by something sent to this shard until it is decided.
-    fn hold(&mut self, shard: usize) -> Arc<()> {
-        if self.open.len() <= shard {
-            self.open.resize_with(shard + 1, Arc::default);
-        }
-        Arc::clone(&self.open[shard])
-    }
-
-    /// Whether something sent to this shard may not be decided yet.
-    fn is_open(&self, shard: usize) -> bool {
-        let open = self.open.get(shard);
-        open.is_some_and(|open| Arc::strong_count(open) > 1)
-    }
 }
 
 type Outcomes = Vec<Result<Sent>>;
@@ -97,11 +69,11 @@ impl Sends {
     }
 }
 
-/// A message on its way: its place among all, and the lanes it goes to.
+/// A message on its way: its place among all, and the queue partitions it goes to.
 struct Leaving {
     place: usize,
     message: NewMessage,
-    lanes: Vec<LaneAt>,
+    queue_partitions: Vec<QueuePartitionId>,
     /// Memory it takes on its way.
     room: usize,
 }
@@ -117,38 +89,43 @@ fn room_for(out: &Outgoing) -> usize {
     if bytes <= COPIED_BYTES {
         return copied;
     }
-    let manners = queues.iter().map(|queue| Manner::of(queue.settings()));
-    let manners: BTreeSet<Manner> = manners.collect();
-    copied.saturating_add(bytes.saturating_mul(manners.len()))
+    let layouts = queues
+        .iter()
+        .map(|queue| RecordLayout::of(queue.settings()));
+    let layouts: BTreeSet<RecordLayout> = layouts.collect();
+    copied.saturating_add(bytes.saturating_mul(layouts.len()))
 }
 
-/// Messages that are decided together with their partitions in hand.
+/// Messages that are decided together, with their partitions locked.
 #[derive(Default)]
 struct Group {
     messages: Vec<Leaving>,
     bytes: usize,
-    /// Which lane of which partition takes part.
-    partitions: BTreeMap<PartitionAt, LaneAt>,
+    /// Which queue partition of which partition takes part.
+    partitions: BTreeMap<PartitionKey, QueuePartitionId>,
 }
 
 impl Group {
     /// Whether one more message may come along. One queue of each partition may take part: the records of a partition
     /// are its queues' common ones.
-    fn has_room(&self, message: &NewMessage, lanes: &[LaneAt]) -> bool {
-        let same = |at: &LaneAt| {
+    fn has_room(&self, message: &NewMessage, queue_partitions: &[QueuePartitionId]) -> bool {
+        let same = |at: &QueuePartitionId| {
             let known = self.partitions.get(&partition_of(*at));
             known.is_none_or(|known| known == at)
         };
         let fits = (self.messages.len() as u64) < BATCH_RECORDS
             && self.bytes + message.held() <= BATCH_BYTES
-            && self.partitions.len() + lanes.len() <= PARTITIONS_MAX;
-        self.messages.is_empty() || (fits && lanes.iter().all(same))
+            && self.partitions.len() + queue_partitions.len() <= PARTITIONS_MAX;
+        self.messages.is_empty() || (fits && queue_partitions.iter().all(same))
     }
 
     fn add(&mut self, leaving: Leaving) {
         self.bytes += leaving.message.held();
-        let lanes = leaving.lanes.iter().map(|at| (partition_of(*at), *at));
-        self.partitions.extend(lanes);
+        let queue_partitions = leaving
+            .queue_partitions
+            .iter()
+            .map(|at| (partition_of(*at), *at));
+        self.partitions.extend(queue_partitions);
         self.messages.push(leaving);
     }
 }
@@ -158,12 +135,11 @@ impl Broker {
     /// routed. Waits while the broker holds too many bytes that are being published. Outcomes per message: `QueueFull`,
     /// `TooLarge`, `Throttled`, `DiskFull`; `UnknownQueue` when all its queues are gone since: one that is gone counts
     /// as never found.
-    pub async fn send_routed(&self, order: &mut SendOrder, messages: Vec<Outgoing>) -> Sends {
+    pub async fn send_routed(&self, messages: Vec<Outgoing>) -> Sends {
         let rooms: Vec<usize> = messages.iter().map(room_for).collect();
         let bytes = rooms.iter().copied().fold(0, usize::saturating_add);
         let mut handing = Handing {
             broker: self,
-            order,
             permit: self.room(bytes).await,
             sends: Sends {
                 outcomes: messages.iter().map(|_| Err(Error::UnknownQueue)).collect(),
@@ -177,10 +153,10 @@ impl Broker {
             next: None,
         };
         while rest.fill() {
-            handing.tell_owners(rest.direct()).await;
+            handing.tell_owners(rest.direct());
             let group = rest.group();
             if !group.messages.is_empty() {
-                handing.fan_out(group).await;
+                handing.fan_out(&group);
             }
         }
         handing.sends
@@ -192,7 +168,7 @@ struct Rest<'b> {
     inner: &'b Inner,
     messages: Peekable<Enumerate<std::vec::IntoIter<Outgoing>>>,
     rooms: Vec<usize>,
-    /// The next one, with its lanes.
+    /// The next one, with its queue partitions.
     next: Option<Leaving>,
 }
 
@@ -203,25 +179,25 @@ impl Rest<'_> {
             let Some((place, out)) = self.messages.next() else {
                 return false;
             };
-            let lanes = lanes_of(self.inner, &out);
+            let queue_partitions = queue_partitions_of(self.inner, &out);
             let message = out.message;
-            self.next = (!lanes.is_empty()).then_some(Leaving {
+            self.next = (!queue_partitions.is_empty()).then_some(Leaving {
                 place,
                 message,
-                lanes,
+                queue_partitions,
                 room: self.rooms[place],
             });
         }
         true
     }
 
-    /// The next messages as long as they go to one queue each, by their lanes.
-    fn direct(&mut self) -> BTreeMap<LaneAt, (Vec<usize>, Vec<NewMessage>)> {
-        let mut shares: BTreeMap<LaneAt, (Vec<usize>, Vec<NewMessage>)> = BTreeMap::new();
+    /// The next messages as long as they go to one queue each, by their queue partitions.
+    fn direct(&mut self) -> BTreeMap<QueuePartitionId, (Vec<usize>, Vec<NewMessage>)> {
+        let mut shares: BTreeMap<QueuePartitionId, (Vec<usize>, Vec<NewMessage>)> = BTreeMap::new();
         while self.fill()
-            && let Some(leaving) = self.next.take_if(|next| next.lanes.len() == 1)
+            && let Some(leaving) = self.next.take_if(|next| next.queue_partitions.len() == 1)
         {
-            let share = shares.entry(leaving.lanes[0]).or_default();
+            let share = shares.entry(leaving.queue_partitions[0]).or_default();
             share.0.push(leaving.place);
             share.1.push(leaving.message);
         }
@@ -234,7 +210,7 @@ impl Rest<'_> {
         while self.fill()
             && let Some(leaving) = self
                 .next
-                .take_if(|next| group.has_room(&next.message, &next.lanes))
+                .take_if(|next| group.has_room(&next.message, &next.queue_partitions))
         {
             group.add(leaving);
         }
@@ -242,102 +218,64 @@ impl Rest<'_> {
     }
 }
 
-/// The lanes a message goes to: one for each topic, as the queues of a topic share its records.
-fn lanes_of(inner: &Inner, out: &Outgoing) -> Vec<LaneAt> {
-    let mut lanes: Vec<LaneAt> = Vec::with_capacity(out.queues.len());
+/// The queue partitions a message goes to: one for each topic, as the queues of a topic share its records.
+fn queue_partitions_of(inner: &Inner, out: &Outgoing) -> Vec<QueuePartitionId> {
+    let mut queue_partitions: Vec<QueuePartitionId> = Vec::with_capacity(out.queues.len());
     for queue in &out.queues {
-        let turn = match queue.lanes {
+        let turn = match queue.partitions {
             0 | 1 => 0,
             _ => inner.turn.fetch_add(1, Relaxed) as u64,
         };
-        lanes.push(LaneAt {
+        queue_partitions.push(QueuePartitionId {
             topic: queue.document.topic,
-            index: lane_of(queue, out.message.key.as_deref(), turn),
+            index: queue_partition_of(queue, out.message.key.as_deref(), turn),
             queue: queue.id(),
         });
     }
-    if lanes.len() > 1 {
-        lanes.sort_unstable();
-        lanes.dedup_by_key(|at| at.topic);
+    if queue_partitions.len() > 1 {
+        queue_partitions.sort_unstable();
+        queue_partitions.dedup_by_key(|at| at.topic);
     }
-    lanes
+    queue_partitions
 }
 
 /// Messages being handed over.
 struct Handing<'b> {
     broker: &'b Broker,
-    order: &'b mut SendOrder,
     permit: Option<OwnedSemaphorePermit>,
     sends: Sends,
 }
 
 impl Handing<'_> {
-    /// Hands messages to the owners of their lanes.
-    async fn tell_owners(&mut self, shares: BTreeMap<LaneAt, (Vec<usize>, Vec<NewMessage>)>) {
-        let inner = &*self.broker.inner;
+    /// Hands messages to the owners of their queue partitions.
+    fn tell_owners(&mut self, shares: BTreeMap<QueuePartitionId, (Vec<usize>, Vec<NewMessage>)>) {
         for (at, (places, messages)) in shares {
             let bytes = messages.iter().map(NewMessage::held).sum();
-            let (done, decided) = oneshot::channel();
-            let sending = Sending {
-                at,
-                messages,
-                permit: share_of(&mut self.permit, bytes),
-                order: Some(self.order.hold(shard_of(inner, partition_of(at)))),
-                done,
-            };
-            // An owner that has ended says nothing, and that is its answer.
-            let _ = lanes::tell(inner, at, shard::Command::Send(sending)).await;
-            self.sends.parts.push((places, decided));
+            let permit = share_of(&mut self.permit, bytes);
+            // One that is gone leaves its messages as those of an unknown queue.
+            if let Ok(decided) = self.broker.hand_to(at, messages, permit) {
+                self.sends.parts.push((places, decided));
+            }
         }
     }
 
-    /// Takes the partitions of all messages in hand, decides, and appends once.
-    async fn fan_out(&mut self, group: Group) {
+    /// Locks the partitions of all messages, decides, and appends once.
+    fn fan_out(&mut self, group: &Group) {
         let inner = &*self.broker.inner;
-        let partitions: BTreeSet<PartitionAt> = group.partitions.keys().copied().collect();
         let places = group.messages.iter().map(|leaving| leaving.place).collect();
         let rooms = group.messages.iter().map(|leaving| leaving.room);
         let permit = share_of(&mut self.permit, rooms.fold(0, usize::saturating_add));
         let (done, decided) = oneshot::channel();
         self.sends.parts.push((places, decided));
-        let hand = match self.fence(&partitions).await {
-            Ok(()) => borrow::borrow(inner, &partitions).await,
-            Err(error) => Err(error),
-        };
-        match hand {
-            Ok(hand) => {
-                let answer = |outcomes| {
-                    drop(permit);
-                    let _ = done.send(Ok(outcomes));
-                };
-                place(inner, hand, &group.messages, answer);
-            }
-            Err(error) => drop(done.send(Err(error))),
-        }
-    }
-
-    /// Waits until everything is decided that was sent directly to the owners of these partitions.
-    async fn fence(&self, partitions: &BTreeSet<PartitionAt>) -> Result<()> {
-        let inner = &*self.broker.inner;
-        let mut shares: BTreeMap<usize, Vec<PartitionAt>> = BTreeMap::new();
-        for at in partitions {
-            let shard = shard_of(inner, *at);
-            if self.order.is_open(shard) {
-                shares.entry(shard).or_default().push(*at);
-            }
-        }
-        let mut fences = Vec::with_capacity(shares.len());
-        for (shard, partitions) in shares {
-            let (done, decided) = oneshot::channel();
-            let fence = shard::Command::Fence { partitions, done };
-            let told = inner.shards[shard].send(fence).await;
-            told.map_err(|_| Error::Unavailable)?;
-            fences.push(decided);
-        }
-        for decided in fences {
-            decided.await.map_err(|_| Error::Unavailable)?;
-        }
-        Ok(())
+        let keys = group.partitions.keys().copied();
+        // A broker that stops answers nobody: the channel closes.
+        let _ = inner.owners.run_all(keys, |turn| {
+            let outcomes = place(turn, &group.messages);
+            turn.answer(Box::new(move |failed| {
+                drop(permit);
+                let _ = done.send(failed.map_or(Ok(outcomes), Err));
+            }));
+        });
     }
 }
 
@@ -350,104 +288,103 @@ fn share_of(
     permit.split(bytes.min(permit.num_permits()))
 }
 
-/// Decides all messages of a group, appends what is let in, and gives the partitions back; they answer when the log
-/// has it.
-fn place(
-    inner: &Inner,
-    hand: Hand,
-    messages: &[Leaving],
-    answer: impl FnOnce(Outcomes) + Send + 'static,
-) {
-    let mut placing = Placing {
-        now: inner.clock.moment(),
-        hand,
+/// Decides all messages of a group, and adds what is let in to the turn's commit.
+fn place(turn: &mut Turn<'_, '_>, messages: &[Leaving]) -> Outcomes {
+    let mut draft = FanOutDraft {
+        now: turn.now(),
+        room: turn.room(),
         shares: BTreeMap::new(),
         cuts: Cuts::default(),
     };
     let outcomes = messages.iter().enumerate();
-    let outcomes: Outcomes = outcomes.map(|message| placing.admit(message)).collect();
-    match placing.append(inner, messages) {
-        Ok(reached) => {
-            placing.doom(inner);
-            placing.answer(reached, Box::new(move || answer(outcomes)));
-        }
-        // Repeats fail with their originals, some of which may be among these.
-        Err(error) => {
-            let failed = outcomes
-                .into_iter()
-                .map(|outcome| outcome.and_then(|_| Err(error.clone())));
-            answer(failed.collect());
-        }
-    }
+    let outcomes = outcomes.map(|message| draft.admit(turn, message));
+    let outcomes = outcomes.collect();
+    draft.append(turn, messages);
+    draft.reroute(turn);
+    outcomes
 }
 
 /// A group's messages between decision and append.
-struct Placing {
+struct FanOutDraft {
     now: Moment,
-    hand: Hand,
-    shares: BTreeMap<LaneAt, Share>,
+    /// Whether records may be added.
+    room: Result<()>,
+    shares: BTreeMap<QueuePartitionId, Share>,
     /// Of what is let in, by the messages' places in the group.
-    cuts: Cuts<LaneAt, Manner>,
+    cuts: Cuts<QueuePartitionId, RecordLayout>,
 }
 
-/// What one lane gets of a group.
+/// What one queue partition gets of a group.
 struct Share {
     admission: Admission,
-    manner: Manner,
+    layout: RecordLayout,
 }
 
 impl Share {
     fn new(admission: Admission) -> Self {
         Self {
-            manner: Manner::of(admission.queue.settings()),
+            layout: RecordLayout::of(admission.queue.settings()),
             admission,
         }
     }
 }
 
-/// A batch with its final place.
-struct Placed {
-    at: LaneAt,
-    batch: Batch,
-    /// Of its messages.
-    bytes: u64,
-}
-
-impl Placing {
+impl FanOutDraft {
     /// Decides what becomes of one message: in all its queues that are still there, or in none. Only a queue that is
     /// full stands back for the others, whose receivers are not to blame; its sender hears of it.
-    fn admit(&mut self, (place, leaving): (usize, &Leaving)) -> Result<Sent> {
+    fn admit(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        (place, leaving): (usize, &Leaving),
+    ) -> Result<Sent> {
         let Self {
             now,
-            hand,
+            room,
             shares,
             cuts,
         } = self;
-        let mut judged: Vec<(LaneAt, Judged)> = Vec::with_capacity(leaving.lanes.len());
+        let mut admitted: Vec<(QueuePartitionId, Admitted)> =
+            Vec::with_capacity(leaving.queue_partitions.len());
         let mut full = None;
-        for at in &leaving.lanes {
-            let Some(owned) = hand.partition(partition_of(*at)) else {
+        for at in &leaving.queue_partitions {
+            let Some(mut round) = turn.partition(partition_of(*at)) else {
                 continue;
             };
-            let end = owned.ledger.end;
-            let Some(lane) = hand.lane(*at) else { continue };
-            let fresh = || Share::new(Admission::new(*at, Arc::clone(&lane.queue), end, *now));
+            let end = round.end();
+            let Some(queue_partition) = round.queue_partition(at.queue) else {
+                continue;
+            };
+            let fresh = || {
+                Share::new(Admission::new(
+                    *at,
+                    Arc::clone(&queue_partition.queue),
+                    end,
+                    *now,
+                ))
+            };
             let share = shares.entry(*at).or_insert_with(fresh);
-            match share.admission.judge(&lane.lane, &leaving.message) {
+            match share
+                .admission
+                .admit(&queue_partition.state, &leaving.message)
+            {
                 Err(error @ (Error::QueueFull | Error::QueueStateFull)) => full = Some(error),
-                other => judged.push((*at, other?)),
+                Ok(Admitted::Repeat(original)) => admitted.push((*at, Admitted::Repeat(original))),
+                other => {
+                    room.clone()?;
+                    admitted.push((*at, other?));
+                }
             }
         }
         let mut first = Err(Error::UnknownQueue);
-        let mut lets_in = Vec::with_capacity(judged.len());
-        for (at, judged) in judged {
-            if matches!(judged, Judged::Doomed) {
+        let mut lets_in = Vec::with_capacity(admitted.len());
+        for (at, admitted) in admitted {
+            if matches!(admitted, Admitted::Rerouted) {
                 full = Some(Error::QueueFull);
             }
             if let Some(share) = shares.get_mut(&at) {
-                let sent = share.admission.take(&judged, &leaving.message);
+                let sent = share.admission.take(&admitted, &leaving.message);
                 if !sent.duplicate {
-                    lets_in.push((at, share.manner));
+                    lets_in.push((at, share.layout));
                 }
                 first = first.or(Ok(sent));
             }
@@ -456,104 +393,42 @@ impl Placing {
         full.map_or(first, Err)
     }
 
-    /// Appends to all lanes at once and applies; returns what answers wait for.
-    fn append(&mut self, inner: &Inner, messages: &[Leaving]) -> Result<(Lsn, Durability)> {
-        let placed = self.write(messages)?;
-        let mut reached = (Lsn(0), Durability::Flush);
-        let durable = inner.log.progress().borrow().durable;
-        for owned in self.hand.all() {
-            // A repeat is not confirmed before its original is durable.
-            reached.0 = reached.0.max(owned.last_lsn);
-            if owned.durability(durable) != Durability::Flush {
-                reached.1 = Durability::Sync;
-            }
-        }
-        if placed.is_empty() {
-            return Ok(reached);
-        }
-        let mut appends = Vec::with_capacity(placed.len());
-        for Placed { at, batch, .. } in &placed {
-            if let Some(owned) = self.hand.partition(partition_of(*at)) {
-                appends.push(Append {
-                    stream: owned.partition.records(),
-                    batch: batch.clone(),
-                });
-            }
-        }
-        reached.0 = inner.log.append(appends, reached.1)?;
-        for Placed { at, batch, bytes } in placed {
-            let partition = partition_of(at);
-            let Some(owned) = self.hand.partition(partition) else {
-                continue;
-            };
-            let upto = owned.accept(Some(&batch), reached, self.now);
-            let records = u64::from(batch.header.record_count.unsigned_abs());
-            inner.metrics.published(records, batch.bytes() as u64);
-            if let Some(lane) = self.hand.lane(at) {
-                lane.queue.numbers.sent(records, bytes);
-            }
-            let then = Then {
-                reached,
-                upto: Some(upto),
-                answer: None,
-            };
-            self.hand.then(partition, then);
-        }
-        Ok(reached)
-    }
-
-    /// Gives all batches their places. Those that are the same for several lanes are written once.
-    fn write(&mut self, group: &[Leaving]) -> Result<Vec<Placed>> {
+    /// Appends to all queue partitions. Batches that are the same for several are written once.
+    fn append(&mut self, turn: &mut Turn<'_, '_>, group: &[Leaving]) {
         let Self {
-            now, hand, cuts, ..
+            now, shares, cuts, ..
         } = self;
         let mut written = Written::default();
-        let mut placed = Vec::with_capacity(cuts.len());
         for (at, batches) in cuts.iter() {
-            let Some(owned) = hand.partition(partition_of(at)) else {
+            let Some(mut round) = turn.partition(partition_of(at)) else {
                 continue;
             };
-            let mut base = owned.ledger.end;
             for runs in batches {
                 let messages = || {
                     let messages = cuts.messages(runs);
-                    messages.map(|(place, manner)| (&group[place].message, manner))
+                    messages.map(|(place, layout)| (&group[place].message, layout))
                 };
                 let batch = written.batch(runs, || {
-                    let mut writing = Writing::new(*now);
-                    messages().for_each(|(message, manner)| writing.push(message, manner));
-                    writing.build()
+                    let mut draft = BatchDraft::new(*now);
+                    messages().for_each(|(message, layout)| draft.push(message, layout));
+                    draft.build()
                 });
-                let decided = owned
-                    .ledger
-                    .decide_at(base, batch, &owned.config, now.wall)?;
-                let Decision::Append(batch) = decided else {
-                    continue;
-                };
-                base = batch.header.next_offset();
+                let records = round.append_made_here(batch);
                 let bytes = messages().map(|(message, _)| message.bytes() as u64).sum();
-                placed.push(Placed { at, batch, bytes });
+                if let Some(share) = shares.get(&at) {
+                    share.admission.queue.numbers.sent(records, bytes);
+                }
             }
+            round.gather(at.queue);
         }
-        Ok(placed)
     }
 
-    /// Tells the owners which messages were let in only to be dead-lettered. They hear it when they have their partitions
-    /// again.
-    fn doom(&self, inner: &Inner) {
+    /// Has messages leave that were let in only to be dead-lettered.
+    fn reroute(&self, turn: &mut Turn<'_, '_>) {
         for (at, share) in &self.shares {
-            let offsets = share.admission.doomed().to_vec();
-            if !offsets.is_empty() {
-                inner.tell_aside(*at, Aside::TooMany { at: *at, offsets });
+            if let Some(mut round) = turn.partition(partition_of(*at)) {
+                round.refuse_to_dead_letter(at.queue, share.admission.rerouted());
             }
-        }
-    }
-
-    /// Gives the partitions back; the owner of one of them answers when the log has come far enough.
-    fn answer(mut self, reached: (Lsn, Durability), answer: Box<dyn FnOnce() + Send>) {
-        match self.hand.first() {
-            Some(at) => self.hand.answer(at, reached, answer),
-            None => answer(),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use security::{Principal, Verb};
 use storage::{Batch, Chunk, Read};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Broker, Inner, TopicKey, partition_hash};
+use super::{Broker, Inner, TopicKey};
+use crate::owner::Readable;
 use crate::partition::{LEADER_EPOCH, Partition};
 use crate::room::{self, Room};
-use crate::shard::{self, Readable};
 use crate::{Error, Result};
 
 /// Offsets looked at for one reader of a partition with gaps at once.
@@ -47,8 +47,8 @@ pub struct FetchSpec<'a> {
     pub room: &'a dyn Room,
 }
 
-/// What is read where there is no room for all that is wanted, where there is not even room for this, and where memory is
-/// so scarce that only the least is to be had; a larger batch is waited for.
+/// What is read where there is no room for all that is wanted, where there is not even room for this, and where memory
+/// is so scarce that only the least is to be had; a larger batch is waited for.
 const MODEST_BYTES: usize = 1 << 20;
 const LITTLE_BYTES: usize = 64 << 10;
 const LEAST_BYTES: usize = 16 << 10;
@@ -91,7 +91,7 @@ impl Broker {
         let mut draining = self.inner.draining.subscribe();
         let mut registered = false;
         loop {
-            // Looked up again each time: a topic may be deleted while somebody waits for its records.
+            // Looked up again each time: a topic may be deleted while a fetch waits for its records.
             let wanted: Vec<Result<Wanted>> = spec
                 .partitions
                 .iter()
@@ -175,8 +175,8 @@ impl Broker {
         (results, bytes, failed)
     }
 
-    /// Reads one partition, with room taken for what is returned: taken before, because what is read from the disk takes
-    /// it at once. Later partitions are left to the next fetch where there is none.
+    /// Reads one partition, with room taken for what is returned: taken before, because what is read from the disk
+    /// takes it at once. Later partitions are left to the next fetch where there is none.
     async fn read_within(
         &self,
         wanted: &Wanted,
@@ -287,8 +287,8 @@ impl Broker {
         }
     }
 
-    /// Reads a partition some of whose records were acknowledged in its queue, and are gone: batches without them, as of a
-    /// log that was compacted. What was acknowledged before this was asked for is not in it.
+    /// Reads a partition some of whose records were acknowledged in its queue, and are gone: batches without them, as
+    /// of a log that was compacted. What was acknowledged before this was asked for is not in it.
     async fn read_sparse(
         &self,
         partition: &Partition,
@@ -296,7 +296,7 @@ impl Broker {
         bytes_max: usize,
     ) -> Result<Chunk> {
         let look = (from, from);
-        let (mut runs, mut upto) = self.inner.readable(partition, look, LOOK_SPAN).await?;
+        let (mut runs, mut upto) = self.inner.readable(partition, look, LOOK_SPAN)?;
         let first = runs.first().map(|(first, _)| *first);
         let Some(first) = first.filter(|first| *first < until) else {
             return Ok(Chunk {
@@ -313,7 +313,7 @@ impl Broker {
             .map_or(upto, |batch| batch.header.next_offset());
         if end > upto {
             let look = (first, end);
-            (runs, upto) = self.inner.readable(partition, look, LOOK_SPAN).await?;
+            (runs, upto) = self.inner.readable(partition, look, LOOK_SPAN)?;
         }
         batches.retain(|batch| batch.header.next_offset() <= upto);
         let opening = batches.iter().filter(|batch| batch.header.codec() != 0);
@@ -330,32 +330,21 @@ impl Broker {
 
 impl Inner {
     /// What can be read of a partition from an offset on, looked at as far as `upto` at least.
-    async fn readable(
+    fn readable(
         &self,
         partition: &Partition,
         range: (u64, u64),
         span: u64,
     ) -> Result<(Readable, u64)> {
-        let (topic_id, index) = (partition.topic_id, partition.index);
-        let (done, readable) = oneshot::channel();
-        let ask = shard::Command::Readable {
-            topic_id,
-            index,
-            range,
-            span,
-            done,
-        };
-        self.tell(partition_hash(topic_id, index), ask).await?;
-        readable.await.map_err(|_| Error::UnknownPartition)
+        let owner = self
+            .owners
+            .partition((partition.topic_id, partition.index))?;
+        owner.run(|round| round.readable(range, span))
     }
 
     /// The first offset from `from` on that can be read.
-    pub(super) async fn first_readable(
-        &self,
-        partition: &Partition,
-        from: u64,
-    ) -> Result<Option<u64>> {
-        let (runs, _) = self.readable(partition, (from, from), 1).await?;
+    pub(super) fn first_readable(&self, partition: &Partition, from: u64) -> Result<Option<u64>> {
+        let (runs, _) = self.readable(partition, (from, from), 1)?;
         Ok(runs.first().map(|(first, _)| *first))
     }
 }

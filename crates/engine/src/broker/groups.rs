@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use security::{Principal, Resource, Verb};
-use tokio::sync::oneshot;
-
+use super::Broker;
 use super::controller::Command;
-use super::{Broker, group_hash};
 use crate::group::{self, Group};
-use crate::{Error, Result, shard};
+use crate::{Error, Result};
+use security::{Principal, Resource, Verb};
 
 /// Longest group name, bytes.
 const NAME_BYTES_MAX: usize = 512;
@@ -42,11 +40,11 @@ impl Broker {
         if create && !self.group_exists(&name) {
             self.create_group(&name, command.adds_to_new()).await?;
         }
-        let mut reply = self.tell_group(&name, command.clone()).await;
+        let mut reply = self.send_to_group(&name, command.clone()).await;
         // The group was being removed while we asked; the controller has finished that by the time it answers.
         if create && matches!(reply, Err(Error::Group(group::Error::NotFound))) {
             self.create_group(&name, command.adds_to_new()).await?;
-            reply = self.tell_group(&name, command).await;
+            reply = self.send_to_group(&name, command).await;
         }
         if matches!(reply, Ok(group::Reply::Delete(Ok(())))) {
             self.command(|done| Command::RemoveGroup { name, done })
@@ -61,20 +59,14 @@ impl Broker {
             .await
     }
 
-    async fn tell_group(&self, name: &Arc<str>, command: group::Command) -> Result<group::Reply> {
-        let (done, answer) = oneshot::channel();
-        let (hash, name) = (group_hash(name), Arc::clone(name));
-        self.inner
-            .tell(
-                hash,
-                shard::Command::Group {
-                    name,
-                    command: Box::new(command),
-                    done,
-                },
-            )
-            .await?;
-        answer.await.map_err(|_| Error::Unavailable)?
+    async fn send_to_group(
+        &self,
+        name: &Arc<str>,
+        command: group::Command,
+    ) -> Result<group::Reply> {
+        let group = self.inner.owners.group(name);
+        let group = group.ok_or(Error::Group(group::Error::NotFound))?;
+        group.command(command).await
     }
 
     /// Looks at a group; what was seen is durable when the answer comes.
@@ -85,21 +77,10 @@ impl Broker {
         look: impl FnOnce(Option<&Group>) -> T + Send + 'static,
     ) -> Result<T> {
         self.authorize(principal, Verb::Describe, Resource::Group(name))?;
-        let (done, answer) = oneshot::channel();
-        let inspect: shard::Inspect = Box::new(move |group| {
-            let seen = look(group);
-            Box::new(move || drop(done.send(seen)))
-        });
-        self.inner
-            .tell(
-                group_hash(name),
-                shard::Command::Inspect {
-                    name: Arc::from(name),
-                    inspect,
-                },
-            )
-            .await?;
-        answer.await.map_err(|_| Error::Unavailable)
+        match self.inner.owners.group(name) {
+            Some(group) => group.inspect(look).await,
+            None => Ok(look(None)),
+        }
     }
 
     /// Names of all groups, sorted.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::controller::{self, config_of, encode};
 use super::{Broker, Inner};
 use crate::topic::{Config, Topic, Topics};
-use crate::{Error, Result, shard};
+use crate::{Error, Result};
 
 /// Things that may have settings kept for them.
 const SCOPES_MAX: usize = 10_000;
@@ -169,7 +169,7 @@ async fn change(inner: &Arc<Inner>, keep: Keep, dry_run: bool) -> Result<()> {
         stored.version = version;
     }
     inner.kept.store(Arc::new(next));
-    apply(inner, defaults).await
+    apply(inner, defaults)
 }
 
 fn check_scope(kept: &Kept, scope: &str) -> Result<()> {
@@ -194,7 +194,7 @@ fn check_size(values: &Values) -> Result<()> {
 }
 
 /// Has topics go by other defaults.
-async fn apply(inner: &Inner, defaults: Values) -> Result<()> {
+fn apply(inner: &Inner, defaults: Values) -> Result<()> {
     if **inner.topic_defaults.load() == defaults {
         return Ok(());
     }
@@ -210,11 +210,7 @@ async fn apply(inner: &Inner, defaults: Values) -> Result<()> {
         if config == topic.config {
             continue;
         }
-        for shard in &inner.shards {
-            let topic_id = topic.id();
-            let command = shard::Command::Configure { topic_id, config };
-            shard.send(command).await.map_err(|_| Error::Unavailable)?;
-        }
+        inner.configure_partitions(topic.id(), config)?;
         let changed = Topic {
             config,
             ..Topic::clone(topic)

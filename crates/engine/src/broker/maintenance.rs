@@ -1,4 +1,4 @@
-//! Upkeep: what happens because time passes. Retention by age and size, and forgetting silent producers.
+//! Maintenance: what happens because time passes. Retention by age and size, and forgetting silent producers.
 
 use std::sync::{Arc, PoisonError, Weak};
 
@@ -7,18 +7,17 @@ use storage::supervisor::Owner;
 use tokio::sync::oneshot;
 
 use super::controller::Command;
-use super::{Inner, group_hash, lanes, partition_hash};
+use super::{Inner, queue_partitions};
 use crate::Result;
-use crate::group::State;
+use crate::group::{Group, State};
 use crate::partition::Partition;
-use crate::queue::{LaneAt, Queue};
-use crate::shard::{self, LaneCommand};
+use crate::queue::{Queue, QueuePartitionId};
 use crate::topic::Topic;
 
 /// Looks at every partition once per interval, until the broker is gone.
 pub(super) async fn run(inner: Weak<Inner>, owner: Owner) {
     while let Some(strong) = inner.upgrade() {
-        let interval = strong.settings.upkeep_interval;
+        let interval = strong.settings.maintenance_interval;
         look_after(&strong, &owner).await;
         drop(strong);
         owner.rest();
@@ -30,15 +29,10 @@ async fn look_after(inner: &Inner, owner: &Owner) {
     owner.turn();
     let now = inner.clock.now_ms();
     let expiry = u64::try_from(inner.settings.producer_expiry.as_millis()).unwrap_or(u64::MAX);
-    for shard in &inner.shards {
-        let _ = shard
-            .send(shard::Command::ExpireProducers {
-                horizon: now.saturating_sub(expiry),
-            })
-            .await;
-    }
-    for shard in &inner.shards {
-        let _ = shard.send(shard::Command::LaneUpkeep).await;
+    for partition in inner.owners.all() {
+        owner.turn();
+        // One that is gone needs nothing, and a broker that stops looks after nothing.
+        let _ = partition.run(|round| round.maintain(now.saturating_sub(expiry)));
     }
     remove_dead_groups(inner, owner).await;
     for topic in inner.topics.load_full().iter() {
@@ -59,18 +53,11 @@ async fn remove_dead_groups(inner: &Inner, owner: &Owner) {
     };
     for name in names {
         owner.turn();
-        let (seen, dead) = oneshot::channel();
-        let inspect: shard::Inspect = Box::new(move |group| {
-            let is_dead = group.is_some_and(|group| group.state() == State::Dead);
-            Box::new(move || {
-                let _ = seen.send(is_dead);
-            })
-        });
-        let look = shard::Command::Inspect {
-            name: Arc::clone(&name),
-            inspect,
+        let Some(group) = inner.owners.group(&name) else {
+            continue;
         };
-        if inner.tell(group_hash(&name), look).await.is_ok() && dead.await.unwrap_or(false) {
+        let is_dead = |group: Option<&Group>| group.is_some_and(|g| g.state() == State::Dead);
+        if group.inspect(is_dead).await.unwrap_or(false) {
             let (done, _outcome) = oneshot::channel();
             let _ = inner
                 .controller
@@ -80,8 +67,8 @@ async fn remove_dead_groups(inner: &Inner, owner: &Owner) {
     }
 }
 
-/// What a topic may keep: age in ms, and bytes of a partition. One that was made for a queue keeps what the queue keeps,
-/// as its policies want it.
+/// What a topic may keep: age in ms, and bytes of a partition. One that was made for a queue keeps what the queue
+/// keeps, as its policies want it.
 fn allowance(inner: &Inner, topic: &Topic) -> (Option<u64>, Option<u64>) {
     let (age, bytes) = (topic.config.retention_ms, topic.config.retention_bytes);
     let queues = inner.queues.of_topic(topic.id());
@@ -108,13 +95,12 @@ async fn outdate(inner: &Inner, partition: &Partition, topic: &Topic) -> Result<
     let oldest = Seek::Time(oldest.cast_signed());
     let found = inner.log.seek(partition.records(), oldest).await?;
     let before = found.map_or_else(|| partition.high_watermark(), |found| found.base_offset);
-    let at = LaneAt {
+    let at = QueuePartitionId {
         topic: partition.topic_id,
         index: partition.index,
         queue: queue.id(),
     };
-    let command = LaneCommand::Outdate { before };
-    lanes::tell(inner, at, shard::Command::Lane { at, command }).await
+    queue_partitions::run(inner, at, |round| round.outdate(at.queue, before))
 }
 
 /// Trims a partition to what its topic may keep.
@@ -150,18 +136,10 @@ async fn retain(inner: &Inner, partition: &Arc<Partition>, topic: &Topic) -> Res
     if before <= partition.start() {
         return Ok(());
     }
-    let (topic_id, index) = (partition.topic_id, partition.index);
-    let (done, _outcome) = oneshot::channel();
-    let hash = partition_hash(topic_id, index);
+    let key = (partition.topic_id, partition.index);
     inner
-        .tell(
-            hash,
-            shard::Command::Trim {
-                topic_id,
-                index,
-                before,
-                done,
-            },
-        )
-        .await
+        .owners
+        .partition(key)?
+        .run(|round| round.trim(before))??;
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
 
-mod borrow;
 mod checks;
 mod controller;
 mod cuts;
@@ -10,28 +9,30 @@ mod fanout;
 mod fetch;
 mod groups;
 mod kept;
-mod lanes;
-mod letters;
 mod lookup;
+mod maintenance;
 mod moves;
 mod policies;
 mod producers;
 mod publish;
+mod queue_expiry;
+mod queue_partitions;
 mod queue_table;
 mod queues;
 mod read_ahead;
 mod readers;
-mod reaper;
 mod records;
+mod sending;
 mod sessions;
+mod settling;
 mod start;
 mod timekeeper;
 mod topics;
 mod transfer;
-mod upkeep;
+mod transfer_message;
 mod vhosts;
 
-pub use fanout::{Outgoing, SendOrder, Sends};
+pub use fanout::{Outgoing, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
 pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
@@ -54,13 +55,13 @@ use storage::{Catalog, Log, Supervisor};
 use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use crate::clock::{Clock, Dice};
-use crate::exchange::Spaces;
+use crate::clock::{Clock, RandomSource};
+use crate::exchange::RoutingTables;
 use crate::group::GroupSettings;
 use crate::memory::StateMemory;
 use crate::metrics::Metrics;
-use crate::queue::Queues;
-use crate::shard;
+use crate::owner::{DeadLetterJobs, Owners, PartitionKey};
+use crate::queue::{QueuePartitionId, Queues};
 use crate::time::Time;
 use crate::topic::Topics;
 use crate::{Error, Result};
@@ -74,7 +75,7 @@ pub struct Parts {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where fresh identities come from.
-    pub dice: Arc<dyn Dice>,
+    pub random: Arc<dyn RandomSource>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// Who learns when an owner ends or hangs; the process then ends.
@@ -84,8 +85,6 @@ pub struct Parts {
 /// Plain data with units and limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Owners that share the partitions and groups; one per core is right.
-    pub shards: usize,
     /// Bytes of batches being published that the broker holds at most; publishers wait beyond that.
     pub publish_bytes_max: usize,
     /// Memory the state of all queues may take, bytes: message groups, deduplication ids, messages that were touched.
@@ -102,7 +101,7 @@ pub struct Settings {
     pub partitions_max: usize,
     /// Queues that may exist.
     pub queues_max: usize,
-    /// Whether a topic gets a queue of its name when somebody first uses that name as a queue's.
+    /// Whether a topic gets a queue of its name when that name is first used as a queue's.
     pub attach_topics: bool,
     /// Vhosts that may exist.
     pub vhosts_max: usize,
@@ -112,8 +111,8 @@ pub struct Settings {
     pub bindings_max: usize,
     /// Topic exchanges that every vhost has beside the standard ones, and that only the broker publishes to.
     pub internal_exchanges: Vec<String>,
-    /// Partitions a topic may have that a queue lends from.
-    pub lanes_max: u32,
+    /// Partitions a topic may have that a queue leases from.
+    pub queue_partitions_max: u32,
     /// Groups that may exist.
     pub groups_max: usize,
     /// Settings every topic starts from, where they differ from the built-in defaults.
@@ -123,7 +122,7 @@ pub struct Settings {
     /// How consumer groups behave.
     pub group: GroupSettings,
     /// How often age and size of partitions are looked at.
-    pub upkeep_interval: Duration,
+    pub maintenance_interval: Duration,
     /// Identity of the installation; made at the first start when absent.
     pub cluster_id: Option<String>,
     /// How long a silent idempotent producer is remembered.
@@ -133,9 +132,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            shards: std::thread::available_parallelism()
-                .map_or(2, std::num::NonZeroUsize::get)
-                .min(16),
             publish_bytes_max: 256 << 20,
             queue_state_bytes_max: 256 << 20,
             group_state_bytes_max: 128 << 20,
@@ -149,12 +145,12 @@ impl Default for Settings {
             exchanges_max: 200_000,
             bindings_max: 1_000_000,
             internal_exchanges: Vec::new(),
-            lanes_max: 10_000,
+            queue_partitions_max: 10_000,
             groups_max: 100_000,
             topic_defaults: BTreeMap::new(),
             kept_defaults: |_| BTreeMap::new(),
             group: GroupSettings::default(),
-            upkeep_interval: Duration::from_secs(30),
+            maintenance_interval: Duration::from_secs(30),
             cluster_id: None,
             producer_expiry: Duration::from_hours(24),
         }
@@ -172,7 +168,7 @@ struct Inner {
     log: Arc<dyn Log>,
     catalog: Arc<dyn Catalog>,
     clock: Arc<Time>,
-    dice: Arc<dyn Dice>,
+    random: Arc<dyn RandomSource>,
     authorizer: Arc<dyn Authorizer>,
     supervisor: Supervisor,
     /// The controller, as it is supervised: one command of it may be a hundred thousand steps.
@@ -182,20 +178,16 @@ struct Inner {
     group_state: Arc<StateMemory>,
     topics: ArcSwap<Topics>,
     groups: RwLock<HashMap<Arc<str>, Uuid>>,
-    shards: Vec<mpsc::Sender<shard::Command>>,
-    /// Where each shard lends partitions and takes them back.
-    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
-    /// Where each shard hears what sessions say.
-    listening: Vec<mpsc::UnboundedSender<crate::queue::Aside>>,
+    owners: Owners,
     /// Where it is said that messages have to leave.
-    burials: mpsc::Sender<shard::Burial>,
+    dead_letter_jobs: DeadLetterJobs,
     /// Where it is said that queues may have to go.
-    reaper: mpsc::UnboundedSender<reaper::Reap>,
-    rosters: reaper::Rosters,
+    queue_expiry: mpsc::UnboundedSender<queue_expiry::ExpiryMessage>,
+    consumer_registry: queue_expiry::ConsumerRegistry,
     policies: ArcSwap<crate::policy::Policies>,
     queues: Queues,
-    spaces: Spaces,
-    /// Whose turn it is, where a queue has several lanes.
+    routing_tables: RoutingTables,
+    /// Whose turn it is, where a queue has several queue partitions.
     turn: AtomicUsize,
     /// Move tasks that run, with the queue they take from.
     moves: Mutex<BTreeMap<Uuid, Uuid>>,
@@ -261,9 +253,9 @@ impl Broker {
         moment.now.saturating_sub(moment.of_stamp(stamp))
     }
 
-    /// A fresh random identity, from the dice that were handed in.
+    /// A fresh random identity, from the random source that was handed in.
     pub fn fresh_id(&self) -> Uuid {
-        self.inner.dice.fresh_id()
+        self.inner.random.fresh_id()
     }
 
     /// Asks whether `principal` may `verb` the `resource`; frontends use it only to filter lists.
@@ -288,11 +280,6 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    fn shard(&self, hash: u64) -> &mpsc::Sender<shard::Command> {
-        let count = self.shards.len() as u64;
-        &self.shards[usize::try_from(hash % count).expect("fewer shards than addresses")]
-    }
-
     /// Move tasks that take from a queue.
     fn moves_of(&self, queue: Uuid) -> Vec<Uuid> {
         let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,24 +296,9 @@ impl Inner {
         let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
         moves.remove(&task);
     }
-
-    async fn tell(&self, hash: u64, command: shard::Command) -> Result<()> {
-        self.shard(hash)
-            .send(command)
-            .await
-            .map_err(|_| Error::Unavailable)
-    }
 }
 
-/// Where a partition lives: neighbours go to different shards, so that one topic uses all of them.
-fn partition_hash(topic_id: Uuid, index: u32) -> u64 {
-    topic_id.as_u64_pair().1.wrapping_add(u64::from(index))
-}
-
-/// Where a group lives.
-fn group_hash(name: &str) -> u64 {
-    // FNV-1a: stable, and names are short.
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// The partition of a queue partition.
+fn partition_of(at: QueuePartitionId) -> PartitionKey {
+    (at.topic, at.index)
 }

@@ -6,8 +6,8 @@ use security::{Principal, Resource, Verb};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::{Broker, lanes, transfer};
-use crate::queue::lane::LaneMove;
+use super::{Broker, queue_partitions, transfer};
+use crate::queue::queue_partition::MoveProgress;
 use crate::queue::{MoveState, MoveTask, Queue};
 use crate::{Error, Result};
 
@@ -43,8 +43,11 @@ impl Broker {
     pub async fn moves(&self, principal: &Principal, source: &str) -> Result<Vec<MoveTask>> {
         let queue = self.find_queue(principal, source, Verb::Describe)?;
         let mut tasks: Vec<MoveTask> = Vec::new();
-        for at in lanes::lanes(&queue) {
-            let moves = lanes::inspect(&self.inner, at, |lane| lane.moves().to_vec()).await?;
+        for at in queue_partitions::of_queue(&queue) {
+            let moves = queue_partitions::inspect(&self.inner, at, |queue_partition| {
+                queue_partition.moves().to_vec()
+            })
+            .await?;
             for moving in moves {
                 let known = tasks.iter_mut().find(|task| task.id == moving.task);
                 match known {
@@ -81,7 +84,7 @@ impl Broker {
     }
 }
 
-fn move_task(queue: &Queue, moving: LaneMove) -> MoveTask {
+fn move_task(queue: &Queue, moving: MoveProgress) -> MoveTask {
     let (state, failure) = match moving.ended {
         None => (MoveState::Running, None),
         Some(ended) if ended.cancelled => (MoveState::Cancelled, None),

@@ -10,7 +10,7 @@ use storage::Expected;
 use tokio::sync::oneshot;
 
 use super::controller::{self, encode};
-use super::{Broker, Inner, lanes};
+use super::{Broker, Inner, queue_partitions};
 use crate::policy::{InEffect, Kind, Policies, Policy, PolicyDocument};
 use crate::queue::Queue;
 use crate::{Error, Result, vhost};
@@ -101,7 +101,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
 }
 
 async fn put(inner: &Arc<Inner>, policy: Policy) -> Result<()> {
-    if !inner.spaces.has(&policy.vhost) {
+    if !inner.routing_tables.has(&policy.vhost) {
         return Err(Error::UnknownVhost);
     }
     let mut next = Policies::clone(&inner.policies.load());
@@ -118,11 +118,11 @@ async fn put(inner: &Arc<Inner>, policy: Policy) -> Result<()> {
     }
     inner.catalog.put_if(&key, Expected::Any, document).await?;
     inner.policies.store(Arc::new(next));
-    apply(inner, &vhost).await
+    apply(inner, &vhost)
 }
 
 async fn remove(inner: &Arc<Inner>, kind: Kind, vhost: &str, name: &str) -> Result<bool> {
-    if !inner.spaces.has(vhost) {
+    if !inner.routing_tables.has(vhost) {
         return Err(Error::UnknownVhost);
     }
     let mut next = Policies::clone(&inner.policies.load());
@@ -132,7 +132,7 @@ async fn remove(inner: &Arc<Inner>, kind: Kind, vhost: &str, name: &str) -> Resu
     let key = key(kind, vhost, name);
     inner.catalog.put_if(&key, Expected::Any, None).await?;
     inner.policies.store(Arc::new(next));
-    apply(inner, vhost).await?;
+    apply(inner, vhost)?;
     Ok(true)
 }
 
@@ -146,7 +146,7 @@ pub(super) async fn remove_of_vhost(inner: &Arc<Inner>, vhost: &str) -> Result<(
 }
 
 /// Has everything in a vhost go by its policies as they are now.
-async fn apply(inner: &Arc<Inner>, name: &str) -> Result<()> {
+fn apply(inner: &Arc<Inner>, name: &str) -> Result<()> {
     let policies = inner.policies.load_full();
     let prefix = vhost::qualify(name, "");
     for queue in inner.queues.page(&prefix, None, usize::MAX) {
@@ -160,7 +160,7 @@ async fn apply(inner: &Arc<Inner>, name: &str) -> Result<()> {
             ..Queue::clone(&queue)
         });
         inner.queues.insert(Arc::clone(&changed));
-        lanes::configure_lanes(inner, &changed).await?;
+        queue_partitions::configure_queue_partitions(inner, &changed)?;
         inner.touch(&changed);
     }
     show_alternates(inner, name)
@@ -169,8 +169,8 @@ async fn apply(inner: &Arc<Inner>, name: &str) -> Result<()> {
 /// Has the exchanges of a vhost know their alternates by policy.
 fn show_alternates(inner: &Inner, vhost: &str) -> Result<()> {
     let policies = inner.policies.load_full();
-    inner.spaces.write(vhost, |space| {
-        space.set_alternates(|exchange| policies.alternate(vhost, exchange));
+    inner.routing_tables.write(vhost, |routing| {
+        routing.set_alternates(|exchange| policies.alternate(vhost, exchange));
     })
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
 
 /// Has the exchanges of all vhosts know their alternates; after they were restored.
 pub(super) fn recovered(inner: &Inner) -> Result<()> {
-    for vhost in inner.spaces.names() {
+    for vhost in inner.routing_tables.names() {
         show_alternates(inner, &vhost)?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Publishing: split by owner, handed over in order, answered when everything is as durable as it should be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use security::{Principal, Resource, Verb};
@@ -7,11 +8,11 @@ use storage::Batch;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use super::Broker;
 use super::checks::{Unchecked, held};
-use super::{Broker, partition_hash};
-use crate::shard::{Command, Entry};
+use crate::owner::{Entry, PartitionKey, PartitionOwner};
 use crate::topic::Topic;
-use crate::{Error, Result, Verdicts};
+use crate::{Error, PublishResults, Result};
 
 /// How a caller names a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,25 +37,25 @@ pub struct Publish<'a> {
 
 /// A publish that was handed over.
 pub struct Pending {
-    verdicts: Verdicts,
-    /// Per shard: which outcomes it decides, and where they come from.
-    parts: Vec<(Vec<usize>, oneshot::Receiver<Verdicts>)>,
+    results: PublishResults,
+    /// Per partition: which outcomes it decides, and where they come from.
+    parts: Vec<(Vec<usize>, oneshot::Receiver<PublishResults>)>,
 }
 
 impl Pending {
     /// Waits for the outcomes, one per batch in the order given.
-    pub async fn done(mut self) -> Verdicts {
+    pub async fn done(mut self) -> PublishResults {
         for (places, part) in self.parts {
             let Ok(decided) = part.await else { continue };
-            for (place, verdict) in places.into_iter().zip(decided) {
-                self.verdicts[place] = verdict;
+            for (place, result) in places.into_iter().zip(decided) {
+                self.results[place] = result;
             }
         }
-        self.verdicts
+        self.results
     }
 }
 
-/// What one shard gets of a publish.
+/// What one partition gets of a publish.
 #[derive(Default)]
 struct Share {
     places: Vec<usize>,
@@ -66,10 +67,9 @@ impl Broker {
     /// each other keep their order. Waits while the broker holds too many bytes already: that is the
     /// back-pressure a publisher feels.
     pub async fn publish(&self, principal: &Principal, batches: Vec<Publish<'_>>) -> Pending {
-        // Until a shard says otherwise: a shard that has ended never will.
-        let mut verdicts: Verdicts = batches.iter().map(|_| Err(Error::Unavailable)).collect();
-        let mut shares: Vec<Share> = Vec::new();
-        shares.resize_with(self.inner.shards.len(), Share::default);
+        // Until an owner says otherwise: one that has ended never will.
+        let mut results: PublishResults = batches.iter().map(|_| Err(Error::Unavailable)).collect();
+        let mut shares: BTreeMap<PartitionKey, Share> = BTreeMap::new();
         let unchecked = batches
             .into_iter()
             .map(|publish| self.unchecked(principal, publish));
@@ -80,21 +80,22 @@ impl Broker {
             match checked {
                 Ok(entry) => {
                     bytes += held(&entry);
-                    let share = &mut shares[self.shard_of(&entry)];
+                    let key = (entry.topic_id, entry.index);
+                    let share = shares.entry(key).or_default();
                     share.places.push(place);
                     share.entries.push(entry);
                 }
-                Err(error) => verdicts[place] = Err(error),
+                Err(error) => results[place] = Err(error),
             }
         }
-        // What was set apart for outlines that turned out smaller.
+        // What was reserved for outlines that turned out smaller.
         let spare = permit.as_mut().and_then(|permit| {
             let spare = permit.num_permits().saturating_sub(bytes);
             permit.split(spare)
         });
         drop(spare);
-        let parts = self.hand_over(shares, permit).await;
-        Pending { verdicts, parts }
+        let parts = self.hand_over(shares, permit, &mut results);
+        Pending { results, parts }
     }
 
     /// Waits for room for batches and what is made of them until their owners have them.
@@ -127,38 +128,34 @@ impl Broker {
         checked
     }
 
-    async fn hand_over(
+    fn hand_over(
         &self,
-        shares: Vec<Share>,
+        shares: BTreeMap<PartitionKey, Share>,
         // One permit for the whole publish, given back when its last share is done with it.
         mut permit: Option<OwnedSemaphorePermit>,
-    ) -> Vec<(Vec<usize>, oneshot::Receiver<Verdicts>)> {
+        results: &mut PublishResults,
+    ) -> Vec<(Vec<usize>, oneshot::Receiver<PublishResults>)> {
         let mut parts = Vec::with_capacity(1);
-        for (shard, share) in self.inner.shards.iter().zip(shares) {
-            if share.entries.is_empty() {
-                continue;
-            }
+        for (key, share) in shares {
             let (done, decided) = oneshot::channel();
             let own = permit.as_mut().and_then(|p| {
                 let bytes: usize = share.entries.iter().map(held).sum();
                 p.split(bytes.min(p.num_permits()))
             });
-            let command = Command::Publish {
-                entries: share.entries,
-                permit: own,
-                done,
+            let owner = self.inner.owners.partition(key);
+            let publish = |owner: Arc<PartitionOwner>| {
+                owner.run(|round| round.publish(share.entries, own, done))
             };
-            if shard.send(command).await.is_ok() {
-                parts.push((share.places, decided));
+            match owner.and_then(publish) {
+                Ok(()) => parts.push((share.places, decided)),
+                Err(error) => {
+                    for place in share.places {
+                        results[place] = Err(error.clone());
+                    }
+                }
             }
         }
         parts
-    }
-
-    fn shard_of(&self, entry: &Entry) -> usize {
-        let count = self.inner.shards.len() as u64;
-        usize::try_from(partition_hash(entry.topic_id, entry.index) % count)
-            .expect("fewer shards than addresses")
     }
 
     fn unchecked(&self, principal: &Principal, publish: Publish<'_>) -> Result<Unchecked> {
@@ -180,7 +177,7 @@ impl Broker {
         let topics = self.inner.topics.load();
         match key {
             TopicKey::Name(name) => {
-                // Refused before it is looked up: whether a topic exists is not told to those who may not see it.
+                // Refused before it is looked up: whether a topic exists is not shown to those who may not see it.
                 self.authorize(principal, verb, Resource::Topic(name))?;
                 topics.named(name).cloned().ok_or(Error::UnknownTopic)
             }

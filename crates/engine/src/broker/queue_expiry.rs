@@ -1,5 +1,5 @@
-//! The reaper: removes queues nobody is there for any more. Those of a session that ended, those that go with their last
-//! consumer, those nobody has used for as long as their settings say.
+//! Queue expiry: removes the exclusive queues of a session that ended, auto-delete queues whose last consumer left, and
+//! queues that were not used for as long as their settings say.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,8 +17,8 @@ use crate::{Error, Result};
 /// How long it sleeps when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
-/// What the reaper is told.
-pub(super) enum Reap {
+/// What the queue expiry task is sent.
+pub(super) enum ExpiryMessage {
     /// A session has ended.
     Ended {
         session: Uuid,
@@ -26,15 +26,15 @@ pub(super) enum Reap {
     },
     /// A queue's last consumer has left.
     Unused { queue: Uuid },
-    /// Everything that was said before is done.
+    /// Everything that was message before is done.
     Mark { done: oneshot::Sender<()> },
-    /// Somebody has used a queue that expires.
+    /// A queue that expires was used.
     Used { queue: Uuid },
 }
 
-/// Who consumes from which queue, and which queues belong to which session; only those somebody is there for.
+/// Who consumes from which queue, and which queues belong to which session.
 #[derive(Debug, Default)]
-pub(super) struct Rosters {
+pub(super) struct ConsumerRegistry {
     inner: Mutex<Tables>,
 }
 
@@ -58,7 +58,7 @@ struct Tables {
     owned: HashMap<Uuid, Vec<Uuid>>,
 }
 
-impl Rosters {
+impl ConsumerRegistry {
     /// Enters a consumer. Errors: `InUse` when it, or another one, wants to be the only one.
     pub(super) fn join(&self, queue: Uuid, consumer: Known) -> Result<()> {
         let mut tables = self.lock();
@@ -160,7 +160,11 @@ impl Expiring {
 }
 
 /// Removes what has to go, until the broker is gone.
-pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut told: mpsc::UnboundedReceiver<Reap>) {
+pub(super) async fn run(
+    inner: Weak<Inner>,
+    owner: Owner,
+    mut messages: mpsc::UnboundedReceiver<ExpiryMessage>,
+) {
     let mut expiring = Expiring::default();
     loop {
         owner.turn();
@@ -177,32 +181,32 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner, mut told: mpsc::Unboun
             Duration::from_millis(due.saturating_sub(now))
         });
         // Whatever the clock does meanwhile.
-        let sleep = sleep.min(strong.settings.upkeep_interval);
+        let sleep = sleep.min(strong.settings.maintenance_interval);
         drop(strong);
         owner.rest();
         tokio::select! {
-            said = told.recv() => {
+            message = messages.recv() => {
                 owner.turn();
-                let Some(said) = said else { return };
+                let Some(message) = message else { return };
                 let Some(strong) = inner.upgrade() else { return };
-                hear(&strong, said, &mut expiring).await;
+                on_message(&strong, message, &mut expiring).await;
             }
             () = tokio::time::sleep(sleep) => {}
         }
     }
 }
 
-async fn hear(inner: &Arc<Inner>, said: Reap, expiring: &mut Expiring) {
-    match said {
-        Reap::Ended { session, done } => {
-            for queue in inner.rosters.disown(session) {
+async fn on_message(inner: &Arc<Inner>, message: ExpiryMessage, expiring: &mut Expiring) {
+    match message {
+        ExpiryMessage::Ended { session, done } => {
+            for queue in inner.consumer_registry.disown(session) {
                 remove(inner, queue, false).await;
             }
             done.map(|done| done.send(()));
         }
-        Reap::Unused { queue } => remove(inner, queue, true).await,
-        Reap::Mark { done } => drop(done.send(())),
-        Reap::Used { queue } => {
+        ExpiryMessage::Unused { queue } => remove(inner, queue, true).await,
+        ExpiryMessage::Mark { done } => drop(done.send(())),
+        ExpiryMessage::Used { queue } => {
             let known = inner.queues.with_id(queue);
             let expires = known.and_then(|queue| queue.settings().limits.expires_ms);
             if let Some(expires) = expires {
@@ -216,7 +220,7 @@ async fn remove(inner: &Arc<Inner>, queue: Uuid, if_unused: bool) {
     let Some(known) = inner.queues.with_id(queue) else {
         return;
     };
-    if if_unused && inner.rosters.count(queue) > 0 {
+    if if_unused && inner.consumer_registry.count(queue) > 0 {
         // It is scheduled again when its last consumer leaves.
         return;
     }

@@ -1,17 +1,16 @@
-//! Lanes come and go: folded out of their logs, handed to the owners of their partitions, given up again.
+//! Queue partitions come and go: folded out of their logs, handed to the owners of their partitions, given up again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use storage::{Append, Batch, Chunk, Log, Read, StreamId};
-use tokio::sync::oneshot;
+use storage::{Batch, Chunk, Log, Read, StreamId};
 use uuid::Uuid;
 
-use super::{Inner, partition_hash};
+use super::Inner;
 use crate::memory::StateShare;
-use crate::queue::lane::{Arrival, Lane, LaneEvent, looked_into};
-use crate::queue::{LaneAt, NewQueue, Queue, QueueSettings};
-use crate::shard::{self, LaneCommand, OwnedLane};
+use crate::owner::{OwnedQueuePartition, PartitionOwner, Round};
+use crate::queue::queue_partition::{Arrival, QueueEvent, QueuePartition, looked_into};
+use crate::queue::{NewQueue, Queue, QueuePartitionId, QueueSettings};
 use crate::{Error, Result};
 
 /// A batch of more records is looked into by a worker.
@@ -19,40 +18,39 @@ const AT_ONCE_MAX: u64 = 1 << 10;
 /// Bytes read per step of a recovery.
 const READ_BYTES: usize = 1 << 20;
 
-/// A queue's lanes.
-pub(super) fn lanes(queue: &Queue) -> impl Iterator<Item = LaneAt> + use<> {
+/// A queue's queue partitions.
+pub(super) fn of_queue(queue: &Queue) -> impl Iterator<Item = QueuePartitionId> + use<> {
     let (topic, id) = (queue.document.topic, queue.id());
-    (0..queue.lanes).map(move |index| LaneAt {
+    (0..queue.partitions).map(move |index| QueuePartitionId {
         topic,
         index,
         queue: id,
     })
 }
 
-/// Makes all lanes of a new queue, of what was made of them already, and hands them to their owners.
-pub(super) async fn open_lanes(
+/// Makes all queue partitions of a new queue, of what was made of them already, and hands them to their owners.
+pub(super) async fn open_queue_partitions(
     inner: &Inner,
     queue: &Arc<Queue>,
     prepared: Option<Prepared>,
 ) -> Result<()> {
     let mut prepared = prepared.filter(|prepared| prepared.is_of(queue));
-    for at in lanes(queue) {
+    for at in of_queue(queue) {
         inner.controls.turn();
         let part = prepared.as_mut().and_then(|p| p.parts.pop_front());
-        let lane = match part {
+        let queue_partition = match part {
             Some(part) => Part {
                 by_controller: true,
                 ..part
             },
             None => Part::new(inner, at),
         };
-        let lane = lane.catch_up(inner, (queue.settings(), at), true).await?;
-        let start = inner.log.bounds(records(at)).map_or(0, |b| b.start);
-        let lane = lane.finish(inner, queue, start);
-        offer_made(inner, queue, (at, Box::new(lane)))
-            .await?
-            .taken(inner)
+        let queue_partition = queue_partition
+            .catch_up(inner, (queue.settings(), at), true)
             .await?;
+        let start = inner.log.bounds(records(at)).map_or(0, |b| b.start);
+        let queue_partition = queue_partition.finish(inner, queue, start);
+        hand_over(inner, queue, (at, Box::new(queue_partition))).await?;
     }
     Ok(())
 }
@@ -82,7 +80,7 @@ impl Prepared {
         }
         let mut parts = VecDeque::new();
         for index in 0..topic.document.partitions {
-            let at = LaneAt {
+            let at = QueuePartitionId {
                 topic: topic.id(),
                 index,
                 queue: Uuid::nil(),
@@ -103,13 +101,13 @@ impl Prepared {
     fn is_of(&self, queue: &Queue) -> bool {
         self.topic == queue.document.topic
             && self.settings == queue.effective
-            && self.parts.len() == queue.lanes as usize
+            && self.parts.len() == queue.partitions as usize
     }
 }
 
-/// A lane that is being made of a partition's records.
+/// A queue partition that is being made of a partition's records.
 struct Part {
-    lane: Lane,
+    queue_partition: QueuePartition,
     /// Records that had to be looked into.
     looked_into: u64,
     share: StateShare,
@@ -118,51 +116,51 @@ struct Part {
 }
 
 impl Part {
-    /// A lane that knows of nothing yet, nor of what was acknowledged in another queue of the topic, whatever the log has.
-    fn new(inner: &Inner, at: LaneAt) -> Self {
+    /// A queue partition that knows of nothing yet, nor of what was acknowledged in another queue of the topic, whatever the log has.
+    fn new(inner: &Inner, at: QueuePartitionId) -> Self {
         let first = inner.partition_of(at).map_or(0, |p| p.start());
         let start = inner.log.bounds(records(at)).map_or(0, |b| b.start);
-        let mut lane = Lane::new(start.max(first));
-        lane.start_restoring();
-        Self::of(inner, lane)
+        let mut queue_partition = QueuePartition::new(start.max(first));
+        queue_partition.start_restoring();
+        Self::of(inner, queue_partition)
     }
 
-    fn of(inner: &Inner, lane: Lane) -> Self {
+    fn of(inner: &Inner, queue_partition: QueuePartition) -> Self {
         Self {
-            lane,
+            queue_partition,
             looked_into: 0,
             share: StateShare::new(&inner.queue_state),
             by_controller: true,
         }
     }
 
-    /// Shows the lane every record it does not know yet. One that is `bounded` is refused when it takes more memory than there
+    /// Shows the queue partition every record it does not know yet. One that is `bounded` is refused when it takes more memory than there
     /// is; a start takes what is there.
     async fn catch_up(
         mut self,
         inner: &Inner,
-        (settings, at): (&QueueSettings, LaneAt),
+        (settings, at): (&QueueSettings, QueuePartitionId),
         bounded: bool,
     ) -> Result<Self> {
         let Some(bounds) = inner.log.bounds(records(at)) else {
             return Ok(self);
         };
-        self.lane.skip_to(bounds.start);
-        while self.lane.end() < bounds.end {
-            let from = self.lane.end();
+        self.queue_partition.skip_to(bounds.start);
+        while self.queue_partition.end() < bounds.end {
+            let from = self.queue_partition.end();
             let chunk = read(&*inner.log, records(at), from, bounds.end).await?;
             for batch in chunk.batches()? {
                 if self.by_controller {
                     inner.controls.turn();
                 }
                 self = self.index(inner, batch, settings).await?;
-                let bytes = self.lane.state_bytes();
+                let bytes = self.queue_partition.state_bytes();
                 if bounded && bytes > 0 {
                     self.share.set(bytes);
                     inner.queue_state.check_used()?;
                 }
             }
-            if self.lane.end() <= from {
+            if self.queue_partition.end() <= from {
                 return Err(Error::Storage(format!(
                     "partition {} of {} ends before it should",
                     at.index, at.topic
@@ -172,7 +170,7 @@ impl Part {
         Ok(self)
     }
 
-    /// Shows the lane a batch; one of many records is looked into by a worker.
+    /// Shows the queue partition a batch; one of many records is looked into by a worker.
     async fn index(
         mut self,
         inner: &Inner,
@@ -184,13 +182,15 @@ impl Part {
         let records = looked_into(&batch.header, settings);
         self.looked_into += records;
         if records <= AT_ONCE_MAX {
-            self.lane.index((&batch, None), settings, arrival);
+            self.queue_partition
+                .index((&batch, None), settings, arrival);
             return Ok(self);
         }
         let settings = settings.clone();
         let bytes = batch.opening_bytes();
         let work = move || {
-            self.lane.index((&batch, None), &settings, arrival);
+            self.queue_partition
+                .index((&batch, None), &settings, arrival);
             self
         };
         let done = inner.workers.run(bytes, work).await;
@@ -199,157 +199,154 @@ impl Part {
 
     /// What was made of the records, for a new queue. Where it does not begin with the log, the queue's own log says so: a restart
     /// must neither show it what was acknowledged before it was attached, nor take from it what other queues have acknowledged.
-    fn finish(mut self, inner: &Inner, queue: &Arc<Queue>, start: u64) -> OwnedLane {
-        self.lane
+    fn finish(mut self, inner: &Inner, queue: &Arc<Queue>, start: u64) -> OwnedQueuePartition {
+        self.queue_partition
             .restored(start, queue.settings(), inner.clock.now_ms());
-        let first = self.lane.oldest();
-        let mut owned = OwnedLane::new(Arc::clone(queue), self.lane, 0, 0);
+        let first = self.queue_partition.oldest();
+        let mut owned = OwnedQueuePartition::new(Arc::clone(queue), self.queue_partition, 0, 0);
         if first > start {
-            owned.change(LaneEvent::Trimmed { before: first }, None);
+            owned.change(QueueEvent::Trimmed { before: first }, None);
         }
         owned.having_looked_into(self.looked_into)
     }
 }
 
-/// Restores one lane and hands it to the owner of its partition.
-pub(super) async fn open_lane(inner: &Inner, queue: &Arc<Queue>, at: LaneAt) -> Result<()> {
-    offer_lane(inner, queue, at).await?.taken(inner).await
-}
-
-/// Restores one lane and offers it to the owner of its partition.
-pub(super) async fn offer_lane(
+/// Restores one queue partition and hands it to the owner of its partition.
+pub(super) async fn open_queue_partition(
     inner: &Inner,
     queue: &Arc<Queue>,
-    at: LaneAt,
-) -> Result<OfferedLane> {
-    let lane = Box::new(restore(inner, queue, at).await?);
-    offer_made(inner, queue, (at, lane)).await
+    at: QueuePartitionId,
+) -> Result<()> {
+    let queue_partition = Box::new(restore(inner, queue, at).await?);
+    hand_over(inner, queue, (at, queue_partition)).await
 }
 
-async fn offer_made(
+/// Hands a queue partition to the owner of its partition; returns when what it begins with is durable.
+async fn hand_over(
     inner: &Inner,
     queue: &Arc<Queue>,
-    (at, lane): (LaneAt, Box<OwnedLane>),
-) -> Result<OfferedLane> {
-    for moving in lane.lane.moves().iter().filter(|m| m.ended.is_none()) {
+    (at, queue_partition): (QueuePartitionId, Box<OwnedQueuePartition>),
+) -> Result<()> {
+    for moving in queue_partition
+        .state
+        .moves()
+        .iter()
+        .filter(|m| m.ended.is_none())
+    {
         inner.move_runs(queue.id(), moving.task);
     }
-    Ok(OfferedLane {
-        at,
-        queue: Arc::clone(queue),
-        outcome: offer(inner, at, lane).await?,
-    })
-}
-
-/// A lane on its way to its owner.
-pub(super) struct OfferedLane {
-    at: LaneAt,
-    queue: Arc<Queue>,
-    outcome: oneshot::Receiver<Option<Box<OwnedLane>>>,
-}
-
-impl OfferedLane {
-    /// Waits until the owner has it.
-    pub(super) async fn taken(mut self, inner: &Inner) -> Result<()> {
-        let (at, queue) = (self.at, &self.queue);
-        // It is given back when the partition has got more since it was read.
-        while let Some(mut lane) = self.outcome.await.map_err(|_| Error::Unavailable)? {
-            let part = Part::of(inner, std::mem::take(&mut lane.lane));
+    let owner = owner(inner, at)?;
+    let mut offered = Some(queue_partition);
+    // It comes back when the partition has got more since it was read.
+    while let Some(queue_partition) = offered.take() {
+        offered = open(inner, &owner, queue_partition).await?;
+        if let Some(queue_partition) = &mut offered {
+            let part = Part::of(inner, std::mem::take(&mut queue_partition.state));
             let part = part.catch_up(inner, (queue.settings(), at), false).await?;
-            lane.lane = part.lane;
-            self.outcome = offer(inner, at, lane).await?;
+            queue_partition.state = part.queue_partition;
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Offers a queue partition to the owner of its partition; it comes back when that has more records.
+async fn open(
+    inner: &Inner,
+    owner: &Arc<PartitionOwner>,
+    queue_partition: Box<OwnedQueuePartition>,
+) -> Result<Option<Box<OwnedQueuePartition>>> {
+    let open = |round: &mut Round<'_>| round.open_queue_partition(queue_partition);
+    if inner.owners.are_restored() {
+        return owner.commit(|round| Ok(open(round))).await;
+    }
+    // What a start restores is durable.
+    owner.run(open)
+}
+
+/// The owner of the partition a queue partition reads. Errors: `UnknownQueue`.
+pub(super) fn owner(inner: &Inner, at: QueuePartitionId) -> Result<Arc<PartitionOwner>> {
+    inner.owners.of_queue(at)
+}
+
+/// Does something with the partition a queue partition reads; returns when what it rests on is on disk.
+pub(super) async fn commit<T>(
+    inner: &Inner,
+    at: QueuePartitionId,
+    work: impl FnOnce(&mut Round<'_>) -> Result<T>,
+) -> Result<T> {
+    owner(inner, at)?
+        .commit(work)
+        .await
+        .map_err(gone_with_partition)
+}
+
+/// Does something with the partition a queue partition reads.
+pub(super) fn run<T>(
+    inner: &Inner,
+    at: QueuePartitionId,
+    work: impl FnOnce(&mut Round<'_>) -> T,
+) -> Result<T> {
+    owner(inner, at)?.run(work).map_err(gone_with_partition)
+}
+
+/// A queue goes with its partition.
+fn gone_with_partition(error: Error) -> Error {
+    match error {
+        Error::UnknownPartition => Error::UnknownQueue,
+        other => other,
     }
 }
 
-async fn offer(
+/// Looks at a queue partition; what was seen is durable.
+pub(super) async fn inspect<T>(
     inner: &Inner,
-    at: LaneAt,
-    lane: Box<OwnedLane>,
-) -> Result<oneshot::Receiver<Option<Box<OwnedLane>>>> {
-    let (done, outcome) = oneshot::channel();
-    let open = shard::Command::OpenLane { at, lane, done };
-    tell(inner, at, open).await?;
-    Ok(outcome)
-}
-
-/// Asks the owner of a lane's partition.
-pub(super) async fn tell(inner: &Inner, at: LaneAt, command: shard::Command) -> Result<()> {
-    inner
-        .tell(partition_hash(at.topic, at.index), command)
-        .await
-}
-
-/// Asks a lane.
-pub(super) async fn ask<T>(
-    inner: &Inner,
-    at: LaneAt,
-    make: impl FnOnce(oneshot::Sender<Result<T>>) -> LaneCommand,
+    at: QueuePartitionId,
+    look: impl FnOnce(&QueuePartition) -> T,
 ) -> Result<T> {
-    let (done, outcome) = oneshot::channel();
-    let command = shard::Command::Lane {
-        at,
-        command: make(done),
-    };
-    tell(inner, at, command).await?;
-    outcome.await.map_err(|_| Error::Unavailable)?
+    commit(inner, at, |round| round.inspect(at.queue, look)).await
 }
 
-/// Looks at a lane; what was seen is durable.
-pub(super) async fn inspect<T: Send + 'static>(
+/// A queue partition's state: its last snapshot, the records since, and what was done with them.
+async fn restore(
     inner: &Inner,
-    at: LaneAt,
-    look: impl FnOnce(&Lane) -> T + Send + 'static,
-) -> Result<T> {
-    let (done, seen) = oneshot::channel();
-    let inspect = LaneCommand::Inspect(Box::new(move |lane: &Lane| {
-        let seen = look(lane);
-        Box::new(move || drop(done.send(seen)))
-    }));
-    let command = shard::Command::Lane {
-        at,
-        command: inspect,
-    };
-    tell(inner, at, command).await?;
-    // A lane that is gone drops the question.
-    seen.await.map_err(|_| Error::UnknownQueue)
-}
-
-/// A lane's state: its last snapshot, the records since, and what was done with them.
-async fn restore(inner: &Inner, queue: &Arc<Queue>, at: LaneAt) -> Result<OwnedLane> {
+    queue: &Arc<Queue>,
+    at: QueuePartitionId,
+) -> Result<OwnedQueuePartition> {
     let log = &*inner.log;
     let history = History::read(log, at).await?;
-    let damaged =
-        |error: &dyn std::fmt::Display| Error::Storage(format!("lane of {}: {error}", queue.name));
+    let damaged = |error: &dyn std::fmt::Display| {
+        Error::Storage(format!("queue partition of {}: {error}", queue.name))
+    };
     let window = queue.settings().dedup_window_ms;
     let start = log.bounds(records(at)).map_or(0, |bounds| bounds.start);
-    let mut lane = match &history.snapshot {
-        Some(bytes) => Lane::decode(bytes, window).map_err(|error| damaged(&error))?,
-        None => Lane::new(start),
+    let mut queue_partition = match &history.snapshot {
+        Some(bytes) => QueuePartition::decode(bytes, window).map_err(|error| damaged(&error))?,
+        None => QueuePartition::new(start),
     };
     let snapshot_end = if history.snapshot.is_some() {
-        lane.end()
+        queue_partition.end()
     } else {
         0
     };
-    lane.start_restoring();
-    let part = Part::of(inner, lane);
+    queue_partition.start_restoring();
+    let part = Part::of(inner, queue_partition);
     let part = part.catch_up(inner, (queue.settings(), at), false).await?;
-    let mut lane = part.lane;
+    let mut queue_partition = part.queue_partition;
     for (event, at) in &history.events {
-        lane.apply(event, None);
-        lane.note_kept(event, *at, queue.settings());
+        queue_partition.apply(event, None);
+        queue_partition.note_kept(event, *at, queue.settings());
     }
-    lane.restored(start, queue.settings(), inner.clock.now_ms());
+    queue_partition.restored(start, queue.settings(), inner.clock.now_ms());
+    // Better no start than deliveries that make it worse.
+    queue_partition.check().map_err(|error| damaged(&error))?;
     let queue = Arc::clone(queue);
-    let owned = OwnedLane::new(queue, lane, history.end, snapshot_end);
+    let owned = OwnedQueuePartition::new(queue, queue_partition, history.end, snapshot_end);
     let owned = owned.having_looked_into(part.looked_into);
     Ok(owned.with_events(history.bytes))
 }
 
-/// The stream of a lane's records.
-pub(super) fn records(at: LaneAt) -> StreamId {
+/// The stream of a queue partition's records.
+pub(super) fn records(at: QueuePartitionId) -> StreamId {
     StreamId {
         owner: at.topic,
         part: at.index * 2,
@@ -357,26 +354,26 @@ pub(super) fn records(at: LaneAt) -> StreamId {
 }
 
 /// The stream of what was done with them.
-fn events(at: LaneAt) -> StreamId {
+fn events(at: QueuePartitionId) -> StreamId {
     StreamId {
         owner: at.queue,
         part: at.index,
     }
 }
 
-/// A lane's own log.
+/// A queue partition's own log.
 #[derive(Default)]
 struct History {
     snapshot: Option<Vec<u8>>,
     /// With the time each was appended, ms.
-    events: Vec<(LaneEvent, u64)>,
+    events: Vec<(QueueEvent, u64)>,
     end: u64,
     /// Of the events.
     bytes: u64,
 }
 
 impl History {
-    async fn read(log: &dyn Log, at: LaneAt) -> Result<Self> {
+    async fn read(log: &dyn Log, at: QueuePartitionId) -> Result<Self> {
         let mut history = Self::default();
         let Some(bounds) = log.bounds(events(at)) else {
             return Ok(history);
@@ -401,7 +398,7 @@ impl History {
                     let record = record?;
                     let at = u64::try_from(record.timestamp).unwrap_or(0);
                     let value = record.value.unwrap_or_default();
-                    let event = LaneEvent::decode(&value).map_err(damaged)?;
+                    let event = QueueEvent::decode(&value).map_err(damaged)?;
                     history.take((event, at), &mut collecting);
                 }
             }
@@ -409,9 +406,9 @@ impl History {
         Ok(history)
     }
 
-    fn take(&mut self, (event, at): (LaneEvent, u64), collecting: &mut Vec<u8>) {
+    fn take(&mut self, (event, at): (QueueEvent, u64), collecting: &mut Vec<u8>) {
         match event {
-            LaneEvent::Snapshot { part, parts, bytes } => {
+            QueueEvent::Snapshot { part, parts, bytes } => {
                 if part == 0 {
                     collecting.clear();
                 }
@@ -436,31 +433,34 @@ pub(super) async fn read(log: &dyn Log, stream: StreamId, from: u64, until: u64)
     })
 }
 
-/// Gives up a queue's lanes and their logs; returns when that is durable.
-pub(super) async fn close_lanes(inner: &Inner, queue: &Queue) -> Result<()> {
-    for at in lanes(queue) {
+/// Gives up a queue's queue partitions and their logs; returns when that is durable.
+pub(super) async fn close_queue_partitions(inner: &Inner, queue: &Queue) -> Result<()> {
+    for at in of_queue(queue) {
         inner.controls.turn();
-        ask(inner, at, |done| LaneCommand::Close { done }).await?;
+        let close = |round: &mut Round<'_>| {
+            round.close_queue_partition(at.queue);
+            Ok(())
+        };
+        match commit(inner, at, close).await {
+            // It went with its partition.
+            Ok(()) | Err(Error::UnknownQueue) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
 
-/// Tells a queue's lanes that its settings changed.
-pub(super) async fn configure_lanes(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
-    for at in lanes(queue) {
+/// Notifies a queue's queue partitions that its settings changed.
+pub(super) fn configure_queue_partitions(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
+    for at in of_queue(queue) {
         inner.controls.turn();
-        let queue = Arc::clone(queue);
-        let command = shard::Command::Lane {
-            at,
-            command: LaneCommand::Configure { queue },
-        };
-        tell(inner, at, command).await?;
+        run(inner, at, |round| round.configure_queue(Arc::clone(queue)))?;
     }
     Ok(())
 }
 
 /// Gives up logs of queues nobody knows any more; for a start.
-pub(super) fn forget_lanes(log: &dyn Log, id: Uuid, count: u32) -> Result<()> {
+pub(super) fn forget_queue_partitions(log: &dyn Log, id: Uuid, count: u32) -> Result<()> {
     for part in 0..count {
         match log.trim(StreamId { owner: id, part }, storage::Trim::All) {
             Ok(_) | Err(storage::Error::Missing) => {}
@@ -468,9 +468,4 @@ pub(super) fn forget_lanes(log: &dyn Log, id: Uuid, count: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Appends to several streams at once.
-pub(super) fn append_all(log: &dyn Log, appends: Vec<Append>) -> Result<storage::Lsn> {
-    Ok(log.append(appends, storage::Durability::Sync)?)
 }

@@ -2,23 +2,21 @@
 //!
 //! A queue is a document beside its topic's. Made: the queue first, then the topic that is its own, so that a crash in
 //! between leaves a queue without a topic, which a start forgets; a topic without its queue would never be missed, and
-//! would lend its records to the next queue of that name. Removed: with its own topic, whose note decides; else a note,
-//! the document, the lanes. A start finishes what it finds a note of.
+//! would lease its records to the next queue of that name. Removed: with its own topic, whose note decides; else a
+//! note, the document, the queue partitions. A start finishes what it finds a note of.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use storage::Expected;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::controller::{self, encode};
 use super::queues::{QueueChange, Removal};
 use super::topics::NewTopic;
-use super::{Inner, exchange_table, lanes};
+use super::{Inner, exchange_table, queue_partitions};
 use crate::queue::{NewQueue, Numbers, Ordering, Queue, QueueDocument, QueueSettings};
-use crate::shard::{self, LaneCommand};
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
 
@@ -30,20 +28,18 @@ fn removed_key(id: Uuid) -> String {
     format!("removed-queues/{id}")
 }
 
-/// Lanes on their way to their owners during a start: waiting for each one would take longer than all the rest.
-const OFFERED_MAX: usize = 1024;
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
 pub(super) async fn create(
     inner: &Arc<Inner>,
     new: NewQueue,
-    prepared: Option<lanes::Prepared>,
+    prepared: Option<queue_partitions::Prepared>,
 ) -> Result<Arc<Queue>> {
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
     vhost::check_name(name)?;
-    if !inner.spaces.has(vhost) {
+    if !inner.routing_tables.has(vhost) {
         return Err(Error::UnknownVhost);
     }
     check(inner, &new)?;
@@ -55,10 +51,10 @@ pub(super) async fn create(
     let now = inner.clock.wall_ms();
     let own = there.is_none().then(|| own_topic(&new));
     let document = QueueDocument {
-        id: inner.dice.fresh_id(),
+        id: inner.random.fresh_id(),
         topic: there
             .as_ref()
-            .map_or_else(|| inner.dice.fresh_id(), |t| t.id()),
+            .map_or_else(|| inner.random.fresh_id(), |t| t.id()),
         owns_topic: own.is_some(),
         created_ms: now,
         changed_ms: now,
@@ -70,7 +66,7 @@ pub(super) async fn create(
             .load()
             .settings(&new.name, &document.settings),
         name: Arc::from(new.name),
-        lanes: there.map_or(1, |topic| lanes_of(&topic)),
+        partitions: there.map_or(1, |topic| queue_partitions_of(&topic)),
         document: Arc::new(document),
         version: 0,
         numbers: Arc::new(Numbers::new(
@@ -106,19 +102,19 @@ pub(super) async fn create(
     open(inner, Arc::new(queue), prepared).await
 }
 
-/// Gives a new queue its lanes, and shows it.
+/// Gives a new queue its queue partitions, and shows it.
 async fn open(
     inner: &Arc<Inner>,
     queue: Arc<Queue>,
-    prepared: Option<lanes::Prepared>,
+    prepared: Option<queue_partitions::Prepared>,
 ) -> Result<Arc<Queue>> {
-    if let Err(error) = lanes::open_lanes(inner, &queue, prepared).await {
+    if let Err(error) = queue_partitions::open_queue_partitions(inner, &queue, prepared).await {
         // Nobody has seen it.
         drop_queue(inner, &queue).await?;
         return Err(error);
     }
     if let Some(owner) = queue.settings().lifetime.owner {
-        inner.rosters.own(owner, queue.id());
+        inner.consumer_registry.own(owner, queue.id());
     }
     inner.queues.insert(Arc::clone(&queue));
     inner.touch(&queue);
@@ -180,11 +176,11 @@ fn check_text(
     Ok(())
 }
 
-fn lanes_of(topic: &Topic) -> u32 {
+fn queue_partitions_of(topic: &Topic) -> u32 {
     topic.document.partitions
 }
 
-/// The topic a new queue lends from, if it is there; else the queue gets its own.
+/// The topic a new queue leases from, if it is there; else the queue gets its own.
 fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
     let name = new.topic.as_deref().unwrap_or(&new.name);
     let there = inner.topics.load().named(name).cloned();
@@ -197,7 +193,7 @@ fn topic_of(inner: &Inner, new: &NewQueue) -> Result<Option<Arc<Topic>>> {
 /// The topic that is made for a queue.
 fn own_topic(new: &NewQueue) -> NewTopic {
     let age = new.settings.retention_ms.to_string();
-    // How old a message is counts from when it came, whoever sent it and whatever time it bears.
+    // How old a message is counts from when it came, whatever time it bears.
     let append_time = "LogAppendTime".to_owned();
     let mut overrides = BTreeMap::from([
         ("retention.ms".to_owned(), age),
@@ -274,7 +270,7 @@ pub(super) async fn configure(
     changed.version = store(inner, &changed, Expected::Version(queue.version)).await?;
     let queue = Arc::new(changed);
     inner.queues.insert(Arc::clone(&queue));
-    lanes::configure_lanes(inner, &queue).await?;
+    queue_partitions::configure_queue_partitions(inner, &queue)?;
     if let Some(topic) = keeps.filter(|_| retention < was) {
         keep_for(inner, topic, retention).await?;
     }
@@ -296,16 +292,16 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str, removal: Removal) -> 
     let queue = inner.queues.named(name);
     let is_that = |queue: &Arc<Queue>| removal.id.is_none_or(|id| id == queue.id());
     let queue = queue.filter(is_that).ok_or(Error::UnknownQueue)?;
-    if removal.if_unused && inner.rosters.count(queue.id()) > 0 {
+    if removal.if_unused && inner.consumer_registry.count(queue.id()) > 0 {
         return Err(Error::InUse);
     }
-    let (mut held, mut leaving) = (0, 0);
-    for at in lanes::lanes(&queue) {
-        let counts = lanes::ask(inner, at, |done| LaneCommand::Depth { done }).await?;
+    let (mut held, mut removing) = (0, 0);
+    for at in queue_partitions::of_queue(&queue) {
+        let counts = queue_partitions::commit(inner, at, |round| round.depth(at.queue)).await?;
         held += counts.ready + counts.waiting;
-        leaving += counts.leaving;
+        removing += counts.removing;
     }
-    if removal.if_empty && held + leaving > 0 {
+    if removal.if_empty && held + removing > 0 {
         return Err(Error::NotEmpty);
     }
     drop_queue(inner, &queue).await?;
@@ -334,8 +330,11 @@ pub(super) async fn remove_transient(inner: &Arc<Inner>) -> Result<()> {
 /// Removes a queue whose topic stays, or goes in the same stroke.
 async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     let note = removed_key(queue.id());
-    let lanes = Bytes::from(queue.lanes.to_string());
-    let noted = inner.catalog.put_vital(&note, Expected::Any, lanes).await;
+    let queue_partitions = Bytes::from(queue.partitions.to_string());
+    let noted = inner
+        .catalog
+        .put_vital(&note, Expected::Any, queue_partitions)
+        .await;
     if let Err(error) = &noted
         && !matches!(error, storage::Error::DiskFull)
     {
@@ -348,17 +347,17 @@ async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
     inner.queues.remove(&queue.name);
     exchange_table::forget_queue(inner, queue).await?;
     let owner = queue.settings().lifetime.owner;
-    inner.rosters.forget(queue.id(), owner);
-    lanes::close_lanes(inner, queue).await?;
+    inner.consumer_registry.forget(queue.id(), owner);
+    queue_partitions::close_queue_partitions(inner, queue).await?;
     if let Some(topic) = inner.topics.load().with_id(queue.document.topic) {
-        // Whoever waits for more looks, and sees that there will be none.
+        // Readers that wait for more look, and see that there will be none.
         topic.partitions.iter().for_each(|p| p.waiters.wake());
     }
     inner.catalog.put_if(&note, Expected::Any, None).await?;
     Ok(())
 }
 
-/// Removes every queue that lends from a topic that is about to go.
+/// Removes every queue that leases from a topic that is about to go.
 pub(super) async fn remove_of_topic(inner: &Inner, topic: Uuid) -> Result<()> {
     for queue in inner.queues.of_topic(topic) {
         remove(inner, &queue).await?;
@@ -366,16 +365,16 @@ pub(super) async fn remove_of_topic(inner: &Inner, topic: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Gives queues lanes for the partitions a topic has got.
+/// Gives queues queue partitions for the partitions a topic has got.
 pub(super) async fn grow(inner: &Inner, topic: &Topic) -> Result<()> {
     for queue in inner.queues.of_topic(topic.id()) {
         let mut grown = Queue::clone(&queue);
-        grown.lanes = lanes_of(topic);
+        grown.partitions = queue_partitions_of(topic);
         let grown = Arc::new(grown);
-        for at in lanes::lanes(&grown).skip(queue.lanes as usize) {
-            lanes::open_lane(inner, &grown, at).await?;
+        for at in queue_partitions::of_queue(&grown).skip(queue.partitions as usize) {
+            queue_partitions::open_queue_partition(inner, &grown, at).await?;
         }
-        lanes::configure_lanes(inner, &grown).await?;
+        queue_partitions::configure_queue_partitions(inner, &grown)?;
         inner.queues.insert(grown);
     }
     Ok(())
@@ -387,10 +386,14 @@ pub(super) async fn finish_removals(inner: &Inner) -> Result<()> {
         let damaged = || Error::Storage(format!("document {note} is not a removal"));
         let id = note.strip_prefix("removed-queues/").unwrap_or(&note);
         let id = Uuid::parse_str(id).map_err(|_| damaged())?;
-        let lanes = std::str::from_utf8(&stored.value)
+        let queue_partitions = std::str::from_utf8(&stored.value)
             .ok()
             .and_then(|n| n.parse().ok());
-        lanes::forget_lanes(&*inner.log, id, lanes.ok_or_else(damaged)?)?;
+        queue_partitions::forget_queue_partitions(
+            &*inner.log,
+            id,
+            queue_partitions.ok_or_else(damaged)?,
+        )?;
         for (key, document) in inner.catalog.list("queues/").await? {
             if decode(&key, &document.value)?.id == id {
                 inner.catalog.put_if(&key, Expected::Any, None).await?;
@@ -409,13 +412,16 @@ fn decode(key: &str, value: &[u8]) -> Result<QueueDocument> {
 /// Restores all queues; topics are there already.
 pub(super) async fn recover(inner: &Inner) -> Result<()> {
     let topics = inner.topics.load_full();
-    let mut offered = VecDeque::new();
     for (key, stored) in inner.catalog.list("queues/").await? {
         let document = decode(&key, &stored.value)?;
         let name = key.strip_prefix("queues/").unwrap_or(&key);
         let Some(topic) = topics.with_id(document.topic) else {
             // Its topic went, and the crash came before the queue did.
-            lanes::forget_lanes(&*inner.log, document.id, inner.settings.lanes_max)?;
+            queue_partitions::forget_queue_partitions(
+                &*inner.log,
+                document.id,
+                inner.settings.queue_partitions_max,
+            )?;
             inner.catalog.put_if(&key, Expected::Any, None).await?;
             continue;
         };
@@ -429,30 +435,18 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
             },
             document: Arc::new(document),
             version: stored.version,
-            lanes: lanes_of(topic),
+            partitions: queue_partitions_of(topic),
             numbers: Arc::new(Numbers::new(
                 Arc::clone(&inner.metrics),
                 Arc::clone(&inner.queue_state),
             )),
         });
-        for at in lanes::lanes(&queue) {
-            offered.push_back(lanes::offer_lane(inner, &queue, at).await?);
-            if offered.len() > OFFERED_MAX
-                && let Some(oldest) = offered.pop_front()
-            {
-                oldest.taken(inner).await?;
-            }
+        for at in queue_partitions::of_queue(&queue) {
+            inner.controls.turn();
+            queue_partitions::open_queue_partition(inner, &queue, at).await?;
         }
         inner.queues.insert(queue);
     }
-    for lane in offered {
-        lane.taken(inner).await?;
-    }
-    for shard in &inner.shards {
-        let (done, restored) = oneshot::channel();
-        let command = shard::Command::QueuesRestored { done };
-        shard.send(command).await.map_err(|_| Error::Unavailable)?;
-        restored.await.map_err(|_| Error::Unavailable)?;
-    }
+    inner.owners.queues_restored()?;
     Ok(())
 }

@@ -1,24 +1,24 @@
 //! Queues through the door: make, find, change and remove them; send, receive, settle.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use security::{Principal, Resource, Verb};
 use storage::batch::Record;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::controller::Command;
 use super::read_ahead::{Seen, weight};
-use super::{Broker, TopicKey, lanes};
-use crate::queue::lane::{self, LaneEvent, Loan, message_id};
+use super::{Broker, TopicKey, queue_partitions};
+use crate::owner::Request;
+use crate::queue::queue_partition::{self, Lease, QueueEvent, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetters, Delivered, Depth, Held, LaneAt, Loans, NewMessage, NewQueue, Poll,
-    Queue, QueueSettings, Queues, Receipt, Receive, Sent, Settle, Settled, deaths, reserved, via,
+    DeadLetter, DeadLetters, Delivered, Depth, Held, Leases, NewQueue, Poll, Queue,
+    QueuePartitionId, QueueSettings, Queues, Receipt, Receive, Settle, dead_letter_history,
+    reserved, via,
 };
 use crate::room::{self, Boundless, Room};
-use crate::shard::{self, LaneCommand, Sending};
 use crate::{Error, Result};
 
 /// A change of a queue's settings, made on the settings as they stand.
@@ -43,8 +43,8 @@ const UNREADABLE_MAX: usize = 64;
 /// How long a message waits that was too large for its receiver, ms.
 const TOO_LARGE_MS: u64 = 1000;
 
-/// What one lane gets of a request, and the places of its outcomes.
-type Share<T> = (Vec<usize>, Vec<T>);
+/// What one queue partition gets of a request, and the places of its outcomes.
+pub(super) type Share<T> = (Vec<usize>, Vec<T>);
 
 impl Broker {
     /// All queues. Frontends filter by [`Broker::allows`].
@@ -81,13 +81,13 @@ impl Broker {
     }
 
     /// Makes a queue. Errors: `QueueExists` with the queue that is there, `InvalidName`, `InvalidConfig`,
-    /// `UnknownTopic` when the topic to lend from is named and missing.
+    /// `UnknownTopic` when the topic to lease from is named and missing.
     pub async fn create_queue(&self, principal: &Principal, queue: NewQueue) -> Result<Arc<Queue>> {
         self.authorize(principal, Verb::Create, Resource::Queue(&queue.name))?;
         if let Some(topic) = &queue.topic {
             self.authorize(principal, Verb::Consume, Resource::Topic(topic))?;
         }
-        let prepared = lanes::Prepared::new(&self.inner, &queue).await?;
+        let prepared = queue_partitions::Prepared::new(&self.inner, &queue).await?;
         let (queue, prepared) = (Box::new(queue), prepared.map(Box::new));
         self.command(|done| Command::CreateQueue {
             queue,
@@ -139,42 +139,8 @@ impl Broker {
             .await
     }
 
-    /// Sends messages; one outcome each, in order, when they are on disk. Errors per message: `TooLarge`,
-    /// `DiskFull`.
-    pub async fn send(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        messages: Vec<NewMessage>,
-    ) -> Result<Vec<Result<Sent>>> {
-        let queue = self.find_queue(principal, queue, Verb::Publish)?;
-        let bytes: usize = messages.iter().map(NewMessage::held).sum();
-        let permit = self.room(bytes).await;
-        if queue.lanes == 1 {
-            let at = lane_at(&queue, 0);
-            return self.send_to(at, messages, permit).await;
-        }
-        let mut outcomes: Vec<Result<Sent>> =
-            messages.iter().map(|_| Err(Error::Unavailable)).collect();
-        let mut shares: BTreeMap<u32, Share<NewMessage>> = BTreeMap::new();
-        for (place, message) in messages.into_iter().enumerate() {
-            let turn = self.turn() as u64;
-            let lane = lane_of(&queue, message.key.as_deref(), turn);
-            let share = shares.entry(lane).or_default();
-            share.0.push(place);
-            share.1.push(message);
-        }
-        for (lane, (places, share)) in shares {
-            let sent = self.send_to(lane_at(&queue, lane), share, None).await?;
-            for (place, outcome) in places.into_iter().zip(sent) {
-                outcomes[place] = outcome;
-            }
-        }
-        Ok(outcomes)
-    }
-
-    /// Borrows messages, waiting for the first one if asked to. When the future is dropped before it is done,
-    /// nothing stays on loan. Errors: `UnknownQueue`, `InFlightLimit`.
+    /// Leases messages, waiting for the first one if asked to. When the future is dropped before it is done,
+    /// nothing stays in flight. Errors: `UnknownQueue`, `InFlightLimit`.
     pub async fn receive(
         &self,
         principal: &Principal,
@@ -185,8 +151,8 @@ impl Broker {
             .await
     }
 
-    /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits with
-    /// none on loan where there is none. Room is taken for what is returned.
+    /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits
+    /// with none in flight where there is none. Room is taken for what is returned.
     pub async fn receive_within(
         &self,
         principal: &Principal,
@@ -199,113 +165,78 @@ impl Broker {
         let mut ahead = Ahead { room, bytes: 0 };
         loop {
             let wait = self.now_ms() < deadline;
-            let mut loans = self
-                .borrow_messages(&queue, &receive, deadline, wait)
+            let mut leases = self
+                .lease_messages(&queue, &receive, deadline, wait)
                 .await?;
-            if loans.each.is_empty() {
+            if leases.each.is_empty() {
                 queue.numbers.received_nothing();
                 return Ok(Vec::new());
             }
-            let (delivered, gone) = match self.read_loans(&queue, &loans, &mut ahead).await? {
-                ReadLoans::All(delivered, gone) => (delivered, gone),
-                ReadLoans::First(delivered, gone, count) => {
-                    loans.cut(count);
+            let (delivered, gone) = match self.read_leases(&queue, &leases, &mut ahead).await? {
+                ReadLeases::All(delivered, gone) => (delivered, gone),
+                ReadLeases::First(delivered, gone, count) => {
+                    leases.cut(count);
                     (delivered, gone)
                 }
-                ReadLoans::None(bytes) if room::is_hopeless(room, bytes) => {
-                    self.pass_over(loans, bytes, room).await?;
+                ReadLeases::None(bytes) if room::is_hopeless(room, bytes) => {
+                    self.pass_over(leases, bytes, room).await?;
                     continue;
                 }
-                ReadLoans::None(bytes) => {
-                    drop(loans);
+                ReadLeases::None(bytes) => {
+                    drop(leases);
                     ahead.wait(bytes).await;
                     continue;
                 }
             };
             if !gone.is_empty() {
-                // Not a settlement: a loan for no time has ended already, and the message must go all the same.
-                let event = LaneEvent::Acked { offsets: gone };
-                let note = |done| LaneCommand::Note { event, done };
-                lanes::ask(&self.inner, loans.at, note).await?;
+                // Not a settlement: a lease for no time has ended already, and the message must go all the same.
+                let event = QueueEvent::Acked { offsets: gone };
+                let queue = leases.at.queue;
+                queue_partitions::commit(&self.inner, leases.at, |round| round.note(queue, event))
+                    .await?;
             }
-            loans.keep();
+            leases.keep();
             if !delivered.is_empty() {
                 return Ok(delivered);
             }
         }
     }
 
-    /// The first of what was lent is too large for its receiver, now and for ever: that counts as a failed delivery, and the
-    /// message comes back later, behind the others.
-    async fn pass_over(&self, mut loans: Loans, bytes: usize, room: &dyn Room) -> Result<()> {
-        loans.cut(1);
-        let at = loans.at;
-        let settles: Vec<_> = loans
+    /// The first of what was leased is too large for its receiver, now and for ever: that counts as a failed delivery, and
+    /// the message comes back later, behind the others.
+    async fn pass_over(&self, mut leases: Leases, bytes: usize, room: &dyn Room) -> Result<()> {
+        leases.cut(1);
+        let at = leases.at;
+        let settles: Vec<_> = leases
             .each
             .iter()
-            .map(|loan| {
+            .map(|lease| {
                 self.inner
-                    .warn_too_large(at, (loan.offset, bytes), room.bytes_max());
+                    .warn_too_large(at, (lease.offset, bytes), room.bytes_max());
                 let back = Settle::Release(Some(TOO_LARGE_MS));
-                (loan.offset, loan.number, back)
+                (lease.offset, lease.number, back)
             })
             .collect();
-        let chance = self.chance();
-        let settle = |done| LaneCommand::Settle {
-            settles,
-            chance,
-            done,
-        };
-        lanes::ask(&self.inner, at, settle).await?;
-        loans.keep();
+        let settled = self.settle_at(at, settles)?;
+        settled.await.map_err(|_| Error::Unavailable)??;
+        leases.keep();
         Ok(())
     }
 
-    /// Settles messages on loan; one outcome each, in order, when they are on disk.
-    pub async fn settle(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        settles: Vec<(Receipt, Settle)>,
-    ) -> Result<Vec<Settled>> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
-        let mut outcomes = vec![Settled::Gone; settles.len()];
-        let mut shares: BTreeMap<u32, Share<(u64, u64, Settle)>> = BTreeMap::new();
-        for (place, (receipt, settle)) in settles.into_iter().enumerate() {
-            if receipt.queue != queue.id() {
-                outcomes[place] = Settled::Foreign;
-            } else if receipt.lane < queue.lanes {
-                let share = shares.entry(receipt.lane).or_default();
-                share.0.push(place);
-                share.1.push((receipt.offset, receipt.loan, settle));
-            }
-        }
-        for (lane, (places, settles)) in shares {
-            let chance = self.chance();
-            let settled = lanes::ask(&self.inner, lane_at(&queue, lane), |done| {
-                LaneCommand::Settle {
-                    settles,
-                    chance,
-                    done,
-                }
-            });
-            for (place, outcome) in places.into_iter().zip(settled.await?) {
-                outcomes[place] = outcome;
-            }
-        }
-        Ok(outcomes)
-    }
-
-    /// Drops all messages of a queue, lent and waiting ones too, and forgets its deduplication ids.
+    /// Drops all messages of a queue, leased and waiting ones too, and forgets its deduplication ids.
     pub async fn purge_queue(&self, principal: &Principal, queue: &str) -> Result<()> {
         let queue = self.find_queue(principal, queue, Verb::Trim)?;
-        for at in lanes::lanes(&queue) {
-            lanes::ask(&self.inner, at, |done| LaneCommand::Purge { done }).await?;
+        for at in queue_partitions::of_queue(&queue) {
+            queue_partitions::commit(&self.inner, at, |round| round.purge(at.queue)).await?;
         }
         Ok(())
     }
 
     /// How full a queue is.
+    #[expect(
+        clippy::unused_async,
+        reason = "the partition may have its owner on another node one day"
+    )]
     pub async fn queue_depth(&self, principal: &Principal, queue: &str) -> Result<Depth> {
         let queue = self.find_queue(principal, queue, Verb::Describe)?;
         let mut depth = Depth {
@@ -316,12 +247,12 @@ impl Broker {
             unreadable: 0,
             ..queue.numbers()
         };
-        for at in lanes::lanes(&queue) {
-            let counts = lanes::ask(&self.inner, at, |done| LaneCommand::Depth { done }).await?;
+        for at in queue_partitions::of_queue(&queue) {
+            let counts = queue_partitions::run(&self.inner, at, |round| round.depth(at.queue))??;
             depth.ready += counts.ready;
-            depth.in_flight += counts.lent;
+            depth.in_flight += counts.leased;
             depth.delayed += counts.waiting;
-            depth.keys_in_flight += counts.keys_lent;
+            depth.keys_in_flight += counts.keys_leased;
             depth.unreadable += counts.unreadable;
         }
         Ok(depth)
@@ -332,24 +263,27 @@ impl Broker {
         let mut oldest = None;
         let depth = queue.numbers();
         let is_empty = depth.ready + depth.in_flight + depth.delayed == 0;
-        for at in lanes::lanes(queue).filter(|_| !is_empty) {
-            let seen = self.oldest_of_lane(at).await.unwrap_or(None);
+        for at in queue_partitions::of_queue(queue).filter(|_| !is_empty) {
+            let seen = self.oldest_of_queue_partition(at).await.unwrap_or(None);
             oldest = [oldest, seen].into_iter().flatten().min();
         }
         queue.numbers.oldest(oldest);
     }
 
-    async fn oldest_of_lane(&self, at: LaneAt) -> Result<Option<u64>> {
-        let look = |lane: &lane::Lane| {
-            Some((lane.oldest(), lane.came(lane.oldest())))
-                .filter(|(oldest, _)| *oldest < lane.end())
+    async fn oldest_of_queue_partition(&self, at: QueuePartitionId) -> Result<Option<u64>> {
+        let look = |queue_partition: &queue_partition::QueuePartition| {
+            Some((
+                queue_partition.oldest(),
+                queue_partition.arrived(queue_partition.oldest()),
+            ))
+            .filter(|(oldest, _)| *oldest < queue_partition.end())
         };
-        let Some(offset) = lanes::inspect(&self.inner, at, look).await? else {
+        let Some(offset) = queue_partitions::inspect(&self.inner, at, look).await? else {
             return Ok(None);
         };
-        let (offset, came) = offset;
+        let (offset, arrived) = offset;
         Ok(match self.inner.record_at(at, offset).await? {
-            Seen::Record(record) => Some(lane::sent_ms(record.timestamp, came)),
+            Seen::Record(record) => Some(queue_partition::sent_ms(record.timestamp, arrived)),
             Seen::Gone | Seen::Unreadable { .. } => None,
         })
     }
@@ -365,15 +299,15 @@ impl Broker {
     ) -> Result<Vec<Delivered>> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
-        for at in lanes::lanes(&queue) {
-            self.peek_lane(at, (from, max), &mut seen, &Boundless)
+        for at in queue_partitions::of_queue(&queue) {
+            self.peek_queue_partition(at, (from, max), &mut seen, &Boundless)
                 .await?;
         }
         Ok(messages(seen))
     }
 
-    /// The same for whoever has so much room in memory: fewer messages where there is little; also returns whether some
-    /// were left out. Room is taken for what is returned.
+    /// The same for a caller with so much room in memory: fewer messages where there is little; also returns whether
+    /// some were left out. Room is taken for what is returned.
     pub async fn peek_within(
         &self,
         principal: &Principal,
@@ -383,16 +317,19 @@ impl Broker {
     ) -> Result<(Vec<Delivered>, bool)> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
-        for at in lanes::lanes(&queue) {
-            if self.peek_lane(at, (from, max), &mut seen, room).await? {
+        for at in queue_partitions::of_queue(&queue) {
+            if self
+                .peek_queue_partition(at, (from, max), &mut seen, room)
+                .await?
+            {
                 return Ok((messages(seen), true));
             }
         }
         Ok((messages(seen), false))
     }
 
-    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Broker::peek_within`] does; and
-    /// says what each of them is doing.
+    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Broker::peek_within`]
+    /// does; and says what each of them is doing.
     pub async fn look(
         &self,
         principal: &Principal,
@@ -402,12 +339,14 @@ impl Broker {
     ) -> Result<(Vec<(Delivered, Held)>, bool)> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut seen = Vec::new();
-        let at = lane_at(&queue, partition);
-        let more = self.peek_lane(at, (from, max), &mut seen, room).await?;
+        let at = queue_partition_at(&queue, partition);
+        let more = self
+            .peek_queue_partition(at, (from, max), &mut seen, room)
+            .await?;
         Ok((seen, more))
     }
 
-    /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those on loan
+    /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those in flight
     /// and those that wait count too.
     pub async fn dead_letters(
         &self,
@@ -416,32 +355,32 @@ impl Broker {
         max: usize,
     ) -> Result<DeadLetters> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
-        let mut letters = DeadLetters::default();
+        let mut dead_letters = DeadLetters::default();
         let mut left = max;
-        for at in lanes::lanes(&queue) {
+        for at in queue_partitions::of_queue(&queue) {
             let mut from = 0;
             loop {
                 let mut seen = Vec::new();
-                // One more than wanted tells whether there are more.
+                // One more than wanted shows whether there are more.
                 let page = LOOK_MAX.min(left + 1);
-                self.peek_lane(at, (from, page), &mut seen, &Boundless)
+                self.peek_queue_partition(at, (from, page), &mut seen, &Boundless)
                     .await?;
                 let mut seen = messages(seen);
                 let Some(last) = seen.last() else { break };
                 from = last.sequence + 1;
-                letters.more = seen.len() > left;
+                dead_letters.more = seen.len() > left;
                 seen.truncate(left);
                 left -= seen.len();
                 for message in seen {
                     let source = message.dead.map(|dead| dead.queue);
-                    *letters.sources.entry(source).or_default() += 1;
+                    *dead_letters.sources.entry(source).or_default() += 1;
                 }
-                if letters.more {
-                    return Ok(letters);
+                if dead_letters.more {
+                    return Ok(dead_letters);
                 }
             }
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     /// Makes messages from sequence `from` on ready again that were acknowledged and are still in the log; returns
@@ -449,14 +388,16 @@ impl Broker {
     pub async fn replay(&self, principal: &Principal, queue: &str, from: u64) -> Result<u64> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut count = 0;
-        for at in lanes::lanes(&queue) {
+        for at in queue_partitions::of_queue(&queue) {
             let start = self
                 .inner
                 .log
-                .bounds(lanes::records(at))
+                .bounds(queue_partitions::records(at))
                 .map_or(0, |b| b.start);
             let from = from.max(start);
-            count += lanes::ask(&self.inner, at, |done| LaneCommand::Replay { from, done }).await?;
+            count +=
+                queue_partitions::commit(&self.inner, at, |round| round.replay(at.queue, from))
+                    .await?;
         }
         Ok(count)
     }
@@ -472,14 +413,14 @@ impl Broker {
     }
 
     /// Counts up: whose turn it is among equals.
-    fn turn(&self) -> usize {
+    pub(super) fn turn(&self) -> usize {
         self.inner.turn.fetch_add(1, Relaxed)
     }
 
     /// An even draw from 0 to 1.
     pub(super) fn chance(&self) -> f64 {
         const STEPS: f64 = (1_u64 << 53) as f64;
-        let (draw, _) = self.inner.dice.fresh_id().as_u64_pair();
+        let (draw, _) = self.inner.random.fresh_id().as_u64_pair();
         // The lower bits of an identity hold its version.
         ((draw >> 16) & ((1 << 40) - 1)) as f64 / (STEPS / 8192.0)
     }
@@ -492,34 +433,16 @@ impl Broker {
         publishing.acquire_many_owned(room).await.ok()
     }
 
-    async fn send_to(
-        &self,
-        at: LaneAt,
-        messages: Vec<NewMessage>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Vec<Result<Sent>>> {
-        let (done, outcome) = oneshot::channel();
-        let sending = Sending {
-            at,
-            messages,
-            permit,
-            order: None,
-            done,
-        };
-        lanes::tell(&self.inner, at, shard::Command::Send(sending)).await?;
-        outcome.await.map_err(|_| Error::Unavailable)?
-    }
-
-    /// Finds a lane that has something; waits for one if asked to.
-    async fn borrow_messages(
+    /// Finds a queue partition that has something; waits for one if asked to.
+    async fn lease_messages(
         &self,
         queue: &Queue,
         receive: &Receive,
         deadline: u64,
         wait: bool,
-    ) -> Result<Loans> {
-        let first = self.turn() % queue.lanes.max(1) as usize;
-        let all: Vec<LaneAt> = lanes::lanes(queue).collect();
+    ) -> Result<Leases> {
+        let first = self.turn() % queue.partitions.max(1) as usize;
+        let all: Vec<QueuePartitionId> = queue_partitions::of_queue(queue).collect();
         let (before, from) = all.split_at(first);
         let in_turn = || from.iter().chain(before).copied();
         let poll = || {
@@ -530,100 +453,101 @@ impl Broker {
                 deadline,
             )
         };
-        if queue.lanes > 1 || !wait {
+        if queue.partitions > 1 || !wait {
             for at in in_turn() {
                 let (poll, answered) = poll();
-                self.ask_lane(at, Arc::new(poll), false).await?;
-                let loans = answered.await.map_err(|_| Error::Unavailable)??;
-                if !loans.each.is_empty() {
-                    return Ok(loans);
+                self.ask_queue_partition(at, Arc::new(poll), false)?;
+                let leases = answered.await.map_err(|_| Error::Unavailable)??;
+                if !leases.each.is_empty() {
+                    return Ok(leases);
                 }
             }
         }
         let Some(at) = in_turn().next().filter(|_| wait) else {
-            return Ok(Loans::none(LaneAt::default()));
+            return Ok(Leases::none(QueuePartitionId::default()));
         };
         let mut draining = self.inner.draining.subscribe();
         let (poll, answered) = poll();
         let poll = Arc::new(poll);
         for at in in_turn() {
-            self.ask_lane(at, Arc::clone(&poll), true).await?;
+            self.ask_queue_partition(at, Arc::clone(&poll), true)?;
         }
         tokio::select! {
-            loans = answered => loans.map_err(|_| Error::Unavailable)?,
-            _ = draining.wait_for(|draining| *draining) => Ok(Loans::none(at)),
+            leases = answered => leases.map_err(|_| Error::Unavailable)?,
+            _ = draining.wait_for(|draining| *draining) => Ok(Leases::none(at)),
         }
     }
 
-    async fn ask_lane(&self, at: LaneAt, poll: Arc<Poll>, park: bool) -> Result<()> {
-        let command = LaneCommand::Receive { poll, park };
-        lanes::tell(&self.inner, at, shard::Command::Lane { at, command }).await
+    fn ask_queue_partition(&self, at: QueuePartitionId, poll: Arc<Poll>, park: bool) -> Result<()> {
+        let queue = at.queue;
+        queue_partitions::owner(&self.inner, at)?.submit(Request::Receive { queue, poll, park });
+        Ok(())
     }
 
-    /// Reads what was lent, as far as there is room. Also returns what is too old or not there any more.
-    async fn read_loans(
+    /// Reads what was leased, as far as there is room. Also returns what is too old or not there any more.
+    async fn read_leases(
         &self,
         queue: &Queue,
-        loans: &Loans,
+        leases: &Leases,
         ahead: &mut Ahead<'_>,
-    ) -> Result<ReadLoans> {
+    ) -> Result<ReadLeases> {
         // What was replayed may be older, and is not too old for that.
         let settings = queue.settings();
         let age = settings.retention_ms.saturating_add(settings.replay_ms);
         let clock = &self.inner.clock;
         let oldest = clock.stamp_ago(age);
-        let mut delivered = Vec::with_capacity(loans.each.len());
+        let mut delivered = Vec::with_capacity(leases.each.len());
         let mut gone = Vec::new();
-        for (count, loan) in loans.each.iter().enumerate() {
+        for (count, lease) in leases.each.iter().enumerate() {
             loop {
-                let record = match self.inner.record_at(loans.at, loan.offset).await? {
-                    Seen::Record(record) if sent(&record, loan) >= oldest => record,
+                let record = match self.inner.record_at(leases.at, lease.offset).await? {
+                    Seen::Record(record) if sent(&record, lease) >= oldest => record,
                     Seen::Record(_) | Seen::Gone => {
-                        gone.push(loan.offset);
+                        gone.push(lease.offset);
                         break;
                     }
                     // Neither delivered nor done with.
                     Seen::Unreadable { upto } => {
-                        self.inner.set_unreadable(loans.at, loan.offset, upto).await;
+                        self.inner.set_unreadable(leases.at, lease.offset, upto);
                         break;
                     }
                 };
                 let bytes = weight(&record);
                 if ahead.try_take(bytes) {
-                    delivered.push(deliver(loans.at, &loan.stamped(clock), record));
+                    delivered.push(deliver(leases.at, &lease.stamped(clock), record));
                     break;
                 }
-                // Whoever waits for room holds no message meanwhile.
+                // No message is held while room is waited for.
                 drop(record);
-                if !loans.is_new() && room::is_hopeless(ahead.room, bytes) {
+                if !leases.is_new() && room::is_hopeless(ahead.room, bytes) {
                     self.inner.warn_too_large(
-                        loans.at,
-                        (loan.offset, bytes),
+                        leases.at,
+                        (lease.offset, bytes),
                         ahead.room.bytes_max(),
                     );
                     break;
                 }
-                if !loans.is_new() {
+                if !leases.is_new() {
                     ahead.wait(bytes).await;
                 } else if delivered.is_empty() {
-                    return Ok(ReadLoans::None(bytes));
+                    return Ok(ReadLeases::None(bytes));
                 } else {
-                    return Ok(ReadLoans::First(delivered, gone, count));
+                    return Ok(ReadLeases::First(delivered, gone, count));
                 }
             }
         }
-        Ok(ReadLoans::All(delivered, gone))
+        Ok(ReadLeases::All(delivered, gone))
     }
 
     /// Whether messages were left out for want of room.
-    async fn peek_lane(
+    async fn peek_queue_partition(
         &self,
-        at: LaneAt,
+        at: QueuePartitionId,
         (from, max): (u64, usize),
         seen: &mut Vec<(Delivered, Held)>,
         room: &dyn Room,
     ) -> Result<bool> {
-        let Some(bounds) = self.inner.log.bounds(lanes::records(at)) else {
+        let Some(bounds) = self.inner.log.bounds(queue_partitions::records(at)) else {
             return Ok(false);
         };
         // What is not durable yet nobody may see.
@@ -631,24 +555,24 @@ impl Broker {
         let readable = partition.map_or(0, |partition| partition.high_watermark());
         let mut from = from.max(bounds.start);
         for _ in 0..UNREADABLE_MAX {
-            let look = move |lane: &lane::Lane| {
-                let held = lane.held_from(from, max);
-                let doing = lane.doing(&held);
+            let look = move |queue_partition: &queue_partition::QueuePartition| {
+                let held = queue_partition.held_from(from, max);
+                let doing = queue_partition.doing(&held);
                 held.into_iter().zip(doing).collect::<Vec<_>>()
             };
-            let wanted = lanes::inspect(&self.inner, at, look).await?;
+            let wanted = queue_partitions::inspect(&self.inner, at, look).await?;
             let before = from;
             let wanted = wanted.into_iter();
-            for (loan, held) in wanted.filter(|(loan, _)| loan.offset < readable) {
+            for (lease, held) in wanted.filter(|(lease, _)| lease.offset < readable) {
                 if seen.len() >= max {
                     return Ok(false);
                 }
-                let record = match self.inner.record_at(at, loan.offset).await? {
+                let record = match self.inner.record_at(at, lease.offset).await? {
                     Seen::Record(record) => record,
                     Seen::Gone => continue,
                     Seen::Unreadable { upto } => {
                         // It is not looked at again, and what is behind it takes its place.
-                        self.inner.set_unreadable(at, loan.offset, upto).await;
+                        self.inner.set_unreadable(at, lease.offset, upto);
                         from = upto;
                         break;
                     }
@@ -661,13 +585,14 @@ impl Broker {
                 if !is_taken && room::is_hopeless(room, bytes) {
                     // Not shown, and those behind it are.
                     let allowed = room.bytes_max();
-                    self.inner.warn_too_large(at, (loan.offset, bytes), allowed);
+                    self.inner
+                        .warn_too_large(at, (lease.offset, bytes), allowed);
                     continue;
                 }
                 if !is_taken {
                     room::take(room, bytes).await;
                 }
-                seen.push((deliver(at, &loan.stamped(&self.inner.clock), record), held));
+                seen.push((deliver(at, &lease.stamped(&self.inner.clock), record), held));
             }
             if from == before {
                 break;
@@ -677,8 +602,8 @@ impl Broker {
     }
 }
 
-/// What came of reading what was lent: messages, and offsets of those that are not there any more.
-enum ReadLoans {
+/// What came of reading what was leased: messages, and offsets of those that are not there any more.
+enum ReadLeases {
     All(Vec<Delivered>, Vec<u64>),
     /// There was room for the first so many only.
     First(Vec<Delivered>, Vec<u64>, usize),
@@ -716,22 +641,22 @@ fn messages(seen: Vec<(Delivered, Held)>) -> Vec<Delivered> {
     seen.into_iter().map(|(message, _)| message).collect()
 }
 
-fn lane_at(queue: &Queue, index: u32) -> LaneAt {
-    LaneAt {
+pub(super) fn queue_partition_at(queue: &Queue, index: u32) -> QueuePartitionId {
+    QueuePartitionId {
         topic: queue.document.topic,
         index,
         queue: queue.id(),
     }
 }
 
-/// The lane a message goes to: that of its key, or the one whose turn it is.
-pub(super) fn lane_of(queue: &Queue, key: Option<&[u8]>, turn: u64) -> u32 {
+/// The queue partition a message goes to: that of its key, or the one whose turn it is.
+pub(super) fn queue_partition_of(queue: &Queue, key: Option<&[u8]>, turn: u64) -> u32 {
     let number = key.map_or(turn, |key| {
         key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         })
     });
-    u32::try_from(number % u64::from(queue.lanes.max(1))).unwrap_or(0)
+    u32::try_from(number % u64::from(queue.partitions.max(1))).unwrap_or(0)
 }
 
 fn header<'r>(record: &'r Record, name: &[u8]) -> Option<&'r bytes::Bytes> {
@@ -741,56 +666,58 @@ fn header<'r>(record: &'r Record, name: &[u8]) -> Option<&'r bytes::Bytes> {
 
 /// Where a record was dead-lettered.
 pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
-    serde_json::from_slice(header(record, lane::DEAD)?).ok()
+    serde_json::from_slice(header(record, queue_partition::DEAD)?).ok()
 }
 
-/// When a message was sent, ms: as its record says, within the time in which it can have come. One that was dead-lettered
-/// keeps the time it had.
-pub(super) fn sent(record: &Record, loan: &Loan) -> u64 {
-    let came = loan.came.filter(|_| header(record, lane::DEAD).is_none());
-    lane::sent_ms(record.timestamp, came)
+/// When a message was sent, ms: as its record says, within the time in which it can have come. One that was
+/// dead-lettered keeps the time it had.
+pub(super) fn sent(record: &Record, lease: &Lease) -> u64 {
+    let arrived = lease
+        .arrived
+        .filter(|_| header(record, queue_partition::DEAD).is_none());
+    queue_partition::sent_ms(record.timestamp, arrived)
 }
 
-pub(super) fn deliver(at: LaneAt, loan: &Loan, record: Record) -> Delivered {
-    let sent = sent(&record, loan);
-    let before = header(&record, lane::ATTEMPTS)
+pub(super) fn deliver(at: QueuePartitionId, lease: &Lease, record: Record) -> Delivered {
+    let sent = sent(&record, lease);
+    let before = header(&record, queue_partition::ATTEMPTS)
         .and_then(|n| u32::try_from(reserved::number(n)?).ok())
         .unwrap_or(0);
-    let id = header(&record, lane::ID).and_then(|id| reserved::id(id));
-    let dedup = header(&record, lane::DEDUP).cloned();
-    let priority = header(&record, lane::PRIORITY).and_then(|p| reserved::level(p));
-    let (exchange, keys) = header(&record, lane::VIA)
+    let id = header(&record, queue_partition::ID).and_then(|id| reserved::id(id));
+    let dedup = header(&record, queue_partition::DEDUP).cloned();
+    let priority = header(&record, queue_partition::PRIORITY).and_then(|p| reserved::level(p));
+    let (exchange, keys) = header(&record, queue_partition::VIA)
         .cloned()
         .map(via::decode)
         .unwrap_or_default();
     let dead = dead_letter(&record);
-    let deaths = deaths::history(
-        header(&record, lane::DEATHS).map(|value| &value[..]),
+    let dead_letter_history = dead_letter_history::history(
+        header(&record, queue_partition::DEAD_LETTER_HISTORY).map(|value| &value[..]),
         dead.as_ref(),
     );
     let mut headers = record.headers;
-    headers.retain(|(name, _)| !lane::is_reserved_by_engine(name));
+    headers.retain(|(name, _)| !queue_partition::is_reserved_by_engine(name));
     Delivered {
         id: id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset)),
         receipt: Receipt {
             queue: at.queue,
-            lane: at.index,
+            partition: at.index,
             offset: record.offset,
-            loan: loan.number,
+            lease: lease.number,
         },
         body: record.value.unwrap_or_default(),
         key: record.key,
         headers,
         sent_ms: sent,
-        first_received_ms: loan.first_ms,
-        acquired: before.saturating_add(loan.lent),
-        failed: loan.failed,
+        first_received_ms: lease.first_ms,
+        acquired: before.saturating_add(lease.leased),
+        failed: lease.failed,
         sequence: record.offset,
         dedup,
         priority: priority.unwrap_or(0),
         exchange,
         keys,
         dead,
-        deaths,
+        dead_letter_history,
     }
 }

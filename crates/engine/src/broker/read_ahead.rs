@@ -2,8 +2,9 @@
 //! be read, checked and decoded again for each of them.
 //!
 //! What lies at an offset never changes, so nothing here is ever wrong; a record that is gone from its log is asked for
-//! by nobody, because its lane knows that it is gone. A batch that opens to more than is kept at once is opened as far as
-//! it is wanted, and where that ended it is gone on with: it is opened once, not once for each message.
+//! by nobody, because its queue partition knows that it is gone. A batch that opens to more than is kept at once is
+//! opened as far as it is wanted, and where that ended it is gone on with: it is opened once, not once for each
+//! message.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,18 +14,20 @@ use storage::batch::{BatchError, Record, Records};
 use storage::{Batch, Chunk, Read};
 use uuid::Uuid;
 
-use super::{Inner, lanes};
-use crate::queue::LaneAt;
-use crate::queue::lane::strip_reserved;
+use super::{Inner, queue_partitions};
+use crate::queue::QueuePartitionId;
+use crate::queue::queue_partition::strip_reserved;
 use crate::{Error, Result};
 
-/// Bytes read at once by whoever comes from elsewhere.
+/// Bytes read at once for a receiver that does not continue where a stretch ended.
 const STRETCH_BYTES: usize = 128 << 10;
-/// Bytes read at once by whoever goes on where a stretch ended, when few lanes share the room, and when many do.
+/// Bytes read at once for a receiver that continues where a stretch ended, when few queue partitions share the room,
+/// and when many do.
 const LONG_STRETCH_BYTES: usize = 1 << 20;
 const SHORT_STRETCH_BYTES: usize = 32 << 10;
-/// Stretches of a lane there should be room for: consumers of one lane are not all at the same place.
-const STRETCHES_OF_LANE: usize = 4;
+/// Stretches of a queue partition there should be room for: consumers of one queue partition are not all at the same
+/// place.
+const RANGES_OF_QUEUE_PARTITION: usize = 4;
 /// Bytes of records that are made out of a batch at once; one record may exceed it.
 const DECODED_BYTES: usize = 2 << 20;
 /// What batches may take that are kept open, each somewhere in its middle, bytes.
@@ -35,7 +38,7 @@ const SMALL_BYTES: usize = 4 << 10;
 const FAULTS_MAX: usize = 1024;
 /// What a record takes beyond its bytes.
 const RECORD_BYTES: usize = size_of::<Record>();
-/// Readers of different lanes do not wait for one another, mostly.
+/// Readers of different queue partitions do not wait for one another, mostly.
 const GATES: usize = 32;
 
 /// Topic, partition, first offset.
@@ -55,8 +58,8 @@ struct Kept {
     stretches: BTreeMap<Key, Stretch>,
     /// Oldest first.
     order: VecDeque<Key>,
-    /// Stretches of each lane.
-    lanes: HashMap<(Uuid, u32), usize>,
+    /// Stretches of each queue partition.
+    queue_partitions: HashMap<(Uuid, u32), usize>,
     bytes: usize,
     /// Batches that were not opened to their end, oldest first.
     open: VecDeque<((Uuid, u32), Open)>,
@@ -74,7 +77,7 @@ struct Open {
 
 impl Kept {
     /// The stretch that begins at or before an offset.
-    fn before(&self, at: LaneAt, offset: u64) -> Option<&Stretch> {
+    fn before(&self, at: QueuePartitionId, offset: u64) -> Option<&Stretch> {
         let (first, last) = ((at.topic, at.index, 0), (at.topic, at.index, offset));
         let found = self.stretches.range(first..=last).next_back();
         found.map(|(_, stretch)| stretch)
@@ -87,7 +90,7 @@ impl Kept {
             return;
         }
         self.order.push_back(key);
-        *self.lanes.entry((key.0, key.1)).or_default() += 1;
+        *self.queue_partitions.entry((key.0, key.1)).or_default() += 1;
     }
 
     /// Returns whether there was one.
@@ -95,11 +98,11 @@ impl Kept {
         let Some(oldest) = self.order.pop_front() else {
             return false;
         };
-        let lane = (oldest.0, oldest.1);
-        if let Some(count) = self.lanes.get_mut(&lane) {
+        let queue_partition = (oldest.0, oldest.1);
+        if let Some(count) = self.queue_partitions.get_mut(&queue_partition) {
             *count -= 1;
             if *count == 0 {
-                self.lanes.remove(&lane);
+                self.queue_partitions.remove(&queue_partition);
             }
         }
         if let Some(gone) = self.stretches.remove(&oldest) {
@@ -112,7 +115,7 @@ impl Kept {
 /// What was read last.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
-    /// Bytes kept at most, over all lanes.
+    /// Bytes kept at most, over all queue partitions.
     room_bytes: usize,
     kept: Mutex<Kept>,
     gates: [tokio::sync::Mutex<()>; GATES],
@@ -242,7 +245,7 @@ impl ReadAhead {
     }
 
     /// What is at an offset, if that is known.
-    fn find(&self, at: LaneAt, offset: u64) -> Known {
+    fn find(&self, at: QueuePartitionId, offset: u64) -> Known {
         let kept = self.lock();
         let before = kept.before(at, offset);
         let Some(stretch) = before.filter(|stretch| offset < stretch.next) else {
@@ -251,8 +254,9 @@ impl ReadAhead {
         Known::Read(seen(&stretch.records, stretch.next, offset))
     }
 
-    /// How many bytes to read from an offset on: many where somebody reads on, as far as there is room for all who do.
-    fn stretch_bytes(&self, at: LaneAt, offset: u64) -> usize {
+    /// How many bytes to read from an offset on: many where receivers continue, as far as there is room for all of
+    /// them.
+    fn stretch_bytes(&self, at: QueuePartitionId, offset: u64) -> usize {
         let kept = self.lock();
         let goes_on = kept
             .before(at, offset)
@@ -260,19 +264,20 @@ impl ReadAhead {
         if !goes_on {
             return STRETCH_BYTES;
         }
-        let share = self.room_bytes / (STRETCHES_OF_LANE * kept.lanes.len().max(1));
+        let share =
+            self.room_bytes / (RANGES_OF_QUEUE_PARTITION * kept.queue_partitions.len().max(1));
         share.clamp(SHORT_STRETCH_BYTES, LONG_STRETCH_BYTES)
     }
 
-    /// Held while a lane's records are read from the disk: whoever waited for it finds them here.
-    async fn gate(&self, at: LaneAt) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Held while a queue partition's records are read from the disk: the tasks that waited for it find them here.
+    async fn gate(&self, at: QueuePartitionId) -> tokio::sync::MutexGuard<'_, ()> {
         let hash = at.topic.as_u64_pair().1.wrapping_add(u64::from(at.index));
         let gate = usize::try_from(hash % GATES as u64).unwrap_or(0);
         self.gates[gate].lock().await
     }
 
     /// Keeps what was found from `from` on, up to and excluding `next`.
-    fn keep(&self, at: LaneAt, from: u64, next: u64, records: Vec<Record>) {
+    fn keep(&self, at: QueuePartitionId, from: u64, next: u64, records: Vec<Record>) {
         let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
         if next <= from || bytes > self.room_bytes {
             return;
@@ -289,7 +294,7 @@ impl ReadAhead {
     }
 
     /// Keeps a batch open.
-    fn keep_open(&self, at: LaneAt, open: Open) {
+    fn keep_open(&self, at: QueuePartitionId, open: Open) {
         let mut kept = self.lock();
         kept.open.push_back(((at.topic, at.index), open));
         let bytes = kept.open.iter().map(|(_, open)| open.records.held_bytes());
@@ -302,11 +307,11 @@ impl ReadAhead {
     }
 
     /// A batch that is open at or before an offset it holds.
-    fn take_open(&self, at: LaneAt, offset: u64) -> Option<Open> {
+    fn take_open(&self, at: QueuePartitionId, offset: u64) -> Option<Open> {
         let mut kept = self.lock();
-        let place = kept.open.iter().position(|(lane, open)| {
+        let place = kept.open.iter().position(|(queue_partition, open)| {
             let holds = (open.records.next_offset()..open.end).contains(&offset);
-            *lane == (at.topic, at.index) && holds
+            *queue_partition == (at.topic, at.index) && holds
         })?;
         kept.open.remove(place).map(|(_, open)| open)
     }
@@ -351,13 +356,15 @@ pub(super) fn weight(record: &Record) -> usize {
 impl Inner {
     /// What there is at an offset. Errors: `Storage` when it is there and cannot be read yet: it must not be taken for
     /// gone.
-    pub(super) async fn record_at(&self, at: LaneAt, offset: u64) -> Result<Seen> {
+    pub(super) async fn record_at(&self, at: QueuePartitionId, offset: u64) -> Result<Seen> {
         let known = &self.read_ahead;
         if let Known::Read(found) = known.find(at, offset) {
             return Ok(found);
         }
         let bytes = known.stretch_bytes(at, offset);
-        let read = self.log.read(lanes::records(at), offset, u64::MAX, bytes);
+        let read = self
+            .log
+            .read(queue_partitions::records(at), offset, u64::MAX, bytes);
         let batches = match read {
             Read::Ready(read) => match batches(read, offset)? {
                 None => return Ok(Seen::Gone),
@@ -412,7 +419,7 @@ impl Inner {
     }
 
     /// Keeps what was decoded from an offset on, and answers with what is there.
-    fn found(&self, at: LaneAt, offset: u64, decoded: Decoded) -> Seen {
+    fn found(&self, at: QueuePartitionId, offset: u64, decoded: Decoded) -> Seen {
         let known = &self.read_ahead;
         let Decoded {
             records,
@@ -446,10 +453,12 @@ impl Inner {
         found
     }
 
-    /// Messages of a lane cannot be read: they stay, and are not lent again.
-    pub(super) async fn set_unreadable(&self, at: LaneAt, from: u64, upto: u64) {
-        let command = crate::shard::LaneCommand::Unreadable { from, upto };
-        let _ = lanes::tell(self, at, crate::shard::Command::Lane { at, command }).await;
+    /// Messages of a queue partition cannot be read: they stay, and are not leased again.
+    pub(super) fn set_unreadable(&self, at: QueuePartitionId, from: u64, upto: u64) {
+        // One that is gone has nothing to note.
+        let _ = queue_partitions::run(self, at, |round| {
+            round.set_unreadable(at.queue, from, upto);
+        });
     }
 }
 
@@ -550,10 +559,10 @@ mod tests {
         }
     }
 
-    fn lane(index: u32) -> LaneAt {
-        LaneAt {
+    fn queue_partition(index: u32) -> QueuePartitionId {
+        QueuePartitionId {
             index,
-            ..LaneAt::default()
+            ..QueuePartitionId::default()
         }
     }
 
@@ -601,7 +610,12 @@ mod tests {
     #[test]
     fn what_is_covered_is_known_even_where_nothing_can_be_read() {
         let known = ReadAhead::new(ROOM_BYTES);
-        known.keep(lane(0), 10, 14, vec![record(10, 1), record(12, 1)]);
+        known.keep(
+            queue_partition(0),
+            10,
+            14,
+            vec![record(10, 1), record(12, 1)],
+        );
         for (offset, expected) in [
             (9, Known::Unread),
             (10, Known::Read(Seen::Record(record(10, 1)))),
@@ -610,9 +624,9 @@ mod tests {
             (13, Known::Read(Seen::Unreadable { upto: 14 })),
             (14, Known::Unread),
         ] {
-            assert_eq!(known.find(lane(0), offset), expected, "{offset}");
+            assert_eq!(known.find(queue_partition(0), offset), expected, "{offset}");
         }
-        assert_eq!(known.find(lane(1), 10), Known::Unread);
+        assert_eq!(known.find(queue_partition(1), 10), Known::Unread);
     }
 
     #[test]
@@ -621,10 +635,15 @@ mod tests {
         let each = 1 << 20;
         let count = (ROOM_BYTES / each) as u64 + 4;
         for offset in 0..count {
-            known.keep(lane(0), offset, offset + 1, vec![record(offset, each)]);
+            known.keep(
+                queue_partition(0),
+                offset,
+                offset + 1,
+                vec![record(offset, each)],
+            );
         }
-        assert_eq!(known.find(lane(0), 0), Known::Unread);
-        assert_ne!(known.find(lane(0), count - 1), Known::Unread);
+        assert_eq!(known.find(queue_partition(0), 0), Known::Unread);
+        assert_ne!(known.find(queue_partition(0), count - 1), Known::Unread);
         let inner = known.lock();
         assert!(inner.bytes <= ROOM_BYTES);
         assert_eq!(inner.order.len(), inner.stretches.len());
@@ -635,32 +654,50 @@ mod tests {
     #[test]
     fn who_reads_on_reads_more_as_far_as_there_is_room_for_all() {
         let known = ReadAhead::new(ROOM_BYTES);
-        assert_eq!(known.stretch_bytes(lane(0), 0), STRETCH_BYTES);
-        known.keep(lane(0), 0, 10, vec![record(0, 1)]);
-        assert_eq!(known.stretch_bytes(lane(0), 10), LONG_STRETCH_BYTES);
-        assert_eq!(known.stretch_bytes(lane(0), 12), STRETCH_BYTES, "elsewhere");
-        assert_eq!(known.stretch_bytes(lane(1), 10), STRETCH_BYTES);
+        assert_eq!(known.stretch_bytes(queue_partition(0), 0), STRETCH_BYTES);
+        known.keep(queue_partition(0), 0, 10, vec![record(0, 1)]);
+        assert_eq!(
+            known.stretch_bytes(queue_partition(0), 10),
+            LONG_STRETCH_BYTES
+        );
+        assert_eq!(
+            known.stretch_bytes(queue_partition(0), 12),
+            STRETCH_BYTES,
+            "elsewhere"
+        );
+        assert_eq!(known.stretch_bytes(queue_partition(1), 10), STRETCH_BYTES);
         for index in 1..16 {
-            known.keep(lane(index), 0, 10, vec![record(0, 1)]);
+            known.keep(queue_partition(index), 0, 10, vec![record(0, 1)]);
         }
-        assert_eq!(known.stretch_bytes(lane(0), 10), ROOM_BYTES / 64);
+        assert_eq!(known.stretch_bytes(queue_partition(0), 10), ROOM_BYTES / 64);
         for index in 16..1000 {
-            known.keep(lane(index), 0, 10, vec![record(0, 1)]);
+            known.keep(queue_partition(index), 0, 10, vec![record(0, 1)]);
         }
-        assert_eq!(known.stretch_bytes(lane(0), 10), SHORT_STRETCH_BYTES);
+        assert_eq!(
+            known.stretch_bytes(queue_partition(0), 10),
+            SHORT_STRETCH_BYTES
+        );
         // When others have gone there is room again.
         for offset in 0..20 {
-            known.keep(lane(0), offset, offset + 1, vec![record(offset, 1 << 20)]);
+            known.keep(
+                queue_partition(0),
+                offset,
+                offset + 1,
+                vec![record(offset, 1 << 20)],
+            );
         }
-        assert_eq!(known.lock().lanes.len(), 1);
-        assert_eq!(known.stretch_bytes(lane(0), 20), LONG_STRETCH_BYTES);
+        assert_eq!(known.lock().queue_partitions.len(), 1);
+        assert_eq!(
+            known.stretch_bytes(queue_partition(0), 20),
+            LONG_STRETCH_BYTES
+        );
     }
 
     #[test]
     fn what_is_read_twice_counts_once() {
         let known = ReadAhead::new(ROOM_BYTES);
         for _ in 0..3 {
-            known.keep(lane(0), 5, 6, vec![record(5, 100)]);
+            known.keep(queue_partition(0), 5, 6, vec![record(5, 100)]);
         }
         let inner = known.lock();
         assert_eq!((inner.order.len(), inner.stretches.len()), (1, 1));
@@ -670,7 +707,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_not_kept() {
         let known = ReadAhead::new(ROOM_BYTES);
-        known.keep(lane(0), 0, 1, vec![record(0, ROOM_BYTES)]);
-        assert_eq!(known.find(lane(0), 0), Known::Unread);
+        known.keep(queue_partition(0), 0, 1, vec![record(0, ROOM_BYTES)]);
+        assert_eq!(known.find(queue_partition(0), 0), Known::Unread);
     }
 }

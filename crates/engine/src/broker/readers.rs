@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use super::queues::deliver;
 use super::read_ahead::Seen;
 use super::sessions::{Delivery, Event, Hold, NewConsumer, Session, Subscription};
-use super::{Inner, lanes};
+use super::{Inner, queue_partitions};
 use crate::partition::Partition;
-use crate::queue::lane::Loan;
+use crate::queue::queue_partition::Lease;
 use crate::queue::reader::Reader;
-use crate::queue::{Claim, Consumer, LaneAt, Position, Said, Source};
+use crate::queue::{Consumer, ConsumerEvent, Position, QueuePartitionId, Source, UnackedMessage};
 use crate::{Error, Result};
 
 impl Session {
@@ -34,23 +34,25 @@ impl Session {
         let queue = self.find(queue)?;
         let inner = &self.broker.inner;
         let subscription = self.enter(&queue, &new)?;
-        for at in lanes::lanes(&queue) {
+        for at in queue_partitions::of_queue(&queue) {
             let partition = inner.partition_of(at).ok_or(Error::UnknownQueue)?;
             let (next, not_before) = inner.place(&partition, from).await?;
             let read = Source::Log(Arc::clone(&self.reading));
             let consumer = Arc::new(self.consumer((at, subscription.id), &new, read));
-            let life = Arc::downgrade(&subscription.life);
-            let reader = Reader::new((consumer, partition), next, not_before, life);
+            let alive = Arc::downgrade(&subscription.alive);
+            let reader = Reader::new((consumer, partition), next, not_before, alive);
             // A session that is over reads nothing.
-            let _ = self.said.send(Said::Reading(Box::new(reader)));
+            let _ = self
+                .event_sender
+                .send(ConsumerEvent::Reading(Box::new(reader)));
         }
         Ok(subscription)
     }
 }
 
 impl Inner {
-    /// The shared face of the partition a lane lends from.
-    pub(super) fn partition_of(&self, at: LaneAt) -> Option<Arc<Partition>> {
+    /// The shared face of the partition a queue partition leases from.
+    pub(super) fn partition_of(&self, at: QueuePartitionId) -> Option<Arc<Partition>> {
         let topics = self.topics.load();
         let topic = topics.with_id(at.topic)?;
         topic.partitions.get(at.index as usize).cloned()
@@ -74,7 +76,7 @@ impl Inner {
         Ok((next, None))
     }
 
-    fn is_gone(&self, at: LaneAt) -> bool {
+    fn is_gone(&self, at: QueuePartitionId) -> bool {
         self.queues.with_id(at.queue).is_none() || self.topics.load().with_id(at.topic).is_none()
     }
 }
@@ -84,11 +86,12 @@ impl Inner {
 pub(super) struct Readers {
     /// Whose turn it is first.
     all: VecDeque<Reader>,
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
     /// One of them had its turn.
     had_turn: bool,
-    /// Something has happened to one of them. Only then, and when one comes to the end, can a queue have gone unnoticed.
-    was_told: bool,
+    /// Something has happened to one of them. Only then, and when one comes to the end, can a queue have gone
+    /// unnoticed.
+    was_notified: bool,
 }
 
 /// What comes of looking at a reader.
@@ -100,19 +103,19 @@ enum Step {
 }
 
 impl Readers {
-    pub(super) fn new(told: Arc<Notify>) -> Self {
+    pub(super) fn new(notify: Arc<Notify>) -> Self {
         Self {
             all: VecDeque::new(),
-            told,
+            notify,
             had_turn: false,
-            was_told: false,
+            was_notified: false,
         }
     }
 
     pub(super) fn join(&mut self, reader: Reader) {
         self.all.push_back(reader);
-        // Its queue may have gone before there was anybody to tell.
-        self.was_told = true;
+        // Its queue may have been deleted before there was a consumer to notify.
+        self.was_notified = true;
     }
 
     /// Whether one of them had its turn since this was asked last.
@@ -121,18 +124,18 @@ impl Readers {
     }
 
     /// Returns when there may be something for one of them, or room.
-    pub(super) async fn told(&mut self) {
-        self.told.notified().await;
-        self.was_told = true;
+    pub(super) async fn notify(&mut self) {
+        self.notify.notified().await;
+        self.was_notified = true;
     }
 
     /// The next thing there is for one of them, if there is something. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self, inner: &Inner, hold: &mut Hold) -> Option<Event> {
         for _ in 0..self.all.len() {
             let reader = self.all.front_mut()?;
-            let mut step = next_of(reader, inner, &self.told, hold).await;
+            let mut step = next_of(reader, inner, &self.notify, hold).await;
             if matches!(step, Step::Nothing)
-                && (reader.take_moved() || self.was_told)
+                && (reader.take_moved() || self.was_notified)
                 && inner.is_gone(reader.consumer.at)
             {
                 step = Step::Event(Event::Cancelled {
@@ -149,12 +152,17 @@ impl Readers {
                 return Some(event);
             }
         }
-        self.was_told = false;
+        self.was_notified = false;
         None
     }
 }
 
-async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &mut Hold) -> Step {
+async fn next_of(
+    reader: &mut Reader,
+    inner: &Inner,
+    notify: &Arc<Notify>,
+    hold: &mut Hold,
+) -> Step {
     if reader.has_left() {
         return Step::Left;
     }
@@ -162,84 +170,84 @@ async fn next_of(reader: &mut Reader, inner: &Inner, told: &Arc<Notify>, hold: &
     let mut room = None;
     loop {
         let Some(offset) = reader.readable() else {
-            if reader.arm(told) {
+            if reader.arm(notify) {
                 continue;
             }
             return Step::Nothing;
         };
-        let Some(claim) = room.take().or_else(|| room_of(&consumer)) else {
+        let Some(unacked) = room.take().or_else(|| room_of(&consumer)) else {
             return Step::Nothing;
         };
-        let offset = match present(reader, inner, offset).await {
+        let offset = match present(reader, inner, offset) {
             Ok(Some(offset)) => offset,
             Ok(None) => {
-                room = Some(claim);
+                room = Some(unacked);
                 continue;
             }
             Err(_) => {
                 // Its queue is going, or the broker.
-                reader.arm(told);
+                reader.arm(notify);
                 return Step::Nothing;
             }
         };
         match inner.record_within(consumer.at, offset, hold).await {
             Ok(Seen::Unreadable { upto }) => {
                 reader.skip_to(upto);
-                room = Some(claim);
+                room = Some(unacked);
             }
             Ok(seen) => match reader.take(offset, seen.record()) {
-                Some(record) => return hand(claim, record),
-                None => room = Some(claim),
+                Some(record) => return hand(unacked, record),
+                None => room = Some(unacked),
             },
             Err(Error::TooLarge { .. }) => {
                 reader.skip_to(offset + 1);
-                room = Some(claim);
+                room = Some(unacked);
             }
             Err(error) => {
                 tracing::warn!(%error, "a message cannot be read");
-                reader.arm(told);
+                reader.arm(notify);
                 return Step::Nothing;
             }
         }
     }
 }
 
-/// The next offset that can be read, from one on; none when all that is there was acknowledged and is gone, which is passed
-/// over.
-async fn present(reader: &mut Reader, inner: &Inner, from: u64) -> Result<Option<u64>> {
+/// The next offset that can be read, from one on; none when all that is there was acknowledged and is gone, which is
+/// passed over.
+fn present(reader: &mut Reader, inner: &Inner, from: u64) -> Result<Option<u64>> {
     let partition = Arc::clone(&reader.partition);
     if !partition.is_sparse() {
         return Ok(Some(from));
     }
     let end = partition.high_watermark();
-    let found = inner.first_readable(&partition, from).await?;
+    let found = inner.first_readable(&partition, from)?;
     let found = found.filter(|found| *found < end);
     reader.skip_to(found.unwrap_or(end));
     Ok(found)
 }
 
-/// Room for one message; given back when the claim is dropped.
-fn room_of(consumer: &Arc<Consumer>) -> Option<Claim> {
+/// Room for one message; given back when it is dropped.
+fn room_of(consumer: &Arc<Consumer>) -> Option<UnackedMessage> {
     if consumer.take(1) == 0 {
         return None;
     }
     // It is looked at at once.
     consumer.outbox.give(1);
-    Some(Claim::new(consumer, 0, 0))
+    Some(UnackedMessage::new(consumer, 0, 0))
 }
 
-fn hand(mut claim: Claim, record: Record) -> Step {
-    claim.offset = record.offset;
-    let consumer = &claim.consumer;
-    let loan = Loan {
+fn hand(mut unacked: UnackedMessage, record: Record) -> Step {
+    unacked.offset = record.offset;
+    let consumer = &unacked.consumer;
+    let lease = Lease {
         offset: record.offset,
-        ..Loan::default()
+        ..Lease::default()
     };
     Step::Event(Event::Delivery(Box::new(Delivery {
         consumer: consumer.number,
         redelivered: false,
         ready: 0,
-        message: deliver(consumer.at, &loan, record),
-        claim,
+        message: deliver(consumer.at, &lease, record),
+        unacked,
     })))
 }

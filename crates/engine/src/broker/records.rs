@@ -350,7 +350,7 @@ fn partition_of(topic: &Topic, record: &NewRecord, turn: usize) -> Option<i32> {
     }
 }
 
-/// The hash most producers choose a partition with: records of one key meet, whoever sent them.
+/// The hash most producers choose a partition with: records of one key meet, whichever client sent them.
 fn murmur2(key: &[u8]) -> i32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;

@@ -1,8 +1,8 @@
-//! Sessions through the door: connected borrowers, who consume, hold messages without a deadline, and whose going gives
+//! Sessions through the door: connected consumers, who consume, hold messages without a deadline, and whose going gives
 //! everything back.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use security::{Principal, Resource, Verb};
@@ -10,51 +10,53 @@ use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::queue_expiry::{ExpiryMessage, Known};
 use super::queues::{deliver, sent};
 use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
-use super::reaper::{Known, Reap};
-use super::{Broker, Inner, lanes, partition_hash};
-use crate::queue::lane::Loan;
+use super::{Broker, Inner, queue_partitions};
+use crate::owner::{Outcomes, Request, Round};
+use crate::queue::queue_partition::Lease;
 use crate::queue::{
-    Aside, Claim, Consumer, Delivered, Handed, LaneAt, Outcome, Queue, Said, Source, Window,
+    Consumer, ConsumerEvent, Credit, Delivered, Handed, OnTheWay, Outcome, Queue, QueuePartitionId,
+    SessionMessage, Source, UnackedMessage,
 };
 use crate::room::{self, Boundless, Room};
-use crate::shard::{Burial, ConsumerCommand, Outcomes};
 use crate::{Error, Result};
 
 /// Messages handed to a session that it has not looked at yet, at most.
 const OUTBOX_MAX: u32 = 2048;
 
-/// A connected borrower. When it is dropped, its exclusive queues go; consumers and claims go with their own guards.
+/// A connected consumer. When it is dropped, its exclusive queues go; consumers and unacked messages go with their own
+/// guards.
 #[derive(Debug)]
 pub struct Session {
     pub(super) broker: Broker,
     principal: Principal,
     id: Uuid,
-    outbox: Arc<Window>,
-    pub(super) said: mpsc::UnboundedSender<Said>,
-    /// Told when there is something to do for those of its consumers that read.
+    outbox: Arc<Credit>,
+    pub(super) event_sender: mpsc::UnboundedSender<ConsumerEvent>,
+    /// Notified when there is something to do for those of its consumers that read.
     pub(super) reading: Arc<Notify>,
     /// What it settled, and may not have on disk.
     settled: Mutex<Settled>,
     room: Arc<dyn Room>,
 }
 
-/// What was settled since somebody waited for it last.
+/// What was settled since the last wait for it.
 #[derive(Debug, Default)]
 struct Settled {
-    /// Lanes of the messages.
-    lanes: BTreeSet<LaneAt>,
-    /// Some may have died of it.
-    may_bury: bool,
+    /// Queue partitions of the messages.
+    queue_partitions: BTreeSet<QueuePartitionId>,
+    /// Some may have been dead-lettered by it.
+    may_dead_letter: bool,
 }
 
 /// What a session is handed.
 #[derive(Debug)]
 pub struct Deliveries {
     broker: Broker,
-    heard: mpsc::UnboundedReceiver<Said>,
+    events: mpsc::UnboundedReceiver<ConsumerEvent>,
     current: Option<Box<Handed>>,
     readers: Readers,
     pub(super) room: Hold,
@@ -135,8 +137,8 @@ pub struct Delivery {
     /// What the session calls the consumer; 0 for a message that was taken without one.
     pub consumer: u64,
     /// What settles it.
-    pub claim: Claim,
-    /// It was lent before.
+    pub unacked: UnackedMessage,
+    /// It was leased before.
     pub redelivered: bool,
     /// Messages that were ready or waited behind it, for one that was taken without a consumer.
     pub ready: u64,
@@ -150,7 +152,7 @@ pub struct NewConsumer {
     /// What the session calls it; comes back with every delivery.
     pub number: u64,
     /// How many messages it may hold: all of them have to have room. May be shared with other consumers.
-    pub windows: Vec<Arc<Window>>,
+    pub credits: Vec<Arc<Credit>>,
     /// Those of greater priority are served first, as long as they have room.
     pub priority: i32,
     /// It wants to be the only one.
@@ -183,9 +185,9 @@ pub struct Subscription {
     queue: Arc<Queue>,
     pub(super) id: u64,
     /// Where it is served.
-    lanes: Vec<LaneAt>,
+    queue_partitions: Vec<QueuePartitionId>,
     /// What those of its readers look at.
-    pub(super) life: Arc<()>,
+    pub(super) alive: Arc<()>,
 }
 
 /// Names consumers.
@@ -203,21 +205,21 @@ impl Broker {
         principal: &Principal,
         room: Arc<dyn Room>,
     ) -> (Session, Deliveries) {
-        let (said, heard) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
         let reading = Arc::new(Notify::new());
         let session = Session {
             broker: self.clone(),
             principal: principal.clone(),
             id: self.fresh_id(),
-            outbox: Window::new(Some(OUTBOX_MAX)),
-            said,
+            outbox: Credit::lazy(OUTBOX_MAX),
+            event_sender,
             reading: Arc::clone(&reading),
             settled: Mutex::default(),
             room: Arc::clone(&room),
         };
         let deliveries = Deliveries {
             broker: self.clone(),
-            heard,
+            events,
             current: None,
             readers: Readers::new(reading),
             room: Hold::new(room),
@@ -227,13 +229,16 @@ impl Broker {
 
     /// Consumers of a queue.
     pub fn consumers(&self, queue: &Queue) -> u32 {
-        self.inner.rosters.count(queue.id())
+        self.inner.consumer_registry.count(queue.id())
     }
 
     /// The `max` consumers with the lowest ids above `after`, of one queue or of all. Frontends filter by
     /// [`Broker::allows`].
     pub fn list_consumers(&self, queue: Option<&Queue>, after: u64, max: usize) -> Vec<ConsumerOf> {
-        let listed = self.inner.rosters.list(queue.map(Queue::id), after, max);
+        let listed = self
+            .inner
+            .consumer_registry
+            .list(queue.map(Queue::id), after, max);
         let named = listed.into_iter().filter_map(|(queue, known)| {
             Some(ConsumerOf {
                 id: known.id,
@@ -247,51 +252,29 @@ impl Broker {
         named.collect()
     }
 
-    /// Says that somebody has asked for a queue: it does not expire for as long as its settings say.
+    /// Notes that a queue was used: it does not expire for as long as its settings say.
     pub fn touch_queue(&self, queue: &Queue) {
         self.inner.touch(queue);
     }
 
-    /// Drops the messages of a queue that are ready or wait, those on loan stay; returns how many.
+    /// Drops the messages of a queue that are ready or wait, those in flight stay; returns how many.
     pub async fn clear_queue(&self, principal: &Principal, queue: &str) -> Result<u64> {
         let queue = self.find_queue(principal, queue, Verb::Trim)?;
         let mut count = 0;
-        for at in lanes::lanes(&queue) {
-            count += self
-                .inner
-                .ask_consumer(at, |done| ConsumerCommand::Clear { done })
-                .await?;
+        for at in queue_partitions::of_queue(&queue) {
+            count +=
+                queue_partitions::commit(&self.inner, at, |round| round.clear(at.queue)).await?;
         }
         Ok(count)
     }
 }
 
 impl Inner {
-    fn listener(&self, at: LaneAt) -> &mpsc::UnboundedSender<Aside> {
-        let hash = partition_hash(at.topic, at.index);
-        let count = self.listening.len() as u64;
-        &self.listening[usize::try_from(hash % count).expect("fewer shards than addresses")]
-    }
-
-    /// Tells the owner of a lane something that does not go through its mailbox.
-    pub(super) fn tell_aside(&self, at: LaneAt, said: Aside) {
-        // A shard that has ended needs not be told.
-        let _ = self.listener(at).send(said);
-    }
-
-    async fn ask_consumer<T>(
-        &self,
-        at: LaneAt,
-        make: impl FnOnce(oneshot::Sender<Result<T>>) -> ConsumerCommand,
-    ) -> Result<T> {
-        let (done, outcome) = oneshot::channel();
-        lanes::tell(self, at, make(done).to(at)).await?;
-        outcome.await.map_err(|_| Error::Unavailable)?
-    }
-
     pub(super) fn touch(&self, queue: &Queue) {
         if queue.settings().limits.expires_ms.is_some() {
-            let _ = self.reaper.send(Reap::Used { queue: queue.id() });
+            let _ = self
+                .queue_expiry
+                .send(ExpiryMessage::Used { queue: queue.id() });
         }
     }
 }
@@ -315,17 +298,19 @@ impl Session {
 
     /// Has a consumer served. Errors: `Denied`, `UnknownQueue`, `Locked`; `InUse` when it, or another one, wants to be
     /// the only one.
+    #[expect(
+        clippy::unused_async,
+        reason = "the partition may have its owner on another node one day"
+    )]
     pub async fn subscribe(&self, queue: &str, new: NewConsumer) -> Result<Subscription> {
         let queue = self.find(queue)?;
         let inner = &self.broker.inner;
         let mut subscription = self.enter(&queue, &new)?;
-        for at in lanes::lanes(&queue) {
-            let lent = Source::Lane(inner.listener(at).clone());
-            let consumer = Arc::new(self.consumer((at, subscription.id), &new, lent));
-            subscription.lanes.push(at);
-            inner
-                .ask_consumer(at, |done| ConsumerCommand::Join { consumer, done })
-                .await?;
+        for at in queue_partitions::of_queue(&queue) {
+            let leased = Source::QueuePartition(queue_partitions::owner(inner, at)?);
+            let consumer = Arc::new(self.consumer((at, subscription.id), &new, leased));
+            subscription.queue_partitions.push(at);
+            queue_partitions::run(inner, at, |round| round.join(at.queue, consumer))??;
         }
         Ok(subscription)
     }
@@ -333,7 +318,7 @@ impl Session {
     /// Counts a consumer in; its going undoes that. Errors: `InUse`.
     pub(super) fn enter(&self, queue: &Arc<Queue>, new: &NewConsumer) -> Result<Subscription> {
         let id = CONSUMERS.fetch_add(1, Relaxed);
-        let rosters = &self.broker.inner.rosters;
+        let consumer_registry = &self.broker.inner.consumer_registry;
         let known = Known {
             id,
             session: self.id,
@@ -341,19 +326,19 @@ impl Session {
             priority: new.priority,
             exclusive: new.exclusive,
         };
-        rosters.join(queue.id(), known)?;
+        consumer_registry.join(queue.id(), known)?;
         Ok(Subscription {
             broker: self.broker.clone(),
             queue: Arc::clone(queue),
             id,
-            lanes: Vec::new(),
-            life: Arc::default(),
+            queue_partitions: Vec::new(),
+            alive: Arc::default(),
         })
     }
 
     pub(super) fn consumer(
         &self,
-        (at, id): (LaneAt, u64),
+        (at, id): (QueuePartitionId, u64),
         new: &NewConsumer,
         source: Source,
     ) -> Consumer {
@@ -361,12 +346,12 @@ impl Session {
             id,
             number: new.number,
             at,
-            windows: new.windows.clone(),
+            credits: new.credits.clone(),
             outbox: Arc::clone(&self.outbox),
             priority: new.priority,
-            session: self.said.clone(),
+            session: self.event_sender.clone(),
             source,
-            behind: AtomicU32::new(0),
+            on_the_way: OnTheWay::default(),
         }
     }
 
@@ -376,18 +361,16 @@ impl Session {
         let inner = &self.broker.inner;
         inner.touch(&queue);
         let mut room = Hold::new(Arc::clone(&self.room));
-        for at in lanes::lanes(&queue) {
-            let lent = Source::Lane(inner.listener(at).clone());
-            let consumer = Arc::new(self.consumer((at, 0), &NewConsumer::default(), lent));
+        for at in queue_partitions::of_queue(&queue) {
+            let leased = Source::QueuePartition(queue_partitions::owner(inner, at)?);
+            let consumer = Arc::new(self.consumer((at, 0), &NewConsumer::default(), leased));
             loop {
-                let consumer = Arc::clone(&consumer);
-                let got = inner
-                    .ask_consumer(at, |done| ConsumerCommand::Get { consumer, done })
-                    .await?;
-                let Some((claim, loan, ready)) = got else {
+                let get = |round: &mut Round<'_>| round.get(at.queue, &consumer);
+                let got = queue_partitions::commit(inner, at, get).await?;
+                let Some((unacked, lease, ready)) = got else {
                     break;
                 };
-                if let Some(mut delivery) = inner.read_claim(claim, &loan, &mut room).await? {
+                if let Some(mut delivery) = inner.read_unacked(unacked, &lease, &mut room).await? {
                     delivery.ready = ready;
                     return Ok(Some(delivery));
                 }
@@ -396,34 +379,32 @@ impl Session {
         Ok(None)
     }
 
-    /// Says what becomes of messages, in this order. Returns when their owners were told; what is settled in a crash
-    /// that follows may come back, as may anything whose consumer is not told that it is done.
-    pub async fn settle(&self, outcomes: Vec<(Claim, Outcome)>) {
+    /// Settles messages, in this order. What is settled in a crash that follows may come back, as may anything whose
+    /// consumer gets no confirmation.
+    pub fn settle(&self, outcomes: Vec<(UnackedMessage, Outcome)>) {
         let chance = self.broker.chance();
-        let mut shares: Vec<(LaneAt, Outcomes)> = Vec::with_capacity(1);
-        let mut may_bury = false;
-        for (claim, outcome) in outcomes {
-            let at = claim.consumer.at;
-            let told = (claim.offset, claim.loan, outcome);
-            let is_read = claim.is_read();
-            claim.settled();
+        let mut shares: Vec<(QueuePartitionId, Outcomes)> = Vec::with_capacity(1);
+        let mut may_dead_letter = false;
+        for (unacked, outcome) in outcomes {
+            let at = unacked.consumer.at;
+            let outcome_of = (unacked.offset, unacked.lease, outcome);
+            let is_read = unacked.is_read();
+            unacked.settled();
             if is_read {
                 continue;
             }
             // What comes back may be too much, or have failed too often.
-            may_bury |= !matches!(outcome, Outcome::Ack | Outcome::Unsent);
-            // Few lanes at a time: neighbours mostly are of the same.
+            may_dead_letter |= !matches!(outcome, Outcome::Ack | Outcome::Unsent);
+            // Few queue partitions at a time: neighbours mostly are of the same.
             match shares.iter_mut().rev().find(|(other, _)| *other == at) {
-                Some((_, share)) => share.push(told),
-                None => shares.push((at, vec![told])),
+                Some((_, share)) => share.push(outcome_of),
+                None => shares.push((at, vec![outcome_of])),
             }
         }
-        self.settled().may_bury |= may_bury;
+        self.settled().may_dead_letter |= may_dead_letter;
         for (at, outcomes) in shares {
-            let settle = ConsumerCommand::Settle { outcomes, chance };
-            self.settled().lanes.insert(at);
-            // A broker that stops needs not be told: what is not settled comes back.
-            let _ = lanes::tell(&self.broker.inner, at, settle.to(at)).await;
+            self.settled().queue_partitions.insert(at);
+            self.broker.inner.settle_held(at, outcomes, chance);
         }
     }
 
@@ -431,30 +412,31 @@ impl Session {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until everything it settled is on disk, and what died of it where it belongs.
+    /// Waits until everything it settled is on disk, and what was dead-lettered by it in its target.
     pub async fn sync(&self) {
-        let Settled { lanes, may_bury } = std::mem::take(&mut *self.settled());
+        let Settled {
+            queue_partitions,
+            may_dead_letter,
+        } = std::mem::take(&mut *self.settled());
         let inner = &self.broker.inner;
-        for at in lanes {
-            // What was seen is durable, and so is what was said before; a lane that is gone has nothing to keep.
-            let _ = lanes::inspect(inner, at, |_| ()).await;
+        for at in queue_partitions {
+            // What was seen is durable, and so is what was said before; a queue partition that is gone has nothing to
+            // keep.
+            let _ = queue_partitions::inspect(inner, at, |_| ()).await;
         }
-        if may_bury {
-            let (done, buried) = oneshot::channel();
-            // A broker that has ended moves nothing.
-            let _ = inner.burials.send(Burial::Mark(done)).await;
-            let _ = buried.await;
+        if may_dead_letter {
+            inner.dead_letter_jobs.done().await;
         }
     }
 
     /// Messages were published on its behalf to a queue that others may have had to leave for them.
     pub fn expect_dead(&self) {
-        self.settled().may_bury = true;
+        self.settled().may_dead_letter = true;
     }
 
-    /// Waits until what died of what it settled, or made leave, is where it belongs.
+    /// Waits until what was dead-lettered by what it settled or published is in its target.
     pub async fn sync_dead(&self) {
-        if self.settled().may_bury {
+        if self.settled().may_dead_letter {
             self.sync().await;
         }
     }
@@ -462,21 +444,27 @@ impl Session {
     /// Waits until queues are gone that go with the last consumer, of those consumers that were dropped before.
     pub async fn sync_unused(&self) {
         let (done, gone) = oneshot::channel();
-        if self.broker.inner.reaper.send(Reap::Mark { done }).is_ok() {
+        if self
+            .broker
+            .inner
+            .queue_expiry
+            .send(ExpiryMessage::Mark { done })
+            .is_ok()
+        {
             let _ = gone.await;
         }
     }
 
     /// Ends the session in order: what it settled is on disk, and its exclusive queues are gone, when this returns.
-    /// Consumers and claims are to be dropped before.
+    /// Consumers and unacked messages are to be dropped before.
     pub async fn close(self) {
         self.sync().await;
         let (done, gone) = oneshot::channel();
-        let ended = Reap::Ended {
+        let ended = ExpiryMessage::Ended {
             session: self.id,
             done: Some(done),
         };
-        if self.broker.inner.reaper.send(ended).is_ok() {
+        if self.broker.inner.queue_expiry.send(ended).is_ok() {
             let _ = gone.await;
         }
     }
@@ -485,11 +473,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let session = self.id;
-        let ended = Reap::Ended {
+        let ended = ExpiryMessage::Ended {
             session,
             done: None,
         };
-        let _ = self.broker.inner.reaper.send(ended);
+        let _ = self.broker.inner.queue_expiry.send(ended);
     }
 }
 
@@ -506,14 +494,16 @@ impl Subscription {
 
     /// Ends it: nothing is handed over any more when this returns, but what was handed over before may still be on its
     /// way. A queue that goes with its last consumer may not be gone yet; see [`Session::sync_unused`].
+    #[expect(
+        clippy::unused_async,
+        reason = "the partition may have its owner on another node one day"
+    )]
     pub async fn cancel(mut self) {
-        for at in std::mem::take(&mut self.lanes) {
+        for at in std::mem::take(&mut self.queue_partitions) {
             let consumer = self.id;
-            let leave = |done| ConsumerCommand::Leave {
-                consumer,
-                done: Some(done),
-            };
-            let _ = self.broker.inner.ask_consumer(at, leave).await;
+            let leave = |round: &mut Round<'_>| round.leave(at.queue, consumer);
+            // One that is gone serves nobody.
+            let _ = queue_partitions::run(&self.broker.inner, at, leave);
         }
     }
 }
@@ -521,28 +511,27 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let inner = &self.broker.inner;
-        for at in &self.lanes {
-            let left = Aside::Left {
-                at: *at,
-                consumer: self.id,
-            };
-            let _ = inner.listener(*at).send(left);
+        for at in &self.queue_partitions {
+            let (at, consumer) = (*at, self.id);
+            if let Ok(owner) = queue_partitions::owner(inner, at) {
+                owner.submit(Request::Session(SessionMessage::Left { at, consumer }));
+            }
         }
-        let was_last = inner.rosters.leave(self.queue.id(), self.id);
+        let was_last = inner.consumer_registry.leave(self.queue.id(), self.id);
         inner.touch(&self.queue);
         if was_last && self.queue.settings().lifetime.auto_delete {
             let queue = self.queue.id();
-            let _ = inner.reaper.send(Reap::Unused { queue });
+            let _ = inner.queue_expiry.send(ExpiryMessage::Unused { queue });
         }
     }
 }
 
 impl Inner {
-    /// The record at an offset, with room taken for it. Nothing is held while room is waited for, and nothing is lost when
-    /// the future is dropped.
+    /// The record at an offset, with room taken for it. Nothing is held while room is waited for, and nothing is lost
+    /// when the future is dropped.
     pub(super) async fn record_within(
         &self,
-        at: LaneAt,
+        at: QueuePartitionId,
         offset: u64,
         room: &mut Hold,
     ) -> Result<Seen> {
@@ -565,7 +554,12 @@ impl Inner {
     }
 
     /// Logs that a message is passed over because there may never be room for it, lest those behind it wait for ever.
-    pub(super) fn warn_too_large(&self, at: LaneAt, (offset, bytes): (u64, usize), allowed: usize) {
+    pub(super) fn warn_too_large(
+        &self,
+        at: QueuePartitionId,
+        (offset, bytes): (u64, usize),
+        allowed: usize,
+    ) {
         let queue = self.queues.with_id(at.queue).map(|q| q.name.to_string());
         tracing::warn!(
             queue = queue.unwrap_or_default(),
@@ -577,58 +571,69 @@ impl Inner {
         );
     }
 
-    /// The message a claim is about; none when it is gone or too old, and then it is done.
-    async fn read_claim(
+    /// Settles messages that consumers hold.
+    fn settle_held(&self, at: QueuePartitionId, outcomes: Outcomes, chance: f64) {
+        // Those of a queue partition that is gone went with it.
+        if let Ok(owner) = queue_partitions::owner(self, at) {
+            let queue = at.queue;
+            owner.submit(Request::SettleHeld {
+                queue,
+                outcomes,
+                chance,
+            });
+        }
+    }
+
+    /// The message of a lease; none when it is gone or too old, and then it is done.
+    async fn read_unacked(
         &self,
-        claim: Claim,
-        loan: &Loan,
+        unacked: UnackedMessage,
+        lease: &Lease,
         room: &mut Hold,
     ) -> Result<Option<Box<Delivery>>> {
         let seen = self
-            .record_within(claim.consumer.at, loan.offset, room)
+            .record_within(unacked.consumer.at, lease.offset, room)
             .await?;
-        self.deliver_claim(claim, loan, seen).await
+        Ok(self.deliver_unacked(unacked, lease, seen))
     }
 
     /// The same for a record that was read.
-    async fn deliver_claim(
+    fn deliver_unacked(
         &self,
-        claim: Claim,
-        loan: &Loan,
+        unacked: UnackedMessage,
+        lease: &Lease,
         seen: Seen,
-    ) -> Result<Option<Box<Delivery>>> {
-        let at = claim.consumer.at;
+    ) -> Option<Box<Delivery>> {
+        let at = unacked.consumer.at;
         let record = match seen {
             Seen::Record(record) => Some(record),
             Seen::Gone => None,
             Seen::Unreadable { upto } => {
-                claim.settled();
-                self.set_unreadable(at, loan.offset, upto).await;
-                return Ok(None);
+                unacked.settled();
+                self.set_unreadable(at, lease.offset, upto);
+                return None;
             }
         };
         let retention = self
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
-        let loan = &loan.stamped(&self.clock);
+        let lease = &lease.stamped(&self.clock);
         let oldest = self.clock.stamp_ago(retention);
-        let fresh = record.filter(|record| sent(record, loan) >= oldest);
+        let fresh = record.filter(|record| sent(record, lease) >= oldest);
         let Some(record) = fresh else {
-            let outcomes = vec![(claim.offset, claim.loan, Outcome::Ack)];
-            claim.settled();
-            let chance = 1.0;
-            let gone = ConsumerCommand::Settle { outcomes, chance }.to(at);
-            lanes::tell(self, at, gone).await?;
-            return Ok(None);
+            let outcomes = vec![(unacked.offset, unacked.lease, Outcome::Ack)];
+            unacked.settled();
+            self.settle_held(at, outcomes, 1.0);
+            return None;
         };
-        Ok(Some(Box::new(Delivery {
-            consumer: claim.consumer.number,
-            redelivered: loan.again,
+        Some(Box::new(Delivery {
+            consumer: unacked.consumer.number,
+            redelivered: lease.redelivered,
             ready: 0,
-            message: deliver(at, loan, record),
-            claim,
-        })))
+            message: deliver(at, lease, record),
+            unacked,
+        }))
     }
 }
 
@@ -641,32 +646,32 @@ impl Deliveries {
             if let Some(delivery) = self.next_of_current().await {
                 return Some(Event::Delivery(delivery));
             }
-            let said = if let Some(said) = self.heard_behind_a_read() {
-                said
+            let event = if let Some(event) = self.event_behind_a_read() {
+                event
             } else {
                 if let Some(event) = self.readers.next(&self.broker.inner, &mut self.room).await {
                     return Some(event);
                 }
                 tokio::select! {
-                    said = self.heard.recv() => said?,
-                    () = self.readers.told() => continue,
+                    event = self.events.recv() => event?,
+                    () = self.readers.notify() => continue,
                 }
             };
-            match said {
-                Said::Handed(handed) => self.current = Some(handed),
-                Said::Reading(reader) => self.readers.join(*reader),
-                Said::Cancelled { number } => {
+            match event {
+                ConsumerEvent::Handed(handed) => self.current = Some(handed),
+                ConsumerEvent::Reading(reader) => self.readers.join(*reader),
+                ConsumerEvent::Cancelled { number } => {
                     return Some(Event::Cancelled { consumer: number });
                 }
             }
         }
     }
 
-    /// What was said meanwhile, behind a message that was read: neither those who read nor those who are lent messages
-    /// keep the others waiting.
-    fn heard_behind_a_read(&mut self) -> Option<Said> {
+    /// What was sent meanwhile, behind a message that was read: neither those who read nor those who are leased
+    /// messages keep the others waiting.
+    fn event_behind_a_read(&mut self) -> Option<ConsumerEvent> {
         if self.readers.take_turn() {
-            return self.heard.try_recv().ok();
+            return self.events.try_recv().ok();
         }
         None
     }
@@ -675,26 +680,26 @@ impl Deliveries {
         let inner = Arc::clone(&self.broker.inner);
         loop {
             let handed = self.current.as_mut()?;
-            let Some(loan) = handed.loans.front().copied() else {
+            let Some(lease) = handed.leases.front().copied() else {
                 self.current = None;
                 return None;
             };
-            // Read before anything is taken out: whoever gives up waiting here finds it again.
+            // Read before anything is taken out: nothing is lost when the future is dropped here.
             let (at, room) = (handed.consumer.at, &mut self.room);
-            let seen = inner.record_within(at, loan.offset, room).await;
-            handed.loans.pop_front();
+            let seen = inner.record_within(at, lease.offset, room).await;
+            handed.leases.pop_front();
             handed.consumer.outbox.give(1);
-            let claim = Claim::new(&handed.consumer, loan.offset, loan.number);
+            let unacked = UnackedMessage::new(&handed.consumer, lease.offset, lease.number);
             match seen {
-                Ok(seen) => match inner.deliver_claim(claim, &loan, seen).await {
-                    Ok(Some(delivery)) => return Some(delivery),
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(%error, "a message cannot be handed over"),
-                },
-                Err(Error::TooLarge { .. }) => claim.failed(),
+                Ok(seen) => {
+                    if let Some(delivery) = inner.deliver_unacked(unacked, &lease, seen) {
+                        return Some(delivery);
+                    }
+                }
+                Err(Error::TooLarge { .. }) => unacked.failed(),
                 Err(error) => {
                     tracing::warn!(%error, "a message cannot be read");
-                    claim.failed();
+                    unacked.failed();
                 }
             }
         }

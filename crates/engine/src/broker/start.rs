@@ -8,24 +8,23 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use storage::supervisor::Work;
 use storage::{Chunk, Expected, Log, Read, StreamId, Trim};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use super::controller::{self, config_of, open_group, open_partition};
+use super::controller::{self, config_of};
 use super::producers::ProducerIds;
 use super::read_ahead::ReadAhead;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, kept, policies, queue_table, reaper,
-    timekeeper, transfer, upkeep, vhosts,
+    Broker, Inner, Parts, Settings, exchange_table, kept, maintenance, policies, queue_expiry,
+    queue_table, timekeeper, transfer, vhosts,
 };
-use crate::exchange::Spaces;
+use crate::exchange::RoutingTables;
 use crate::group::{self, Group, GroupEvent};
-use crate::memory::StateMemory;
+use crate::memory::{StateMemory, StateShare};
 use crate::metrics::Metrics;
-use crate::partition::{Ledger, Partition, Snapshot};
-use crate::queue::{Aside, Queues};
-use crate::shard::{self, Shard};
-use crate::time::Time;
+use crate::owner::{DeadLetterJob, DeadLetterJobs, Opening, OwnedGroup, Owners};
+use crate::partition::{Partition, PartitionState, Snapshot};
+use crate::queue::Queues;
 use crate::topic::{Config, Overrides, Topic, TopicDocument, Topics, settings};
 use crate::{Error, Result};
 
@@ -40,20 +39,26 @@ impl Broker {
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
         let clock = timekeeper::recover(&parts).await?;
-        let (owners, dying) = Owners::start(&parts, &clock, settings.shards, &metrics);
+        let (dead_letter_jobs, removing) = DeadLetterJobs::new();
+        let owners = Owners::start(
+            Arc::clone(&parts.log),
+            (Arc::clone(&clock), Arc::clone(&metrics)),
+            &parts.supervisor,
+            dead_letter_jobs.clone(),
+        );
         let (controller, commands) = mpsc::channel(CONTROLLER_MAILBOX_MAX);
         // No more than there are sessions and queues that come and go.
-        let (reaper, reaped) = mpsc::unbounded_channel();
+        let (queue_expiry, reaped) = mpsc::unbounded_channel();
         let cluster_id = match settings.cluster_id.clone() {
             Some(id) => id,
-            None => cluster_id(&*parts.catalog, parts.dice.fresh_id()).await?,
+            None => cluster_id(&*parts.catalog, parts.random.fresh_id()).await?,
         };
         let topic_defaults = ArcSwap::from_pointee(settings.topic_defaults.clone());
         let inner = Arc::new(Inner {
             publishing: Arc::new(Semaphore::new(settings.publish_bytes_max)),
             read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(Arc::clone(&parts.catalog)),
-            spaces: Spaces::new(&settings.internal_exchanges),
+            routing_tables: RoutingTables::new(&settings.internal_exchanges),
             queue_state: Arc::new(StateMemory::new(
                 settings.queue_state_bytes_max,
                 Error::QueueStateFull,
@@ -66,19 +71,17 @@ impl Broker {
             log: parts.log,
             catalog: parts.catalog,
             clock,
-            dice: parts.dice,
+            random: parts.random,
             authorizer: parts.authorizer,
             controls: parts.supervisor.owner("controller", Work::AwaitsDisk),
             supervisor: parts.supervisor,
             metrics,
             topics: ArcSwap::from_pointee(Topics::default()),
             groups: RwLock::new(HashMap::new()),
-            shards: owners.shards,
-            borrowing: owners.borrowing,
-            listening: owners.listening,
-            burials: owners.burials,
-            reaper,
-            rosters: reaper::Rosters::default(),
+            owners,
+            dead_letter_jobs,
+            queue_expiry,
+            consumer_registry: queue_expiry::ConsumerRegistry::default(),
             policies: ArcSwap::default(),
             queues: Queues::default(),
             turn: AtomicUsize::new(0),
@@ -92,17 +95,15 @@ impl Broker {
         });
         recover(&inner).await?;
         inner.controls.rest();
-        spawn_global(&inner, commands, dying, reaped);
+        spawn_global(&inner, commands, removing, reaped);
         transfer::resume(&inner);
         Ok(Self { inner })
     }
 
-    /// Asks the owners that have a mailbox for a sign of life; to be called once a second. One whose mailbox is full
+    /// Asks the owners that have a mailbox for an answer; to be called once a second. One whose mailbox is full
     /// has enough to show that it is alive.
     pub fn ping(&self) {
-        for shard in &self.inner.shards {
-            let _ = shard.try_send(shard::Command::Ping);
-        }
+        self.inner.owners.ping();
         let _ = self.inner.controller.try_send(controller::Command::Ping);
     }
 
@@ -119,14 +120,7 @@ impl Broker {
         self.drain();
         self.inner.supervisor.stopping();
         timekeeper::keep(&self.inner).await;
-        let mut outcome = Ok(());
-        for shard in &self.inner.shards {
-            let (done, stopped) = oneshot::channel();
-            let told = shard.send(shard::Command::Stop { done }).await.is_ok();
-            if !told || stopped.await.is_err() {
-                outcome = Err(Error::Unavailable);
-            }
-        }
+        let mut outcome = self.inner.owners.stop().await;
         if self.inner.supervisor.failure().is_some() {
             outcome = Err(Error::Unavailable);
         }
@@ -138,8 +132,8 @@ impl Broker {
 fn spawn_global(
     inner: &Arc<Inner>,
     commands: mpsc::Receiver<controller::Command>,
-    dying: mpsc::Receiver<shard::Burial>,
-    reaped: mpsc::UnboundedReceiver<reaper::Reap>,
+    removing: Vec<mpsc::Receiver<DeadLetterJob>>,
+    reaped: mpsc::UnboundedReceiver<queue_expiry::ExpiryMessage>,
 ) {
     let owner = |name: &str, work| inner.supervisor.owner(name, work);
     let weak = || Arc::downgrade(inner);
@@ -150,66 +144,24 @@ fn spawn_global(
             .task(controller::run(weak(), controls, commands)),
     );
     let maintenance = owner("maintenance", Work::Background);
-    tokio::spawn(maintenance.clone().task(upkeep::run(weak(), maintenance)));
+    tokio::spawn(
+        maintenance
+            .clone()
+            .task(maintenance::run(weak(), maintenance)),
+    );
     let clock = owner("clock", Work::AwaitsDisk);
     tokio::spawn(clock.clone().task(timekeeper::run(weak(), clock)));
-    let transfers = owner("dead-letter job", Work::Background);
-    tokio::spawn(
-        transfers
-            .clone()
-            .task(transfer::bury(weak(), transfers, dying)),
-    );
-    let removals = owner("queue expiry", Work::Background);
-    tokio::spawn(removals.clone().task(reaper::run(weak(), removals, reaped)));
-}
-
-/// The shards, as the broker reaches them.
-struct Owners {
-    shards: Vec<mpsc::Sender<shard::Command>>,
-    borrowing: Vec<mpsc::UnboundedSender<shard::FromBorrower>>,
-    listening: Vec<mpsc::UnboundedSender<Aside>>,
-    burials: mpsc::Sender<shard::Burial>,
-}
-
-impl Owners {
-    /// Starts so many shards; also returns where they say what has to leave.
-    fn start(
-        parts: &Parts,
-        clock: &Arc<Time>,
-        count: usize,
-        metrics: &Arc<Metrics>,
-    ) -> (Self, mpsc::Receiver<shard::Burial>) {
-        let (burials, dying) = mpsc::channel(transfer::BURIALS_MAX);
-        let mut owners = Self {
-            shards: Vec::new(),
-            borrowing: Vec::new(),
-            listening: Vec::new(),
-            burials,
-        };
-        for number in 0..count.max(1) {
-            let (mailbox, commands) = mpsc::channel(shard::MAILBOX_MAX);
-            // Never holds more than a few words per borrower, of which there are few.
-            let (borrowing, heard) = mpsc::unbounded_channel();
-            // Never holds more than there are messages on loan to sessions.
-            let (listening, told) = mpsc::unbounded_channel();
-            let wires = shard::Wires {
-                mailbox: mailbox.downgrade(),
-                burials: owners.burials.clone(),
-                borrowers: heard,
-                sessions: told,
-            };
-            let (log, clock) = (Arc::clone(&parts.log), Arc::clone(clock));
-            let owner = parts
-                .supervisor
-                .owner(format!("engine shard {number}"), Work::Computes);
-            let shard = Shard::new(log, clock, Arc::clone(metrics), wires);
-            tokio::spawn(owner.clone().task(shard.run(owner, commands)));
-            owners.shards.push(mailbox);
-            owners.borrowing.push(borrowing);
-            owners.listening.push(listening);
-        }
-        (owners, dying)
+    for (number, jobs) in removing.into_iter().enumerate() {
+        let worker = owner(&format!("dead-letter worker {number}"), Work::Background);
+        let run = transfer::run_dead_letter_jobs(weak(), worker.clone(), jobs);
+        tokio::spawn(worker.task(run));
     }
+    let removals = owner("queue expiry", Work::Background);
+    tokio::spawn(
+        removals
+            .clone()
+            .task(queue_expiry::run(weak(), removals, reaped)),
+    );
 }
 
 /// Folds everything that was durable into what is known.
@@ -313,9 +265,9 @@ async fn recover_topics(inner: &Inner) -> Result<()> {
         for index in 0..document.partitions {
             let opening =
                 recover_partition(&*inner.log, document.id, index, inner.clock.now_ms()).await?;
-            let (start, end) = (opening.ledger.start, opening.ledger.end);
+            let (start, end) = (opening.state.start, opening.state.end);
             let partition = Arc::new(Partition::new(document.id, index, start, end));
-            open_partition(inner, &partition, opening, config).await?;
+            inner.owners.open(&partition, opening, config);
             partitions.push(partition);
         }
         topics.insert(Arc::new(Topic {
@@ -331,34 +283,29 @@ async fn recover_topics(inner: &Inner) -> Result<()> {
 }
 
 /// A partition's ledger: its snapshot, and every batch since.
-async fn recover_partition(
-    log: &dyn Log,
-    topic_id: Uuid,
-    index: u32,
-    now: u64,
-) -> Result<shard::Opening> {
+async fn recover_partition(log: &dyn Log, topic_id: Uuid, index: u32, now: u64) -> Result<Opening> {
     let blank = Partition::new(topic_id, index, 0, 0);
     let Some(bounds) = log.bounds(blank.records()) else {
-        return Ok(shard::Opening::default());
+        return Ok(Opening::default());
     };
     let mut snapshot_upto = 0;
-    let mut ledger = Ledger {
+    let mut state = PartitionState {
         start: bounds.start,
         end: bounds.start,
-        ..Ledger::default()
+        ..PartitionState::default()
     };
     if let Some(snapshot) = last_snapshot(log, blank.state()).await?
         && (bounds.start..=bounds.end).contains(&snapshot.upto)
     {
         snapshot_upto = snapshot.upto;
-        ledger.end = snapshot.upto;
-        ledger.producers = snapshot.producers;
+        state.end = snapshot.upto;
+        state.producers = snapshot.producers;
     }
     let mut bytes = 0;
     let mut first = true;
-    while ledger.end < bounds.end {
-        let chunk = read(log, blank.records(), ledger.end, bounds.end).await?;
-        if chunk.next_offset <= ledger.end {
+    while state.end < bounds.end {
+        let chunk = read(log, blank.records(), state.end, bounds.end).await?;
+        if chunk.next_offset <= state.end {
             return Err(Error::Storage(format!(
                 "partition {index} of {topic_id} ends before it should"
             )));
@@ -367,15 +314,15 @@ async fn recover_partition(
             bytes += batch.bytes() as u64;
             // A trim may have cut into the first batch; all others must continue where the one before ended.
             if std::mem::take(&mut first) {
-                ledger.end = batch.header.base_offset;
+                state.end = batch.header.base_offset;
             }
             // Seen now: the batch's own time is whatever its producer says, and a producer of old records
             // must not be forgotten while it still repeats its last batches.
-            ledger.apply(&batch.header, now);
+            state.apply(&batch.header, now);
         }
     }
-    Ok(shard::Opening {
-        ledger,
+    Ok(Opening {
+        state,
         snapshot_upto,
         bytes_since_snapshot: bytes,
     })
@@ -415,7 +362,10 @@ async fn recover_groups(inner: &Inner) -> Result<()> {
         let id = id.ok_or_else(|| Error::Storage(format!("document {key} is not an identity")))?;
         let (mut group, end) = recover_group(inner, id).await?;
         group.restored(inner.clock.now_ms());
-        open_group(inner, &name, id, group, end).await?;
+        let share = StateShare::new(&inner.group_state);
+        inner
+            .owners
+            .open_group(&name, OwnedGroup::new(id, group, end, share));
         inner
             .groups
             .write()

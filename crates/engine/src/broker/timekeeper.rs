@@ -17,7 +17,7 @@ const KEPT_AFTER: u32 = 60;
 
 const KEY: &str = "clock/timeline";
 
-/// The broker's clock, which goes on where the last life ended.
+/// The broker's clock, which goes on where the last process ended.
 pub(super) async fn recover(parts: &Parts) -> Result<Arc<Time>> {
     let stored = parts.catalog.get(KEY).await?;
     let earlier = stored

@@ -7,10 +7,10 @@ use security::{Principal, Resource, Verb};
 use tokio::sync::oneshot;
 
 use super::controller::Command;
-use super::{Broker, TopicKey, partition_hash};
+use super::{Broker, TopicKey};
 use crate::partition::Partition;
 use crate::topic::{Topic, Topics};
-use crate::{Error, Result, shard};
+use crate::{Error, Result};
 
 /// A topic to be made.
 #[derive(Debug, Clone, Default)]
@@ -159,21 +159,9 @@ impl Broker {
         let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Trim)?;
         let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
         let before = before.unwrap_or_else(|| partition.high_watermark());
-        let (done, outcome) = oneshot::channel();
-        let (topic_id, index) = (partition.topic_id, partition.index);
-        let hash = partition_hash(topic_id, index);
-        self.inner
-            .tell(
-                hash,
-                shard::Command::Trim {
-                    topic_id,
-                    index,
-                    before,
-                    done,
-                },
-            )
-            .await?;
-        outcome.await.map_err(|_| Error::Unavailable)?
+        let key = (partition.topic_id, partition.index);
+        let owner = self.inner.owners.partition(key)?;
+        owner.commit(|round| round.trim(before)).await
     }
 
     /// What a partition's records take in the log, bytes.

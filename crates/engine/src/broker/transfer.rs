@@ -1,56 +1,55 @@
 //! Transfers: messages leave one queue for others, as dead letters or by a move task, in one append.
 //!
-//! All partitions that take part are in one hand for the moment of deciding, appending and applying. Records are read
-//! before that, and answers wait for the disk after it.
+//! All partitions that take part are locked for the moment of deciding and applying. Records are read before that, and
+//! answers wait for the disk after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use storage::Batch;
 use storage::batch::BatchBuilder;
 use storage::supervisor::{Owner, Work};
-use storage::{Append, Batch, Durability};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::borrow::{Hand, borrow, partition_of};
 use super::cuts::{Cuts, Runs, Written};
-use super::letters::{Cause, Letter, Whither};
 use super::read_ahead::Seen;
-use super::{Inner, lanes};
-use crate::partition::Decision;
-use crate::queue::lane::{self, Ended, LaneEvent, LaneMove};
-use crate::queue::{DeathReason, LaneAt, Ordering, Queue};
-use crate::shard::{self, Burial, LaneCommand, PartitionAt, Then};
-use crate::time::Moment;
+use super::transfer_message::{Cause, TransferMessage, TransferTarget};
+use super::{Inner, partition_of, queue_partitions};
+use crate::owner::{DeadLetterJob, PartitionKey, Turn};
+use crate::queue::queue_partition::{self, Ended, MoveProgress, QueueEvent};
+use crate::queue::{DeadLetterReason, Ordering, Queue, QueuePartitionId};
 use crate::{Error, Result};
 
-/// Groups of dead letters that wait to be moved before receivers have to come upon them again.
-pub(super) const BURIALS_MAX: usize = 1024;
 /// Messages moved in one append.
 const MESSAGES_MAX: usize = 64;
 /// Bytes moved in one append; one message may exceed it.
 const BYTES_MAX: usize = 1 << 20;
 /// Copies made in one append; one message may need more.
-const LANES_MAX: usize = 256;
+const QUEUE_PARTITIONS_MAX: usize = 256;
 /// Deepest pause between two steps of a rate-limited move.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Moves messages that were lent too often, until the broker is gone.
-pub(super) async fn bury(inner: Weak<Inner>, owner: Owner, mut burials: mpsc::Receiver<Burial>) {
+/// Moves the messages that one worker is sent, until the broker is gone.
+pub(super) async fn run_dead_letter_jobs(
+    inner: Weak<Inner>,
+    owner: Owner,
+    mut dead_letter_jobs: mpsc::Receiver<DeadLetterJob>,
+) {
     loop {
         owner.rest();
-        let Some(burial) = burials.recv().await else {
+        let Some(job) = dead_letter_jobs.recv().await else {
             return;
         };
         owner.turn();
-        let (at, offsets, reason) = match burial {
-            Burial::Messages {
+        let (at, offsets, reason) = match job {
+            DeadLetterJob::Messages {
                 at,
                 offsets,
                 reason,
             } => (at, offsets, reason),
-            Burial::Mark(done) => {
+            DeadLetterJob::Mark(done) => {
                 let _ = done.send(());
                 continue;
             }
@@ -59,174 +58,168 @@ pub(super) async fn bury(inner: Weak<Inner>, owner: Owner, mut burials: mpsc::Re
         let Some(source) = inner.queues.with_id(at.queue) else {
             continue;
         };
-        if let Err(error) = bury_some(&inner, (at, &source), &offsets, reason).await {
+        if let Err(error) = run_dead_letter_job(&inner, (at, &source), &offsets, reason).await {
             tracing::warn!(queue = %source.name, %error, "dead-lettering failed");
-            take_back(&inner, at, offsets).await;
+            unreserve(&inner, at, &offsets);
         }
     }
 }
 
-async fn bury_some(
+async fn run_dead_letter_job(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
+    (at, source): (QueuePartitionId, &Arc<Queue>),
     offsets: &[u64],
-    reason: DeathReason,
+    reason: DeadLetterReason,
 ) -> Result<()> {
     let settings = source.settings();
-    let whither = match (&settings.dead_letter, &settings.dead_letter_exchange) {
+    let target = match (&settings.dead_letter, &settings.dead_letter_exchange) {
         (Some(policy), _) => {
             let target = inner.queues.named(&policy.queue);
-            Whither::Queue(target.ok_or(Error::UnknownQueue)?)
+            TransferTarget::Queue(target.ok_or(Error::UnknownQueue)?)
         }
-        (None, Some(exchange)) => Whither::Exchange(exchange.clone()),
+        (None, Some(exchange)) => TransferTarget::Exchange(exchange.clone()),
         (None, None) => return Err(Error::UnknownQueue),
     };
     // A message that came and failed in one moment may not be durable yet, and cannot be read before it is.
-    lanes::inspect(inner, at, |_| ()).await?;
-    transfer(inner, (at, source), offsets, &whither, Cause::Dead(reason)).await
+    queue_partitions::inspect(inner, at, |_| ()).await?;
+    transfer(inner, (at, source), offsets, &target, Cause::Dead(reason)).await
 }
 
 /// What did not leave is ready again.
-async fn take_back(inner: &Inner, at: LaneAt, offsets: Vec<u64>) {
-    let command = LaneCommand::TakeBack { offsets };
-    let _ = lanes::tell(inner, at, shard::Command::Lane { at, command }).await;
+fn unreserve(inner: &Inner, at: QueuePartitionId, offsets: &[u64]) {
+    let _ = queue_partitions::run(inner, at, |round| round.unreserve(at.queue, offsets));
 }
 
-/// Moves messages that were set aside. Those already moved stay moved when an error ends it.
+/// Moves messages that were reserved. Those already moved stay moved when an error ends it.
 async fn transfer(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
+    (at, source): (QueuePartitionId, &Arc<Queue>),
     offsets: &[u64],
-    whither: &Whither,
+    target: &TransferTarget,
     cause: Cause,
 ) -> Result<()> {
-    let mut letters: Vec<Letter> = Vec::new();
-    let (mut bytes, mut lanes) = (0, 0);
+    let mut messages: Vec<TransferMessage> = Vec::new();
+    let (mut bytes, mut queue_partitions) = (0, 0);
     for offset in offsets {
         let record = match inner.record_at(at, *offset).await? {
             Seen::Record(record) => Some(record),
             Seen::Gone => None,
             // It cannot go anywhere, and stays.
             Seen::Unreadable { upto } => {
-                inner.set_unreadable(at, *offset, upto).await;
+                inner.set_unreadable(at, *offset, upto);
                 continue;
             }
         };
-        let letter = Letter::address(inner, source, (*offset, record), whither, cause)?;
-        bytes += letter.bytes();
-        lanes += letter.to.len();
-        letters.push(letter);
-        if bytes >= BYTES_MAX || letters.len() >= MESSAGES_MAX || lanes >= LANES_MAX {
-            (bytes, lanes) = (0, 0);
-            move_together(inner, (at, source), &std::mem::take(&mut letters), cause).await?;
+        let message = TransferMessage::address(inner, source, (*offset, record), target, cause)?;
+        bytes += message.bytes();
+        queue_partitions += message.to.len();
+        messages.push(message);
+        if bytes >= BYTES_MAX
+            || messages.len() >= MESSAGES_MAX
+            || queue_partitions >= QUEUE_PARTITIONS_MAX
+        {
+            (bytes, queue_partitions) = (0, 0);
+            move_together(inner, (at, source), &std::mem::take(&mut messages), cause).await?;
         }
     }
-    move_together(inner, (at, source), &letters, cause).await
+    move_together(inner, (at, source), &messages, cause).await
 }
 
 /// Moves messages in one step, and waits until that is durable: nobody may read it before, and the next step is not
 /// hurried.
 async fn move_together(
     inner: &Inner,
-    source: (LaneAt, &Arc<Queue>),
-    letters: &[Letter],
+    source: (QueuePartitionId, &Arc<Queue>),
+    messages: &[TransferMessage],
     cause: Cause,
 ) -> Result<()> {
-    if letters.is_empty() {
+    if messages.is_empty() {
         return Ok(());
     }
-    match step(inner, source, letters, cause).await? {
+    match step(inner, source, messages, cause)? {
         Some(moved) => moved.await.map_err(|_| Error::Unavailable),
         None => Ok(()),
     }
 }
 
-/// The moment itself: all partitions in hand, one append. Returns where to wait until it is durable.
-async fn step(
+/// The moment itself: all partitions locked, one append. Returns where to wait until it is durable.
+fn step(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
-    letters: &[Letter],
+    (at, source): (QueuePartitionId, &Arc<Queue>),
+    messages: &[TransferMessage],
     cause: Cause,
 ) -> Result<Option<oneshot::Receiver<()>>> {
     let from = partition_of(at);
-    let into = letters.iter().flat_map(|letter| &letter.to);
+    let into = messages.iter().flat_map(|message| &message.to);
     let into = into.map(|(to, _)| partition_of(*to));
-    let mut hand = borrow(inner, &into.chain([from]).collect()).await?;
-    let now = inner.clock.moment();
-    let gone = gone(&mut hand, letters)?;
-    let lane = hand.lane(at).ok_or(Error::UnknownQueue)?;
-    // Acknowledged or purged in the meantime: nothing to move.
-    let letters = letters.iter().filter(|l| lane.lane.is_dying(l.offset));
-    let letters: Vec<&Letter> = letters.collect();
-    if letters.is_empty() {
-        return Ok(None);
-    }
-    let event = LaneEvent::Left {
-        offsets: letters.iter().map(|letter| letter.offset).collect(),
-        task: match cause {
-            Cause::Dead(_) => None,
-            Cause::Moved(task) => Some(task),
-        },
-    };
-    let own = letters.iter().map(|letter| {
-        let loan = lane.lane.loan(letter.offset).unwrap_or_default();
-        letter.own_headers((at, source, loan.stamped(&inner.clock)), (cause, now))
-    });
-    let own: Vec<_> = own.collect();
-    let (events, end) = lane.stage(&event, at.index, now.now);
-    let cuts = cut(&letters, &gone);
-    let write = |runs: Runs<'_, bool>| {
-        let mut builder = BatchBuilder::new(now.wall.cast_signed()).made_here();
-        for (place, in_order) in cuts.messages(runs) {
-            letters[place].write(&mut builder, in_order, &own[place], (cause, now));
+    inner.owners.run_all(into.chain([from]), |turn| {
+        let now = turn.now();
+        let gone = gone(turn, messages)?;
+        let mut round = turn.partition(from).ok_or(Error::UnknownQueue)?;
+        let queue_partition = round.require(at.queue)?;
+        // Acknowledged or purged in the meantime: nothing to move.
+        let messages = messages
+            .iter()
+            .filter(|l| queue_partition.state.is_removing(l.offset));
+        let messages: Vec<&TransferMessage> = messages.collect();
+        if messages.is_empty() {
+            return Ok(None);
         }
-        builder.build()
-    };
-    let placed = place(&mut hand, &cuts, now, write)?;
-    let mut appends = vec![events];
-    appends.extend(placed.iter().map(|(_, append)| append.clone()));
-    let lsn = lanes::append_all(&*inner.log, appends)?;
-    if let Some(lane) = hand.lane(at) {
-        lane.apply_staged(&event, end, lsn);
-    }
-    if let Some(owned) = hand.partition(from) {
-        owned.last_lsn = lsn;
-    }
-    if matches!(cause, Cause::Dead(_)) {
-        source.numbers.dead_lettered(letters.len() as u64);
-    }
-    let reached = (lsn, Durability::Sync);
-    for (into, append) in placed {
-        let owned = hand.partition(into);
-        let upto = owned.map(|owned| owned.accept(Some(&append.batch), reached, now));
-        let answer = None;
-        hand.then(
-            into,
-            Then {
-                reached,
-                upto,
-                answer,
+        let own = messages.iter().map(|message| {
+            let lease = queue_partition
+                .state
+                .lease(message.offset)
+                .unwrap_or_default();
+            message.own_headers((at, source, lease.stamped(&inner.clock)), (cause, now))
+        });
+        let own: Vec<_> = own.collect();
+        turn.room()?;
+        let cuts = cut(&messages, &gone);
+        let write = |runs: Runs<'_, bool>| {
+            let mut builder = BatchBuilder::new(now.wall.cast_signed()).made_here();
+            for (place, in_order) in cuts.messages(runs) {
+                messages[place].write(&mut builder, in_order, &own[place], (cause, now));
+            }
+            builder.build()
+        };
+        copy(turn, &cuts, write);
+        let event = QueueEvent::Left {
+            offsets: messages.iter().map(|message| message.offset).collect(),
+            task: match cause {
+                Cause::Dead(_) => None,
+                Cause::Moved(task) => Some(task),
             },
-        );
-    }
-    let (done, moved) = oneshot::channel();
-    let answer = move || {
-        let _ = done.send(());
-    };
-    hand.answer(from, reached, Box::new(answer));
-    Ok(Some(moved))
+        };
+        if let Some(mut round) = turn.partition(from) {
+            round.note(at.queue, event)?;
+        }
+        if matches!(cause, Cause::Dead(_)) {
+            source.numbers.dead_lettered(messages.len() as u64);
+        }
+        let (done, moved) = oneshot::channel();
+        turn.answer_synced(Box::new(move |failed| {
+            if failed.is_none() {
+                let _ = done.send(());
+            }
+        }));
+        Ok(Some(moved))
+    })?
 }
 
-/// Lanes that are not there any more. A message that was routed goes to the others; one that is to go to a queue stays
+/// Queue partitions that are not there any more. A message that was routed goes to the others; one that is to go to a queue stays
 /// where it is. Errors: `UnknownQueue`.
-fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
+fn gone(
+    turn: &mut Turn<'_, '_>,
+    messages: &[TransferMessage],
+) -> Result<BTreeSet<QueuePartitionId>> {
     let mut gone = BTreeSet::new();
-    for letter in letters {
-        for (to, _) in &letter.to {
-            if hand.lane(*to).is_some() {
+    for message in messages {
+        for (to, _) in &message.to {
+            let round = turn.partition(partition_of(*to));
+            if round.is_some_and(|mut round| round.queue_partition(to.queue).is_some()) {
                 continue;
             }
-            if !letter.is_routed() {
+            if !message.is_routed() {
                 return Err(Error::UnknownQueue);
             }
             gone.insert(*to);
@@ -236,46 +229,39 @@ fn gone(hand: &mut Hand, letters: &[Letter]) -> Result<BTreeSet<LaneAt>> {
 }
 
 /// What each partition gets of the messages, by their places; for a queue in order or not.
-fn cut(letters: &[&Letter], gone: &BTreeSet<LaneAt>) -> Cuts<PartitionAt, bool> {
+fn cut(
+    messages: &[&TransferMessage],
+    gone: &BTreeSet<QueuePartitionId>,
+) -> Cuts<PartitionKey, bool> {
     let mut cuts = Cuts::default();
-    for (place, letter) in letters.iter().enumerate() {
-        let there = letter.to.iter().filter(|(to, _)| !gone.contains(to));
+    for (place, message) in messages.iter().enumerate() {
+        let there = message.to.iter().filter(|(to, _)| !gone.contains(to));
         let to = there.map(|(to, target)| {
             let in_order = target.settings().ordering == Ordering::Key;
             (partition_of(*to), in_order)
         });
         let mut to: Vec<_> = to.collect();
         to.sort_unstable();
-        cuts.add((place, letter.bytes()), &to);
+        cuts.add((place, message.bytes()), &to);
     }
     cuts
 }
 
-/// Gives batches their places. Those that are the same for several partitions are written once.
-fn place(
-    hand: &mut Hand,
-    cuts: &Cuts<PartitionAt, bool>,
-    now: Moment,
+/// Appends the copies. Batches that are the same for several partitions are written once.
+fn copy(
+    turn: &mut Turn<'_, '_>,
+    cuts: &Cuts<PartitionKey, bool>,
     write: impl Fn(Runs<'_, bool>) -> Batch,
-) -> Result<Vec<(PartitionAt, Append)>> {
+) {
     let mut written = Written::default();
-    let mut placed = Vec::with_capacity(cuts.len());
     for (into, batches) in cuts.iter() {
-        let owned = hand.partition(into).ok_or(Error::UnknownPartition)?;
-        let stream = owned.partition.records();
-        let mut base = owned.ledger.end;
+        let Some(mut round) = turn.partition(into) else {
+            continue;
+        };
         for runs in batches {
-            let batch = written.batch(runs, || write(runs));
-            let decided = owned
-                .ledger
-                .decide_at(base, batch, &owned.config, now.wall)?;
-            if let Decision::Append(batch) = decided {
-                base = batch.header.next_offset();
-                placed.push((into, Append { stream, batch }));
-            }
+            round.append_made_here(written.batch(runs, || write(runs)));
         }
     }
-    Ok(placed)
 }
 
 /// Goes on with move tasks that ran when the broker stopped.
@@ -307,12 +293,14 @@ pub(super) async fn start_move(
     if !inner.moves_of(queue.id()).is_empty() {
         return Err(Error::MoveRunning);
     }
-    let task = inner.dice.fresh_id();
+    let task = inner.random.fresh_id();
     let at_ms = inner.clock.wall_ms();
-    for at in lanes::lanes(queue) {
-        let (upto, to_move) =
-            lanes::inspect(inner, at, |lane| (lane.end(), lane.counts().ready)).await?;
-        let event = LaneEvent::MoveStarted {
+    for at in queue_partitions::of_queue(queue) {
+        let (upto, to_move) = queue_partitions::inspect(inner, at, |queue_partition| {
+            (queue_partition.end(), queue_partition.counts().ready)
+        })
+        .await?;
+        let event = QueueEvent::MoveStarted {
             task,
             at: at_ms,
             upto,
@@ -320,7 +308,7 @@ pub(super) async fn start_move(
             rate_max: rate_max.unwrap_or(0),
             destination: destination.clone(),
         };
-        lanes::ask(inner, at, |done| LaneCommand::Note { event, done }).await?;
+        queue_partitions::commit(inner, at, |round| round.note(at.queue, event)).await?;
     }
     inner.move_runs(queue.id(), task);
     spawn_move(inner, queue.id(), task);
@@ -335,13 +323,13 @@ pub(super) async fn end_move(
     cancelled: bool,
     failure: Option<String>,
 ) -> Result<()> {
-    for at in lanes::lanes(queue) {
-        let event = LaneEvent::MoveEnded {
+    for at in queue_partitions::of_queue(queue) {
+        let event = QueueEvent::MoveEnded {
             task,
             cancelled,
             failure: failure.clone(),
         };
-        lanes::ask(inner, at, |done| LaneCommand::Note { event, done }).await?;
+        queue_partitions::commit(inner, at, |round| round.note(at.queue, event)).await?;
     }
     inner.move_over(task);
     Ok(())
@@ -382,9 +370,9 @@ async fn step_move(
     source: &Arc<Queue>,
     task: Uuid,
 ) -> Result<Option<Duration>> {
-    let (running, ended) = lanes_of_move(inner, source, task).await?;
+    let (running, ended) = queue_partitions_of_move(inner, source, task).await?;
     if let Some(ended) = ended.filter(|_| !running.is_empty()) {
-        // A crash came while it was being ended: the other lanes end as the first ones did.
+        // A crash came while it was being ended: the other queue partitions end as the first ones did.
         end_move(inner, source, task, ended.cancelled, ended.failure).await?;
         return Ok(None);
     }
@@ -414,17 +402,23 @@ async fn step_move(
     Ok(Some(pause))
 }
 
-/// The lanes a task still takes from, and how it ended in others. A lane that has never heard of it has nothing to move:
-/// a crash came while it was being started.
-async fn lanes_of_move(
+/// The queue partitions a task still takes from, and how it ended in others. A queue partition that has never heard of
+/// it has nothing to move: a crash came while it was being started.
+async fn queue_partitions_of_move(
     inner: &Inner,
     source: &Queue,
     task: Uuid,
-) -> Result<(Vec<(LaneAt, LaneMove)>, Option<Ended>)> {
+) -> Result<(Vec<(QueuePartitionId, MoveProgress)>, Option<Ended>)> {
     let (mut running, mut ended) = (Vec::new(), None);
-    for at in lanes::lanes(source) {
-        let look = move |lane: &lane::Lane| lane.moves().iter().find(|m| m.task == task).cloned();
-        match lanes::inspect(inner, at, look).await? {
+    for at in queue_partitions::of_queue(source) {
+        let look = move |queue_partition: &queue_partition::QueuePartition| {
+            queue_partition
+                .moves()
+                .iter()
+                .find(|m| m.task == task)
+                .cloned()
+        };
+        match queue_partitions::inspect(inner, at, look).await? {
             Some(moving) if moving.ended.is_some() => ended = moving.ended,
             Some(moving) => running.push((at, moving)),
             None => {}
@@ -435,24 +429,23 @@ async fn lanes_of_move(
 
 async fn move_some(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
-    moving: &LaneMove,
+    (at, source): (QueuePartitionId, &Arc<Queue>),
+    moving: &MoveProgress,
     max: usize,
 ) -> Result<usize> {
     let upto = moving.upto;
-    let set_aside = |done| LaneCommand::SetAside { max, upto, done };
-    let offsets = lanes::ask(inner, at, set_aside).await?;
-    let outcome = move_set_aside(inner, (at, source), moving, &offsets).await;
+    let offsets = queue_partitions::run(inner, at, |round| round.reserve(at.queue, max, upto))??;
+    let outcome = move_reserved(inner, (at, source), moving, &offsets).await;
     if outcome.is_err() {
-        take_back(inner, at, offsets.clone()).await;
+        unreserve(inner, at, &offsets);
     }
     outcome.map(|()| offsets.len())
 }
 
-async fn move_set_aside(
+async fn move_reserved(
     inner: &Inner,
-    (at, source): (LaneAt, &Arc<Queue>),
-    moving: &LaneMove,
+    (at, source): (QueuePartitionId, &Arc<Queue>),
+    moving: &MoveProgress,
     offsets: &[u64],
 ) -> Result<()> {
     let cause = Cause::Moved(moving.task);
@@ -471,19 +464,19 @@ async fn move_set_aside(
         let target = inner.queues.named(&name);
         let target =
             target.ok_or_else(|| Error::InvalidRequest(format!("there is no queue '{name}'")))?;
-        let whither = Whither::Queue(target);
-        transfer(inner, (at, source), &offsets, &whither, cause).await?;
+        let target = TransferTarget::Queue(target);
+        transfer(inner, (at, source), &offsets, &target, cause).await?;
     }
     Ok(())
 }
 
 /// The queue a dead letter comes from; none when it cannot be read, and stays.
-async fn origin(inner: &Inner, at: LaneAt, offset: u64) -> Result<Option<String>> {
+async fn origin(inner: &Inner, at: QueuePartitionId, offset: u64) -> Result<Option<String>> {
     let record = match inner.record_at(at, offset).await? {
         Seen::Record(record) => Some(record),
         Seen::Gone => None,
         Seen::Unreadable { upto } => {
-            inner.set_unreadable(at, offset, upto).await;
+            inner.set_unreadable(at, offset, upto);
             return Ok(None);
         }
     };

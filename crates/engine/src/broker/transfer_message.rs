@@ -7,11 +7,12 @@ use storage::batch::{BatchBuilder, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::Inner;
-use super::queues::lane_of;
+use super::queues::queue_partition_of;
 use crate::exchange::{Headers, Routed, Value};
-use crate::queue::lane::{self, Loan, message_id};
+use crate::queue::queue_partition::{self, Lease, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetterExchange, Death, DeathReason, Key, LaneAt, Queue, deaths, reserved, via,
+    DeadLetter, DeadLetterEvent, DeadLetterExchange, DeadLetterReason, Key, Queue,
+    QueuePartitionId, dead_letter_history, reserved, via,
 };
 use crate::time::Moment;
 use crate::{Error, Result, vhost};
@@ -19,14 +20,14 @@ use crate::{Error, Result, vhost};
 /// Why messages leave.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cause {
-    /// It died.
-    Dead(DeathReason),
+    /// It was dead-lettered.
+    Dead(DeadLetterReason),
     /// A move task.
     Moved(Uuid),
 }
 
 /// Where messages go that leave a queue.
-pub(super) enum Whither {
+pub(super) enum TransferTarget {
     /// To another queue.
     Queue(Arc<Queue>),
     /// Wherever an exchange of the queue's vhost says; when it says nothing, they are gone.
@@ -34,20 +35,20 @@ pub(super) enum Whither {
 }
 
 /// A message about to leave.
-pub(super) struct Letter {
+pub(super) struct TransferMessage {
     pub(super) offset: u64,
     /// Nothing is left of one that is too old: it just goes.
     pub(super) record: Option<Record>,
-    /// One lane for each topic.
-    pub(super) to: Vec<(LaneAt, Arc<Queue>)>,
+    /// One queue partition for each topic.
+    pub(super) to: Vec<(QueuePartitionId, Arc<Queue>)>,
     /// What an exchange made of it.
-    routed: Option<Passage>,
+    routed: Option<ExchangeRoute>,
     /// Its history as it leaves.
-    deaths: Vec<Death>,
+    dead_letter_history: Vec<DeadLetterEvent>,
 }
 
 /// How a message came through an exchange.
-struct Passage {
+struct ExchangeRoute {
     exchange: Bytes,
     keys: Vec<Bytes>,
     /// Keys nobody may know.
@@ -58,8 +59,10 @@ struct Passage {
 }
 
 /// How a stored message came: the default exchange and its queue's name, if it was sent there directly.
-fn came(record: &Record, queue: &str) -> (Bytes, Vec<Bytes>) {
-    let (exchange, keys) = find(record, lane::VIA).map(via::decode).unwrap_or_default();
+fn published_by(record: &Record, queue: &str) -> (Bytes, Vec<Bytes>) {
+    let (exchange, keys) = find(record, queue_partition::VIA)
+        .map(via::decode)
+        .unwrap_or_default();
     if let Some(exchange) = exchange {
         return (exchange, keys);
     }
@@ -87,63 +90,65 @@ impl Headers for Stored<'_> {
     }
 }
 
-impl Letter {
+impl TransferMessage {
     /// Finds out where a message goes. Errors: `InvalidRequest` for a queue of the same topic.
     pub(super) fn address(
         inner: &Inner,
         source: &Queue,
         (offset, record): (u64, Option<Record>),
-        whither: &Whither,
+        target: &TransferTarget,
         cause: Cause,
     ) -> Result<Self> {
-        let mut letter = Self {
+        let mut message = Self {
             offset,
             record,
             to: Vec::new(),
             routed: None,
-            deaths: Vec::new(),
+            dead_letter_history: Vec::new(),
         };
-        let Some(record) = &letter.record else {
-            return Ok(letter);
+        let Some(record) = &message.record else {
+            return Ok(message);
         };
         if let Cause::Dead(reason) = cause {
-            let before = find(record, lane::DEATHS);
+            let before = find(record, queue_partition::DEAD_LETTER_HISTORY);
             let last = super::queues::dead_letter(record);
-            letter.deaths = deaths::history(before.as_deref(), last.as_ref());
-            let death = death(inner, record, source, reason);
-            deaths::record(&mut letter.deaths, death);
+            message.dead_letter_history =
+                dead_letter_history::history(before.as_deref(), last.as_ref());
+            let dead_letter_event = dead_letter_event(inner, record, source, reason);
+            dead_letter_history::record(&mut message.dead_letter_history, dead_letter_event);
         }
-        let targets = match whither {
-            Whither::Queue(target) if target.document.topic == source.document.topic => {
+        let targets = match target {
+            TransferTarget::Queue(target) if target.document.topic == source.document.topic => {
                 return Err(Error::InvalidRequest(
                     "a queue cannot move messages to a queue of its own topic".into(),
                 ));
             }
-            Whither::Queue(target) => vec![Arc::clone(target)],
-            Whither::Exchange(by) => {
+            TransferTarget::Queue(target) => vec![Arc::clone(target)],
+            TransferTarget::Exchange(by) => {
                 let (vhost, _) = vhost::split(&source.name);
-                let mut passage = passage(record, &source.name, by);
-                let targets = passage.through(inner, vhost, record);
-                letter.routed = Some(passage);
+                let mut route = route(record, &source.name, by);
+                let targets = route.through(inner, vhost, record);
+                message.routed = Some(route);
                 targets
             }
         };
-        let by_exchange = letter.routed.is_some();
-        let stays_away =
-            |target: &Queue| by_exchange && deaths::is_cycle(&target.name, &letter.deaths);
+        let by_exchange = message.routed.is_some();
+        let stays_away = |target: &Queue| {
+            by_exchange && dead_letter_history::is_cycle(&target.name, &message.dead_letter_history)
+        };
         let key = record.key.as_deref();
         for target in targets.into_iter().filter(|target| !stays_away(target)) {
-            let at = LaneAt {
+            let at = QueuePartitionId {
                 topic: target.document.topic,
-                index: lane_of(&target, key, offset),
+                index: queue_partition_of(&target, key, offset),
                 queue: target.id(),
             };
             // The queues of a topic share its records.
-            if !letter.to.iter().any(|(known, _)| known.topic == at.topic) {
-                letter.to.push((at, target));
+            if !message.to.iter().any(|(known, _)| known.topic == at.topic) {
+                message.to.push((at, target));
             }
         }
-        Ok(letter)
+        Ok(message)
     }
 
     /// Whether it may be that a target is not there any more, and the message goes to the others.
@@ -153,8 +158,8 @@ impl Letter {
 
     /// Whether it goes on with another key than those it came with.
     fn is_readdressed(&self) -> bool {
-        let passage = self.routed.as_ref();
-        passage.is_some_and(|passage| passage.is_readdressed)
+        let route = self.routed.as_ref();
+        route.is_some_and(|route| route.is_readdressed)
     }
 
     /// What it takes, bytes.
@@ -167,7 +172,8 @@ impl Letter {
         headers + record.value.as_ref().map_or(0, Bytes::len)
     }
 
-    /// The message as a target gets it, whose queue is in order or not: with where it comes from, or as new when it is moved.
+    /// The message as a target gets it, whose queue is in order or not: with where it comes from, or as new when it is
+    /// moved.
     pub(super) fn write(
         &self,
         builder: &mut BatchBuilder,
@@ -185,17 +191,17 @@ impl Letter {
             record.timestamp
         };
         let kept = record.headers.iter().filter(|(name, _)| {
-            let stays = name == lane::PRIORITY
-                || (name == lane::VIA && !self.is_routed())
-                || (name == lane::HIDDEN && !self.is_readdressed())
-                || (name == lane::DEDUP && dead);
-            stays || !lane::is_reserved_by_engine(name)
+            let stays = name == queue_partition::PRIORITY
+                || (name == queue_partition::VIA && !self.is_routed())
+                || (name == queue_partition::HIDDEN && !self.is_readdressed())
+                || (name == queue_partition::DEDUP && dead);
+            stays || !queue_partition::is_reserved_by_engine(name)
         });
         // Among dead letters in order the identity is what tells messages apart.
         let id = (dead && in_order).then(|| identity(own)).flatten();
         let headers: Vec<(&[u8], Option<&[u8]>)> = kept
             .map(|(name, value)| match &id {
-                Some(id) if name == lane::DEDUP => (&name[..], Some(id.as_bytes())),
+                Some(id) if name == queue_partition::DEDUP => (&name[..], Some(id.as_bytes())),
                 _ => (&name[..], value.as_deref()),
             })
             .chain(own.iter().map(|(name, value)| (*name, Some(&value[..]))))
@@ -208,41 +214,50 @@ impl Letter {
         );
     }
 
-    /// The reserved headers it gets; `loan` is how it was lent.
+    /// The reserved headers it gets; `lease` is how it was leased.
     pub(super) fn own_headers(
         &self,
-        (at, source, loan): (LaneAt, &Queue, Loan),
+        (at, source, lease): (QueuePartitionId, &Queue, Lease),
         (cause, now): (Cause, Moment),
     ) -> Vec<(&'static [u8], Vec<u8>)> {
         let Some(record) = &self.record else {
             return Vec::new();
         };
-        let id = find(record, lane::ID).and_then(|id| reserved::id(&id));
+        let id = find(record, queue_partition::ID).and_then(|id| reserved::id(&id));
         let id = id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset));
         let id = id.to_string().into_bytes();
         let Cause::Dead(reason) = cause else {
             // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
-            let named = find(record, lane::DEDUP).map(|_| (lane::DEDUP, id));
+            let named = find(record, queue_partition::DEDUP).map(|_| (queue_partition::DEDUP, id));
             return named.into_iter().collect();
         };
-        let before = number(record, lane::ATTEMPTS).unwrap_or(0);
-        let total = before.saturating_add(loan.lent.into());
-        let dead = dead_letter(record, source, (reason, loan), now.wall);
-        let mut own = told(&dead);
+        let before = number(record, queue_partition::ATTEMPTS).unwrap_or(0);
+        let total = before.saturating_add(lease.leased.into());
+        let dead = dead_letter(record, source, (reason, lease), now.wall);
+        let mut own = headers_of(&dead);
         own.extend([
-            (lane::ID, id),
-            (lane::ATTEMPTS, reserved::write(total)),
-            (lane::DEAD, serde_json::to_vec(&dead).unwrap_or_default()),
+            (queue_partition::ID, id),
+            (queue_partition::ATTEMPTS, reserved::write(total)),
+            (
+                queue_partition::DEAD,
+                serde_json::to_vec(&dead).unwrap_or_default(),
+            ),
         ]);
-        let came = self.is_routed() || find(record, lane::VIA).is_some();
-        let lives = find(record, lane::EXPIRES).is_some();
-        if came || lives || !deaths::is_plain(&self.deaths) {
-            own.push((lane::DEATHS, deaths::encode(&self.deaths)));
+        let published_by = self.is_routed() || find(record, queue_partition::VIA).is_some();
+        let lives = find(record, queue_partition::EXPIRES).is_some();
+        if published_by || lives || !dead_letter_history::is_plain(&self.dead_letter_history) {
+            own.push((
+                queue_partition::DEAD_LETTER_HISTORY,
+                dead_letter_history::encode(&self.dead_letter_history),
+            ));
         }
-        if let Some(passage) = &self.routed {
-            own.push((lane::VIA, via::encode(&passage.exchange, &passage.keys)));
-            let due = passage.delay_ms.map(|delay| now.now.saturating_add(delay));
-            own.extend(due.map(|due| (lane::DUE, reserved::write(due))));
+        if let Some(route) = &self.routed {
+            own.push((
+                queue_partition::VIA,
+                via::encode(&route.exchange, &route.keys),
+            ));
+            let due = route.delay_ms.map(|delay| now.now.saturating_add(delay));
+            own.extend(due.map(|due| (queue_partition::DUE, reserved::write(due))));
         }
         own
     }
@@ -250,16 +265,21 @@ impl Letter {
 
 /// The identity a message has by its reserved headers, as text.
 fn identity(own: &[(&'static [u8], Vec<u8>)]) -> Option<String> {
-    let (_, id) = own.iter().find(|(name, _)| *name == lane::ID)?;
+    let (_, id) = own.iter().find(|(name, _)| *name == queue_partition::ID)?;
     String::from_utf8(id.clone()).ok()
 }
 
-fn death(inner: &Inner, record: &Record, source: &Queue, reason: DeathReason) -> Death {
-    let (exchange, keys) = came(record, &source.name);
+fn dead_letter_event(
+    inner: &Inner,
+    record: &Record,
+    source: &Queue,
+    reason: DeadLetterReason,
+) -> DeadLetterEvent {
+    let (exchange, keys) = published_by(record, &source.name);
     let sent = u64::try_from(record.timestamp).unwrap_or(0);
     let sent = inner.clock.moment_of(sent).of_stamp(sent);
-    let expires = number(record, lane::EXPIRES);
-    Death {
+    let expires = number(record, queue_partition::EXPIRES);
+    DeadLetterEvent {
         queue: source.name.to_string(),
         reason,
         count: 1,
@@ -271,8 +291,8 @@ fn death(inner: &Inner, record: &Record, source: &Queue, reason: DeathReason) ->
     }
 }
 
-/// What a reader by offset is told of a dead letter, one header for each fact.
-fn told(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
+/// What a reader by offset gets about a dead letter, one header for each fact.
+fn headers_of(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
     let number = reserved::write;
     vec![
         (b"forebay.dead-letter.reason", dead.reason.clone().into()),
@@ -290,7 +310,7 @@ fn told(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
 fn dead_letter(
     record: &Record,
     source: &Queue,
-    (reason, loan): (DeathReason, Loan),
+    (reason, lease): (DeadLetterReason, Lease),
     now: u64,
 ) -> DeadLetter {
     let sent_ms = u64::try_from(record.timestamp).unwrap_or(0);
@@ -299,24 +319,24 @@ fn dead_letter(
         queue: source.name.to_string(),
         reason: reason.word().to_owned(),
         sequence: record.offset,
-        attempts: loan.lent,
+        attempts: lease.leased,
         sent_ms,
         first_sent_ms: before.map_or(sent_ms, |dead| dead.first_sent()),
-        first_received_ms: loan.first_ms,
-        last_received_ms: loan.last_ms,
+        first_received_ms: lease.first_ms,
+        last_received_ms: lease.last_ms,
         dead_ms: now,
     }
 }
 
 /// With the policy's key if there is one, else with those it came with.
-fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
+fn route(record: &Record, queue: &str, by: &DeadLetterExchange) -> ExchangeRoute {
     let (keys, hidden) = if let Some(key) = &by.key {
         (vec![Bytes::copy_from_slice(key.as_bytes())], Vec::new())
     } else {
-        let hidden = find(record, lane::HIDDEN).map(via::decode);
-        (came(record, queue).1, hidden.unwrap_or_default().1)
+        let hidden = find(record, queue_partition::HIDDEN).map(via::decode);
+        (published_by(record, queue).1, hidden.unwrap_or_default().1)
     };
-    Passage {
+    ExchangeRoute {
         exchange: Bytes::copy_from_slice(by.exchange.as_bytes()),
         keys,
         hidden,
@@ -325,7 +345,7 @@ fn passage(record: &Record, queue: &str, by: &DeadLetterExchange) -> Passage {
     }
 }
 
-impl Passage {
+impl ExchangeRoute {
     /// The queues the exchange leads to: none when there is no exchange of that name.
     fn through(&mut self, inner: &Inner, vhost: &str, record: &Record) -> Vec<Arc<Queue>> {
         let keys = self.keys.iter().chain(&self.hidden);

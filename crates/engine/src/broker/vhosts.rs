@@ -14,7 +14,7 @@ use super::controller::{self, encode};
 use super::exchange_table::{self, check_room};
 use super::queues::Removal;
 use super::{Broker, Inner, policies, queue_table};
-use crate::exchange::Space;
+use crate::exchange::VhostRouting;
 use crate::vhost::{self, Vhost, VhostDocument};
 use crate::{Error, Result};
 
@@ -44,24 +44,27 @@ pub struct VhostSizes {
 impl Broker {
     /// All vhosts in name order. Frontends filter by [`Broker::allows`].
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
-        self.inner.spaces.vhosts()
+        self.inner.routing_tables.vhosts()
     }
 
     /// Whether there is a vhost of that name.
     pub fn has_vhost(&self, name: &str) -> bool {
-        self.inner.spaces.has(name)
+        self.inner.routing_tables.has(name)
     }
 
     /// One vhost, if the principal may see it. Errors: `Denied`, `UnknownVhost`.
     pub fn vhost(&self, principal: &Principal, name: &str) -> Result<Arc<Vhost>> {
         self.authorize(principal, Verb::Describe, Resource::Vhost(name))?;
-        self.inner.spaces.vhost(name).ok_or(Error::UnknownVhost)
+        self.inner
+            .routing_tables
+            .vhost(name)
+            .ok_or(Error::UnknownVhost)
     }
 
     /// How much there is in a vhost.
     pub fn vhost_sizes(&self, name: &str) -> VhostSizes {
-        let counts = |space: &Space| (space.exchanges().count(), space.counts().1);
-        let counts = self.inner.spaces.read(name, counts);
+        let counts = |routing: &VhostRouting| (routing.exchanges().count(), routing.counts().1);
+        let counts = self.inner.routing_tables.read(name, counts);
         let (exchanges, bindings) = counts.unwrap_or_default();
         VhostSizes {
             queues: self.inner.queues.count_of_vhost(name),
@@ -86,7 +89,11 @@ impl Broker {
     /// `UnknownVhost`.
     pub fn trace_vhost(&self, principal: &Principal, name: &str, traced: bool) -> Result<()> {
         self.authorize(principal, Verb::Configure, Resource::Vhost(name))?;
-        let vhost = self.inner.spaces.vhost(name).ok_or(Error::UnknownVhost)?;
+        let vhost = self
+            .inner
+            .routing_tables
+            .vhost(name)
+            .ok_or(Error::UnknownVhost)?;
         vhost.set_traced(traced);
         Ok(())
     }
@@ -118,19 +125,22 @@ pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
 
 async fn create(inner: &Inner, name: &str) -> Result<bool> {
     vhost::check_name(name)?;
-    if inner.spaces.has(name) {
+    if inner.routing_tables.has(name) {
         return Ok(false);
     }
-    let (count, most) = (inner.spaces.names().len(), inner.settings.vhosts_max);
+    let (count, most) = (
+        inner.routing_tables.names().len(),
+        inner.settings.vhosts_max,
+    );
     check_room("vhosts", count, most)?;
     let document = VhostDocument {
-        id: inner.dice.fresh_id(),
+        id: inner.random.fresh_id(),
         created_ms: inner.clock.wall_ms(),
     };
     let value = Some(encode(&document));
     let key = key(name);
     inner.catalog.put_if(&key, Expected::Any, value).await?;
-    inner.spaces.insert(Vhost::new(name, document));
+    inner.routing_tables.insert(Vhost::new(name, document));
     Ok(true)
 }
 
@@ -140,7 +150,10 @@ async fn delete(inner: &Arc<Inner>, name: &str) -> Result<()> {
             "the default vhost cannot be removed".into(),
         ));
     }
-    let vhost = inner.spaces.vhost(name).ok_or(Error::UnknownVhost)?;
+    let vhost = inner
+        .routing_tables
+        .vhost(name)
+        .ok_or(Error::UnknownVhost)?;
     let note = removed_key(name);
     let value = Some(encode(vhost.document()));
     match inner.catalog.put_if(&note, Expected::Any, value).await {
@@ -169,7 +182,7 @@ async fn remove(inner: &Arc<Inner>, name: &str) -> Result<()> {
         .catalog
         .put_if(&key(name), Expected::Any, None)
         .await?;
-    inner.spaces.remove(name);
+    inner.routing_tables.remove(name);
     Ok(())
 }
 
@@ -178,7 +191,7 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     for (key, stored) in inner.catalog.list("vhosts/").await? {
         let document: VhostDocument = decode(&key, &stored.value)?;
         let name = key.strip_prefix("vhosts/").unwrap_or(&key);
-        inner.spaces.insert(Vhost::new(name, document));
+        inner.routing_tables.insert(Vhost::new(name, document));
     }
     Ok(())
 }
@@ -188,7 +201,7 @@ pub(super) async fn finish_removals(inner: &Arc<Inner>) -> Result<()> {
     for (note, stored) in inner.catalog.list("removed-vhosts/").await? {
         let document: VhostDocument = decode(&note, &stored.value)?;
         let name = note.strip_prefix("removed-vhosts/").unwrap_or(&note);
-        let known = inner.spaces.vhost(name);
+        let known = inner.routing_tables.vhost(name);
         if known.is_some_and(|known| *known.document() == document) {
             remove(inner, name).await?;
         }

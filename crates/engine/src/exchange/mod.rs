@@ -6,21 +6,21 @@
 mod hash;
 mod kind;
 mod patterns;
-mod space;
-mod spaces;
+mod routing_tables;
 mod table;
 mod targets;
 mod value;
+mod vhost_routing;
 
 #[cfg(test)]
 mod tests;
 
 pub use kind::{Kind, Property};
-pub(crate) use space::{Bound, Removed, Space};
-pub(crate) use spaces::Spaces;
+pub(crate) use routing_tables::RoutingTables;
 pub(crate) use targets::Target;
 pub(crate) use value::octets;
 pub use value::{Arguments, Value, find};
+pub(crate) use vhost_routing::{Bound, Removed, VhostRouting};
 
 use std::sync::Arc;
 

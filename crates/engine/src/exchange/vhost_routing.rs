@@ -61,7 +61,7 @@ pub(crate) struct Found {
 
 /// One vhost.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct VhostRouting {
     vhost: Arc<str>,
     nodes: BTreeMap<Arc<str>, Node>,
     bindings: BTreeMap<BindingId, Bound>,
@@ -70,7 +70,7 @@ pub(crate) struct Space {
     internal: Arc<[String]>,
 }
 
-impl Space {
+impl VhostRouting {
     /// A vhost with what every vhost has.
     #[cfg(test)]
     pub(crate) fn new(vhost: &str) -> Self {
@@ -79,7 +79,7 @@ impl Space {
 
     /// The same with these topic exchanges that only the broker publishes to.
     pub(crate) fn with(vhost: &str, internal: &Arc<[String]>) -> Self {
-        let mut space = Self {
+        let mut routing = Self {
             vhost: Arc::from(vhost),
             nodes: BTreeMap::new(),
             bindings: BTreeMap::new(),
@@ -90,8 +90,8 @@ impl Space {
         let open = open.map(|(name, kind)| (name, kind, false));
         let own = internal.iter().map(|name| (&**name, Kind::Topic, true));
         for (name, kind, internal) in open.chain(own) {
-            space.insert(&Arc::new(Exchange {
-                vhost: Arc::clone(&space.vhost),
+            routing.insert(&Arc::new(Exchange {
+                vhost: Arc::clone(&routing.vhost),
                 name: Arc::from(name),
                 durable: true,
                 document: ExchangeDocument {
@@ -104,7 +104,7 @@ impl Space {
                 },
             }));
         }
-        space
+        routing
     }
 
     pub(crate) fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
@@ -292,7 +292,7 @@ impl Space {
         };
         let mut queues: Vec<&Arc<str>> = Vec::new();
         let mut walk = Walk {
-            space: self,
+            routing: self,
             first,
             open: vec![first],
             seen: BTreeSet::new(),
@@ -367,7 +367,7 @@ impl Space {
 
 /// A message's way through exchanges.
 struct Walk<'s> {
-    space: &'s Space,
+    routing: &'s VhostRouting,
     first: &'s Node,
     open: Vec<&'s Node>,
     /// Where it was, the first one left out: most messages go no further than that.
@@ -377,7 +377,7 @@ struct Walk<'s> {
 impl Walk<'_> {
     /// Goes on to an exchange, unless the message was there already.
     fn follow(&mut self, name: &str) {
-        if let Some((name, node)) = self.space.nodes.get_key_value(name)
+        if let Some((name, node)) = self.routing.nodes.get_key_value(name)
             && !std::ptr::eq(node, self.first)
             && self.seen.insert(name)
         {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::error::DecodeError;
 use super::event::{
-    CommittedOffset, GroupEvent, MemberRecord, Roster, Snapshot, StagedOffsets, TopicOffsets,
+    CommittedOffset, GroupEvent, MemberRecord, Membership, Snapshot, StagedOffsets, TopicOffsets,
     TopicPartition,
 };
 
@@ -77,8 +77,8 @@ impl GroupEvent {
                 at.put(out);
             }
             Self::GenerationReserved { generation } => generation.put(out),
-            Self::Formed { roster, at } => {
-                roster.put(out);
+            Self::Formed { membership, at } => {
+                membership.put(out);
                 at.put(out);
             }
             Self::MemberReplaced { old_id, member } => {
@@ -119,7 +119,7 @@ impl GroupEvent {
                 generation: Field::take(input)?,
             },
             3 => Self::Formed {
-                roster: Field::take(input)?,
+                membership: Field::take(input)?,
                 at: Field::take(input)?,
             },
             4 => Self::MemberReplaced {
@@ -353,7 +353,7 @@ macro_rules! fields {
 }
 
 fields! {
-    Roster { generation, protocol_type, protocol_name, leader, members }
+    Membership { generation, protocol_type, protocol_name, leader, members }
     MemberRecord {
         id, instance_id, client_id, client_host, session_timeout_ms, rebalance_timeout_ms,
         protocols, assignment
@@ -361,7 +361,7 @@ fields! {
     TopicPartition { topic, partition }
     TopicOffsets { topic, name, partitions }
     CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at }
-    Snapshot { exists, generation_last, roster, since, offsets, staged }
+    Snapshot { exists, generation_last, membership, since, offsets, staged }
     StagedOffsets { producer_id, offsets, overtaken }
 }
 
@@ -370,7 +370,7 @@ trait Check {
     fn check(&self) -> Result<(), DecodeError>;
 }
 
-impl Check for Roster {
+impl Check for Membership {
     fn check(&self) -> Result<(), DecodeError> {
         if !self.members.is_sorted_by(|a, b| a.id < b.id) {
             return Err(DecodeError::Malformed("members out of order"));

@@ -67,7 +67,7 @@ pub struct Join {
     pub protocols: Vec<(String, Bytes)>,
     /// The client understands that it must come back with the id it is given.
     pub require_known_member: bool,
-    /// The client, if leader, can be told to leave assignments as they are.
+    /// The client, if leader, can be asked to leave assignments as they are.
     pub can_skip_assignment: bool,
     /// Fresh and random. A new member's id is its instance or client id, a dash, and this.
     pub fresh_id: String,

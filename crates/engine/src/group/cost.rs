@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::command::{Command, CommitOffsets, Join};
 use super::durable::Durable;
-use super::event::{MemberRecord, Roster};
+use super::event::{MemberRecord, Membership};
 use super::live::Live;
 
 /// The nodes that a map of members has from the first one on.
@@ -72,8 +72,8 @@ pub(super) fn of_handed_out(id: &str, is_first: bool) -> u64 {
 }
 
 /// What the members of a generation take.
-pub(super) fn of_roster(roster: &Roster) -> u64 {
-    roster.members.iter().map(of_member).sum()
+pub(super) fn of_membership(membership: &Membership) -> u64 {
+    membership.members.iter().map(of_member).sum()
 }
 
 /// What the running state takes, as it was counted last.
@@ -106,7 +106,7 @@ impl LiveCost {
 
 /// What members take that are there twice: as they are now, and in the last generation.
 pub(super) fn of_members(now: u64, durable: &Durable) -> u64 {
-    now + now.max(durable.roster_bytes())
+    now + now.max(durable.membership_bytes())
 }
 
 impl Command {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::cost;
 use super::event::{
-    CommittedOffset, GroupEvent, MemberRecord, Roster, Snapshot, StagedOffsets, TopicOffsets,
+    CommittedOffset, GroupEvent, MemberRecord, Membership, Snapshot, StagedOffsets, TopicOffsets,
     TopicPartition,
 };
 
@@ -16,9 +16,9 @@ use super::event::{
 pub(super) struct Durable {
     exists: bool,
     generation_last: i32,
-    roster: Roster,
+    membership: Membership,
     /// What the members of the last generation take in memory.
-    roster_bytes: u64,
+    membership_bytes: u64,
     since: u64,
     offsets: Offsets,
     staged: BTreeMap<i64, Staged>,
@@ -47,17 +47,17 @@ impl Durable {
                 at,
             } => {
                 let protocol_type = protocol_type.clone();
-                let roster = Roster {
+                let membership = Membership {
                     generation: *generation,
                     protocol_type,
-                    ..Roster::default()
+                    ..Membership::default()
                 };
-                self.set_roster(roster, *at);
+                self.set_membership(membership, *at);
             }
             GroupEvent::GenerationReserved { generation } => {
                 self.generation_last = self.generation_last.max(*generation);
             }
-            GroupEvent::Formed { roster, at } => self.set_roster(roster.clone(), *at),
+            GroupEvent::Formed { membership, at } => self.set_membership(membership.clone(), *at),
             GroupEvent::MemberReplaced { old_id, member } => self.replace(old_id, member),
             GroupEvent::OffsetsCommitted { topics } => self.commit(topics),
             GroupEvent::OffsetsStaged {
@@ -84,23 +84,23 @@ impl Durable {
         }
     }
 
-    fn set_roster(&mut self, roster: Roster, at: u64) {
+    fn set_membership(&mut self, membership: Membership, at: u64) {
         self.exists = true;
         self.since = at;
-        self.generation_last = self.generation_last.max(roster.generation);
-        self.roster_bytes = cost::of_roster(&roster);
-        self.roster = roster;
+        self.generation_last = self.generation_last.max(membership.generation);
+        self.membership_bytes = cost::of_membership(&membership);
+        self.membership = membership;
     }
 
     fn replace(&mut self, old_id: &str, member: &MemberRecord) {
-        let members = &mut self.roster.members;
+        let members = &mut self.membership.members;
         members.retain(|known| known.id != old_id && known.id != member.id);
         members.push(member.clone());
         members.sort_by(|a, b| a.id.cmp(&b.id));
-        if self.roster.leader.as_deref() == Some(old_id) {
-            self.roster.leader = Some(member.id.clone());
+        if self.membership.leader.as_deref() == Some(old_id) {
+            self.membership.leader = Some(member.id.clone());
         }
-        self.roster_bytes = cost::of_roster(&self.roster);
+        self.membership_bytes = cost::of_membership(&self.membership);
     }
 
     /// A commit without a group makes one, as old as its first commit.
@@ -172,8 +172,8 @@ impl Durable {
         Self {
             exists: snapshot.exists,
             generation_last: snapshot.generation_last,
-            roster_bytes: cost::of_roster(&snapshot.roster),
-            roster: snapshot.roster.clone(),
+            membership_bytes: cost::of_membership(&snapshot.membership),
+            membership: snapshot.membership.clone(),
             since: snapshot.since,
             offsets: Offsets::from_topics(&snapshot.offsets),
             staged: staged.collect(),
@@ -193,7 +193,7 @@ impl Durable {
         GroupEvent::Snapshot(Box::new(Snapshot {
             exists: self.exists,
             generation_last: self.generation_last,
-            roster: self.roster.clone(),
+            membership: self.membership.clone(),
             since: self.since,
             offsets: self.offsets.to_topics(),
             staged: staged.collect(),
@@ -208,8 +208,8 @@ impl Durable {
         self.generation_last
     }
 
-    pub(super) fn roster(&self) -> &Roster {
-        &self.roster
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     pub(super) fn since(&self) -> u64 {
@@ -243,8 +243,8 @@ impl Durable {
     }
 
     /// What the members of the last generation take in memory.
-    pub(super) fn roster_bytes(&self) -> u64 {
-        self.roster_bytes
+    pub(super) fn membership_bytes(&self) -> u64 {
+        self.membership_bytes
     }
 
     /// What all offsets take in memory, staged ones included.

@@ -16,8 +16,8 @@ pub enum GroupEvent {
         /// When.
         at: u64,
     },
-    /// A generation number was told to members, although their generation is not formed yet.
-    /// Without this fact a restart could tell the same number to other members.
+    /// A generation number was sent to members, although their generation is not formed yet.
+    /// Without this fact a restart could send the same number to other members.
     GenerationReserved {
         /// The number.
         generation: i32,
@@ -25,7 +25,7 @@ pub enum GroupEvent {
     /// A generation was formed: its members and their assignments are final.
     Formed {
         /// The generation.
-        roster: Roster,
+        membership: Membership,
         /// When.
         at: u64,
     },
@@ -73,7 +73,7 @@ pub enum GroupEvent {
 
 /// A generation: who is in it and who does what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Roster {
+pub struct Membership {
     /// Number of the generation.
     pub generation: i32,
     /// Kind of group.
@@ -163,10 +163,10 @@ pub struct CommittedOffset {
 pub struct Snapshot {
     /// Whether the group exists; if not, the rest is empty.
     pub exists: bool,
-    /// Highest generation number ever told to a member.
+    /// Highest generation number ever sent to a member.
     pub generation_last: i32,
     /// The last generation formed.
-    pub roster: Roster,
+    pub membership: Membership,
     /// When the group was formed or became empty.
     pub since: u64,
     /// Committed offsets.

@@ -1,4 +1,4 @@
-//! The part of a group that dies with the process: who is being waited for, and until when.
+//! The part of a group that ends with the process: who is being waited for, and until when.
 //! Holds no rules, only what the rules ask about.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::command::{Join, Ticket};
 use super::cost::LiveCost;
-use super::event::{MemberRecord, Roster};
+use super::event::{MemberRecord, Membership};
 use super::reply::State;
 use super::settings::{GroupSettings, Subscription};
 
@@ -75,7 +75,7 @@ pub(super) struct Member {
     pub(super) is_new: bool,
     pub(super) join: Option<Parked>,
     pub(super) sync: Option<Parked>,
-    /// When silence becomes death. `None` while a rebalance makes the member wait for us.
+    /// When a silent member is removed. `None` while a rebalance makes the member wait for us.
     pub(super) session_deadline: Option<u64>,
 }
 
@@ -139,7 +139,7 @@ impl Member {
             Some(now.saturating_add(self.record.session_timeout_ms.max(1).into()));
     }
 
-    /// Whoever waits for us proves life by waiting, unless it is new: see the setting
+    /// A member that waits for us proves life by waiting, unless it is new: see the setting
     /// `new_member_join_timeout_ms`.
     pub(super) fn may_be_silent(&self) -> bool {
         !self.is_new && (self.join.is_some() || self.sync.is_some())
@@ -159,12 +159,12 @@ pub(super) fn protocol_bytes(protocols: &[(String, Bytes)]) -> usize {
 
 impl Live {
     /// The running state at a restart: the last generation formed goes on.
-    pub(super) fn restored(roster: &Roster, now: u64) -> Self {
-        let members = roster.members.iter();
+    pub(super) fn restored(membership: &Membership, now: u64) -> Self {
+        let members = membership.members.iter();
         let members: BTreeMap<_, _> = members
             .map(|record| (record.id.clone(), Member::restored(record.clone(), now)))
             .collect();
-        let instances = roster.members.iter();
+        let instances = membership.members.iter();
         let instances =
             instances.filter_map(|record| Some((record.instance_id.clone()?, record.id.clone())));
         Self {
@@ -173,10 +173,10 @@ impl Live {
             } else {
                 State::Stable
             },
-            generation: roster.generation,
-            protocol_type: roster.protocol_type.clone(),
-            protocol_name: roster.protocol_name.clone(),
-            leader: roster
+            generation: membership.generation,
+            protocol_type: membership.protocol_type.clone(),
+            protocol_name: membership.protocol_name.clone(),
+            leader: membership
                 .leader
                 .clone()
                 .or_else(|| members.keys().next().cloned()),
@@ -187,8 +187,8 @@ impl Live {
     }
 
     /// The current generation, to be made durable.
-    pub(super) fn roster(&self) -> Roster {
-        Roster {
+    pub(super) fn membership(&self) -> Membership {
+        Membership {
             generation: self.generation,
             protocol_type: self.protocol_type.clone(),
             protocol_name: self.protocol_name.clone(),

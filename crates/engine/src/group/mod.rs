@@ -8,7 +8,7 @@
 //! command ──► rules ──► events ──► durable      survives: generation, members, offsets
 //!               │  ▲                  │
 //!               ▼  └───── reads ──────┘
-//!             live                              dies: parked requests, timers, joins under way
+//!             live                              ends with the process: parked requests, timers, joins
 //! ```
 //!
 //! A generation goes through four states. Joins are collected (`PreparingRebalance`), at first
@@ -38,7 +38,7 @@ pub use command::{
 };
 pub use error::{DecodeError, Error};
 pub use event::{
-    CommittedOffset, GroupEvent, MemberRecord, Roster, Snapshot, StagedOffsets, TopicOffsets,
+    CommittedOffset, GroupEvent, MemberRecord, Membership, Snapshot, StagedOffsets, TopicOffsets,
     TopicPartition,
 };
 pub use reply::{
@@ -150,7 +150,7 @@ impl Group {
         if !self.durable.exists() {
             return;
         }
-        self.live = Live::restored(self.durable.roster(), now);
+        self.live = Live::restored(self.durable.membership(), now);
         self.live.read_topics(&self.settings);
         let check_interval_ms = self.settings.offsets_check_interval_ms.max(1);
         self.live.check_at = Some(now.saturating_add(check_interval_ms));

@@ -50,7 +50,7 @@ pub struct PartitionResult {
     pub result: Result<(), Error>,
 }
 
-/// A member is in; every member of a generation hears the same generation, protocol and leader.
+/// A member is in; every member of a generation gets the same generation, protocol and leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// The member's id.

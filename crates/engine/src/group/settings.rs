@@ -26,15 +26,15 @@ pub struct GroupSettings {
     /// Bytes one member may send about itself, and bytes of one assignment.
     pub member_bytes_max: usize,
     /// Bytes of all members, or of all their assignments, together.
-    pub roster_bytes_max: usize,
+    pub membership_bytes_max: usize,
     /// Length of the text beside a committed offset, in UTF-16 units, which is how clients count.
     pub offset_metadata_max: usize,
     /// Partitions a group may remember an offset for.
     pub offsets_max: usize,
     /// Bytes of the texts beside all of a group's offsets together: its snapshot is one record.
     pub offsets_text_bytes_max: usize,
-    /// Reads which topics a member subscribes to. The format belongs to the clients, so whoever
-    /// knows it hands in the reader; it must be a pure function.
+    /// Reads which topics a member subscribes to. The format belongs to the clients, so its reader is handed
+    /// in; it must be a pure function.
     pub subscription: fn(protocol_type: &str, metadata: &[u8]) -> Subscription,
 }
 
@@ -60,7 +60,7 @@ impl Default for GroupSettings {
             offsets_check_interval_ms: 10 * MINUTE_MS,
             members_max: 10_000,
             member_bytes_max: 1 << 20,
-            roster_bytes_max: 32 << 20,
+            membership_bytes_max: 32 << 20,
             offset_metadata_max: 4_096,
             offsets_max: 1_000_000,
             offsets_text_bytes_max: 64 << 20,

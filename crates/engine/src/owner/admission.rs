@@ -1,11 +1,11 @@
-//! Admission: what becomes of a message that is sent to a lane, by the rules of its queue. For senders to one queue and
-//! to several alike; appends nothing.
+//! Admission: what becomes of a message that is sent to a queue partition, by the rules of its queue. For senders to
+//! one queue and to several alike; appends nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::queue::lane::{self, Brings, IDS_MAX, IdHash, Lane, message_id};
-use crate::queue::{DedupScope, LaneAt, NewMessage, Overflow, Queue, Sent};
+use crate::queue::queue_partition::{self, Brings, IDS_MAX, IdHash, QueuePartition, message_id};
+use crate::queue::{DedupScope, NewMessage, Overflow, Queue, QueuePartitionId, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
 
@@ -16,60 +16,64 @@ pub(crate) const BATCH_RECORDS: u64 = 64;
 
 /// What was taken for one batch.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Filled {
+pub(crate) struct DraftTotals {
     pub(crate) records: u64,
     /// Of its messages.
     pub(crate) bytes: u64,
 }
 
 /// What becomes of a message that is not refused.
-pub(crate) enum Judged {
+pub(crate) enum Admitted {
     /// It gets the next place; its id, if it has one, is remembered. With what it adds to the state of queues, bytes.
     New(Option<IdHash>, u64),
     /// It is dropped: the message at this offset was sent with the same id.
     Repeat(u64),
     /// The queue is full: it is refused, and let in only to be dead-lettered.
-    Doomed,
+    Rerouted,
 }
 
-/// The messages for one lane that are decided together.
+/// The messages for one queue partition that are decided together.
 pub(crate) struct Admission {
-    at: LaneAt,
+    at: QueuePartitionId,
     now: Moment,
     pub(crate) queue: Arc<Queue>,
     /// Offset of the next message.
     next: u64,
-    filled: Filled,
+    totals: DraftTotals,
     /// What those of the batch add to the state of queues.
     adds: u64,
     /// Ids that came together, with the offsets they got.
     seen: HashMap<IdHash, u64>,
     /// Messages that are let in only to be dead-lettered.
-    doomed: Vec<u64>,
+    rerouted: Vec<u64>,
 }
 
 impl Admission {
-    /// For a lane whose partition goes on at `next`.
-    pub(crate) fn new(at: LaneAt, queue: Arc<Queue>, next: u64, now: Moment) -> Self {
+    /// For a queue partition whose partition goes on at `next`.
+    pub(crate) fn new(at: QueuePartitionId, queue: Arc<Queue>, next: u64, now: Moment) -> Self {
         Self {
             at,
             now,
             queue,
             next,
-            filled: Filled::default(),
+            totals: DraftTotals::default(),
             adds: 0,
             seen: HashMap::new(),
-            doomed: Vec::new(),
+            rerouted: Vec::new(),
         }
     }
 
     /// Whether a batch of what was taken, which has so many bytes, should be appended before more is taken.
     pub(crate) fn is_full(&self, bytes: usize) -> bool {
-        bytes >= BATCH_BYTES || self.filled.records >= BATCH_RECORDS
+        bytes >= BATCH_BYTES || self.totals.records >= BATCH_RECORDS
     }
 
     /// Decides what becomes of one message, and changes nothing.
-    pub(crate) fn judge(&self, lane: &Lane, message: &NewMessage) -> Result<Judged> {
+    pub(crate) fn admit(
+        &self,
+        queue_partition: &QueuePartition,
+        message: &NewMessage,
+    ) -> Result<Admitted> {
         let settings = self.queue.settings();
         let bytes = message.bytes();
         let allowed = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
@@ -84,40 +88,40 @@ impl Admission {
             ));
         }
         let room = || {
-            let adds = self.adds_of(lane, message);
+            let adds = self.adds_of(queue_partition, message);
             let all = if adds > 0 { self.adds + adds } else { 0 };
             self.queue.numbers.memory().check(all)?;
             Ok(adds)
         };
-        let more = self.next - lane.end() + 1;
-        if lane.is_full(settings, (more, self.filled.bytes + bytes as u64)) {
+        let more = self.next - queue_partition.end() + 1;
+        if queue_partition.is_full(settings, (more, self.totals.bytes + bytes as u64)) {
             return match settings.limits.overflow {
                 Overflow::RefuseToDeadLetter if settings.keeps_dead() => {
-                    room().map(|_| Judged::Doomed)
+                    room().map(|_| Admitted::Rerouted)
                 }
                 _ => Err(Error::QueueFull),
             };
         }
         let Some(id) = &message.dedup else {
-            return room().map(|adds| Judged::New(None, adds));
+            return room().map(|adds| Admitted::New(None, adds));
         };
         let scope = match settings.dedup_scope {
             DedupScope::Queue => None,
             DedupScope::Key => message.key.as_deref(),
         };
-        let id = lane::hash(scope, id);
-        let known = lane.duplicate(id, settings.dedup_window_ms, self.now.now);
+        let id = queue_partition::hash(scope, id);
+        let known = queue_partition.duplicate(id, settings.dedup_window_ms, self.now.now);
         if let Some(original) = known.or_else(|| self.seen.get(&id).copied()) {
-            return Ok(Judged::Repeat(original));
+            return Ok(Admitted::Repeat(original));
         }
-        if lane.dedup_ids() + self.seen.len() >= IDS_MAX {
+        if queue_partition.dedup_ids() + self.seen.len() >= IDS_MAX {
             return Err(Error::Throttled);
         }
-        room().map(|adds| Judged::New(Some(id), adds))
+        room().map(|adds| Admitted::New(Some(id), adds))
     }
 
     /// What a message adds to the state of queues.
-    fn adds_of(&self, lane: &Lane, message: &NewMessage) -> u64 {
+    fn adds_of(&self, queue_partition: &QueuePartition, message: &NewMessage) -> u64 {
         let settings = self.queue.settings();
         let brings = Brings {
             key: message.key.as_deref(),
@@ -126,27 +130,27 @@ impl Admission {
             is_delayed: message.delay_ms.unwrap_or(settings.delay_ms) > 0,
             expires: message.ttl_ms.is_some(),
         };
-        lane.adds(brings, settings)
+        queue_partition.adds(brings, settings)
     }
 
-    /// Takes a message as it was judged; one that is no duplicate is to be written next.
-    pub(crate) fn take(&mut self, judged: &Judged, message: &NewMessage) -> Sent {
-        let (offset, duplicate) = match judged {
-            Judged::Repeat(original) => {
+    /// Takes a message as it was admitted; one that is no duplicate is to be written next.
+    pub(crate) fn take(&mut self, admitted: &Admitted, message: &NewMessage) -> Sent {
+        let (offset, duplicate) = match admitted {
+            Admitted::Repeat(original) => {
                 self.queue.numbers.deduplicated();
                 (*original, true)
             }
-            Judged::New(..) | Judged::Doomed => {
-                match judged {
-                    Judged::New(Some(id), _) => drop(self.seen.insert(*id, self.next)),
-                    Judged::Doomed => self.doomed.push(self.next),
-                    Judged::New(None, _) | Judged::Repeat(_) => {}
+            Admitted::New(..) | Admitted::Rerouted => {
+                match admitted {
+                    Admitted::New(Some(id), _) => drop(self.seen.insert(*id, self.next)),
+                    Admitted::Rerouted => self.rerouted.push(self.next),
+                    Admitted::New(None, _) | Admitted::Repeat(_) => {}
                 }
-                if let Judged::New(_, adds) = judged {
+                if let Admitted::New(_, adds) = admitted {
                     self.adds += adds;
                 }
-                self.filled.bytes += message.bytes() as u64;
-                self.filled.records += 1;
+                self.totals.bytes += message.bytes() as u64;
+                self.totals.records += 1;
                 self.next += 1;
                 (self.next - 1, false)
             }
@@ -159,24 +163,15 @@ impl Admission {
     }
 
     /// What was taken since the last time, if anything.
-    pub(crate) fn fill(&mut self) -> Option<Filled> {
+    pub(crate) fn fill(&mut self) -> Option<DraftTotals> {
         // Its queue partition counts it as soon as it is appended.
         self.adds = 0;
-        let filled = std::mem::take(&mut self.filled);
-        (filled.records > 0).then_some(filled)
+        let totals = std::mem::take(&mut self.totals);
+        (totals.records > 0).then_some(totals)
     }
 
     /// Messages that are let in only to be dead-lettered.
-    pub(crate) fn doomed(&self) -> &[u64] {
-        &self.doomed
-    }
-
-    /// The last `records` were not appended after all; returns the offset the first of them would have got.
-    pub(crate) fn take_back(&mut self, records: u64) -> u64 {
-        let first = self.next - records;
-        self.seen.retain(|_, offset| *offset < first);
-        self.doomed.retain(|offset| *offset < first);
-        self.next = first;
-        first
+    pub(crate) fn rerouted(&self) -> &[u64] {
+        &self.rerouted
     }
 }

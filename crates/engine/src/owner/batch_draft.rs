@@ -3,18 +3,18 @@
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use crate::queue::{NewMessage, Ordering, QueueSettings, lane, reserved, via};
+use crate::queue::{NewMessage, Ordering, QueueSettings, queue_partition, reserved, via};
 use crate::time::Moment;
 
 /// What of a queue's settings decides how messages are written for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Manner {
+pub(crate) struct RecordLayout {
     in_order: bool,
     delay_ms: u64,
     has_levels: bool,
 }
 
-impl Manner {
+impl RecordLayout {
     pub(crate) fn of(settings: &QueueSettings) -> Self {
         Self {
             in_order: settings.ordering == Ordering::Key,
@@ -25,14 +25,14 @@ impl Manner {
 }
 
 /// A batch of messages in the making.
-pub(crate) struct Writing {
+pub(crate) struct BatchDraft {
     builder: BatchBuilder,
     now: Moment,
     /// None of its messages says anything about its delivery.
     bare: bool,
 }
 
-impl Writing {
+impl BatchDraft {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
             builder: BatchBuilder::new(now.wall.cast_signed())
@@ -57,8 +57,8 @@ impl Writing {
     }
 
     /// Adds a message.
-    pub(crate) fn push(&mut self, message: &NewMessage, manner: Manner) {
-        self.bare &= push(&mut self.builder, message, manner, self.now);
+    pub(crate) fn push(&mut self, message: &NewMessage, layout: RecordLayout) {
+        self.bare &= push(&mut self.builder, message, layout, self.now);
     }
 
     /// The batch; at least one message was added.
@@ -73,49 +73,63 @@ impl Writing {
 }
 
 /// Encodes a message as a record. Returns whether it says nothing about its delivery.
-fn push(builder: &mut BatchBuilder, message: &NewMessage, manner: Manner, moment: Moment) -> bool {
+fn push(
+    builder: &mut BatchBuilder,
+    message: &NewMessage,
+    layout: RecordLayout,
+    moment: Moment,
+) -> bool {
     let now = moment.now;
-    // In order, all messages wait equally long, and the lane knows how long.
-    let delay = message.delay_ms.filter(|_| !manner.in_order).unwrap_or(0);
-    let delay = if manner.in_order || message.delay_ms.is_some() {
+    // In order, all messages wait equally long, and the queue partition knows how long.
+    let delay = message.delay_ms.filter(|_| !layout.in_order).unwrap_or(0);
+    let delay = if layout.in_order || message.delay_ms.is_some() {
         delay
     } else {
-        manner.delay_ms
+        layout.delay_ms
     };
     let due = (delay > 0).then(|| reserved::write(now.saturating_add(delay)));
     let priority = reserved::write_level(message.priority);
-    // Its time begins when it can be lent.
-    let waits = if manner.in_order {
-        manner.delay_ms
+    // Its time begins when it can be leased.
+    let waits = if layout.in_order {
+        layout.delay_ms
     } else {
         delay
     };
     let expires = message
         .ttl_ms
         .map(|ttl| reserved::write(now.saturating_add(waits).saturating_add(ttl)));
-    let came = message
+    let via_header = message
         .exchange
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
     let decides = [
-        due.as_deref().map(|due| (lane::DUE, due)),
-        expires.as_deref().map(|at| (lane::EXPIRES, at)),
-        message.dedup.as_deref().map(|id| (lane::DEDUP, id)),
-        manner.has_levels.then_some((lane::PRIORITY, &priority[..])),
+        due.as_deref().map(|due| (queue_partition::DUE, due)),
+        expires.as_deref().map(|at| (queue_partition::EXPIRES, at)),
+        message
+            .dedup
+            .as_deref()
+            .map(|id| (queue_partition::DEDUP, id)),
+        layout
+            .has_levels
+            .then_some((queue_partition::PRIORITY, &priority[..])),
     ];
     let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
-    let came = came.as_deref().map(|came| (lane::VIA, came));
+    let via_header = via_header
+        .as_deref()
+        .map(|via_header| (queue_partition::VIA, via_header));
     let hidden = &message.hidden_keys;
     let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
-    let hidden = hidden.as_deref().map(|keys| (lane::HIDDEN, keys));
+    let hidden = hidden
+        .as_deref()
+        .map(|keys| (queue_partition::HIDDEN, keys));
     let given = message
         .headers
         .iter()
-        .filter(|(name, _)| !lane::is_reserved_by_engine(name))
+        .filter(|(name, _)| !queue_partition::is_reserved_by_engine(name))
         .map(|(name, value)| (&name[..], &value[..]));
     let headers: Vec<(&[u8], Option<&[u8]>)> = given
         .chain(decides.into_iter().flatten())
-        .chain(came)
+        .chain(via_header)
         .chain(hidden)
         .map(|(name, value)| (name, Some(value)))
         .collect();

@@ -1,15 +1,17 @@
-//! What a shard does to its groups: a group is one stream of events, folded into one state.
+//! Groups: each is one stream of events, folded into one state behind a lock.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use storage::batch::BatchBuilder;
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::pending::{Reply, Waiting};
-use super::{Inspect, Shard};
+use super::Env;
+use super::acquire::acquire;
+use super::completions::{Answer as Answered, Waiting};
+use super::timers::{Due, Timed};
 use crate::group::{self, Group, GroupEvent, Outcome, Ticket};
 use crate::memory::StateShare;
 use crate::partition::LEADER_EPOCH;
@@ -20,7 +22,7 @@ use crate::{Error, Result};
 const SNAPSHOT_BYTES: u64 = 256 << 10;
 
 /// The answer to a group command.
-pub(crate) type Answer = Result<group::Reply>;
+type Answer = Result<group::Reply>;
 
 /// A group with its place in the maps and trees of the broker, its document and its stream.
 const GROUP_BYTES: u64 = 3 << 10;
@@ -30,7 +32,7 @@ pub(crate) fn group_bytes(name: &str) -> u64 {
     GROUP_BYTES + 2 * name.len() as u64
 }
 
-/// A group, as a shard has it.
+/// A group, as its owner has it.
 pub(crate) struct Owned {
     id: Uuid,
     group: Group,
@@ -41,7 +43,10 @@ pub(crate) struct Owned {
     last_lsn: Lsn,
     bytes_since_snapshot: u64,
     snapshot_bytes: u64,
-    due: Option<u64>,
+    scheduled: Option<Due>,
+    /// Who asked, for every command not answered yet.
+    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    tickets: u64,
 }
 
 impl Owned {
@@ -55,7 +60,9 @@ impl Owned {
             last_lsn: Lsn(0),
             bytes_since_snapshot: 0,
             snapshot_bytes: 0,
-            due: None,
+            scheduled: None,
+            asked: HashMap::new(),
+            tickets: 0,
         }
     }
 
@@ -73,180 +80,182 @@ impl Owned {
     }
 }
 
-/// The groups of a shard.
-#[derive(Default)]
-pub(crate) struct GroupTable {
-    owned: HashMap<Arc<str>, Owned>,
-    /// When which group wants to be looked at.
-    due: BTreeSet<(u64, Arc<str>)>,
-    /// Who asked, for every command not answered yet.
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
-    tickets: u64,
+/// A group's lock, with its state.
+pub(crate) struct GroupOwner {
+    name: Arc<str>,
+    env: Arc<Env>,
+    /// Nothing once the group is gone.
+    state: Mutex<Option<Owned>>,
 }
 
-impl GroupTable {
-    pub(super) fn open(&mut self, name: &Arc<str>, mut owned: Owned) {
-        if self.owned.contains_key(name) {
-            return;
-        }
+impl GroupOwner {
+    pub(super) fn start(env: &Arc<Env>, name: &Arc<str>, mut owned: Owned) -> Arc<Self> {
         owned.count(name);
-        self.owned.insert(Arc::clone(name), owned);
-        self.schedule(name);
+        let owner = Arc::new(Self {
+            name: Arc::clone(name),
+            env: Arc::clone(env),
+            state: Mutex::new(Some(owned)),
+        });
+        owner.turn(|_, _| None);
+        owner
     }
 
-    pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
-    }
-
-    /// Keeps the schedule in step with the group's own next deadline.
-    fn schedule(&mut self, name: &Arc<str>) {
-        let Some(owned) = self.owned.get_mut(name) else {
-            return;
-        };
-        let due = owned.group.next_deadline();
-        if due == owned.due {
-            return;
-        }
-        if let Some(old) = owned.due.take() {
-            self.due.remove(&(old, Arc::clone(name)));
-        }
-        if let Some(due) = due {
-            self.due.insert((due, Arc::clone(name)));
-        }
-        owned.due = due;
-    }
-}
-
-impl Shard {
-    pub(super) fn group_command(
-        &mut self,
-        name: &Arc<str>,
-        command: group::Command,
-        done: oneshot::Sender<Answer>,
-    ) {
-        let now = self.clock.now_ms();
-        let Some(owned) = self.groups.owned.get_mut(name) else {
-            let _ = done.send(Err(Error::Group(group::Error::NotFound)));
-            return;
-        };
-        self.groups.tickets += 1;
-        let ticket = self.groups.tickets;
-        self.groups.asked.insert(ticket, done);
-        let room = owned.share.room();
-        let outcome = owned.group.handle(command, Ticket(ticket), now, room);
-        self.carry_out(name, outcome);
-    }
-
-    /// Gives up a dead group's log, and the group with it.
-    pub(super) fn close_group(&mut self, name: &Arc<str>, done: oneshot::Sender<bool>) {
-        let dead = self
-            .groups
-            .owned
-            .get(name)
-            .is_some_and(|owned| owned.group.state() == group::State::Dead);
-        let owned = if dead {
-            self.groups.owned.remove(name)
-        } else {
-            None
-        };
-        let mut lsn = Lsn(0);
-        if let Some(owned) = &owned {
-            if let Some(due) = owned.due {
-                self.groups.due.remove(&(due, Arc::clone(name)));
-            }
-            // A log that cannot be given up now is found empty of members, and given up, after the next start.
-            lsn = self.log.trim(owned.stream(), Trim::All).unwrap_or_default();
-        }
-        let answer = Reply::Call(Box::new(move || {
-            let _ = done.send(owned.is_some());
-        }));
-        self.answer_at(
-            (lsn, Durability::Sync),
-            Waiting {
-                grown: Vec::new(),
-                answer,
-            },
-        );
-    }
-
-    /// Looks at a group; the answer waits until everything that was seen is durable.
-    pub(super) fn inspect(&mut self, name: &Arc<str>, inspect: Inspect) {
-        let owned = self.groups.owned.get(name);
-        let lsn = owned.map_or(Lsn(0), |owned| owned.last_lsn);
-        let answer = Reply::Call(inspect(owned.map(|owned| &owned.group)));
-        self.answer_at(
-            (lsn, Durability::Sync),
-            Waiting {
-                grown: Vec::new(),
-                answer,
-            },
-        );
-    }
-
-    /// Looks after every group whose time has come.
-    pub(super) fn tick(&mut self) {
-        let now = self.clock.now_ms();
-        while let Some((due, name)) = self.groups.due.first().cloned() {
-            if due > now {
-                return;
-            }
-            let Some(owned) = self.groups.owned.get_mut(&name) else {
-                self.groups.due.remove(&(due, name));
-                continue;
+    /// Carries out a command; answered when what it rests on is durable.
+    pub(crate) async fn command(self: &Arc<Self>, command: group::Command) -> Answer {
+        let (done, answer) = oneshot::channel();
+        self.turn(|owned, now| {
+            let Some(owned) = owned else {
+                let _ = done.send(Err(Error::Group(group::Error::NotFound)));
+                return None;
             };
-            let outcome = owned.group.tick(now);
-            assert!(
-                owned.group.next_deadline().is_none_or(|next| next > now),
-                "a group that was looked after wants nothing before a later moment"
-            );
-            self.carry_out(&name, outcome);
-        }
+            owned.tickets += 1;
+            let ticket = owned.tickets;
+            owned.asked.insert(ticket, done);
+            let room = owned.share.room();
+            Some(owned.group.handle(command, Ticket(ticket), now, room))
+        });
+        answer.await.map_err(|_| Error::Unavailable)?
     }
 
-    pub(super) fn topic_removed(&mut self, topic_id: Uuid) {
-        let now = self.clock.now_ms();
-        let mut names: Vec<_> = self.groups.owned.keys().cloned().collect();
-        names.sort_unstable();
-        for name in names {
-            let Some(owned) = self.groups.owned.get_mut(&name) else {
-                continue;
-            };
-            let command = group::Command::TopicDeleted(topic_id);
-            let outcome = owned.group.handle(command, Ticket(0), now, 0);
-            self.carry_out(&name, outcome);
+    /// Looks at the group; returns when everything that was seen is durable.
+    pub(crate) async fn inspect<T>(
+        self: &Arc<Self>,
+        look: impl FnOnce(Option<&Group>) -> T,
+    ) -> Result<T> {
+        // As it stands now: what is due has happened.
+        self.turn(|_, _| None);
+        let (done, durable) = oneshot::channel();
+        let (seen, lsn) = {
+            let state = self.lock();
+            let lsn = state.as_ref().map_or(Lsn(0), |owned| owned.last_lsn);
+            (look(state.as_ref().map(|owned| &owned.group)), lsn)
+        };
+        self.answer_at(
+            lsn,
+            Box::new(move |_| {
+                let _ = done.send(());
+            }),
+        );
+        durable.await.map_err(|_| Error::Unavailable)?;
+        Ok(seen)
+    }
+
+    /// Gives up a dead group's log, and the group with it; says whether it was dead, once that is durable.
+    pub(super) async fn close(self: &Arc<Self>) -> Result<bool> {
+        let (done, closed) = oneshot::channel();
+        let lsn = {
+            let mut state = self.lock();
+            let is_dead = |owned: &Owned| owned.group.state() == group::State::Dead;
+            if !state.as_ref().is_some_and(is_dead) {
+                return Ok(state.is_none());
+            }
+            let lsn = state.take().map(|owned| {
+                self.env.timers.forget(owned.scheduled);
+                // A log that cannot be given up now is found empty of members, and given up, after the next start.
+                let trimmed = self.env.log.trim(owned.stream(), Trim::All);
+                trimmed.unwrap_or_default()
+            });
+            lsn.unwrap_or_default()
+        };
+        self.answer_at(
+            lsn,
+            Box::new(move |_| {
+                let _ = done.send(());
+            }),
+        );
+        closed.await.map_err(|_| Error::Unavailable)?;
+        Ok(true)
+    }
+
+    /// A topic is gone: the group drops its offsets for it.
+    pub(super) fn topic_removed(self: &Arc<Self>, topic: Uuid) {
+        self.turn(|owned, now| {
+            let command = group::Command::TopicDeleted(topic);
+            Some(owned?.group.handle(command, Ticket(0), now, 0))
+        });
+    }
+
+    /// Changes the group: decides, applies, appends, and has the replies wait for that.
+    fn turn(self: &Arc<Self>, work: impl FnOnce(Option<&mut Owned>, u64) -> Option<Outcome>) {
+        let inside = self.env.turns.begin();
+        let now = self.env.clock.now_ms();
+        let mut state = self.lock();
+        if let Some(due) = state.as_mut() {
+            let late = due.group.next_deadline().is_some_and(|due| due <= now);
+            if late {
+                let outcome = due.group.tick(now);
+                assert!(
+                    due.group.next_deadline().is_none_or(|next| next > now),
+                    "a group that was looked after wants nothing before a later moment"
+                );
+                self.carry_out(due, outcome, now);
+            }
         }
+        let outcome = work(state.as_mut(), now);
+        if let Some(owned) = state.as_mut() {
+            if let Some(outcome) = outcome {
+                self.carry_out(owned, outcome, now);
+            }
+            let who: Weak<Self> = Arc::downgrade(self);
+            let due = owned.group.next_deadline();
+            owned.scheduled = self.env.timers.set(owned.scheduled, due, || who);
+        }
+        drop(state);
+        drop(inside);
     }
 
     /// Appends a group's events and queues its replies behind them.
-    fn carry_out(&mut self, name: &Arc<str>, outcome: Outcome) {
-        let now = self.clock.now_ms();
+    fn carry_out(&self, owned: &mut Owned, outcome: Outcome, now: u64) {
         let Outcome { events, replies } = outcome;
+        owned.count(&self.name);
         let mut failed = None;
-        let mut lsn = Lsn(0);
-        if let Some(owned) = self.groups.owned.get_mut(name) {
-            owned.count(name);
-            if !events.is_empty() {
-                failed = append_events(&*self.log, owned, &events, now).err();
-            }
-            lsn = owned.last_lsn;
+        if !events.is_empty() {
+            failed = append_events(&*self.env.log, owned, &events, now).err();
         }
         let answers: Vec<_> = replies
             .into_iter()
-            .filter_map(|(ticket, reply)| Some((self.groups.asked.remove(&ticket.0)?, reply)))
+            .filter_map(|(ticket, reply)| Some((owned.asked.remove(&ticket.0)?, reply)))
             .collect();
-        if !answers.is_empty() {
-            let send = move || {
-                for (done, reply) in answers {
-                    let _ = done.send(failed.clone().map_or(Ok(reply), Err));
-                }
-            };
-            let waiting = Waiting {
-                grown: Vec::new(),
-                answer: Reply::Call(Box::new(send)),
-            };
-            self.answer_at((lsn, Durability::Sync), waiting);
+        if answers.is_empty() {
+            return;
         }
-        self.groups.schedule(name);
+        let send = move |_| {
+            for (done, reply) in answers {
+                let _ = done.send(failed.clone().map_or(Ok(reply), Err));
+            }
+        };
+        self.answer_at(owned.last_lsn, Box::new(send));
+    }
+
+    fn answer_at(&self, lsn: Lsn, answer: Answered) {
+        let waiting = Waiting {
+            grown: Vec::new(),
+            answers: vec![answer],
+        };
+        let at = (lsn, Durability::Sync);
+        if let Some(ready) = self.env.completions.push(at, waiting) {
+            ready.send();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Owned>> {
+        match acquire(&self.state) {
+            Ok(state) => state,
+            Err(broken) => {
+                // The process ends: what is done with the group until then is lost with it.
+                let name = format!("group {}", self.name);
+                self.env
+                    .supervisor
+                    .fail(name, "a task panicked while it held it");
+                broken.into_inner()
+            }
+        }
+    }
+}
+
+impl Timed for GroupOwner {
+    fn on_time(self: Arc<Self>) {
+        self.turn(|_, _| None);
     }
 }
 

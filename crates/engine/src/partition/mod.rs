@@ -1,21 +1,21 @@
 //! A partition: one ordered log and the state its owner keeps about it.
 //!
 //! [`Partition`] is what everybody shares: atomics that say how far readers may go, and who waits for more.
-//! [`Ledger`] is what only the owning shard touches. The two streams of partition `n` are numbered `2n`
-//! (records) and `2n + 1` (the ledger's snapshots).
+//! [`PartitionState`] is what only the owner touches. The two streams of partition `n` are numbered `2n`
+//! (records) and `2n + 1` (the snapshots of its state).
 
-mod ledger;
 mod producers;
 mod snapshot;
+mod state;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ledger::check_batch;
-pub use ledger::{Decision, Ledger};
-pub use producers::{Producer, Producers, Remembered, Verdict};
+pub use producers::{Producer, Producers, Remembered, SequenceCheck};
 pub use snapshot::{Snapshot, fuzz};
+pub(crate) use state::check_batch;
+pub use state::{Decision, PartitionState};
 pub use waiters::Waiters;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,7 +64,7 @@ impl Partition {
         }
     }
 
-    /// The stream that holds the ledger's snapshots.
+    /// The stream that holds the snapshots of its state.
     pub fn state(&self) -> StreamId {
         StreamId {
             owner: self.topic_id,

@@ -47,7 +47,7 @@ pub struct Producers {
 
 /// What is to become of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SequenceCheck {
     /// It continues its producer's sequence, or has no producer.
     Append,
     /// It is in the log already.
@@ -56,10 +56,10 @@ pub enum Verdict {
 
 impl Producers {
     /// Decides about a batch. Errors: `OutOfOrderSequence`, `ProducerFenced`.
-    pub fn decide(&self, header: &BatchHeader) -> Result<Verdict> {
+    pub fn decide(&self, header: &BatchHeader) -> Result<SequenceCheck> {
         // A producer the partition does not know (any more) may start anywhere: its state may have expired.
         let Some(known) = self.by_id.get(&header.producer_id) else {
-            return Ok(Verdict::Append);
+            return Ok(SequenceCheck::Append);
         };
         if header.producer_epoch < known.epoch {
             return Err(Error::ProducerFenced(header.producer_epoch));
@@ -71,7 +71,7 @@ impl Producers {
         let same =
             |b: &&Remembered| b.first_sequence == header.base_sequence && b.last_sequence == last;
         if let Some(original) = known.batches.iter().find(same) {
-            return Ok(Verdict::Duplicate(*original));
+            return Ok(SequenceCheck::Duplicate(*original));
         }
         let newest = known.batches.last().map_or(-1, |b| b.last_sequence);
         expect_sequence(sequence_after(newest, 1), header.base_sequence)
@@ -168,9 +168,9 @@ fn sequence_after(sequence: i32, steps: i32) -> i32 {
     i32::try_from(wrapped).unwrap_or(0)
 }
 
-fn expect_sequence(expected: i32, got: i32) -> Result<Verdict> {
+fn expect_sequence(expected: i32, got: i32) -> Result<SequenceCheck> {
     if expected == got {
-        Ok(Verdict::Append)
+        Ok(SequenceCheck::Append)
     } else {
         Err(Error::OutOfOrderSequence { expected, got })
     }

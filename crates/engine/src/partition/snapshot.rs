@@ -1,4 +1,4 @@
-//! A ledger's snapshot as a record of the partition's state stream.
+//! A partition's snapshot as a record of the partition's state stream.
 //!
 //! ```text
 //! version u8 (1) | upto u64 | producers u32 | per producer:

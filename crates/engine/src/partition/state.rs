@@ -1,17 +1,17 @@
 //! What the owner of a partition knows: where the next batch goes and who has sent what.
 //!
-//! `decide` holds all rules and changes nothing; `apply` changes the ledger by a batch that is in the log and
+//! `decide` holds all rules and changes nothing; `apply` changes the state by a batch that is in the log and
 //! cannot refuse. A restart is `apply` over the batches since the last snapshot.
 
 use storage::{Batch, BatchHeader};
 
-use super::producers::{Producers, Verdict};
+use super::producers::{Producers, SequenceCheck};
 use crate::topic::Config;
 use crate::{Error, Result};
 
 /// The owner's state of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct PartitionState {
     /// First readable offset.
     pub start: u64,
     /// Offset of the next record.
@@ -32,7 +32,7 @@ pub enum Decision {
     },
 }
 
-impl Ledger {
+impl PartitionState {
     /// Decides what a batch becomes at `now` (ms).
     pub fn decide(&self, batch: Batch, config: &Config, now: u64) -> Result<Decision> {
         self.decide_at(self.end, batch, config, now)
@@ -51,10 +51,10 @@ impl Ledger {
             check_time(&batch, config, now)?;
         }
         match self.producers.decide(&batch.header)? {
-            Verdict::Duplicate(original) => Ok(Decision::Duplicate {
+            SequenceCheck::Duplicate(original) => Ok(Decision::Duplicate {
                 base_offset: original.base_offset,
             }),
-            Verdict::Append => {
+            SequenceCheck::Append => {
                 // A batch without a time would be older than any retention allows.
                 let untimed = batch.header.max_timestamp < 0;
                 // What the broker has just written bears that time already.

@@ -7,7 +7,7 @@ use storage::Batch;
 use storage::batch::BatchBuilder;
 
 use super::producers::PRODUCERS_MAX;
-use super::{Decision, Ledger, Producers, Snapshot};
+use super::{Decision, PartitionState, Producers, Snapshot};
 use crate::Error;
 use crate::topic::Config;
 
@@ -32,20 +32,20 @@ fn batch(producer: i64, epoch: i16, sequence: i32, records: i32) -> Batch {
 /// Sends batches `(epoch, sequence, records)` of one producer and says what became of each.
 #[track_caller]
 fn check(batches: &[(i16, i32, i32)], expected: &[&str]) {
-    let mut ledger = Ledger::default();
+    let mut state = PartitionState::default();
     let outcomes: Vec<String> = batches
         .iter()
         .map(|(epoch, sequence, records)| {
-            outcome(&mut ledger, batch(7, *epoch, *sequence, *records))
+            outcome(&mut state, batch(7, *epoch, *sequence, *records))
         })
         .collect();
     assert_eq!(outcomes, expected);
 }
 
-fn outcome(ledger: &mut Ledger, batch: Batch) -> String {
-    match ledger.decide(batch, &config(&[]), NOW) {
+fn outcome(state: &mut PartitionState, batch: Batch) -> String {
+    match state.decide(batch, &config(&[]), NOW) {
         Ok(Decision::Append(batch)) => {
-            ledger.apply(&batch.header, NOW);
+            state.apply(&batch.header, NOW);
             format!("at {}", batch.header.base_offset)
         }
         Ok(Decision::Duplicate { base_offset }) => format!("again {base_offset}"),
@@ -139,11 +139,11 @@ fn sequences_wrap_to_zero() {
 
 #[test]
 fn silent_producers_are_forgotten() {
-    let mut ledger = Ledger::default();
-    assert_eq!(outcome(&mut ledger, batch(7, 0, 0, 1)), "at 0");
-    assert_eq!(ledger.producers.expire(NOW), 0);
-    assert_eq!(ledger.producers.expire(NOW + 1), 1);
-    assert_eq!(outcome(&mut ledger, batch(7, 0, 9, 1)), "at 1");
+    let mut state = PartitionState::default();
+    assert_eq!(outcome(&mut state, batch(7, 0, 0, 1)), "at 0");
+    assert_eq!(state.producers.expire(NOW), 0);
+    assert_eq!(state.producers.expire(NOW + 1), 1);
+    assert_eq!(outcome(&mut state, batch(7, 0, 9, 1)), "at 1");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn of_too_many_producers_the_longest_silent_are_forgotten() {
 #[test]
 fn settings_bound_what_is_taken() {
     let refused = |overrides: &[(&str, &str)], batch: Batch| {
-        Ledger::default()
+        PartitionState::default()
             .decide(batch, &config(overrides), NOW)
             .expect_err("refused")
     };
@@ -184,7 +184,7 @@ fn settings_bound_what_is_taken() {
     let mut gathered = BatchBuilder::new(NOW as i64).made_here();
     gathered.push(NOW as i64, None, Some(b"v"), &[]);
     let small = config(&[("max.message.bytes", "60")]);
-    Ledger::default()
+    PartitionState::default()
         .decide(gathered.build(), &small, NOW)
         .expect("its messages have a limit of their own");
     let mut late = BatchBuilder::new(0);
@@ -207,7 +207,7 @@ fn append_time_replaces_the_timestamps() {
     let config = config(&[("message.timestamp.type", "LogAppendTime")]);
     let mut late = BatchBuilder::new(0);
     late.push(i64::MAX / 2, None, None, &[]);
-    let Decision::Append(batch) = Ledger::default()
+    let Decision::Append(batch) = PartitionState::default()
         .decide(late.build(), &config, NOW)
         .unwrap()
     else {
@@ -219,10 +219,10 @@ fn append_time_replaces_the_timestamps() {
 
 #[test]
 fn damaged_snapshots_are_refused() {
-    let mut ledger = Ledger::default();
-    outcome(&mut ledger, batch(7, 0, 0, 3));
-    let good = Snapshot::encode(ledger.end, &ledger.producers);
-    assert_eq!(Snapshot::decode(&good).unwrap().producers, ledger.producers);
+    let mut state = PartitionState::default();
+    outcome(&mut state, batch(7, 0, 0, 3));
+    let good = Snapshot::encode(state.end, &state.producers);
+    assert_eq!(Snapshot::decode(&good).unwrap().producers, state.producers);
     for cut in 0..good.len() {
         assert_eq!(Snapshot::decode(&good[..cut]), None);
     }
@@ -245,24 +245,24 @@ proptest! {
         sends in proptest::collection::vec((0i64..3, 0i16..2, 0i32..8, 1i32..4), 1..60),
         cut in 0usize..60,
     ) {
-        let mut ledger = Ledger::default();
+        let mut state = PartitionState::default();
         let mut appended: Vec<storage::BatchHeader> = Vec::new();
-        let mut snapshot = Snapshot::encode(0, &ledger.producers);
+        let mut snapshot = Snapshot::encode(0, &state.producers);
         for (i, (producer, epoch, sequence, records)) in sends.into_iter().enumerate() {
             if i == cut {
-                snapshot = Snapshot::encode(ledger.end, &ledger.producers);
+                snapshot = Snapshot::encode(state.end, &state.producers);
             }
-            if let Ok(Decision::Append(batch)) = ledger.decide(batch(producer, epoch, sequence, records), &config(&[]), NOW) {
-                ledger.apply(&batch.header, NOW);
+            if let Ok(Decision::Append(batch)) = state.decide(batch(producer, epoch, sequence, records), &config(&[]), NOW) {
+                state.apply(&batch.header, NOW);
                 appended.push(batch.header);
             }
         }
         let snapshot = Snapshot::decode(&snapshot).expect("just written");
-        let mut rebuilt = Ledger { end: snapshot.upto, producers: snapshot.producers, ..Ledger::default() };
+        let mut rebuilt = PartitionState { end: snapshot.upto, producers: snapshot.producers, ..PartitionState::default() };
         for header in appended.iter().filter(|h| h.base_offset >= snapshot.upto) {
             rebuilt.apply(header, NOW);
         }
-        prop_assert_eq!(rebuilt, ledger);
+        prop_assert_eq!(rebuilt, state);
         for (a, b) in appended.iter().zip(appended.iter().skip(1)) {
             prop_assert_eq!(a.next_offset(), b.base_offset);
         }

@@ -1,75 +1,96 @@
-//! Consumers: borrowers who are connected, are handed messages as they come, and hold them without a deadline.
+//! Consumers: connected clients that are sent messages as they come, and hold them without a deadline.
 //!
-//! How many one may hold is counted in windows, which several consumers can share and every owner of a lane may take
-//! from. A lane that finds a window exhausted leaves word there, and is told when there is room again.
+//! How many one may hold is counted in credits, which several consumers can share and every owner of a queue partition
+//! may take from. A queue partition that finds a credit used up registers as its waiter, and is notified when there is
+//! room again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::LaneAt;
-use super::lane::{Loan, Outcome};
+use super::QueuePartitionId;
+use super::handover::OnTheWay;
+use super::queue_partition::{Lease, Outcome};
 use super::reader::Reader;
 
 /// How many messages may be held at once.
 #[derive(Debug)]
-pub struct Window {
+pub struct Credit {
     /// At most; `u32::MAX`: as many as there are.
     max: AtomicU32,
     held: AtomicU32,
+    /// Whether waiters are notified only when half of it is free: each time they are, they take what there is, and many at
+    /// once cost less than one by one.
+    is_lazy: bool,
     /// Who wants to know when there is room.
-    starved: Mutex<Vec<Starved>>,
+    waiters: Mutex<Vec<Waiter>>,
 }
 
 #[derive(Debug)]
-struct Starved {
+struct Waiter {
     consumer: u64,
-    at: LaneAt,
+    at: QueuePartitionId,
     source: Source,
 }
 
 /// Where a consumer's messages come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// The owner of the lane lends them.
-    Lane(mpsc::UnboundedSender<Aside>),
-    /// Its session reads them from the log, and is told here that there is something to do.
+    /// The owner of the queue partition leases them.
+    QueuePartition(Arc<dyn Mailbox>),
+    /// Its session reads them from the log, and is notified here that there is something to do.
     Log(Arc<Notify>),
+}
+
+/// Where the owner of a queue partition hears what sessions say.
+pub(crate) trait Mailbox: Send + Sync + std::fmt::Debug {
+    /// Hands something over; never waits.
+    fn notify(self: Arc<Self>, event: SessionMessage);
 }
 
 impl Source {
     /// There is room again.
-    fn serve(&self, at: LaneAt) {
+    fn serve(&self, at: QueuePartitionId) {
         match self {
-            Self::Lane(shard) => drop(shard.send(Aside::Serve(at))),
+            Self::QueuePartition(owner) => Arc::clone(owner).notify(SessionMessage::Serve(at)),
             Self::Log(session) => session.notify_one(),
         }
     }
 
-    /// A message comes back from somebody who did not settle it. What was read was never away.
-    fn give_back(&self, back: Aside) {
-        if let Self::Lane(shard) = self {
-            // A shard that has ended needs nothing back.
-            let _ = shard.send(back);
+    /// A message comes back that was not settled. What was read was never taken out.
+    fn give_back(&self, back: SessionMessage) {
+        if let Self::QueuePartition(owner) = self {
+            Arc::clone(owner).notify(back);
         }
     }
 }
 
-impl Window {
-    /// A window of `max` messages; absent: without a limit.
+impl Credit {
+    /// A credit of `max` messages; absent: without a limit.
     pub fn new(max: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
             max: AtomicU32::new(max.unwrap_or(u32::MAX)),
             held: AtomicU32::new(0),
-            starved: Mutex::default(),
+            is_lazy: false,
+            waiters: Mutex::default(),
+        })
+    }
+
+    /// The same for room that nobody outside sees: waiters are notified when half of it is free.
+    pub(crate) fn lazy(max: u32) -> Arc<Self> {
+        Arc::new(Self {
+            max: AtomicU32::new(max),
+            held: AtomicU32::new(0),
+            is_lazy: true,
+            waiters: Mutex::default(),
         })
     }
 
     /// Changes how many may be held. Those that are held already stay.
     pub fn set_max(&self, max: Option<u32>) {
         self.max.store(max.unwrap_or(u32::MAX), Ordering::SeqCst);
-        self.tell_starved();
+        self.notify_waiters();
     }
 
     /// How many may be held at once.
@@ -98,59 +119,68 @@ impl Window {
     /// Gives room back.
     pub(crate) fn give(&self, count: u32) {
         if count > 0 {
-            self.held.fetch_sub(count, Ordering::SeqCst);
-            self.tell_starved();
+            let held = self.held.fetch_sub(count, Ordering::SeqCst) - count;
+            if !self.is_lazy || held <= self.max.load(Ordering::SeqCst) / 2 {
+                self.notify_waiters();
+            }
         }
     }
 
-    fn tell_starved(&self) {
-        let starved = std::mem::take(&mut *self.lock());
-        for Starved { at, source, .. } in starved {
+    fn notify_waiters(&self) {
+        let waiters = std::mem::take(&mut *self.lock());
+        for Waiter { at, source, .. } in waiters {
             source.serve(at);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Starved>> {
-        self.starved.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A consumer as one lane knows it.
+/// A consumer as one queue partition knows it.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     /// Names it among all.
     pub(crate) id: u64,
     /// What its session calls it.
     pub(crate) number: u64,
-    pub(crate) at: LaneAt,
+    pub(crate) at: QueuePartitionId,
     /// All of them have to have room for a message to be handed over.
-    pub(crate) windows: Vec<Arc<Window>>,
+    pub(crate) credits: Vec<Arc<Credit>>,
     /// Room for what was handed over and not looked at by the session yet.
-    pub(crate) outbox: Arc<Window>,
+    pub(crate) outbox: Arc<Credit>,
     /// Greater first.
     pub(crate) priority: i32,
-    pub(crate) session: mpsc::UnboundedSender<Said>,
+    pub(crate) session: mpsc::UnboundedSender<ConsumerEvent>,
     pub(crate) source: Source,
-    /// Times messages were handed over that still wait for the log: those that follow may not overtake them.
-    pub(crate) behind: AtomicU32,
+    /// What was leased to it and is not with its session yet.
+    pub(crate) on_the_way: OnTheWay,
 }
 
 impl Consumer {
-    /// Takes room for up to `wanted` messages in all windows. When there is none, the lane is told later.
+    /// Takes room for up to `wanted` messages in all credits. When there is none, the queue partition is notified
+    /// later.
     pub(crate) fn take(&self, wanted: u32) -> u32 {
+        // One whose session is gone takes nothing, although it has not left yet.
+        if self.session.is_closed() {
+            return 0;
+        }
         let granted = self.try_take(wanted);
         if granted > 0 {
             return granted;
         }
-        for window in self.all_windows() {
-            let mut starved = window.lock();
-            // A lane looks at all its consumers when it is told; a reader reads for itself alone.
-            let is_known = |known: &Starved| match self.source {
-                Source::Lane(_) => known.at == self.at && matches!(known.source, Source::Lane(_)),
+        for credit in self.all_credits() {
+            let mut waiters = credit.lock();
+            // A queue partition looks at all its consumers when it is notified; a reader reads for itself alone.
+            let is_known = |known: &Waiter| match self.source {
+                Source::QueuePartition(_) => {
+                    known.at == self.at && matches!(known.source, Source::QueuePartition(_))
+                }
                 Source::Log(_) => known.consumer == self.id && known.at == self.at,
             };
-            if !starved.iter().any(is_known) {
-                starved.push(Starved {
+            if !waiters.iter().any(is_known) {
+                waiters.push(Waiter {
                     consumer: self.id,
                     at: self.at,
                     source: self.source.clone(),
@@ -163,10 +193,10 @@ impl Consumer {
 
     fn try_take(&self, wanted: u32) -> u32 {
         let mut granted = wanted;
-        for (i, window) in self.all_windows().enumerate() {
-            let here = window.take(granted);
+        for (i, credit) in self.all_credits().enumerate() {
+            let here = credit.take(granted);
             if here < granted {
-                for before in self.all_windows().take(i) {
+                for before in self.all_credits().take(i) {
                     before.held.fetch_sub(granted - here, Ordering::SeqCst);
                 }
                 granted = here;
@@ -180,26 +210,26 @@ impl Consumer {
 
     /// Gives back room that was taken and not used.
     pub(crate) fn untake(&self, count: u32) {
-        for window in self.all_windows() {
-            window.held.fetch_sub(count, Ordering::SeqCst);
+        for credit in self.all_credits() {
+            credit.held.fetch_sub(count, Ordering::SeqCst);
         }
     }
 
-    fn all_windows(&self) -> impl Iterator<Item = &Arc<Window>> {
-        self.windows.iter().chain([&self.outbox])
+    fn all_credits(&self) -> impl Iterator<Item = &Arc<Credit>> {
+        self.credits.iter().chain([&self.outbox])
     }
 
     /// A message it held is settled.
     pub(crate) fn give(&self, count: u32) {
-        for window in &self.windows {
-            window.give(count);
+        for credit in &self.credits {
+            credit.give(count);
         }
     }
 }
 
 /// What is said to a session.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum ConsumerEvent {
     /// Messages for a consumer.
     Handed(Box<Handed>),
     /// A consumer that reads.
@@ -211,60 +241,57 @@ pub(crate) enum Said {
     },
 }
 
-/// Messages handed to a consumer. Those nobody takes go back as if never lent.
+/// Messages handed to a consumer. Those nobody takes go back as if never leased.
 #[derive(Debug)]
 pub(crate) struct Handed {
     pub(crate) consumer: Arc<Consumer>,
     /// Next first.
-    pub(crate) loans: std::collections::VecDeque<Loan>,
+    pub(crate) leases: std::collections::VecDeque<Lease>,
 }
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        let count = u32::try_from(self.loans.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
         self.consumer.outbox.give(count);
-        for loan in &self.loans {
-            let (offset, loan) = (loan.offset, loan.number);
-            drop(Claim::new(&self.consumer, offset, loan).with(Outcome::Unsent));
+        for lease in &self.leases {
+            let (offset, lease) = (lease.offset, lease.number);
+            drop(UnackedMessage::new(&self.consumer, offset, lease).with(Outcome::Unsent));
         }
     }
 }
 
-/// What is said to a shard aside, not through its mailbox: whoever goes away cannot wait for room there. Never more than
-/// there are messages on loan or on their way, and windows.
+/// What sessions say to the owner of a queue partition.
 #[derive(Debug)]
-pub(crate) enum Aside {
-    /// A message comes back from somebody who did not settle it.
+pub(crate) enum SessionMessage {
+    /// A message comes back that was not settled.
     Back {
-        at: LaneAt,
+        at: QueuePartitionId,
         offset: u64,
-        loan: u64,
+        lease: u64,
         outcome: Outcome,
     },
     /// A consumer is gone.
-    Left { at: LaneAt, consumer: u64 },
-    /// A window has room again.
-    Serve(LaneAt),
-    /// Messages were let in although the queue is full, only to be dead-lettered.
-    TooMany { at: LaneAt, offsets: Vec<u64> },
+    Left { at: QueuePartitionId, consumer: u64 },
+    /// A credit has room again.
+    Serve(QueuePartitionId),
 }
 
-/// A message on loan to a session. One that is dropped without being settled goes back: whoever had it is gone.
+/// A message in flight to a session. One that is dropped without being settled goes back: its session is gone.
 #[derive(Debug)]
-pub struct Claim {
+pub struct UnackedMessage {
     pub(crate) consumer: Arc<Consumer>,
     pub(crate) offset: u64,
-    pub(crate) loan: u64,
+    pub(crate) lease: u64,
     /// What is said when it is dropped; nothing when it was settled.
     outcome: Option<Outcome>,
 }
 
-impl Claim {
-    pub(crate) fn new(consumer: &Arc<Consumer>, offset: u64, loan: u64) -> Self {
+impl UnackedMessage {
+    pub(crate) fn new(consumer: &Arc<Consumer>, offset: u64, lease: u64) -> Self {
         Self {
             consumer: Arc::clone(consumer),
             offset,
-            loan,
+            lease,
             outcome: Some(Outcome::Lost { charged: false }),
         }
     }
@@ -284,7 +311,7 @@ impl Claim {
         drop(self.with(Outcome::Fail));
     }
 
-    /// Whether the message was read, not lent: nobody has to know what becomes of it.
+    /// Whether the message was read, not leased: nothing has to be settled.
     pub(crate) fn is_read(&self) -> bool {
         matches!(self.consumer.source, Source::Log(_))
     }
@@ -296,15 +323,15 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for UnackedMessage {
     fn drop(&mut self) {
         let Some(outcome) = self.outcome.take() else {
             return;
         };
-        let back = Aside::Back {
+        let back = SessionMessage::Back {
             at: self.consumer.at,
             offset: self.offset,
-            loan: self.loan,
+            lease: self.lease,
             outcome,
         };
         self.consumer.source.give_back(back);
@@ -313,30 +340,47 @@ impl Drop for Claim {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn consumer(windows: Vec<Arc<Window>>) -> (Consumer, mpsc::UnboundedReceiver<Aside>) {
-        let (session, _) = mpsc::unbounded_channel();
-        let (shard, heard) = mpsc::unbounded_channel();
+    #[derive(Debug)]
+    struct Told(mpsc::UnboundedSender<SessionMessage>);
+
+    impl Mailbox for Told {
+        fn notify(self: Arc<Self>, event: SessionMessage) {
+            self.0.send(event).unwrap();
+        }
+    }
+
+    /// A consumer, what its session receives, and what the owner of its queue partition receives.
+    pub(in crate::queue) type Stage = (
+        Consumer,
+        mpsc::UnboundedReceiver<ConsumerEvent>,
+        mpsc::UnboundedReceiver<SessionMessage>,
+    );
+
+    pub(in crate::queue) fn consumer(credits: Vec<Arc<Credit>>) -> Stage {
+        let (session, deliveries) = mpsc::unbounded_channel();
+        let (notify, events) = mpsc::unbounded_channel();
         let consumer = Consumer {
             id: 1,
             number: 1,
-            at: LaneAt::default(),
-            windows,
-            outbox: Window::new(Some(100)),
+            at: QueuePartitionId::default(),
+            credits,
+            outbox: Credit::new(Some(100)),
             priority: 0,
             session,
-            source: Source::Lane(shard),
-            behind: AtomicU32::new(0),
+            source: Source::QueuePartition(Arc::new(Told(notify))),
+            on_the_way: OnTheWay::default(),
         };
-        (consumer, heard)
+        (consumer, deliveries, events)
     }
 
     #[test]
     fn the_narrowest_window_decides() {
-        let (wide, narrow) = (Window::new(Some(10)), Window::new(Some(3)));
-        let (consumer, _heard) = consumer(vec![Arc::clone(&wide), Arc::clone(&narrow)]);
+        let (wide, narrow) = (Credit::new(Some(10)), Credit::new(Some(3)));
+        let (consumer, _deliveries, _events) =
+            consumer(vec![Arc::clone(&wide), Arc::clone(&narrow)]);
         assert_eq!(consumer.take(5), 3);
         assert_eq!((wide.held(), narrow.held()), (3, 3));
         assert_eq!(consumer.outbox.held(), 3);
@@ -347,15 +391,23 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_found_no_room_is_told_when_there_is_some() {
-        let window = Window::new(Some(1));
-        let (consumer, mut heard) = consumer(vec![Arc::clone(&window)]);
+    fn a_queue_partition_that_found_no_room_is_told_when_there_is_some() {
+        let credit = Credit::new(Some(1));
+        let (consumer, _deliveries, mut events) = consumer(vec![Arc::clone(&credit)]);
         assert_eq!(consumer.take(1), 1);
-        assert!(heard.try_recv().is_err());
+        assert!(events.try_recv().is_err());
         assert_eq!(consumer.take(1), 0);
-        assert!(heard.try_recv().is_err());
+        assert!(events.try_recv().is_err());
         consumer.give(1);
-        assert!(matches!(heard.try_recv(), Ok(Aside::Serve(_))));
+        assert!(matches!(events.try_recv(), Ok(SessionMessage::Serve(_))));
         assert_eq!(consumer.take(1), 1);
+    }
+
+    #[test]
+    fn one_whose_session_is_gone_is_handed_nothing() {
+        let (consumer, deliveries, _events) = consumer(vec![Credit::new(None)]);
+        assert_eq!(consumer.take(1), 1);
+        drop(deliveries);
+        assert_eq!(consumer.take(1), 0);
     }
 }

@@ -1,22 +1,22 @@
-//! The deaths a message died: where, why, how often. They travel with it from queue to queue.
+//! Dead-letter history: where, why and how often a message was dead-lettered. It travels with it from queue to queue.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetter, DeathReason};
+use super::{DeadLetter, DeadLetterReason};
 use crate::exchange::octets;
 use crate::vhost;
 
-/// Entries that are kept; of a message that died in more ways the oldest are forgotten, its first death last.
-const DEATHS_MAX: usize = 64;
+/// Events that are kept; of a message with more the oldest are forgotten, the very first one last.
+const HISTORY_MAX: usize = 64;
 
-/// What a message died of in one queue.
+/// Why a message was dead-lettered from one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Death {
+pub struct DeadLetterEvent {
     /// Name of the queue as the broker knows it; see [`crate::vhost::split`].
     pub queue: String,
     /// Why.
-    pub reason: DeathReason,
+    pub reason: DeadLetterReason,
     /// How often.
     pub count: u64,
     /// When for the first time, ms.
@@ -29,7 +29,7 @@ pub struct Death {
     /// How long it was to live, ms, if that was said about it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_expiration_ms: Option<u64>,
-    /// This was its first death of all.
+    /// This was the first time of all.
     #[serde(default)]
     pub is_first: bool,
 }
@@ -38,62 +38,71 @@ pub struct Death {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key(#[serde(with = "octets")] pub Bytes);
 
-/// Takes a death into the history, newest first: one that was died before comes to the front and counts up.
-pub(crate) fn record(deaths: &mut Vec<Death>, mut death: Death) {
-    let same = |known: &Death| known.queue == death.queue && known.reason == death.reason;
-    if let Some(place) = deaths.iter().position(same) {
-        let mut known = deaths.remove(place);
+/// Adds an event to the history, newest first: one with the same queue and reason comes to the front and counts up.
+pub(crate) fn record(dead_letter_history: &mut Vec<DeadLetterEvent>, mut event: DeadLetterEvent) {
+    let same = |known: &DeadLetterEvent| known.queue == event.queue && known.reason == event.reason;
+    if let Some(place) = dead_letter_history.iter().position(same) {
+        let mut known = dead_letter_history.remove(place);
         known.count += 1;
-        death = known;
+        event = known;
     } else {
-        death.is_first = deaths.is_empty();
+        event.is_first = dead_letter_history.is_empty();
     }
-    deaths.insert(0, death);
-    while deaths.len() > DEATHS_MAX {
-        let oldest = deaths.iter().rposition(|death| !death.is_first);
-        deaths.remove(oldest.unwrap_or(DEATHS_MAX));
+    dead_letter_history.insert(0, event);
+    while dead_letter_history.len() > HISTORY_MAX {
+        let oldest = dead_letter_history
+            .iter()
+            .rposition(|event| !event.is_first);
+        dead_letter_history.remove(oldest.unwrap_or(HISTORY_MAX));
     }
 }
 
-/// Whether a message would go round by itself for ever: it died in this queue before, and nobody refused it since.
-pub(crate) fn is_cycle(queue: &str, deaths: &[Death]) -> bool {
-    let Some(place) = deaths.iter().position(|death| death.queue == queue) else {
+/// Whether a message would go round by itself for ever: it was dead-lettered from this queue before, and not rejected
+/// since.
+pub(crate) fn is_cycle(queue: &str, dead_letter_history: &[DeadLetterEvent]) -> bool {
+    let Some(place) = dead_letter_history
+        .iter()
+        .position(|event| event.queue == queue)
+    else {
         return false;
     };
-    let since = &deaths[..=place];
+    let since = &dead_letter_history[..=place];
     !since
         .iter()
-        .any(|death| death.reason == DeathReason::Rejected)
+        .any(|event| event.reason == DeadLetterReason::Rejected)
 }
 
-/// The history of a message by its reserved headers. One that came without an exchange and died once has only its last
-/// death's story.
-pub(crate) fn history(deaths: Option<&[u8]>, last: Option<&DeadLetter>) -> Vec<Death> {
-    match (deaths, last) {
-        (Some(deaths), _) => decode(deaths),
+/// The history of a message by its reserved headers. One that came without an exchange and was dead-lettered once has
+/// only the last event's facts.
+pub(crate) fn history(
+    dead_letter_history: Option<&[u8]>,
+    last: Option<&DeadLetter>,
+) -> Vec<DeadLetterEvent> {
+    match (dead_letter_history, last) {
+        (Some(dead_letter_history), _) => decode(dead_letter_history),
         (None, Some(last)) => vec![only(last)],
         (None, None) => Vec::new(),
     }
 }
 
-/// Whether the story of its last death says all about a message that came without an exchange.
-pub(crate) fn is_plain(deaths: &[Death]) -> bool {
-    matches!(deaths, [only] if only.count == 1)
+/// Whether the facts of its last event say all about a message that came without an exchange.
+pub(crate) fn is_plain(dead_letter_history: &[DeadLetterEvent]) -> bool {
+    matches!(dead_letter_history, [only] if only.count == 1)
 }
 
-fn only(dead: &DeadLetter) -> Death {
+fn only(dead: &DeadLetter) -> DeadLetterEvent {
     let (_, plain) = vhost::split(&dead.queue);
     let reasons = [
-        DeathReason::Attempts,
-        DeathReason::Rejected,
-        DeathReason::Expired,
-        DeathReason::Overflow,
-        DeathReason::DeliveryLimit,
+        DeadLetterReason::Attempts,
+        DeadLetterReason::Rejected,
+        DeadLetterReason::Expired,
+        DeadLetterReason::Overflow,
+        DeadLetterReason::DeliveryLimit,
     ];
     let reason = reasons.into_iter().find(|r| r.word() == dead.reason);
-    Death {
+    DeadLetterEvent {
         queue: dead.queue.clone(),
-        reason: reason.unwrap_or(DeathReason::Attempts),
+        reason: reason.unwrap_or(DeadLetterReason::Attempts),
         count: 1,
         first_ms: dead.dead_ms,
         exchange: Bytes::new(),
@@ -104,12 +113,12 @@ fn only(dead: &DeadLetter) -> Death {
 }
 
 /// The history as a header's value.
-pub(crate) fn encode(deaths: &[Death]) -> Vec<u8> {
-    serde_json::to_vec(deaths).unwrap_or_default()
+pub(crate) fn encode(dead_letter_history: &[DeadLetterEvent]) -> Vec<u8> {
+    serde_json::to_vec(dead_letter_history).unwrap_or_default()
 }
 
 /// What [`encode`] made; what cannot be read is no history.
-fn decode(value: &[u8]) -> Vec<Death> {
+fn decode(value: &[u8]) -> Vec<DeadLetterEvent> {
     serde_json::from_slice(value).unwrap_or_default()
 }
 
@@ -117,8 +126,8 @@ fn decode(value: &[u8]) -> Vec<Death> {
 mod tests {
     use super::*;
 
-    fn death(queue: &str, reason: DeathReason) -> Death {
-        Death {
+    fn event(queue: &str, reason: DeadLetterReason) -> DeadLetterEvent {
+        DeadLetterEvent {
             queue: queue.to_owned(),
             reason,
             count: 1,
@@ -130,42 +139,42 @@ mod tests {
         }
     }
 
-    fn history(all: &[(&str, DeathReason)]) -> Vec<Death> {
-        let mut deaths = Vec::new();
+    fn history(all: &[(&str, DeadLetterReason)]) -> Vec<DeadLetterEvent> {
+        let mut dead_letter_history = Vec::new();
         for (queue, reason) in all {
-            record(&mut deaths, death(queue, *reason));
+            record(&mut dead_letter_history, event(queue, *reason));
         }
-        deaths
+        dead_letter_history
     }
 
     #[test]
     fn the_newest_comes_first_and_repeats_count() {
-        use DeathReason::{Expired, Rejected};
-        let deaths = history(&[
+        use DeadLetterReason::{Expired, Rejected};
+        let dead_letter_history = history(&[
             ("a", Expired),
             ("b", Rejected),
             ("a", Rejected),
             ("a", Expired),
         ]);
-        let told: Vec<_> = deaths
+        let shown: Vec<_> = dead_letter_history
             .iter()
             .map(|d| (&*d.queue, d.reason, d.count, d.is_first))
             .collect();
         assert_eq!(
-            told,
+            shown,
             [
                 ("a", Expired, 2, true),
                 ("a", Rejected, 1, false),
                 ("b", Rejected, 1, false)
             ]
         );
-        assert_eq!(decode(&encode(&deaths)), deaths);
+        assert_eq!(decode(&encode(&dead_letter_history)), dead_letter_history);
         assert_eq!(decode(b"nonsense"), []);
     }
 
     #[test]
     fn only_what_nobody_refused_goes_round_for_ever() {
-        use DeathReason::{DeliveryLimit, Expired, Overflow, Rejected};
+        use DeadLetterReason::{DeliveryLimit, Expired, Overflow, Rejected};
         for (died, into, cycle) in [
             (&[("a", Expired)][..], "b", false),
             (&[("a", Expired)], "a", true),
@@ -184,11 +193,11 @@ mod tests {
         let names: Vec<String> = (0..200).map(|n| n.to_string()).collect();
         let all: Vec<_> = names
             .iter()
-            .map(|n| (&**n, DeathReason::Rejected))
+            .map(|n| (&**n, DeadLetterReason::Rejected))
             .collect();
-        let deaths = history(&all);
-        assert_eq!(deaths.len(), DEATHS_MAX);
-        assert_eq!(deaths[0].queue, "199");
-        assert_eq!(deaths.last().unwrap().queue, "0");
+        let dead_letter_history = history(&all);
+        assert_eq!(dead_letter_history.len(), HISTORY_MAX);
+        assert_eq!(dead_letter_history[0].queue, "199");
+        assert_eq!(dead_letter_history.last().unwrap().queue, "0");
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
 use uuid::Uuid;
 
-use super::{Death, RESERVED, Receipt};
+use super::{DeadLetterEvent, RESERVED, Receipt};
 
 /// A message to send.
 #[derive(Debug, Clone, Default)]
@@ -18,13 +18,13 @@ pub struct NewMessage {
     pub key: Option<Bytes>,
     /// Headers in the order given. Reserved names are for frontends, with a name of their own in them.
     pub headers: Vec<(Bytes, Bytes)>,
-    /// Wait before it can be lent, ms; absent: the queue's.
+    /// Wait before it can be leased, ms; absent: the queue's.
     pub delay_ms: Option<u64>,
     /// Repeats with the same id within the queue's window are accepted and dropped.
     pub dedup: Option<Bytes>,
     /// Priority, greater first; levels the queue does not have count as its greatest.
     pub priority: u8,
-    /// How long after it can be lent for the first time it dies, ms; absent: as its queue says.
+    /// How long after it can be leased for the first time it expires, ms; absent: as its queue says.
     pub ttl_ms: Option<u64>,
     /// The exchange it was published to, if it came by way of one.
     pub exchange: Option<Bytes>,
@@ -67,7 +67,7 @@ pub struct Sent {
 pub struct Receive {
     /// Messages at most; at least 1.
     pub max: usize,
-    /// How long they are lent, ms; absent: the queue's. Zero lends nothing: they stay ready.
+    /// How long they are leased, ms; absent: the queue's. Zero leases nothing: they stay ready.
     pub lease_ms: Option<u64>,
     /// How long to wait for the first message, ms.
     pub wait_ms: u64,
@@ -76,7 +76,7 @@ pub struct Receive {
     pub attempt: Option<String>,
 }
 
-/// A message on loan.
+/// A message in flight.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// Identity, kept through dead-lettering and redrive.
@@ -91,9 +91,9 @@ pub struct Delivered {
     pub headers: Vec<RecordHeader>,
     /// When it was sent, ms.
     pub sent_ms: u64,
-    /// When it was first lent, ms.
+    /// When it was first leased, ms.
     pub first_received_ms: u64,
-    /// Times it was lent, this one included, over all queues it was in.
+    /// Times it was leased, this one included, over all queues it was in.
     pub acquired: u32,
     /// Times it failed here.
     pub failed: u32,
@@ -109,8 +109,8 @@ pub struct Delivered {
     pub keys: Vec<Bytes>,
     /// Where it comes from, if it is a dead letter.
     pub dead: Option<DeadLetter>,
-    /// The deaths it died, newest first.
-    pub deaths: Vec<Death>,
+    /// Its dead-letter history, newest first.
+    pub dead_letter_history: Vec<DeadLetterEvent>,
 }
 
 /// What a message in a queue is doing.
@@ -128,11 +128,11 @@ pub enum Held {
     Delayed,
 }
 
-/// Why a message died.
+/// Why a message was dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeathReason {
-    /// It was lent too often.
+pub enum DeadLetterReason {
+    /// It was leased too often.
     Attempts,
     /// A consumer refused it.
     Rejected,
@@ -145,7 +145,7 @@ pub enum DeathReason {
     DeliveryLimit,
 }
 
-impl DeathReason {
+impl DeadLetterReason {
     /// The reason in one word, as it stands in the metadata of dead letters.
     pub fn word(self) -> &'static str {
         match self {
@@ -163,11 +163,11 @@ impl DeathReason {
 pub struct DeadLetter {
     /// Name of the queue it failed in.
     pub queue: String,
-    /// Why: the word of a [`DeathReason`].
+    /// Why: the word of a [`DeadLetterReason`].
     pub reason: String,
     /// Offset it had there.
     pub sequence: u64,
-    /// Times it was lent there.
+    /// Times it was leased there.
     pub attempts: u32,
     /// When it was sent there, ms.
     #[serde(default)]
@@ -175,10 +175,10 @@ pub struct DeadLetter {
     /// When it was sent for the first time, to the first of the queues it failed in, ms; 0 where that is not known.
     #[serde(default)]
     pub first_sent_ms: u64,
-    /// When it was first lent there, ms.
+    /// When it was first leased there, ms.
     #[serde(default)]
     pub first_received_ms: u64,
-    /// When it was last lent there, ms.
+    /// When it was last leased there, ms.
     #[serde(default)]
     pub last_received_ms: u64,
     /// When it was moved, ms.
@@ -205,12 +205,12 @@ pub struct DeadLetters {
     pub more: bool,
 }
 
-/// What to do with a message on loan.
+/// What to do with a message in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
     /// It is done: gone for good.
     Ack,
-    /// Lend it for this long from now, ms. Together with the time it was lent before at most twelve hours.
+    /// Lease it for this long from now, ms. Together with the time it was leased before at most twelve hours.
     Extend(u64),
     /// Give it back as failed, ready again after this long (ms) or, where absent, after the queue's backoff.
     Release(Option<u64>),
@@ -221,28 +221,28 @@ pub enum Settle {
 pub enum Settled {
     /// Done.
     Done,
-    /// The message was lent again since: the receipt is not its newest. Nothing was changed.
+    /// The message was leased again since: the receipt is not its newest. Nothing was changed.
     Stale,
-    /// The loan has run out. An acknowledgement counts nevertheless, unless the queue is ordered by key.
+    /// The lease has run out. An acknowledgement counts nevertheless, unless the queue is ordered by key.
     Expired,
     /// There is no such message any more.
     Gone,
     /// The receipt is another queue's.
     Foreign,
-    /// The loan would last longer than it may.
+    /// The lease would last longer than it may.
     TooLong,
 }
 
 /// How full a queue is; exact.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that can be lent now, or are behind one of their key that is lent.
+    /// Messages that can be leased now, or are behind one of their key that is leased.
     pub ready: u64,
-    /// Messages on loan.
+    /// Messages in flight.
     pub in_flight: u64,
     /// Messages that wait for their time: delays and backoff.
     pub delayed: u64,
-    /// Keys that messages on loan have.
+    /// Keys that messages in flight have.
     pub keys_in_flight: u64,
     /// Messages whose records cannot be read: they stay and are not delivered.
     pub unreadable: u64,
@@ -252,7 +252,7 @@ pub struct Depth {
     pub sent_bytes: u64,
     /// Accepted and dropped as repeats, likewise.
     pub deduplicated: u64,
-    /// Lent, likewise.
+    /// Leased, likewise.
     pub received: u64,
     /// Acknowledged, likewise.
     pub deleted: u64,
@@ -271,7 +271,7 @@ pub enum MoveState {
     Running,
     /// Everything there was at the start is moved.
     Completed,
-    /// Told to stop, not yet stopped.
+    /// Asked to stop, not yet stopped.
     Cancelling,
     /// Stopped.
     Cancelled,

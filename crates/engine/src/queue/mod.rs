@@ -1,14 +1,15 @@
-//! Queues: a log read by lease. The broker owns the position and lends each message for a while.
+//! Queues: a log read by lease. The broker owns the position and leases each message for a while.
 //!
 //! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
-//! partition's messages stands in `lane`.
+//! partition's messages stands in `queue_partition`.
 
 mod consumer;
-pub(crate) mod deaths;
-pub(crate) mod lane;
+pub(crate) mod dead_letter_history;
+mod handover;
 mod message;
 mod numbers;
 mod poll;
+pub(crate) mod queue_partition;
 pub(crate) mod reader;
 mod receipt;
 pub(crate) mod reserved;
@@ -16,17 +17,18 @@ mod settings;
 mod table;
 pub(crate) mod via;
 
-pub(crate) use consumer::{Aside, Consumer, Handed, Said, Source};
-pub use consumer::{Claim, Window};
-pub use deaths::{Death, Key};
-pub use lane::Outcome;
-pub use lane::{fuzz, fuzz_batch};
+pub(crate) use consumer::{Consumer, ConsumerEvent, Handed, Mailbox, SessionMessage, Source};
+pub use consumer::{Credit, UnackedMessage};
+pub use dead_letter_history::{DeadLetterEvent, Key};
+pub(crate) use handover::{OnTheWay, hand_over};
 pub use message::{
-    DeadLetter, DeadLetters, DeathReason, Delivered, Depth, Held, MoveState, MoveTask, NewMessage,
-    Receive, Sent, Settle, Settled,
+    DeadLetter, DeadLetterReason, DeadLetters, Delivered, Depth, Held, MoveState, MoveTask,
+    NewMessage, Receive, Sent, Settle, Settled,
 };
 pub(crate) use numbers::Numbers;
-pub(crate) use poll::{LaneAt, Loans, Poll, Undo, Undone};
+pub(crate) use poll::{Leases, Poll, QueuePartitionId, Undo, Undone};
+pub use queue_partition::Outcome;
+pub use queue_partition::{fuzz, fuzz_batch};
 pub use reader::Position;
 pub use receipt::Receipt;
 pub use settings::{
@@ -48,7 +50,7 @@ pub const RESERVED: &str = "forebay.";
 pub struct QueueDocument {
     /// Identity; a queue made again under the same name has another one.
     pub id: Uuid,
-    /// The topic whose records it lends.
+    /// The topic whose records it leases.
     pub topic: Uuid,
     /// The topic was made for this queue, bears its name, and goes with it.
     pub owns_topic: bool,
@@ -73,8 +75,8 @@ pub struct Queue {
     pub document: Arc<QueueDocument>,
     /// Version of the document.
     pub version: u64,
-    /// Partitions of the topic, each of which has a lane.
-    pub lanes: u32,
+    /// Partitions of the topic, each of which has a queue partition.
+    pub partitions: u32,
     /// How it behaves: as it was declared, and as the policies want it that apply to it.
     pub(crate) effective: Arc<QueueSettings>,
     /// What is counted about it.
@@ -87,7 +89,7 @@ impl Queue {
         self.document.id
     }
 
-    /// How full it is and what happened to it, as its owners last said; a loan that has just run out may still count
+    /// How full it is and what happened to it, as its owners last said; a lease that has just run out may still count
     /// as one. For the moment itself ask [`crate::Broker::queue_depth`].
     pub fn numbers(&self) -> Depth {
         self.numbers.depth()
@@ -102,11 +104,11 @@ impl Queue {
 /// A queue to be made.
 #[derive(Debug, Clone, Default)]
 pub struct NewQueue {
-    /// Name, qualified by its vhost; see [`crate::vhost`]. Only one that follows the rules of topic names can be read by
-    /// offset.
+    /// Name, qualified by its vhost; see [`crate::vhost`]. Only one that follows the rules of topic names can be read
+    /// by offset.
     pub name: String,
     /// How it behaves.
     pub settings: QueueSettings,
-    /// The topic to lend from. Absent: the topic of the queue's own name, which is made when there is none.
+    /// The topic to lease from. Absent: the topic of the queue's own name, which is made when there is none.
     pub topic: Option<String>,
 }

@@ -1,10 +1,10 @@
-//! What is counted about a queue: written by the owners of its lanes, read by whoever asks, without asking them.
+//! What is counted about a queue: written by the owners of its queue partitions, read without asking them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use super::Depth;
-use super::lane::Counts;
+use super::queue_partition::Counts;
 use crate::memory::StateMemory;
 use crate::metrics::Metrics;
 
@@ -28,11 +28,11 @@ struct Counted {
     empty_receives: AtomicU64,
     deleted: AtomicU64,
     dead_lettered: AtomicU64,
-    // Of all lanes together; each adds what has changed, so that a sum never has to be made.
+    // Of all queue partitions together; each adds what has changed, so that a sum never has to be made.
     ready: AtomicU64,
-    lent: AtomicU64,
+    leased: AtomicU64,
     waiting: AtomicU64,
-    keys_lent: AtomicU64,
+    keys_leased: AtomicU64,
     unreadable: AtomicU64,
     /// The oldest message that is not done, as last looked at: when it was sent, ms; 0: there was none.
     oldest_ms: AtomicU64,
@@ -72,7 +72,7 @@ impl Numbers {
         self.totals.messages_received.fetch_add(count, Relaxed);
     }
 
-    /// Loans that reached nobody are not counted as received.
+    /// Leases that reached nobody are not counted as received.
     pub(crate) fn not_received(&self, count: u64) {
         self.counted().received.fetch_sub(count, Relaxed);
         self.totals.messages_received.fetch_sub(count, Relaxed);
@@ -93,17 +93,17 @@ impl Numbers {
         self.totals.messages_dead_lettered.fetch_add(count, Relaxed);
     }
 
-    /// A lane holds this much now, and held that much when it last said so.
+    /// A queue partition holds this much now, and held that much when it last said so.
     pub(crate) fn holds(&self, now: Counts, before: Counts) {
         let counted = self.counted();
         for (gauge, now, before) in [
             (&counted.ready, now.ready, before.ready),
-            (&counted.lent, now.lent, before.lent),
+            (&counted.leased, now.leased, before.leased),
             (&counted.waiting, now.waiting, before.waiting),
-            (&counted.keys_lent, now.keys_lent, before.keys_lent),
+            (&counted.keys_leased, now.keys_leased, before.keys_leased),
             (&counted.unreadable, now.unreadable, before.unreadable),
         ] {
-            // The sum over all lanes is never negative, whatever wraps on the way.
+            // The sum over all queue partitions is never negative, whatever wraps on the way.
             gauge.fetch_add(now.wrapping_sub(before), Relaxed);
         }
     }
@@ -124,9 +124,9 @@ impl Numbers {
         let read = |number: &AtomicU64| number.load(Relaxed);
         Depth {
             ready: read(&counted.ready),
-            in_flight: read(&counted.lent),
+            in_flight: read(&counted.leased),
             delayed: read(&counted.waiting),
-            keys_in_flight: read(&counted.keys_lent),
+            keys_in_flight: read(&counted.keys_leased),
             unreadable: read(&counted.unreadable),
             sent: read(&counted.sent),
             sent_bytes: read(&counted.sent_bytes),

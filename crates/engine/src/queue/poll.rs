@@ -1,36 +1,36 @@
-//! A receiver that waits: known to every lane it could be served from, served by one of them.
+//! A receiver that waits: known to every queue partition it could be served from, served by one of them.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::lane::Loan;
+use super::queue_partition::Lease;
 use crate::Result;
 
-/// Messages lent together out of one lane. Whoever drops it without [`Loans::keep`] gives them back as if they had
-/// never been lent: the receiver that should have had them is gone.
+/// Messages leased together out of one queue partition. Dropping it without [`Leases::keep`] gives them
+/// back as if they had never been leased: the receiver that should have had them is gone.
 #[derive(Debug)]
-pub(crate) struct Loans {
+pub(crate) struct Leases {
     /// Where from.
-    pub(crate) at: LaneAt,
-    /// What is told about each.
-    pub(crate) each: Vec<Loan>,
+    pub(crate) at: QueuePartitionId,
+    /// What the receiver gets about each.
+    pub(crate) each: Vec<Lease>,
     undo: Option<Undo>,
 }
 
-/// How loans are given back.
+/// How leases are given back.
 pub(crate) type Undo = Box<dyn Undone>;
 
-/// Gives loans back.
+/// Gives leases back.
 pub(crate) trait Undone: Send + Sync + std::fmt::Debug {
-    /// Called at most once for each loan.
-    fn undo(&self, at: LaneAt, loans: Vec<Loan>);
+    /// Called at most once for each lease.
+    fn undo(&self, at: QueuePartitionId, leases: Vec<Lease>);
 }
 
-/// Names a lane: a queue's share of one partition.
+/// Names a queue partition: a queue's share of one partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct LaneAt {
+pub(crate) struct QueuePartitionId {
     /// The topic.
     pub(crate) topic: Uuid,
     /// The partition.
@@ -39,8 +39,8 @@ pub(crate) struct LaneAt {
     pub(crate) queue: Uuid,
 }
 
-impl Loans {
-    pub(crate) fn new(at: LaneAt, each: Vec<Loan>, undo: Undo) -> Self {
+impl Leases {
+    pub(crate) fn new(at: QueuePartitionId, each: Vec<Lease>, undo: Undo) -> Self {
         Self {
             at,
             each,
@@ -61,8 +61,8 @@ impl Loans {
         self.undo.is_some()
     }
 
-    /// Loans an earlier receiver may hold: whoever drops them gives nothing back.
-    pub(crate) fn repeated(at: LaneAt, each: Vec<Loan>) -> Self {
+    /// Leases an earlier receiver may hold: dropping them gives nothing back.
+    pub(crate) fn repeated(at: QueuePartitionId, each: Vec<Lease>) -> Self {
         Self {
             at,
             each,
@@ -71,7 +71,7 @@ impl Loans {
     }
 
     /// Nothing.
-    pub(crate) fn none(at: LaneAt) -> Self {
+    pub(crate) fn none(at: QueuePartitionId) -> Self {
         Self {
             at,
             each: Vec::new(),
@@ -85,7 +85,7 @@ impl Loans {
     }
 }
 
-impl Drop for Loans {
+impl Drop for Leases {
     fn drop(&mut self) {
         if let Some(undo) = self.undo.take().filter(|_| !self.each.is_empty()) {
             undo.undo(self.at, std::mem::take(&mut self.each));
@@ -98,23 +98,23 @@ impl Drop for Loans {
 pub(crate) struct Poll {
     /// Messages at most.
     pub(crate) max: usize,
-    /// How long they are lent, ms; absent: the queue's.
+    /// How long they are leased, ms; absent: the queue's.
     pub(crate) lease_ms: Option<u64>,
     /// Name of the attempt.
     pub(crate) attempt: Option<String>,
     /// When to answer whatever there is, ms; 0: at once.
     pub(crate) deadline: u64,
-    answer: Mutex<Option<oneshot::Sender<Result<Loans>>>>,
+    answer: Mutex<Option<oneshot::Sender<Result<Leases>>>>,
 }
 
 impl Poll {
-    /// A receiver and where it hears.
+    /// A receiver and the channel of its answer.
     pub(crate) fn new(
         max: usize,
         lease_ms: Option<u64>,
         attempt: Option<String>,
         deadline: u64,
-    ) -> (Self, oneshot::Receiver<Result<Loans>>) {
+    ) -> (Self, oneshot::Receiver<Result<Leases>>) {
         let (answer, answered) = oneshot::channel();
         let poll = Self {
             max,
@@ -126,8 +126,8 @@ impl Poll {
         (poll, answered)
     }
 
-    /// Takes the right to answer; `None` when another lane has it, or nobody listens any more.
-    pub(crate) fn claim(&self) -> Option<oneshot::Sender<Result<Loans>>> {
+    /// Takes the right to answer; `None` when another queue partition has it, or nobody listens any more.
+    pub(crate) fn take_answer(&self) -> Option<oneshot::Sender<Result<Leases>>> {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         answer.take().filter(|answer| !answer.is_closed())
     }

@@ -1,5 +1,5 @@
-//! Readers: consumers who keep their own place in a queue's log. They take nothing out of it, and any number of them read
-//! the same messages.
+//! Readers: consumers who keep their own place in a queue's log. They take nothing out of it, and any number of them
+//! read the same messages.
 
 use std::sync::{Arc, Weak};
 
@@ -34,12 +34,12 @@ pub(crate) struct Reader {
     next: u64,
     /// It has not found its first message: older ones, ms since 1970, are passed over.
     not_before: Option<u64>,
-    /// How often the partition's waiters had been woken when it registered: until they are again, it will be told.
+    /// How often the partition's waiters had been woken when it registered: until they are again, it will be notified.
     armed: Option<u64>,
     /// It has moved on since that was asked last.
     has_moved: bool,
     /// Gone when the consumer has left.
-    life: Weak<()>,
+    subscription: Weak<()>,
 }
 
 impl Reader {
@@ -48,7 +48,7 @@ impl Reader {
         (consumer, partition): (Arc<Consumer>, Arc<Partition>),
         next: u64,
         not_before: Option<u64>,
-        life: Weak<()>,
+        subscription: Weak<()>,
     ) -> Self {
         Self {
             consumer,
@@ -57,7 +57,7 @@ impl Reader {
             not_before,
             armed: None,
             has_moved: false,
-            life,
+            subscription,
         }
     }
 
@@ -68,7 +68,7 @@ impl Reader {
 
     /// Whether the consumer has left.
     pub(crate) fn has_left(&self) -> bool {
-        self.life.strong_count() == 0
+        self.subscription.strong_count() == 0
     }
 
     /// The offset to read, if there is something at it or behind it.
@@ -84,7 +84,7 @@ impl Reader {
         self.next = self.next.max(offset);
     }
 
-    /// Has the session told when the partition grows; returns whether it has grown meanwhile.
+    /// Has the session notified when the partition grows; returns whether it has grown meanwhile.
     pub(crate) fn arm(&mut self, session: &Arc<Notify>) -> bool {
         let seen = self.partition.high_watermark();
         let waiters = &self.partition.waiters;
@@ -109,14 +109,13 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
     use bytes::Bytes;
     use tokio::sync::mpsc;
     use uuid::Uuid;
 
-    use super::super::{LaneAt, Source, Window};
+    use super::super::{Credit, QueuePartitionId, Source};
     use super::*;
 
     fn record(offset: u64, timestamp: i64) -> Record {
@@ -129,31 +128,31 @@ mod tests {
         }
     }
 
-    /// A reader of a partition that holds the offsets 5 to 9; also what it is told by, and what keeps it.
+    /// A reader of a partition that holds the offsets 5 to 9; also what notifies it, and what keeps it.
     fn reader(next: u64, not_before: Option<u64>) -> (Reader, Arc<Notify>, Arc<()>) {
-        let told = Arc::new(Notify::new());
+        let notify = Arc::new(Notify::new());
         let (session, _) = mpsc::unbounded_channel();
         let consumer = Consumer {
             id: 1,
             number: 1,
-            at: LaneAt::default(),
-            windows: Vec::new(),
-            outbox: Window::new(None),
+            at: QueuePartitionId::default(),
+            credits: Vec::new(),
+            outbox: Credit::new(None),
             priority: 0,
             session,
-            source: Source::Log(Arc::clone(&told)),
-            behind: AtomicU32::new(0),
+            source: Source::Log(Arc::clone(&notify)),
+            on_the_way: crate::queue::OnTheWay::default(),
         };
-        let life = Arc::new(());
+        let subscription = Arc::new(());
         let partition = Partition::new(Uuid::nil(), 0, 5, 10);
         let both = (Arc::new(consumer), Arc::new(partition));
-        let reader = Reader::new(both, next, not_before, Arc::downgrade(&life));
-        (reader, told, life)
+        let reader = Reader::new(both, next, not_before, Arc::downgrade(&subscription));
+        (reader, notify, subscription)
     }
 
     #[test]
     fn what_is_gone_is_passed_over_and_what_is_to_come_awaited() {
-        let (mut reader, _, life) = reader(2, None);
+        let (mut reader, _, subscription) = reader(2, None);
         assert_eq!(reader.readable(), Some(5));
         assert!(reader.take(5, None).is_none(), "nothing is there");
         assert_eq!(reader.readable(), Some(6));
@@ -163,13 +162,13 @@ mod tests {
         reader.take(9, Some(record(9, 0))).unwrap();
         assert_eq!(reader.readable(), None);
         assert!(!reader.has_left());
-        drop(life);
+        drop(subscription);
         assert!(reader.has_left());
     }
 
     #[test]
     fn an_offset_to_come_is_where_it_begins() {
-        let (mut reader, _, _life) = reader(12, None);
+        let (mut reader, _, _subscription) = reader(12, None);
         assert_eq!(reader.readable(), None);
         reader.partition.advance(12);
         assert_eq!(reader.readable(), None);
@@ -179,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_the_first_message_is_asked_for_its_age() {
-        let (mut reader, _, _life) = reader(5, Some(100));
+        let (mut reader, _, _subscription) = reader(5, Some(100));
         assert!(reader.take(5, Some(record(5, 99))).is_none());
         assert!(reader.take(6, Some(record(6, 100))).is_some());
         assert!(reader.take(7, Some(record(7, 50))).is_some());
@@ -187,16 +186,16 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_told_once_of_each_growth() {
-        let (mut reader, told, _life) = reader(10, None);
-        assert!(!reader.arm(&told));
-        assert!(!reader.arm(&told), "it is armed already");
+        let (mut reader, notify, _subscription) = reader(10, None);
+        assert!(!reader.arm(&notify));
+        assert!(!reader.arm(&notify), "it is armed already");
         reader.partition.advance(11);
-        told.notified().await;
-        assert!(!reader.arm(&told), "armed again, nothing new since");
+        notify.notified().await;
+        assert!(!reader.arm(&notify), "armed again, nothing new since");
         reader.partition.advance(12);
-        told.notified().await;
+        notify.notified().await;
         reader.partition.advance(13);
-        let unasked = tokio::time::timeout(Duration::ZERO, told.notified());
+        let unasked = tokio::time::timeout(Duration::ZERO, notify.notified());
         unasked.await.expect_err("nobody armed it again");
     }
 }

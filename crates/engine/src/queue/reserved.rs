@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-/// What all headers begin with that tell a reader why a message was dead-lettered.
+/// What all headers begin with that say to a reader why a message was dead-lettered.
 pub(crate) const DEAD_LETTER: &str = "forebay.dead-letter.";
 
 /// A number as a header's value.

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::{Error, Result, vhost};
 
-/// In which order messages are lent.
+/// In which order messages are leased.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ordering {
     /// Oldest first, many at a time. A key, if there is one, names the tenant: none starves another.
     #[default]
     None,
-    /// Strictly in order per key: while a message is lent or waits for its retry, those behind it of the same
+    /// Strictly in order per key: while a message is leased or waits for its retry, those behind it of the same
     /// key wait, and only those.
     Key,
 }
@@ -37,7 +37,7 @@ pub enum DedupScope {
 pub struct DeadLetterPolicy {
     /// The queue they go to, by name; as long as there is none of that name, messages stay.
     pub queue: String,
-    /// Times a message may be lent; when it would be lent once more it goes there instead. 1 to 1000.
+    /// Times a message may be leased; when it would be leased once more it goes there instead. 1 to 1000.
     pub attempts_max: u32,
 }
 
@@ -65,7 +65,8 @@ pub enum After {
     Returned,
 }
 
-/// How long a message waits before it can be lent again: as growth says, at most `max`, with full jitter if asked for.
+/// How long a message waits before it can be leased again: as growth says, at most `max`, with full jitter if asked
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Wait after the first failure, ms.
@@ -102,7 +103,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// It is let in, and the oldest that are ready die.
+    /// It is let in, and the oldest that are ready are removed.
     #[default]
     DropOldest,
     /// It is refused.
@@ -125,7 +126,7 @@ pub struct DeadLetterExchange {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Messages not lent within this time die, ms.
+    /// Messages not leased within this time expire, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_ttl_ms: Option<u64>,
     /// The queue is removed when nobody used it for this long, ms.
@@ -192,17 +193,17 @@ impl QueueType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueSettings {
-    /// In which order messages are lent. Cannot be changed.
+    /// In which order messages are leased. Cannot be changed.
     pub ordering: Ordering,
     /// Default visibility timeout (lease), ms.
     pub lease_ms: u64,
-    /// How long a new message waits before it can be lent, where its sender names no time, ms.
+    /// How long a new message waits before it can be leased, where its sender names no time, ms.
     pub delay_ms: u64,
     /// Messages older than this are gone, ms.
     pub retention_ms: u64,
     /// Largest message (body, header names and values), bytes.
     pub message_bytes_max: u64,
-    /// Messages lent at once at most.
+    /// Messages leased at once at most.
     pub in_flight_max: u32,
     /// Where messages go that failed too often.
     pub dead_letter: Option<DeadLetterPolicy>,
@@ -214,10 +215,10 @@ pub struct QueueSettings {
     pub backoff: Option<Backoff>,
     /// Priority levels: 0 or 1 means that priorities are ignored. At most 256. Cannot be changed.
     pub priorities: u16,
-    /// How long messages can be read by offset, and made ready again, after they were acknowledged, ms; 0: not at all. Holds
-    /// for the records of a topic that was made for the queue.
+    /// How long messages can be read by offset, and made ready again, after they were acknowledged, ms; 0: not at all.
+    /// Holds for the records of a topic that was made for the queue.
     pub replay_ms: u64,
-    /// It is there to be read by position: messages stay until they are too old or too many, whoever acknowledged them,
+    /// It is there to be read by position: messages stay until they are too old or too many, acknowledged or not,
     /// and of its limits only those hold. Cannot be changed.
     #[serde(skip_serializing_if = "is_default")]
     pub stream: bool,
@@ -227,7 +228,7 @@ pub struct QueueSettings {
     /// Bytes its log may have; the oldest messages of a larger one go. Only in a stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
-    /// Failures after which a message dies: it may fail as often as this, and not once more.
+    /// Failures after which a message is dead-lettered or dropped: it may fail as often as this, and not once more.
     pub delivery_limit: Option<u32>,
     /// The same, where neither this nor a policy sets it.
     #[serde(skip_serializing_if = "Option::is_none")]

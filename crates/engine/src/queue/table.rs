@@ -81,7 +81,7 @@ impl Queues {
         self.len() == 0
     }
 
-    /// Queues that lend from a topic.
+    /// Queues that lease from a topic.
     pub fn of_topic(&self, topic: Uuid) -> Vec<Arc<Queue>> {
         self.read(|tables| {
             let all = tables

@@ -1,12 +1,12 @@
 //! How a message came: the exchange it was published to, and its keys, as one reserved header.
 //!
-//! Its value is text: the exchange's name, and each key behind a line feed. Control characters, `%` and what is no UTF-8
-//! stand as `%` and two hexadecimal digits. Older versions wrote each name behind two bytes of length, the first of
-//! which is always zero.
+//! Its value is text: the exchange's name, and each key behind a line feed. Control characters, `%` and what is no
+//! UTF-8 stand as `%` and two hexadecimal digits. Older versions wrote each name behind two bytes of length, the first
+//! of which is always zero.
 
 use bytes::{Buf, BufMut, Bytes};
 
-/// Longest key that is told: what is longer fits no binding.
+/// Longest key that is kept: what is longer fits no binding.
 const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
 /// The header's value. A key too long for any binding is left out.

@@ -1,10 +1,11 @@
-//! The broker's time: a steady clock that goes on from life to life, and what the wall clock showed beside it.
+//! The broker's time: a steady clock that goes on from process to process, and what the wall clock showed beside it.
 //!
-//! Everything that lasts (leases, delays, times to live, deduplication, sessions, retention) is measured in broker time,
-//! which is also what is stored. It never jumps within a process. A start goes on where the last life was, later by the
-//! time the broker was away: by the machine's uptime where that is the same machine start, else by the wall clock, but
-//! never backwards. Records are stamped by the wall clock, for people and for clients. Where the wall clock stood is
-//! kept as a list of the jumps it made, so that a record's stamp can be told in broker time also after a restart.
+//! Everything that lasts (leases, delays, times to live, deduplication, sessions, retention) is measured in broker
+//! time, which is also what is stored. It never jumps within a process. A start goes on where the last process was,
+//! later by the time the broker was away: by the machine's uptime where that is the same machine start, else by the
+//! wall clock, but never backwards. Records are stamped by the wall clock, for people and for clients. Where the wall
+//! clock stood is kept as a list of the jumps it made, so that a record's stamp can be converted to broker time also
+//! after a restart.
 
 #[cfg(test)]
 mod tests;
@@ -92,7 +93,8 @@ impl Moment {
         Self { now: ms, wall: ms }
     }
 
-    /// In broker time, when a record came that was stamped like this by the wall clock as it stands; not later than now.
+    /// In broker time, when a record came that was stamped like this by the wall clock as it stands; not later than
+    /// now.
     pub(crate) fn of_stamp(self, stamp: u64) -> u64 {
         let ahead = ahead(self.wall, self.now);
         apply(stamp, ahead.saturating_neg()).min(self.now)
@@ -108,7 +110,7 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// Goes on from what an earlier life left behind, if there was one.
+    /// Goes on from what an earlier process stored, if there was one.
     pub(crate) fn new(clock: Arc<dyn Clock>, earlier: Option<Timeline>) -> Self {
         let (steady, wall) = (clock.now_ms(), clock.wall_ms());
         let uptime = clock.uptime();
@@ -161,7 +163,8 @@ impl Time {
         self.stamp_at(at)
     }
 
-    /// When a record came that was stamped in this life or an earlier one, as a moment whose stamps are told like its.
+    /// When a record came that was stamped by this process or an earlier one, as a moment whose stamps are converted
+    /// like its.
     pub(crate) fn moment_of(&self, stamp: u64) -> Moment {
         let now = self.now_ms();
         let at = self.timeline.load().moment_of(stamp, now);

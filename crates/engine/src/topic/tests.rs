@@ -192,12 +192,14 @@ fn the_table_of_topics_is_a_sorted_map_whose_copies_stand_still() {
     assert!(topics.named("t1").is_none() && topics.remove("t1").is_none());
     let mut model = BTreeMap::new();
     let mut kept = (topics.clone(), model.clone());
-    let mut dice = 1_u64;
+    let mut random = 1_u64;
     for step in 0..20_000_u128 {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let name = format!("t{}", (dice >> 33) % 4000);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let name = format!("t{}", (random >> 33) % 4000);
         // More and more of them, then fewer and fewer.
-        let grows = (dice >> 20) % 4 > u64::from(step > 10_000) * 2;
+        let grows = (random >> 20) % 4 > u64::from(step > 10_000) * 2;
         if grows {
             topics.insert(topic(&name, step));
             model.insert(name, step);

@@ -23,9 +23,9 @@ fn keeping(replay: Duration) -> QueueSettings {
 async fn acknowledge(stage: &Stage, count: usize, done: impl Fn(usize) -> bool) {
     let mut seen = 0;
     while seen < count {
-        for lent in stage.receive("orders", 10, LEASE).await {
+        for leased in stage.receive("orders", 10, LEASE).await {
             if done(seen) {
-                stage.settle("orders", lent.receipt, Settle::Ack).await;
+                stage.settle("orders", leased.receipt, Settle::Ack).await;
             }
             seen += 1;
         }

@@ -313,8 +313,8 @@ async fn how_old_a_message_is_counts_from_when_it_came() {
             let depth = stage.broker.queue_depth(anyone(), "short").await.unwrap();
             assert_eq!(depth.ready, 0, "{end:?}, {stamp}");
             let sent = stage.broker.peek(anyone(), "kept", 0, 1).await.unwrap()[0].sent_ms;
-            let came = START..=START + 1_350_000;
-            assert!(came.contains(&sent), "{end:?}: sent {sent}");
+            let arrived = START..=START + 1_350_000;
+            assert!(arrived.contains(&sent), "{end:?}: sent {sent}");
             stage.skip(3 * day);
             assert_eq!(stage.drain("kept").await, ["a", "b"], "{end:?}, {stamp}");
         }

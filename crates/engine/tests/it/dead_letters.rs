@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{
-    DeadLetterExchange, DeadLetterPolicy, DeathReason, Delivered, Key, NewMessage, NewQueue,
+    DeadLetterExchange, DeadLetterPolicy, DeadLetterReason, Delivered, Key, NewMessage, NewQueue,
     Ordering, Outcome, QueueSettings,
 };
-use engine::{Delivery, NewConsumer, Outgoing, SendOrder};
+use engine::{Delivery, NewConsumer, Outgoing};
 
 use crate::exchanges::{exchange, to_queue};
 use crate::stage::{ENDS, START, Stage, anyone, eventually};
@@ -44,8 +44,7 @@ impl Stage {
         };
         let queues = vec![self.broker.queue(anyone(), queue).unwrap()];
         let outgoing = vec![Outgoing { message, queues }];
-        let mut order = SendOrder::default();
-        let sends = self.broker.send_routed(&mut order, outgoing);
+        let sends = self.broker.send_routed(outgoing);
         sends.await.done().await.remove(0).unwrap();
     }
 
@@ -58,8 +57,8 @@ impl Stage {
             panic!("{queue} gave nothing");
         };
         consumer.cancel().await;
-        let Delivery { claim, .. } = *delivery;
-        session.settle(vec![(claim, outcome)]).await;
+        let Delivery { unacked, .. } = *delivery;
+        session.settle(vec![(unacked, outcome)]);
     }
 
     async fn held(&self, queue: &str) -> Vec<Delivered> {
@@ -101,24 +100,24 @@ async fn a_dead_letter_goes_wherever_its_exchange_says() {
         let stage = stage.again(end).await;
         assert!(stage.held("work").await.is_empty(), "{end:?}");
         for name in ["d1", "d2", "d3"] {
-            let letter = stage.held(name).await.remove(0);
-            assert_eq!(letter.exchange.as_deref(), Some(&b"dlx"[..]));
-            assert_eq!(letter.keys, [&b"k"[..], &b"cc"[..]]);
-            let [death] = &letter.deaths[..] else {
-                panic!("{:?}", letter.deaths);
+            let dead_letter = stage.held(name).await.remove(0);
+            assert_eq!(dead_letter.exchange.as_deref(), Some(&b"dlx"[..]));
+            assert_eq!(dead_letter.keys, [&b"k"[..], &b"cc"[..]]);
+            let [event] = &dead_letter.dead_letter_history[..] else {
+                panic!("{:?}", dead_letter.dead_letter_history);
             };
             assert_eq!(
-                (&*death.queue, death.reason),
-                ("work", DeathReason::Rejected)
+                (&*event.queue, event.reason),
+                ("work", DeadLetterReason::Rejected)
             );
             assert_eq!(
-                (death.count, death.first_ms, death.is_first),
+                (event.count, event.first_ms, event.is_first),
                 (1, START, true)
             );
-            assert_eq!(death.exchange, "x");
-            assert_eq!(death.keys, [Key("k".into()), Key("cc".into())]);
-            assert_eq!(letter.dead.unwrap().reason, "rejected");
-            assert!(letter.headers.is_empty());
+            assert_eq!(event.exchange, "x");
+            assert_eq!(event.keys, [Key("k".into()), Key("cc".into())]);
+            assert_eq!(dead_letter.dead.unwrap().reason, "rejected");
+            assert!(dead_letter.headers.is_empty());
         }
     }
 }
@@ -135,10 +134,13 @@ async fn the_policys_key_takes_the_place_of_the_messages_own() {
     }
     stage.publish_to("work", "").await;
     stage.settle_next("work", Outcome::Fail).await;
-    let letter = stage.await_held("dead", 1).await.remove(0);
-    assert_eq!(letter.keys, [&b"dead"[..]]);
-    assert_eq!(letter.deaths[0].reason, DeathReason::DeliveryLimit);
-    assert_eq!(letter.deaths[0].keys.len(), 2);
+    let dead_letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(dead_letter.keys, [&b"dead"[..]]);
+    assert_eq!(
+        dead_letter.dead_letter_history[0].reason,
+        DeadLetterReason::DeliveryLimit
+    );
+    assert_eq!(dead_letter.dead_letter_history[0].keys.len(), 2);
     assert!(stage.held("other").await.is_empty());
 }
 
@@ -158,9 +160,12 @@ async fn what_came_without_an_exchange_came_by_its_queues_name() {
     let sent = stage.broker.send(anyone(), "work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
     stage.settle_next("work", Outcome::Reject).await;
-    let letter = stage.await_held("dead", 1).await.remove(0);
-    assert_eq!(letter.deaths[0].exchange, "");
-    assert_eq!(letter.deaths[0].keys, [Key("work".into())]);
+    let dead_letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(dead_letter.dead_letter_history[0].exchange, "");
+    assert_eq!(
+        dead_letter.dead_letter_history[0].keys,
+        [Key("work".into())]
+    );
 }
 
 #[tokio::test]
@@ -189,9 +194,18 @@ async fn what_is_refused_may_come_round_and_is_counted() {
     for round in 1..=3 {
         stage.settle_next("self", Outcome::Reject).await;
         eventually("it died", || stage.dead_lettered("self") == round).await;
-        let letter = stage.await_held("self", 1).await.remove(0);
-        assert_eq!((letter.deaths.len(), letter.deaths[0].count), (1, round));
-        assert_eq!(letter.deaths[0].exchange, "x", "as it was the first time");
+        let dead_letter = stage.await_held("self", 1).await.remove(0);
+        assert_eq!(
+            (
+                dead_letter.dead_letter_history.len(),
+                dead_letter.dead_letter_history[0].count
+            ),
+            (1, round)
+        );
+        assert_eq!(
+            dead_letter.dead_letter_history[0].exchange, "x",
+            "as it was the first time"
+        );
     }
     stage.queue_set("there", dead_to("", Some("back"))).await;
     stage.queue_set("back", dead_to("", Some("there"))).await;
@@ -199,8 +213,12 @@ async fn what_is_refused_may_come_round_and_is_counted() {
     stage.settle_next("there", Outcome::Reject).await;
     stage.await_held("back", 1).await;
     stage.settle_next("back", Outcome::Fail).await;
-    let letter = stage.await_held("there", 1).await.remove(0);
-    let queues: Vec<&str> = letter.deaths.iter().map(|death| &*death.queue).collect();
+    let dead_letter = stage.await_held("there", 1).await.remove(0);
+    let queues: Vec<&str> = dead_letter
+        .dead_letter_history
+        .iter()
+        .map(|event| &*event.queue)
+        .collect();
     assert_eq!(queues, ["back", "there"]);
     // It was refused, but not since it was in the queue where it would go now.
     stage.settle_next("there", Outcome::Fail).await;
@@ -227,23 +245,27 @@ async fn a_policy_that_names_a_queue_keeps_the_history_too() {
     stage.plain_queue("grave").await;
     stage.publish_to("work", "x").await;
     stage.settle_next("work", Outcome::Fail).await;
-    let letter = stage.await_held("dead", 1).await.remove(0);
-    assert_eq!(letter.exchange.as_deref(), Some(&b"x"[..]), "none moved it");
+    let dead_letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(
+        dead_letter.exchange.as_deref(),
+        Some(&b"x"[..]),
+        "none moved it"
+    );
     stage.settle_next("dead", Outcome::Reject).await;
-    let letter = stage.await_held("grave", 1).await.remove(0);
-    let told: Vec<_> = letter
-        .deaths
+    let dead_letter = stage.await_held("grave", 1).await.remove(0);
+    let shown: Vec<_> = dead_letter
+        .dead_letter_history
         .iter()
-        .map(|death| (&*death.queue, death.reason, death.is_first))
+        .map(|event| (&*event.queue, event.reason, event.is_first))
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
-            ("dead", DeathReason::Rejected, false),
-            ("work", DeathReason::DeliveryLimit, true)
+            ("dead", DeadLetterReason::Rejected, false),
+            ("work", DeadLetterReason::DeliveryLimit, true)
         ]
     );
-    assert_eq!(letter.dead.unwrap().queue, "dead");
+    assert_eq!(dead_letter.dead.unwrap().queue, "dead");
 }
 
 #[tokio::test]
@@ -264,11 +286,21 @@ async fn what_waits_in_a_queue_of_its_own_comes_back_when_its_time_is_over() {
         assert_eq!(stage.held("wait").await.len(), 1);
         stage.skip(Duration::from_millis(200));
         stage.broker.queue_depth(anyone(), "wait").await.unwrap();
-        let letter = stage.await_held("work", 1).await.remove(0);
-        let told: Vec<_> = letter.deaths.iter().map(|d| (&*d.queue, d.count)).collect();
-        assert_eq!(told, [("wait", round), ("work", round)]);
-        assert_eq!(letter.deaths[0].reason, DeathReason::Expired);
-        assert_eq!(letter.deaths[0].original_expiration_ms, None);
+        let dead_letter = stage.await_held("work", 1).await.remove(0);
+        let shown: Vec<_> = dead_letter
+            .dead_letter_history
+            .iter()
+            .map(|d| (&*d.queue, d.count))
+            .collect();
+        assert_eq!(shown, [("wait", round), ("work", round)]);
+        assert_eq!(
+            dead_letter.dead_letter_history[0].reason,
+            DeadLetterReason::Expired
+        );
+        assert_eq!(
+            dead_letter.dead_letter_history[0].original_expiration_ms,
+            None
+        );
     }
 }
 
@@ -289,9 +321,15 @@ async fn a_time_to_live_of_its_own_is_told_and_ends() {
     stage.await_held("dead", 1).await;
     stage.skip(Duration::from_hours(1));
     stage.broker.queue_depth(anyone(), "dead").await.unwrap();
-    let letter = stage.await_held("dead", 1).await.remove(0);
-    assert_eq!(letter.deaths[0].reason, DeathReason::Expired);
-    assert_eq!(letter.deaths[0].original_expiration_ms, Some(3_000));
+    let dead_letter = stage.await_held("dead", 1).await.remove(0);
+    assert_eq!(
+        dead_letter.dead_letter_history[0].reason,
+        DeadLetterReason::Expired
+    );
+    assert_eq!(
+        dead_letter.dead_letter_history[0].original_expiration_ms,
+        Some(3_000)
+    );
 }
 
 #[tokio::test]
@@ -313,11 +351,11 @@ async fn who_died_once_without_an_exchange_needs_no_list() {
     };
     let sent = stage.broker.send(anyone(), "work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
-    for (from, to, deaths) in [("work", "dead", 1), ("dead", "grave", 2)] {
+    for (from, to, dead_letter_history) in [("work", "dead", 1), ("dead", "grave", 2)] {
         stage.settle_next(from, Outcome::Reject).await;
-        let letter = stage.await_held(to, 1).await.remove(0);
-        assert_eq!(letter.deaths.len(), deaths);
-        let first = letter.deaths.last().unwrap();
+        let dead_letter = stage.await_held(to, 1).await.remove(0);
+        assert_eq!(dead_letter.dead_letter_history.len(), dead_letter_history);
+        let first = dead_letter.dead_letter_history.last().unwrap();
         assert_eq!((&*first.queue, first.is_first), ("work", true));
         assert_eq!(first.keys, [Key("work".into())]);
     }
@@ -342,16 +380,15 @@ async fn a_dead_letter_for_many_queues_is_one_body() {
         },
         queues: vec![stage.broker.queue(anyone(), "work").unwrap()],
     };
-    let mut order = SendOrder::default();
-    let sends = stage.broker.send_routed(&mut order, vec![outgoing]);
+    let sends = stage.broker.send_routed(vec![outgoing]);
     sends.await.done().await.remove(0).unwrap();
     let before = stage.store.stats().journal_written_bytes;
     stage.settle_next("work", Outcome::Reject).await;
     for number in 0..QUEUES {
         let name = format!("dead-{number}");
-        let letter = stage.await_held(&name, 1).await.remove(0);
-        assert!(letter.body == body);
-        assert_eq!(letter.deaths[0].queue, "work");
+        let dead_letter = stage.await_held(&name, 1).await.remove(0);
+        assert!(dead_letter.body == body);
+        assert_eq!(dead_letter.dead_letter_history[0].queue, "work");
     }
     let written = stage.store.stats().journal_written_bytes - before;
     assert!(written < 30_000 + QUEUES * 300 + 30_000, "{written}");
@@ -387,10 +424,10 @@ async fn messages_dead_lettered_together_are_one_batch_for_all_their_queues() {
         let Some(engine::Event::Delivery(delivery)) = deliveries.next().await else {
             panic!("a message was to come");
         };
-        rejected.push((delivery.claim, Outcome::Reject));
+        rejected.push((delivery.unacked, Outcome::Reject));
     }
     let before = stage.store.stats().journal_written_bytes;
-    session.settle(rejected).await;
+    session.settle(rejected);
     for number in 0..QUEUES {
         let held = stage.await_held(&name(number), bodies.len()).await;
         let held: Vec<&[u8]> = held.iter().map(|message| &message.body[..]).collect();

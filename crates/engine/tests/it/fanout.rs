@@ -1,14 +1,12 @@
 //! Messages for several queues: in all of them or in none, in the order they were handed over, whatever happens.
 
-use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{Delivered, NewMessage, NewQueue, Queue, QueueSettings, Receive};
-use engine::{Broker, Error, Outgoing, Result, SendOrder};
+use engine::{Broker, Error, Outgoing, Result};
 use storage::Batch;
 
 use crate::exchanges::{exchange, to_queue};
@@ -32,8 +30,8 @@ fn out(broker: &Broker, text: &str, queues: &[&str]) -> Outgoing {
     }
 }
 
-async fn send(broker: &Broker, order: &mut SendOrder, messages: Vec<Outgoing>) -> Vec<Result<()>> {
-    broker.send_routed(order, messages).await.done().await
+async fn send(broker: &Broker, messages: Vec<Outgoing>) -> Vec<Result<()>> {
+    broker.send_routed(messages).await.done().await
 }
 
 /// Everything a queue holds, in its order.
@@ -80,8 +78,7 @@ async fn one_message_reaches_all_its_queues_and_says_how_it_came() {
         message: sent.clone(),
         queues: route.queues,
     };
-    let mut order = SendOrder::default();
-    let outcomes = send(&stage.broker, &mut order, vec![outgoing]).await;
+    let outcomes = send(&stage.broker, vec![outgoing]).await;
     assert_eq!(outcomes, [Ok(())]);
     for name in ["a", "b", "c"] {
         let got = take(&stage.broker, name, 0).await.remove(0);
@@ -124,12 +121,7 @@ async fn who_waits_is_served_when_the_partitions_come_back() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let messages = vec![out(&stage.broker, "now", &["a", "b"])];
     // Handed over is enough: nobody waits for the outcome.
-    drop(
-        stage
-            .broker
-            .send_routed(&mut SendOrder::default(), messages)
-            .await,
-    );
+    drop(stage.broker.send_routed(messages).await);
     for receiver in waiting {
         assert_eq!(receiver.await.unwrap().len(), 1);
     }
@@ -143,7 +135,6 @@ async fn order_holds_between_direct_and_fanned_out_messages() {
         stage.plain_queue(name).await;
     }
     let broker = &stage.broker;
-    let mut order = SendOrder::default();
     let mut pending = Vec::new();
     let mut expected: Vec<Vec<String>> = vec![Vec::new(); names.len()];
     for n in 0..600_u32 {
@@ -165,7 +156,7 @@ async fn order_holds_between_direct_and_fanned_out_messages() {
             }
             messages.push(out(broker, &text, &queues));
         }
-        pending.push(broker.send_routed(&mut order, messages).await);
+        pending.push(broker.send_routed(messages).await);
     }
     for sends in pending {
         assert!(sends.done().await.iter().all(Result::is_ok));
@@ -182,12 +173,11 @@ async fn all_of_it_or_nothing_survives() {
         for name in ["a", "b", "c"] {
             stage.plain_queue(name).await;
         }
-        let mut order = SendOrder::default();
         let messages: Vec<_> = (0..40)
             .map(|n| out(&stage.broker, &n.to_string(), &["a", "b", "c"]))
             .collect();
         assert!(
-            send(&stage.broker, &mut order, messages)
+            send(&stage.broker, messages)
                 .await
                 .iter()
                 .all(Result::is_ok)
@@ -195,7 +185,7 @@ async fn all_of_it_or_nothing_survives() {
         // Not acknowledged: it may be there or not, but the same everywhere.
         for n in 40..200 {
             let messages = vec![out(&stage.broker, &n.to_string(), &["c", "a", "b"])];
-            drop(stage.broker.send_routed(&mut order, messages).await);
+            drop(stage.broker.send_routed(messages).await);
         }
         let stage = stage.again(end).await;
         let there = bodies(&stage.broker, "a").await;
@@ -204,7 +194,7 @@ async fn all_of_it_or_nothing_survives() {
             assert_eq!(bodies(&stage.broker, name).await, there, "{end:?}");
         }
         let more = vec![out(&stage.broker, "more", &["a", "b", "c"])];
-        let outcomes = send(&stage.broker, &mut SendOrder::default(), more).await;
+        let outcomes = send(&stage.broker, more).await;
         assert_eq!(outcomes, [Ok(())]);
     }
 }
@@ -228,7 +218,7 @@ async fn a_refusal_by_one_queue_is_the_messages_outcome_and_leaves_the_others_al
         out(broker, "large enough", &["small"]),
         out(broker, "three", &["a", "b"]),
     ];
-    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let outcomes = send(broker, messages).await;
     let too_large = |bytes| Err(Error::TooLarge { bytes, allowed: 4 });
     assert_eq!(
         outcomes,
@@ -257,7 +247,7 @@ async fn a_queue_that_is_gone_counts_as_never_found() {
     for name in ["b", "c"] {
         broker.delete_queue(anyone(), name).await.unwrap();
     }
-    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let outcomes = send(broker, messages).await;
     let gone = || Err(Error::UnknownQueue);
     assert_eq!(outcomes, [Ok(()), gone(), gone()]);
     assert_eq!(bodies(broker, "a").await, ["to two"]);
@@ -265,7 +255,7 @@ async fn a_queue_that_is_gone_counts_as_never_found() {
         message: message("x"),
         queues: Vec::new(),
     };
-    let outcomes = send(broker, &mut SendOrder::default(), vec![nowhere]).await;
+    let outcomes = send(broker, vec![nowhere]).await;
     assert_eq!(outcomes, [gone()]);
 }
 
@@ -286,7 +276,7 @@ async fn queues_of_one_topic_get_one_record() {
     let messages: Vec<_> = (0..6)
         .map(|n| out(broker, &n.to_string(), &["one", "two", "a"]))
         .collect();
-    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let outcomes = send(broker, messages).await;
     assert!(outcomes.iter().all(Result::is_ok));
     for name in ["one", "two", "a"] {
         let mut got = bodies(broker, name).await;
@@ -312,7 +302,7 @@ async fn repeats_are_dropped_where_they_are_repeats() {
         named("second", &["a", "b"]),
         named("third", &["a", "b"]),
     ];
-    let outcomes = send(broker, &mut SendOrder::default(), messages).await;
+    let outcomes = send(broker, messages).await;
     assert_eq!(outcomes, [Ok(()), Ok(()), Ok(())]);
     assert_eq!(bodies(broker, "a").await, ["first"]);
     assert_eq!(bodies(broker, "b").await, ["second"]);
@@ -322,7 +312,6 @@ const MANY: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A sender that names the queues in an order of its own.
 async fn send_much(broker: Broker, sender: usize) {
-    let mut order = SendOrder::default();
     let mut pending = Vec::new();
     for n in 0..100 {
         let mut queues = MANY.to_vec();
@@ -332,7 +321,7 @@ async fn send_much(broker: Broker, sender: usize) {
         }
         queues.truncate(1 + (sender + n) % 5);
         let messages = vec![out(&broker, &format!("{sender}:{n}"), &queues)];
-        pending.push(broker.send_routed(&mut order, messages).await);
+        pending.push(broker.send_routed(messages).await);
     }
     for sends in pending {
         assert!(sends.done().await.iter().all(Result::is_ok));
@@ -388,9 +377,8 @@ async fn senders_that_go_away_leave_the_partitions_where_they_belong() {
     for n in 0..200_u64 {
         let broker = stage.broker.clone();
         let sender = tokio::spawn(async move {
-            let mut order = SendOrder::default();
             let messages = (0..3).map(|_| out(&broker, "x", &["a", "b"])).collect();
-            broker.send_routed(&mut order, messages).await
+            broker.send_routed(messages).await
         });
         if n % 3 == 0 {
             tokio::time::sleep(Duration::from_micros(n)).await;
@@ -398,8 +386,7 @@ async fn senders_that_go_away_leave_the_partitions_where_they_belong() {
         sender.abort();
     }
     let messages = vec![out(&stage.broker, "last", &["a", "b"])];
-    let mut order = SendOrder::default();
-    let sent = send(&stage.broker, &mut order, messages);
+    let sent = send(&stage.broker, messages);
     let outcomes = tokio::time::timeout(Duration::from_secs(20), sent).await;
     assert_eq!(outcomes.expect("both are there"), [Ok(())]);
     assert_eq!(
@@ -415,25 +402,13 @@ async fn a_fan_out_does_not_overtake_what_its_sender_sent_directly() {
         stage.plain_queue(name).await;
     }
     let broker = &stage.broker;
-    // So much stands in the owners' mailboxes that they do not get to the end of them at once.
-    let mut asked: Vec<_> = (0..800)
-        .map(|n| Box::pin(broker.queue_depth(anyone(), ["a", "b"][n % 2])))
-        .collect();
-    let ask_all = poll_fn(|context| {
-        for ask in &mut asked {
-            assert!(ask.as_mut().poll(context).is_pending());
-        }
-        Poll::Ready(())
-    });
-    tokio::task::unconstrained(ask_all).await;
-    let mut order = SendOrder::default();
     let mut pending = Vec::new();
     for messages in [
         vec![out(broker, "1", &["a"]), out(broker, "2", &["b"])],
         vec![out(broker, "3", &["a", "b"])],
         vec![out(broker, "4", &["a"]), out(broker, "5", &["b", "a"])],
     ] {
-        pending.push(broker.send_routed(&mut order, messages).await);
+        pending.push(broker.send_routed(messages).await);
     }
     for sends in pending {
         assert!(sends.done().await.iter().all(Result::is_ok));
@@ -466,7 +441,7 @@ async fn send_by_turns(size: usize, routes: [&[&str]; 2], expected: (&[(&str, us
     let messages = (0..10).map(|n| out(&stage.broker, &text(n), routes[n % 2]));
     let messages = messages.collect();
     let before = stage.store.stats().journal_written_bytes;
-    let outcomes = send(&stage.broker, &mut SendOrder::default(), messages).await;
+    let outcomes = send(&stage.broker, messages).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     let written = stage.store.stats().journal_written_bytes - before;
     // What is beside the bodies; the journal writes whole pages, and there may be others in between.
@@ -522,7 +497,7 @@ async fn large_messages_are_one_body_for_all_queues_that_get_the_same() {
             with(settings, name, &stage).await;
         }
         let all: Vec<&str> = names.iter().map(String::as_str).collect();
-        let large = |letter: &str| letter.repeat(20_000);
+        let large = |dead_letter: &str| dead_letter.repeat(20_000);
         let sent = [
             ("small".to_owned(), &all[..]),
             (large("a"), &all[..]),
@@ -536,7 +511,7 @@ async fn large_messages_are_one_body_for_all_queues_that_get_the_same() {
         let before = stage.store.stats().journal_written_bytes;
         let messages = sent.iter();
         let messages = messages.map(|(text, queues)| out(&stage.broker, text, queues));
-        let outcomes = send(&stage.broker, &mut SendOrder::default(), messages.collect()).await;
+        let outcomes = send(&stage.broker, messages.collect()).await;
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         let written = stage.store.stats().journal_written_bytes - before;
         // Four messages in two manners, one for a single queue, and what each queue costs.

@@ -219,7 +219,6 @@ async fn groups_there_is_no_memory_for_leave_nothing_behind_and_usual_commits_go
 
 #[tokio::test]
 async fn a_stop_answers_questions_that_rest_on_nothing_new() {
-    // Names whose last bits differ live on different shards.
     for name in ["a", "b"] {
         let stage = Stage::new().await;
         let topic = stage.make("orders", &[]).await.unwrap();

@@ -12,6 +12,7 @@ mod dead_letters;
 mod exchanges;
 mod fanout;
 mod groups;
+mod order;
 mod policies;
 mod queue_safety;
 mod queues;

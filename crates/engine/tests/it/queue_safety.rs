@@ -92,7 +92,7 @@ async fn what_comes_and_fails_in_one_moment_is_not_taken_for_gone() {
     stage.has_queue("dead", QueueSettings::default()).await;
     stage.has_queue("orders", dead_to("dead")).await;
     for round in 1..=30 {
-        // Both wait: the first is lent the message for no time, the second comes upon it as lent too often, and all
+        // Both wait: the first is leased the message for no time, the second comes upon it as leased too often, and all
         // that before the message is durable.
         let waiting = [0, 1].map(|_| {
             let broker = stage.broker.clone();
@@ -108,7 +108,7 @@ async fn what_comes_and_fails_in_one_moment_is_not_taken_for_gone() {
         });
         tokio::time::sleep(Duration::from_millis(5)).await;
         stage.put("orders", message("bad")).await;
-        // Whoever came too late to wait comes upon it now.
+        // A receiver that came too late to wait gets it now.
         for _ in 0..1000 {
             if stage.ready("dead").await == round {
                 break;
@@ -159,8 +159,8 @@ async fn a_removal_that_is_cut_brings_nothing_back() {
             stage.put("orders", message(text)).await;
         }
         while stage.ready("orders").await > 0 {
-            let lent = stage.take("orders", LEASE).await;
-            let settles = lent.iter().map(|lent| (lent.receipt, Settle::Ack));
+            let leased = stage.take("orders", LEASE).await;
+            let settles = leased.iter().map(|leased| (leased.receipt, Settle::Ack));
             let settled = stage.broker.settle(anyone(), "orders", settles.collect());
             assert!(settled.await.unwrap().iter().all(|s| *s == Settled::Done));
         }
@@ -227,7 +227,7 @@ async fn a_replay_from_beyond_the_end_is_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_old_goes_although_it_is_lent_for_no_time() {
+async fn what_is_too_old_goes_although_it_is_leased_for_no_time() {
     let stage = Stage::new().await;
     let settings = QueueSettings {
         retention_ms: 60_000,

@@ -1,4 +1,4 @@
-//! Queues through the door: what is sent is lent, once at a time, and everything outlives the process.
+//! Queues through the door: what is sent is leased, once at a time, and everything outlives the process.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use engine::queue::{
     DeadLetterPolicy, Delivered, MoveState, NewMessage, NewQueue, Ordering, QueueSettings, Receipt,
     Receive, Settle, Settled,
 };
-use engine::{Error, Result};
+use engine::{Error, NewTopic, Result};
 
 use crate::stage::{ENDS, End, Stage, anyone, batch, eventually};
 
@@ -93,7 +93,7 @@ fn dead_to(queue: &str, attempts_max: u32) -> QueueSettings {
 pub(crate) const LEASE: u64 = 30_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_is_lent_once_and_gone_when_acknowledged() {
+async fn a_message_is_leased_once_and_gone_when_acknowledged() {
     let stage = Stage::new().await;
     stage.queue("orders", QueueSettings::default()).await;
     stage.say("orders", &["one", "two"]).await;
@@ -114,7 +114,7 @@ async fn a_message_is_lent_once_and_gone_when_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loan_that_runs_out_makes_the_message_ready_again() {
+async fn a_lease_that_runs_out_makes_the_message_ready_again() {
     let stage = Stage::new().await;
     stage.queue("orders", QueueSettings::default()).await;
     stage.say("orders", &["one"]).await;
@@ -129,12 +129,12 @@ async fn a_loan_that_runs_out_makes_the_message_ready_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loans_receipts_and_counts_outlive_every_end() {
+async fn leases_receipts_and_counts_outlive_every_end() {
     for end in ENDS {
         let stage = Stage::new().await;
         stage.queue("orders", QueueSettings::default()).await;
         stage
-            .say("orders", &["gone", "lent", "again", "waits"])
+            .say("orders", &["gone", "leased", "again", "waits"])
             .await;
         stage
             .send(
@@ -182,15 +182,15 @@ async fn locks_and_ids_outlive_every_end() {
         let first = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
         stage.send("orders", with_id("a", "a2", "2")).await.unwrap();
         stage.send("orders", with_id("b", "b1", "3")).await.unwrap();
-        let lent = stage.receive("orders", 1, LEASE).await;
-        assert_eq!(texts(&lent), ["a1"]);
+        let leased = stage.receive("orders", 1, LEASE).await;
+        assert_eq!(texts(&leased), ["a1"]);
 
         let stage = stage.again(end).await;
         assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["b1"]);
         let again = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
         assert!(again.duplicate, "{end:?}");
         assert_eq!((again.id, again.sequence), (first.id, first.sequence));
-        stage.settle("orders", lent[0].receipt, Settle::Ack).await;
+        stage.settle("orders", leased[0].receipt, Settle::Ack).await;
         assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["a2"]);
         stage.skip(Duration::from_mins(5));
         let late = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
@@ -240,8 +240,8 @@ async fn a_receiver_that_is_gone_takes_nothing() {
         let served = waiting.await.is_ok();
         if !served {
             eventually_ready(&stage).await;
-            let lent = stage.receive("orders", 1, LEASE).await;
-            assert_eq!((texts(&lent), lent[0].acquired), (vec!["one"], 1));
+            let leased = stage.receive("orders", 1, LEASE).await;
+            assert_eq!((texts(&leased), leased[0].acquired), (vec!["one"], 1));
         }
         stage.broker.purge_queue(anyone(), "orders").await.unwrap();
     }
@@ -255,7 +255,7 @@ async fn eventually_ready(stage: &Stage) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     panic!(
-        "the message stays on loan: {:?}",
+        "the message stays in flight: {:?}",
         stage.counts("orders").await
     );
 }
@@ -269,9 +269,9 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
         stage.say("orders", &["bad"]).await;
         let mut id = None;
         for attempt in 1..=2 {
-            let lent = stage.receive("orders", 1, 1000).await;
-            assert_eq!(lent[0].acquired, attempt);
-            id = Some(lent[0].id);
+            let leased = stage.receive("orders", 1, 1000).await;
+            assert_eq!(leased[0].acquired, attempt);
+            id = Some(leased[0].id);
             stage.skip(Duration::from_secs(1));
         }
         assert_eq!(texts(&stage.receive("orders", 1, 1000).await), [""; 0]);
@@ -352,11 +352,11 @@ async fn messages_are_counted_by_where_they_failed() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     stage.say("dead", &texts).await;
     for (max, strays, more) in [(1000, 200, false), (201, 200, false), (200, 199, true)] {
-        let letters = stage.broker.dead_letters(anyone(), "dead", max).await;
-        let letters = letters.unwrap();
-        assert_eq!(letters.sources[&Some("orders".to_owned())], 1, "{max}");
+        let dead_letters = stage.broker.dead_letters(anyone(), "dead", max).await;
+        let dead_letters = dead_letters.unwrap();
+        assert_eq!(dead_letters.sources[&Some("orders".to_owned())], 1, "{max}");
         assert_eq!(
-            (letters.sources[&None], letters.more),
+            (dead_letters.sources[&None], dead_letters.more),
             (strays, more),
             "{max}"
         );
@@ -369,10 +369,10 @@ async fn without_a_dead_letter_queue_messages_stay() {
     stage.queue("orders", dead_to("nowhere", 1)).await;
     stage.say("orders", &["bad"]).await;
     for attempt in 1..4 {
-        let lent = wait_for(&stage, "orders").await;
-        assert_eq!(lent.acquired, attempt);
+        let leased = wait_for(&stage, "orders").await;
+        assert_eq!(leased.acquired, attempt);
         stage
-            .settle("orders", lent.receipt, Settle::Release(Some(0)))
+            .settle("orders", leased.receipt, Settle::Release(Some(0)))
             .await;
     }
 }
@@ -429,8 +429,8 @@ async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
         .unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let lent = stage.receive("billing", 10, LEASE).await;
-        seen.extend(texts(&lent).into_iter().map(str::to_owned));
+        let leased = stage.receive("billing", 10, LEASE).await;
+        seen.extend(texts(&leased).into_iter().map(str::to_owned));
     }
     assert_eq!(seen, ["before", "after", "more"]);
     // Both partitions are the queue's.
@@ -443,8 +443,8 @@ async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
     stage.say("jobs", &["one", "two"]).await;
     assert_eq!(stage.values("jobs", 0).await.unwrap(), ["one", "two"]);
     stage.publish("jobs", batch(&["three"])).await.unwrap();
-    let lent = stage.receive("jobs", 10, LEASE).await;
-    assert_eq!(texts(&lent), ["one", "two", "three"]);
+    let leased = stage.receive("jobs", 10, LEASE).await;
+    assert_eq!(texts(&leased), ["one", "two", "three"]);
 
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.counts("billing").await, (2, 3, 0));
@@ -464,6 +464,45 @@ async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_in_several_partitions_is_settled_in_all_of_them_or_in_none() {
+    for seed in 0..20 {
+        let stage = Stage::new().await;
+        let topic = NewTopic {
+            name: "events".into(),
+            partitions: Some(8),
+            ..NewTopic::default()
+        };
+        let made = stage.broker.create_topic(anyone(), topic, false).await;
+        made.unwrap();
+        let queue = NewQueue {
+            name: "billing".into(),
+            topic: Some("events".into()),
+            ..NewQueue::default()
+        };
+        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        // They take turns.
+        stage.say("billing", &["x"; 8]).await;
+        let mut held = Vec::new();
+        while held.len() < 8 {
+            held.extend(stage.receive("billing", 10, LEASE).await);
+        }
+        let settles = held.iter().map(|m| (m.receipt, Settle::Ack)).collect();
+        let mut settle = Box::pin(stage.broker.settle(anyone(), "billing", settles));
+        // It is handed over, and the power fails before or after it is on disk.
+        let waited = tokio::time::timeout(Duration::from_micros(seed * 20), &mut settle).await;
+        let was_answered = waited.is_ok();
+        drop(settle);
+        let stage = stage.again(End::PowerLoss(seed)).await;
+        let (ready, in_flight, _) = stage.counts("billing").await;
+        match ready + in_flight {
+            0 => {}
+            8 if !was_answered => {}
+            left => panic!("{left} of 8 are left, answered: {was_answered}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_is_forgotten_by_the_log_unless_it_is_kept_for_replay() {
     for replay_ms in [0, 3_600_000] {
         let stage = Stage::new().await;
@@ -476,8 +515,8 @@ async fn what_is_done_is_forgotten_by_the_log_unless_it_is_kept_for_replay() {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         stage.say("orders", &many).await;
         for _ in 0..10 {
-            for lent in stage.receive("orders", 10, LEASE).await {
-                stage.settle("orders", lent.receipt, Settle::Ack).await;
+            for leased in stage.receive("orders", 10, LEASE).await {
+                stage.settle("orders", leased.receipt, Settle::Ack).await;
             }
         }
         assert_eq!(stage.counts("orders").await, (0, 0, 0));
@@ -500,8 +539,8 @@ async fn peeking_disturbs_nothing_and_purging_leaves_nothing() {
     let stage = Stage::new().await;
     stage.queue("orders", QueueSettings::default()).await;
     stage.say("orders", &["one", "two", "three"]).await;
-    let lent = stage.receive("orders", 1, LEASE).await;
-    stage.settle("orders", lent[0].receipt, Settle::Ack).await;
+    let leased = stage.receive("orders", 1, LEASE).await;
+    stage.settle("orders", leased[0].receipt, Settle::Ack).await;
     let seen = stage.broker.peek(anyone(), "orders", 0, 10).await.unwrap();
     assert_eq!(texts(&seen), ["two", "three"]);
     assert_eq!(seen[0].acquired, 0);
@@ -540,15 +579,15 @@ async fn queues_nothing_has_happened_to_begin_where_their_topic_ended() {
         assert!(stage.receive("billing", 10, LEASE).await.is_empty());
         stage.publish("events", batch(&["new"])).await.unwrap();
         for name in ["billing", "shipping"] {
-            let lent = stage.receive(name, 10, LEASE).await;
-            assert_eq!(texts(&lent), ["new"], "{name}, {end:?}");
-            assert_eq!(lent[0].sequence, 1);
+            let leased = stage.receive(name, 10, LEASE).await;
+            assert_eq!(texts(&leased), ["new"], "{name}, {end:?}");
+            assert_eq!(leased[0].sequence, 1);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_old_is_not_lent() {
+async fn what_is_too_old_is_not_leased() {
     let stage = Stage::new().await;
     let settings = QueueSettings {
         retention_ms: 60_000,
@@ -658,10 +697,10 @@ async fn a_receipt_of_another_queue_is_refused() {
     stage.queue("a", QueueSettings::default()).await;
     stage.queue("b", QueueSettings::default()).await;
     stage.say("a", &["one"]).await;
-    let lent = stage.receive("a", 1, LEASE).await;
-    let settled = stage.settle("b", lent[0].receipt, Settle::Ack).await;
+    let leased = stage.receive("a", 1, LEASE).await;
+    let settled = stage.settle("b", leased[0].receipt, Settle::Ack).await;
     assert_eq!(settled, Settled::Foreign);
-    let receipt = Receipt::from_bytes(&lent[0].receipt.to_bytes()).unwrap();
+    let receipt = Receipt::from_bytes(&leased[0].receipt.to_bytes()).unwrap();
     assert_eq!(stage.settle("a", receipt, Settle::Ack).await, Settled::Done);
 }
 
@@ -693,9 +732,9 @@ async fn everything_is_counted_once() {
         .publish("orders", batch(&["from elsewhere"]))
         .await
         .unwrap();
-    let lent = stage.receive("orders", 10, 1000).await;
-    assert_eq!(lent.len(), 4);
-    for done in [&lent[0], &lent[1], &lent[3]] {
+    let leased = stage.receive("orders", 10, 1000).await;
+    assert_eq!(leased.len(), 4);
+    for done in [&leased[0], &leased[1], &leased[3]] {
         stage.settle("orders", done.receipt, Settle::Ack).await;
         stage.settle("orders", done.receipt, Settle::Ack).await;
     }
@@ -737,8 +776,8 @@ async fn a_queue_decides_how_large_its_messages_are() {
     for (queue, bytes) in [("orders", 1 << 20), ("large", 4 << 20)] {
         let body = "x".repeat(bytes);
         stage.send(queue, message(&body)).await.unwrap();
-        let lent = stage.receive(queue, 1, LEASE).await;
-        assert_eq!(lent[0].body.len(), bytes);
+        let leased = stage.receive(queue, 1, LEASE).await;
+        assert_eq!(leased[0].body.len(), bytes);
         let refused = stage.send(queue, message(&(body + "x"))).await;
         assert!(
             matches!(refused, Err(Error::TooLarge { .. })),
@@ -771,9 +810,13 @@ async fn what_peers_say_about_a_message_is_not_believed() {
         "{refused:?}"
     );
     stage.publish("orders", forged().build()).await.unwrap();
-    let lent = stage.receive("orders", 1, LEASE).await;
-    assert_eq!(lent[0].dead, None);
-    assert_ne!(lent[0].id.as_bytes(), &[7; 16]);
-    let names: Vec<_> = lent[0].headers.iter().map(|(name, _)| &name[..]).collect();
+    let leased = stage.receive("orders", 1, LEASE).await;
+    assert_eq!(leased[0].dead, None);
+    assert_ne!(leased[0].id.as_bytes(), &[7; 16]);
+    let names: Vec<_> = leased[0]
+        .headers
+        .iter()
+        .map(|(name, _)| &name[..])
+        .collect();
     assert_eq!(names, [b"kind"]);
 }

@@ -93,7 +93,7 @@ async fn a_producer_of_old_records_is_remembered() {
         let published = stage.publish("orders", sent.clone()).await.unwrap();
 
         let stage = stage.again(end).await;
-        // Upkeep looks after everything as soon as the broker starts.
+        // Maintenance looks after everything as soon as the broker starts.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         let again = stage.publish("orders", sent).await.unwrap();
         assert!(again.duplicate, "{end:?}");
@@ -152,7 +152,7 @@ async fn a_silent_producer_is_forgotten() {
     assert!(matches!(gap, Err(Error::OutOfOrderSequence { .. })));
     stage.skip(std::time::Duration::from_hours(25));
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    // Whoever comes back after so long may start anywhere.
+    // A receiver that comes back after so long may start anywhere.
     let later = stage.publish("orders", sequenced(3, 7, &["b"])).await;
     assert_eq!(later.unwrap().base_offset, 1);
 }
@@ -165,9 +165,9 @@ async fn many_lives_with_lost_power_keep_everything_acknowledged() {
         .await
         .unwrap();
     let value = "x".repeat(3000);
-    for life in 0..20_i32 {
+    for incarnation in 0..20_i32 {
         for sequence in 0..20 {
-            let sent = sequenced(1, life * 20 + sequence, &[&value]);
+            let sent = sequenced(1, incarnation * 20 + sequence, &[&value]);
             stage.publish("orders", sent).await.unwrap();
         }
         // One more that nobody waited for may or may not arrive.
@@ -179,13 +179,16 @@ async fn many_lives_with_lost_power_keep_everything_acknowledged() {
         };
         drop(stage.broker.publish(anyone(), vec![publish]).await);
         stage = stage
-            .again(End::PowerLoss(life.unsigned_abs().into()))
+            .again(End::PowerLoss(incarnation.unsigned_abs().into()))
             .await;
-        let expected = u64::from((life + 1).unsigned_abs()) * 20;
-        assert_eq!(stage.bounds("orders"), (0, expected), "life {life}");
+        let expected = u64::from((incarnation + 1).unsigned_abs()) * 20;
+        assert_eq!(stage.bounds("orders"), (0, expected), "life {incarnation}");
         let values = stage.values("orders", 0).await.unwrap();
-        assert_eq!(values.len() as u64, expected, "life {life}");
-        assert!(values.iter().all(|found| *found == value), "life {life}");
+        assert_eq!(values.len() as u64, expected, "life {incarnation}");
+        assert!(
+            values.iter().all(|found| *found == value),
+            "life {incarnation}"
+        );
     }
     eventually("a flush", || stage.store.stats().segment_files > 0).await;
 }

@@ -48,7 +48,7 @@ impl Room for Small {
     }
 }
 
-async fn filled(stage: &Stage) {
+async fn totals(stage: &Stage) {
     stage.declare("q", QueueSettings::default()).await.unwrap();
     let large = "x".repeat(200_000);
     stage.fill("q", &["before", &large, "behind"]).await;
@@ -57,7 +57,7 @@ async fn filled(stage: &Stage) {
 #[tokio::test]
 async fn a_consumer_gets_what_stands_behind_a_message_that_is_too_large() {
     let stage = Stage::new().await;
-    filled(&stage).await;
+    totals(&stage).await;
     let room = Small::new(100_000);
     let (session, mut deliveries) = stage.broker.open_session_within(anyone(), room.clone());
     let new = NewConsumer::default();
@@ -94,7 +94,7 @@ async fn a_consumer_gets_what_stands_behind_a_message_that_is_too_large() {
 #[tokio::test]
 async fn a_receiver_gets_what_stands_behind_a_message_that_is_too_large() {
     let stage = Stage::new().await;
-    filled(&stage).await;
+    totals(&stage).await;
     let room = Small::new(100_000);
     let mut bodies = Vec::new();
     for _ in 0..2 {

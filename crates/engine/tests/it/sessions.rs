@@ -1,15 +1,16 @@
 //! Sessions: consumers are handed messages as they come, hold them for as long as they are there, and give everything
 //! back when they go.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::queue::{
-    DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, Overflow, QueueSettings,
-    Receive, Window,
+    Credit, DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, Overflow,
+    QueueSettings, Receive,
 };
 use engine::{
-    Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, SendOrder, Session,
+    Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, Session,
     Subscription,
 };
 
@@ -93,15 +94,15 @@ impl Peer {
         assert!(next.await.is_err(), "something came");
     }
 
-    pub(crate) async fn settle(&self, delivery: Delivery, outcome: Outcome) {
-        self.session.settle(vec![(delivery.claim, outcome)]).await;
+    pub(crate) fn settle(&self, delivery: Delivery, outcome: Outcome) {
+        self.session.settle(vec![(delivery.unacked, outcome)]);
     }
 }
 
 pub(crate) fn numbered(number: u64, prefetch: u32) -> NewConsumer {
     NewConsumer {
         number,
-        windows: vec![Window::new(Some(prefetch))],
+        credits: vec![Credit::new(Some(prefetch))],
         ..NewConsumer::default()
     }
 }
@@ -121,7 +122,7 @@ async fn what_comes_is_handed_over_as_far_as_the_window_goes() {
     let (b, second) = peer.take_text().await;
     assert_eq!((&*a, &*b, first.redelivered), ("a", "b", false));
     peer.nothing().await;
-    peer.settle(first, Outcome::Ack).await;
+    peer.settle(first, Outcome::Ack);
     let (c, third) = peer.take_text().await;
     assert_eq!(c, "c");
     assert_eq!(stage.broker.consumers(consumer.queue()), 1);
@@ -131,7 +132,7 @@ async fn what_comes_is_handed_over_as_far_as_the_window_goes() {
     // What it holds stays with it.
     assert_eq!(stage.depth("q").await, (1, 2, 0));
     for held in [second, third] {
-        peer.settle(held, Outcome::Ack).await;
+        peer.settle(held, Outcome::Ack);
     }
     assert_eq!(stage.depth("q").await, (1, 0, 0));
 }
@@ -152,7 +153,7 @@ async fn everything_comes_back_in_order_when_a_session_goes() {
     for (expected, redelivered) in [("a", true), ("b", true), ("c", false), ("d", false)] {
         let (text, delivery) = other.take_text().await;
         assert_eq!((&*text, delivery.redelivered), (expected, redelivered));
-        other.settle(delivery, Outcome::Ack).await;
+        other.settle(delivery, Outcome::Ack);
     }
     assert_eq!(stage.depth("q").await, (0, 0, 0));
 }
@@ -166,7 +167,7 @@ async fn a_message_given_back_takes_its_old_place() {
     let consumer = peer.consume("q", 1).await;
     let (_, a) = peer.take_text().await;
     consumer.cancel().await;
-    peer.settle(a, Outcome::Requeue).await;
+    peer.settle(a, Outcome::Requeue);
     let got = peer.session.get("q").await.unwrap().unwrap();
     assert_eq!(
         (text(&got), got.redelivered, got.ready),
@@ -189,18 +190,18 @@ async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
         let mut peer = stage.peer();
         let _consumer = peer.consume("q", 3).await;
         let (a, b, _c) = (peer.take().await, peer.take().await, peer.take().await);
-        peer.settle(a, Outcome::Ack).await;
-        peer.settle(b, Outcome::Fail).await;
+        peer.settle(a, Outcome::Ack);
+        peer.settle(b, Outcome::Fail);
         let b = peer.take().await;
         assert_eq!(text(&b), "b");
-        // Whatever is asked of the lane now is answered when all of that is on disk.
+        // Whatever is asked of the queue partition now is answered when all of that is on disk.
         stage.broker.clear_queue(anyone(), "q").await.unwrap();
         let stage = stage.again(end).await;
         let mut peer = stage.peer();
         let _consumer = peer.consume("q", 10).await;
         let (b, c) = (peer.take().await, peer.take().await);
         assert_eq!((text(&b), text(&c)), ("b".into(), "c".into()), "{end:?}");
-        // Nobody knows any more that c was lent, but that it may have been.
+        // Nobody knows any more that c was leased, but that it may have been.
         assert!(b.redelivered && c.redelivered, "{end:?}");
         peer.nothing().await;
         stage.fill("q", &["d"]).await;
@@ -234,14 +235,14 @@ async fn a_refused_message_is_dropped_or_dead_lettered() {
     let _consumers = (peer.consume("plain", 1).await, peer.consume("q", 1).await);
     stage.fill("plain", &["gone"]).await;
     let (_, delivery) = peer.take_text().await;
-    peer.settle(delivery, Outcome::Reject).await;
+    peer.settle(delivery, Outcome::Reject);
     stage.fill("q", &["refused", "failed"]).await;
     let (_, refused) = peer.take_text().await;
-    peer.settle(refused, Outcome::Reject).await;
+    peer.settle(refused, Outcome::Reject);
     for redelivered in [false, true] {
         let (text, failed) = peer.take_text().await;
         assert_eq!((&*text, failed.redelivered), ("failed", redelivered));
-        peer.settle(failed, Outcome::Fail).await;
+        peer.settle(failed, Outcome::Fail);
     }
     for (expected, reason) in [("refused", "rejected"), ("failed", "delivery_limit")] {
         let dead = stage.broker.queue(anyone(), "dead").unwrap();
@@ -249,7 +250,7 @@ async fn a_refused_message_is_dropped_or_dead_lettered() {
         let dead = peer.session.get("dead").await.unwrap().unwrap();
         let from = dead.message.dead.clone().unwrap();
         assert_eq!((text(&dead), &*from.reason), (expected.into(), reason));
-        peer.settle(*dead, Outcome::Ack).await;
+        peer.settle(*dead, Outcome::Ack);
     }
     assert_eq!(stage.depth("plain").await, (0, 0, 0));
     assert_eq!(stage.depth("q").await, (0, 0, 0));
@@ -270,9 +271,12 @@ async fn the_first_of_those_lost_counts_as_failed() {
         let (culprit, bystander) = (peer.take().await, peer.take().await);
         assert_eq!(text(&culprit), "culprit", "{round}");
         let lost = |charged| Outcome::Lost { charged };
-        let outcomes = vec![(culprit.claim, lost(true)), (bystander.claim, lost(false))];
+        let outcomes = vec![
+            (culprit.unacked, lost(true)),
+            (bystander.unacked, lost(false)),
+        ];
         consumer.cancel().await;
-        peer.session.settle(outcomes).await;
+        peer.session.settle(outcomes);
     }
     let peer = stage.peer();
     let left = peer.session.get("q").await.unwrap().unwrap();
@@ -318,12 +322,12 @@ async fn a_window_is_shared() {
         stage.fill(queue, &["1", "2"]).await;
     }
     let mut peer = stage.peer();
-    let window = Window::new(Some(1));
+    let credit = Credit::new(Some(1));
     let mut consumers = Vec::new();
     for (number, queue) in [(1, "p"), (2, "q")] {
         let consumer = NewConsumer {
             number,
-            windows: vec![window.clone()],
+            credits: vec![credit.clone()],
             ..NewConsumer::default()
         };
         consumers.push(peer.join(queue, consumer).await.unwrap());
@@ -331,8 +335,8 @@ async fn a_window_is_shared() {
     for _ in 0..4 {
         let delivery = peer.take().await;
         peer.nothing().await;
-        assert_eq!(window.held(), 1);
-        peer.settle(delivery, Outcome::Ack).await;
+        assert_eq!(credit.held(), 1);
+        peer.settle(delivery, Outcome::Ack);
     }
     peer.nothing().await;
 }
@@ -428,7 +432,7 @@ async fn queues_go_with_whom_they_belong_to() {
         let mut peer = stage.peer();
         let consumer = peer.consume(name, 10).await;
         let first = peer.take().await;
-        peer.settle(first, Outcome::Ack).await;
+        peer.settle(first, Outcome::Ack);
         peer.session.sync().await;
         let stream = StreamId {
             owner: consumer.queue().id(),
@@ -492,7 +496,7 @@ async fn consumers_hear_that_their_queue_is_gone() {
         Event::Cancelled { consumer: 9 }
     ));
     // Too late for anything, and harmless.
-    peer.settle(held, Outcome::Ack).await;
+    peer.settle(held, Outcome::Ack);
 }
 
 #[tokio::test]
@@ -521,8 +525,8 @@ async fn receivers_and_consumers_share_a_queue() {
         max: 1,
         ..Receive::default()
     };
-    let lent = stage.broker.receive(anyone(), "q", receive).await.unwrap();
-    assert_eq!(&lent[0].body[..], b"a");
+    let leased = stage.broker.receive(anyone(), "q", receive).await.unwrap();
+    assert_eq!(&leased[0].body[..], b"a");
     let mut peer = stage.peer();
     let _consumer = peer.consume("q", 10).await;
     let b = peer.take().await;
@@ -577,19 +581,62 @@ async fn messages_grow_too_old() {
     }
     assert_eq!(stage.depth("q").await, (2, 1, 0));
     // What was held when its time came dies when it comes back.
-    peer.settle(*held, Outcome::Requeue).await;
+    peer.settle(*held, Outcome::Requeue);
     assert_eq!(stage.depth("q").await, (2, 0, 0));
     let dead = stage.broker.queue(anyone(), "dead").unwrap();
     eventually("dead letters", || dead.numbers().ready == 2).await;
     for text_of in ["old", "older"] {
-        let letter = peer.session.get("dead").await.unwrap().unwrap();
-        let from = letter.message.dead.clone().unwrap();
-        assert_eq!((text(&letter), &*from.reason), (text_of.into(), "expired"));
-        peer.settle(*letter, Outcome::Ack).await;
+        let dead_letter = peer.session.get("dead").await.unwrap().unwrap();
+        let from = dead_letter.message.dead.clone().unwrap();
+        assert_eq!(
+            (text(&dead_letter), &*from.reason),
+            (text_of.into(), "expired")
+        );
+        peer.settle(*dead_letter, Outcome::Ack);
     }
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.depth("q").await, (2, 0, 0));
     assert_eq!(stage.depth("d").await, (2, 0, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_grew_too_old_on_its_way_leaves_no_lease_behind() {
+    for polls in 0..4 {
+        let stage = Stage::new().await;
+        let settings = QueueSettings {
+            retention_ms: 60_000,
+            ..QueueSettings::default()
+        };
+        stage.declare("q", settings).await.unwrap();
+        let mut peer = stage.peer();
+        let consumer = peer.consume("q", 1).await;
+        stage.fill("q", &["old"]).await;
+        while stage.depth("q").await != (0, 1, 0) {
+            tokio::task::yield_now().await;
+        }
+        stage.skip(Duration::from_secs(61));
+        for _ in 0..polls {
+            // Each time the future is dropped wherever it waits.
+            let mut next = Box::pin(peer.deliveries.next());
+            let poll_once = std::future::poll_fn(|context| {
+                assert!(next.as_mut().poll(context).is_pending(), "it is too old");
+                std::task::Poll::Ready(())
+            });
+            poll_once.await;
+        }
+        if polls == 0 {
+            // It was never looked at: it comes back with the end of its consumer, and is too old then.
+            drop(consumer);
+            drop(peer);
+        }
+        for round in 0.. {
+            if stage.depth("q").await == (0, 0, 0) {
+                break;
+            }
+            assert!(round < 1000, "{:?}", stage.depth("q").await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -616,9 +663,9 @@ async fn a_message_may_have_less_time_than_those_before_it() {
         for expected in ["stays", "late"] {
             let got = peer.session.get("q").await.unwrap().unwrap();
             assert_eq!(text(&got), expected, "{end:?}");
-            peer.settle(*got, Outcome::Requeue).await;
+            peer.settle(*got, Outcome::Requeue);
             let got = peer.session.get("q").await.unwrap().unwrap();
-            peer.settle(*got, Outcome::Ack).await;
+            peer.settle(*got, Outcome::Ack);
         }
         assert!(peer.session.get("q").await.unwrap().is_none());
     }
@@ -687,7 +734,7 @@ async fn drain(peer: &Peer, queue: &str) -> Vec<String> {
         let from = got.message.dead.as_ref();
         let from = from.map(|dead| format!(" {} of {}", dead.reason, dead.queue));
         texts.push(format!("{}{}", text(&got), from.unwrap_or_default()));
-        peer.settle(*got, Outcome::Ack).await;
+        peer.settle(*got, Outcome::Ack);
     }
     texts.sort();
     texts
@@ -714,7 +761,7 @@ async fn what_is_too_much_dies_or_is_refused() {
         ("oldest", with_dead(limits(Overflow::DropOldest)), all),
         ("newest", with_dead(limits(Overflow::Refuse)), two),
         (
-            "dying",
+            "limited",
             with_dead(limits(Overflow::RefuseToDeadLetter)),
             two,
         ),
@@ -727,17 +774,17 @@ async fn what_is_too_much_dies_or_is_refused() {
     eventually("dead letters", || dead.numbers().ready == 4).await;
     let stage = stage.again(End::Kill).await;
     let peer = stage.peer();
-    let letters = [
+    let dead_letters = [
         "a maxlen of oldest",
         "b maxlen of oldest",
-        "c maxlen of dying",
-        "d maxlen of dying",
+        "c maxlen of limited",
+        "d maxlen of limited",
     ];
-    assert_eq!(drain(&peer, "dead").await, letters);
+    assert_eq!(drain(&peer, "dead").await, dead_letters);
     for (queue, left) in [
         ("oldest", ["c", "d"]),
         ("newest", ["a", "b"]),
-        ("dying", ["a", "b"]),
+        ("limited", ["a", "b"]),
         ("bytes", ["c", "d"]),
     ] {
         assert_eq!(drain(&peer, queue).await, left, "{queue}");
@@ -766,7 +813,6 @@ async fn a_full_queue_does_not_stand_in_the_way_of_others() {
         .declare("open", QueueSettings::default())
         .await
         .unwrap();
-    let mut order = SendOrder::default();
     for (text, outcome) in [("a", Ok(())), ("b", Err(Error::QueueFull))] {
         let queues =
             ["refuses", "dooms", "open"].map(|name| stage.broker.queue(anyone(), name).unwrap());
@@ -777,7 +823,7 @@ async fn a_full_queue_does_not_stand_in_the_way_of_others() {
             },
             queues: queues.to_vec(),
         };
-        let sends = stage.broker.send_routed(&mut order, vec![outgoing]).await;
+        let sends = stage.broker.send_routed(vec![outgoing]).await;
         assert_eq!(sends.done().await, [outcome]);
     }
     let dead = stage.broker.queue(anyone(), "dead").unwrap();
@@ -809,7 +855,7 @@ async fn what_was_refused_is_where_it_belongs_when_its_session_has_ended() {
         let consumer = peer.consume("q", 10).await;
         for outcome in [Outcome::Reject, Outcome::Ack] {
             let delivery = peer.take().await;
-            peer.settle(delivery, outcome).await;
+            peer.settle(delivery, outcome);
         }
         drop(consumer);
         peer.session.close().await;
@@ -845,20 +891,20 @@ async fn a_queue_that_waits_for_no_sync_gets_what_does() {
     for round in 0..50 {
         let text = format!("m{round}");
         stage.fill("q", &[&text]).await;
-        let (came, delivery) = peer.take_text().await;
-        assert_eq!((&came, delivery.consumer), (&text, 1));
-        peer.settle(delivery, Outcome::Reject).await;
+        let (arrived, delivery) = peer.take_text().await;
+        assert_eq!((&arrived, delivery.consumer), (&text, 1));
+        peer.settle(delivery, Outcome::Reject);
         // Moved in an append that is synced, and others come at once behind it.
         stage.fill("dead", &["direct"]).await;
         for _ in 0..2 {
             let (_, delivery) = peer.take_text().await;
             assert_eq!((delivery.consumer, delivery.redelivered), (2, false));
             assert_eq!(delivery.message.failed, 0);
-            peer.settle(delivery, Outcome::Ack).await;
+            peer.settle(delivery, Outcome::Ack);
         }
         stage.fill("q", &["fetched"]).await;
         let (_, fetched) = peer.take_text().await;
-        peer.settle(fetched, Outcome::Ack).await;
+        peer.settle(fetched, Outcome::Ack);
     }
     assert_eq!(stage.depth("dead").await, (0, 0, 0));
 }

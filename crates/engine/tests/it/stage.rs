@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use engine::topic::Topic;
 use engine::{
-    Broker, Chunk, Clock, Dice, FetchPartition, FetchSpec, NewTopic, Parts, Publish, Published,
-    Result, Settings, TopicKey,
+    Broker, Chunk, Clock, FetchPartition, FetchSpec, NewTopic, Parts, Publish, Published,
+    RandomSource, Result, Settings, TopicKey,
 };
 use security::{AllowAll, Principal};
 use storage::batch::BatchBuilder;
@@ -35,7 +35,7 @@ impl Clock for SetClock {
 /// Identities that count up, over restarts too.
 struct Counting(Arc<AtomicU64>);
 
-impl Dice for Counting {
+impl RandomSource for Counting {
     fn fresh_id(&self) -> Uuid {
         Uuid::from_u64_pair(7, self.0.fetch_add(1, Ordering::Relaxed))
     }
@@ -65,7 +65,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// With upkeep so often that a test need not wait for it.
+    /// With maintenance so often that a test need not wait for it.
     pub(crate) async fn new() -> Self {
         Self::with(|_| ()).await
     }
@@ -73,8 +73,7 @@ impl Stage {
     /// The same with other settings.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
-            shards: 2,
-            upkeep_interval: Duration::from_millis(10),
+            maintenance_interval: Duration::from_millis(10),
             ..Settings::default()
         };
         settings.group.initial_rebalance_delay_ms = 0;
@@ -102,7 +101,7 @@ impl Stage {
             log: Arc::new(store.clone()),
             catalog: Arc::new(store.clone()),
             clock: Arc::new(SetClock(Arc::clone(&time))),
-            dice: Arc::new(Counting(Arc::clone(&ids))),
+            random: Arc::new(Counting(Arc::clone(&ids))),
             authorizer: Arc::new(AllowAll),
             supervisor: storage::Supervisor::new(),
         };

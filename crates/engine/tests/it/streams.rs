@@ -32,7 +32,7 @@ impl Peer {
         for expected in texts {
             let (text, delivery) = self.take_text().await;
             assert_eq!((&*text, delivery.redelivered), (*expected, false));
-            self.settle(delivery, Outcome::Ack).await;
+            self.settle(delivery, Outcome::Ack);
         }
     }
 }
@@ -59,7 +59,7 @@ async fn everyone_reads_everything_as_far_as_the_window_goes() {
     assert_eq!(first.message.sequence, 0);
     one.nothing().await;
     // Whatever becomes of it, it does not come again: there is only room.
-    one.settle(first, Outcome::Requeue).await;
+    one.settle(first, Outcome::Requeue);
     let (c, third) = one.take_text().await;
     assert_eq!((&*c, third.redelivered), ("c", false));
     assert_eq!(stage.broker.consumers(of_one.queue()), 2);
@@ -131,12 +131,12 @@ async fn who_waits_is_handed_what_comes() {
         let texts = [&*text];
         let ((), taken) = tokio::join!(stage.fill("log", &texts), peer.take_text());
         assert_eq!(taken.0, text);
-        peer.settle(taken.1, Outcome::Ack).await;
+        peer.settle(taken.1, Outcome::Ack);
     }
 }
 
 #[tokio::test]
-async fn readers_and_borrowers_of_a_session_all_get_their_share() {
+async fn readers_and_consumers_of_a_session_all_get_their_share() {
     let stage = Stage::new().await;
     stage.declare("q", QueueSettings::default()).await.unwrap();
     let many: Vec<String> = (0..50).map(|n| n.to_string()).collect();
@@ -147,12 +147,12 @@ async fn readers_and_borrowers_of_a_session_all_get_their_share() {
     let read = peer.session.read("log", Position::First, numbered(1, 100));
     let _reader = read.await.unwrap();
     // Each message is asked for by itself.
-    let _borrower = peer.session.subscribe("q", numbered(2, 1)).await.unwrap();
+    let _consumer_of_leases = peer.session.subscribe("q", numbered(2, 1)).await.unwrap();
     let mut counts = [0, 0];
     for _ in 0..100 {
         let delivery = peer.take().await;
         counts[usize::try_from(delivery.consumer).unwrap() - 1] += 1;
-        peer.settle(delivery, Outcome::Ack).await;
+        peer.settle(delivery, Outcome::Ack);
     }
     assert_eq!(counts, [50, 50]);
 }
@@ -166,13 +166,13 @@ async fn what_was_acknowledged_stays_whatever_happens() {
             max: 10,
             ..Receive::default()
         };
-        let lent = stage
+        let leased = stage
             .broker
             .receive(anyone(), "log", receive)
             .await
             .unwrap();
-        assert_eq!(lent.len(), 3);
-        let done = lent.iter().map(|m| (m.receipt, Settle::Ack)).collect();
+        assert_eq!(leased.len(), 3);
+        let done = leased.iter().map(|m| (m.receipt, Settle::Ack)).collect();
         stage.broker.settle(anyone(), "log", done).await.unwrap();
         assert_eq!(stage.depth("log").await, (0, 0, 0));
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -293,7 +293,7 @@ async fn a_stream_that_goes_while_it_is_read_is_missed_too() {
     let (first, held) = peer.take_text().await;
     assert_eq!(first, "a");
     stage.broker.delete_queue(anyone(), "log").await.unwrap();
-    peer.settle(held, Outcome::Ack).await;
+    peer.settle(held, Outcome::Ack);
     // What was read ahead may still come.
     let mut event = peer.next().await;
     while matches!(event, Event::Delivery(_)) {
@@ -311,7 +311,7 @@ async fn a_queue_that_is_no_stream_is_read_without_being_changed() {
     let _reader = peer.read("q", Position::First).await;
     peer.takes(&["a", "b"]).await;
     assert_eq!(stage.depth("q").await, (2, 0, 0));
-    let _borrower = peer.consume("q", 10).await;
+    let _consumer_of_leases = peer.consume("q", 10).await;
     peer.takes(&["a", "b"]).await;
     assert_eq!(stage.depth("q").await, (0, 0, 0));
 }

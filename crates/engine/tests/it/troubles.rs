@@ -80,7 +80,7 @@ async fn makes_room_for_answers(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_acknowledges_nothing_more() {
-    for (life, fault) in [Fault::Sync(0), Fault::Write(0), Fault::ShortWrite(0)]
+    for (incarnation, fault) in [Fault::Sync(0), Fault::Write(0), Fault::ShortWrite(0)]
         .into_iter()
         .enumerate()
     {
@@ -112,7 +112,7 @@ async fn a_failed_sync_acknowledges_nothing_more() {
             "{fault:?}: nobody read it"
         );
 
-        let stage = stage.again(End::PowerLoss(life as u64)).await;
+        let stage = stage.again(End::PowerLoss(incarnation as u64)).await;
         let values = stage.values("orders", 0).await.unwrap();
         assert_eq!(values.first().map(String::as_str), Some("kept"));
         assert!(values.len() as u64 >= kept, "{fault:?}: {values:?}");

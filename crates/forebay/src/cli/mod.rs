@@ -171,7 +171,7 @@ fn serve(flags: Flags) -> anyhow::Result<()> {
     served.map_err(|error| with_origins(error, &entries))
 }
 
-/// Where a broker's HTTP listener is unless somebody says otherwise.
+/// Where a broker's HTTP listener is by default.
 const HTTP: &str = "127.0.0.1:8080";
 /// Where commands that talk to a broker find one, when no flag says it.
 const HTTP_VARIABLE: &str = "FOREBAY_HTTP";

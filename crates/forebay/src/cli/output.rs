@@ -35,7 +35,7 @@ impl Output {
     }
 }
 
-/// Whoever read stdout has read enough: no failure to tell anyone of.
+/// The reader of stdout has read enough: no failure to report.
 #[derive(Debug)]
 pub(super) struct ReaderGone;
 

@@ -12,7 +12,7 @@ use sqs::Credential;
 
 use crate::settings::Settings;
 
-/// Everybody the files name, by listener.
+/// All users of the files, by listener.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// Users of the AMQP listener; absent: authentication is off.

@@ -34,9 +34,9 @@ pub(crate) enum PlantedBug {
     /// The same keeps it waiting for ever.
     ControllerHangs,
     /// A message whose body holds `planted-bug` makes the owner of its queue panic.
-    ShardPanics,
+    OwnerPanics,
     /// The same keeps its thread busy for ever.
-    ShardHangs,
+    OwnerHangs,
     /// The same makes the journal's thread panic at its next sync.
     JournalPanics,
     /// A request about something whose name holds `planted-bug` makes its connection's task panic.

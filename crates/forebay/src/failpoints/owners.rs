@@ -35,7 +35,7 @@ pub(crate) fn wrap_engine(parts: Parts) -> Parts {
             catalog: Arc::new(BuggyCatalog(parts.catalog, bug)),
             ..parts
         },
-        PlantedBug::ShardPanics | PlantedBug::ShardHangs | PlantedBug::JournalPanics => Parts {
+        PlantedBug::OwnerPanics | PlantedBug::OwnerHangs | PlantedBug::JournalPanics => Parts {
             log: Arc::new(BuggyLog(parts.log, bug)),
             ..parts
         },
@@ -125,10 +125,10 @@ impl BuggyLog {
         }
         match self.1 {
             PlantedBug::JournalPanics => JOURNAL_PANICS.store(true, Ordering::Release),
-            PlantedBug::ShardHangs => loop {
+            PlantedBug::OwnerHangs => loop {
                 std::thread::park();
             },
-            _ => panic!("planted: a shard panics"),
+            _ => panic!("planted: a task that holds a partition panics"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What no single value can tell: profiles, and limits that must fit each other.
+//! What no single value decides: profiles, and limits that must fit each other.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Settings {
         }
     }
 
-    /// Listeners that ask nobody for a login: those that other machines reach, and those that this one alone does.
+    /// Listeners without logins: those that other machines reach, and those that this one alone does.
     pub(crate) fn listeners_without_login(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let (mut public, mut local) = (Vec::new(), Vec::new());
         for (key, listen) in self.listen_keys() {

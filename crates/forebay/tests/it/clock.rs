@@ -20,7 +20,7 @@ fn run(broker: &Broker, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Bodies of what can be received now; they are on loan for `lease` then.
+/// Bodies of what can be received now; they are in flight for `lease` then.
 fn receive(broker: &Broker, queue: &str, lease: &str) -> Vec<String> {
     let args = [
         "queue", "receive", queue, "--max", "10", "--lease", lease, "-o", "json",
@@ -80,7 +80,7 @@ fn fill(broker: &Broker) {
         broker,
         &["queue", "send", "delay-short", "message", "--delay", "2s"],
     );
-    // On loan for long, and one more for a moment.
+    // In flight for long, and one more for a moment.
     assert_eq!(receive(broker, "lease", "20m"), ["message"]);
     run(broker, &["queue", "send", "lease", "moment"]);
     assert_eq!(receive(broker, "lease", "2s"), ["moment"]);

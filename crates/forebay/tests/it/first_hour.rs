@@ -1,4 +1,5 @@
-//! What somebody sees who has just started a broker: its log, its refusals before anything is created, its start page.
+//! What a newcomer sees who has just started a broker: its log, its refusals before anything is created, its start
+//! page.
 
 use std::fs;
 use std::io::Write;

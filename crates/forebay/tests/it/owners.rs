@@ -225,14 +225,17 @@ mod planted {
     }
 
     #[test]
-    fn a_shard_that_panics_ends_the_process() {
-        let mut broker = start("shard-panics");
+    fn a_panic_with_a_partition_locked_ends_the_process() {
+        let mut broker = start("owner-panics");
         ask(&broker, &["send", "orders", "planted-bug"]);
         assert_eq!(broker.wait().code(), Some(1), "{}", broker.log());
         let files = crash_files(&broker);
-        assert!(files[0].contains("reason: engine shard "), "{files:?}");
         assert!(
-            files[0].contains(" stopped: it panicked: planted: a shard panics"),
+            files[0].contains("reason: partition 0 of topic "),
+            "{files:?}"
+        );
+        assert!(
+            files[0].contains(" stopped: a task panicked while it held it"),
             "{files:?}"
         );
         let broker = broker.restart();
@@ -267,11 +270,11 @@ mod planted {
     }
 
     #[test]
-    fn a_shard_that_hangs_is_noticed() {
+    fn a_task_that_hangs_with_a_partition_locked_is_noticed() {
         let mut broker = is_noticed(
-            "shard-hangs",
+            "owner-hangs",
             &["send", "orders", "planted-bug"],
-            "engine shard ",
+            "engine thread ",
         );
         assert_eq!(broker.get("/livez"), (503, "failed".to_owned()));
         assert_eq!(broker.terminate().code(), Some(1), "{}", broker.log());

@@ -286,7 +286,7 @@ fn a_receiver_waits() {
 }
 
 /// Fills `dead` with two dead letters of `orders`.
-fn bury(broker: &Broker) {
+fn dead_letter(broker: &Broker) {
     value(broker, &["create", "dead"]);
     let create = [
         "create",
@@ -300,12 +300,12 @@ fn bury(broker: &Broker) {
     for body in ["a", "b"] {
         value(broker, &["send", "orders", body]);
     }
-    let lent = value(
+    let leased = value(
         broker,
         &["receive", "orders", "--max", "2", "--lease", "0s"],
     );
-    assert_eq!(bodies(&lent), ["a", "b"]);
-    // Whoever asks once more comes upon them.
+    assert_eq!(bodies(&leased), ["a", "b"]);
+    // One more receive finds them.
     assert_eq!(value(broker, &["receive", "orders"]), json!([]));
     eventually(|| value(broker, &["describe", "dead"])["depth"]["ready"] == 2);
 }
@@ -313,7 +313,7 @@ fn bury(broker: &Broker) {
 #[test]
 fn dead_letters_are_redriven() {
     let broker = Broker::start();
-    bury(&broker);
+    dead_letter(&broker);
     let table = lines(&broker, &["peek", "dead"]);
     assert!(table[1].ends_with(" orders a"), "{table:?}");
     assert_eq!(
@@ -347,7 +347,7 @@ fn dead_letters_are_redriven() {
 #[test]
 fn a_redrive_goes_slowly_and_is_cancelled() {
     let broker = Broker::start();
-    bury(&broker);
+    dead_letter(&broker);
     // Enough of them that the task runs for longer than this test.
     for _ in 0..20 {
         value(&broker, &["send", "dead", "stray"]);
@@ -632,7 +632,7 @@ fn names_of_any_protocol_are_taken() {
 #[test]
 fn what_others_dead_letter_into_is_not_deleted_by_the_way() {
     let broker = Broker::start();
-    bury(&broker);
+    dead_letter(&broker);
     refused(
         &run(&broker, &["delete", "dead"]),
         "queue 'dead' takes the dead letters of 'orders', which would stay there: \
@@ -648,7 +648,7 @@ fn what_others_dead_letter_into_is_not_deleted_by_the_way() {
 #[test]
 fn only_dead_letters_go_back_and_a_task_is_waited_for() {
     let broker = Broker::start();
-    bury(&broker);
+    dead_letter(&broker);
     refused(
         &run(&broker, &["redrive", "orders"]),
         "queue 'orders' holds no dead letters that could go back to where they came from",

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 /// Splitmix64.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct RandomSource(u64);
 
-impl Dice {
+impl RandomSource {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -32,7 +32,7 @@ impl Dice {
         self.next().is_multiple_of(times)
     }
 
-    /// Dice of its own for one more actor.
+    /// RandomSource of its own for one more actor.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }

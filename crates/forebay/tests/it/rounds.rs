@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::broker::{Broker, Options, PATIENCE};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// What of the broker's log is shown at most, bytes.
 const LOG_BYTES_MAX: usize = 20_000;
@@ -21,7 +21,7 @@ const PLANTED_ROUNDS_MAX: u64 = 8;
 pub(crate) struct Rounds {
     runtime: Runtime,
     broker: Option<Broker>,
-    pub(crate) dice: Dice,
+    pub(crate) random: RandomSource,
     recoveries: Vec<Duration>,
 }
 
@@ -51,7 +51,7 @@ impl Rounds {
         Self {
             runtime,
             broker: Some(options.start()),
-            dice: Dice::new(seed),
+            random: RandomSource::new(seed),
             recoveries: Vec::new(),
         }
     }
@@ -84,22 +84,22 @@ impl Rounds {
     /// starts the broker again. `over` is called when the broker is gone. Returns what the load came to.
     pub(crate) fn run<T: 'static>(&mut self, load: JoinSet<T>, over: impl FnOnce()) -> Vec<T> {
         // Some crashes come while the last one is still being made up for.
-        let millis = if self.dice.once_in(5) {
-            self.dice.pick(1..80)
+        let millis = if self.random.once_in(5) {
+            self.random.pick(1..80)
         } else {
-            self.dice.pick(150..900)
+            self.random.pick(150..900)
         };
         self.rest(Duration::from_millis(millis));
         let mut broker = self.broker.take().expect("between rounds there is one");
-        if self.dice.once_in(8) {
+        if self.random.once_in(8) {
             assert!(broker.terminate().success(), "{}", broker.log());
         } else {
             broker.kill();
         }
         over();
         let ended = self.block_on(end_load(load));
-        if self.dice.once_in(4) {
-            let millis = self.dice.pick(1..60);
+        if self.random.once_in(4) {
+            let millis = self.random.pick(1..60);
             broker = broker.stumble(Duration::from_millis(millis));
         }
         self.start_again(broker);

@@ -2,7 +2,7 @@
 //! answer only what is new.
 //!
 //! The cache is shared by all connections and bounded twice, by sessions and by the partitions in them. A session
-//! gives way to a new one when nobody used it for two minutes, or when it is that old and the new one is larger.
+//! gives way to a new one when it was not used for two minutes, or when it is that old and the new one is larger.
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ pub(crate) struct Wanted {
     pub(crate) offset: i64,
     pub(crate) bytes_max: i32,
     pub(crate) epoch: i32,
-    /// What the client was told last.
+    /// What the client got last.
     high_watermark: i64,
     start: i64,
 }
@@ -62,7 +62,7 @@ impl Wanted {
         }
     }
 
-    /// Whether the client has to be told; remembers what it is told.
+    /// Whether the client has to get it; remembers what it gets.
     fn is_news(&mut self, data: &PartitionData) -> bool {
         let failed = data.error_code != 0;
         let told = (self.high_watermark, self.start);
@@ -317,7 +317,7 @@ impl Session {
         }
     }
 
-    /// Whether an answer has to be told; what has records waits behind the others next time.
+    /// Whether an answer has to be sent; what has records waits behind the others next time.
     fn tell(&mut self, topic: &Topic, data: &PartitionData) -> bool {
         let key = (topic.clone(), data.partition_index);
         let Some(place) = self.places.get(&key).copied() else {

@@ -281,7 +281,7 @@ fn a_full_cache_gives_way_to_what_is_larger_or_to_anything_when_unused() {
     );
     assert!(!sessions.lock().sessions.contains_key(&101));
     sessions.check();
-    // Nobody has used the other for long: it gives way to anything.
+    // The other was not used for long: it gives way to anything.
     let later = late + EVICTION_MS;
     assert!(serve(&sessions, &request((103, 1), &[]), later).is_ok());
     assert_eq!(sessions.open_all(&[1], later + 1), [104]);

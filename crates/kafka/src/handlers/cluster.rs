@@ -35,7 +35,7 @@ const STATES: [&str; 8] = [
     "PrepareEpochFence",
 ];
 
-/// What keeps somebody from looking at the cluster, or from changing it.
+/// What keeps a principal from looking at the cluster, or from changing it.
 fn denied(context: &Context, principal: &Principal, verb: Verb) -> Option<(Code, &'static str)> {
     let allowed = context.broker.allows(principal, verb, Resource::Broker);
     (!allowed).then_some((Code::ClusterAuthorizationFailed, DENIED))
@@ -121,7 +121,7 @@ pub(super) fn describe_quotas(
     })
 }
 
-/// Nobody has any; a user who is asked for by name is said not to be there.
+/// There are none; a user who is asked for by name does not exist.
 pub(super) async fn describe_scram(
     context: &Context,
     principal: &Principal,

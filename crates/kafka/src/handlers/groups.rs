@@ -27,7 +27,7 @@ const REFUSAL_BYTES: usize = 64;
 const BATCHED_SINCE: i16 = 4;
 /// First version of JoinGroup whose clients understand that they must come back with the id they are given.
 const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
-/// First version of JoinGroup whose leader can be told to leave assignments alone.
+/// First version of JoinGroup whose leader can be asked to leave assignments alone.
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 /// First version of JoinGroup with a rebalance timeout of its own.
 const REBALANCE_TIMEOUT_SINCE: i16 = 1;
@@ -111,7 +111,7 @@ pub(super) async fn command(
         .map_err(|error| request_code(&error))
 }
 
-/// A group nobody knows has no members either, which is what members ask about.
+/// An unknown group has no members either, which is what members ask about.
 fn request_code(error: &Error) -> Code {
     match error {
         Error::Group(group::Error::NotFound) => Code::UnknownMemberId,
@@ -368,7 +368,7 @@ pub(super) async fn leave(
             response.error_code = failed.map_or(Code::None, group_code).into();
         }
         Ok(_) => response.error_code = Code::UnknownServerError.into(),
-        // Nobody is a member of a group that does not exist: said of each, as of strangers to a group.
+        // A group that does not exist has no members: each is refused as an unknown member.
         Err(code @ Code::UnknownMemberId) if call.version >= LEAVE_BATCHED_SINCE => {
             let unknown = |member: MemberIdentity<'_>| MemberResponse {
                 member_id: member.member_id.into_owned().into(),

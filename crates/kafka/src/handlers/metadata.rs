@@ -207,7 +207,7 @@ async fn find(
         ..NewTopic::default()
     };
     match context.broker.create_topic(principal, new, false).await {
-        // Somebody else was quicker.
+        // Another request was faster.
         Err(Error::TopicExists(_)) => context.broker.topic(principal, TopicKey::Name(name)),
         made => made,
     }

@@ -45,7 +45,7 @@ pub(crate) struct Call<'a> {
     pub(crate) client_id: Option<String>,
     /// Where the client connects from, in the form group members are listed with.
     pub(crate) client_host: String,
-    /// Host and port this client is told to connect to.
+    /// Host and port this client connects to.
     pub(crate) advertised: (String, u16),
     /// Room for the answer …
     pub(crate) room: Option<SharedPermit>,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use bytes::Bytes;
-use engine::{Batch, Error, Pending, Publish, Result, TopicKey, Verdicts};
+use engine::{Batch, Error, Pending, Publish, PublishResults, Result, TopicKey};
 use security::Principal;
 
 use uuid::Uuid;
@@ -172,14 +172,14 @@ fn unpinned(batch: &Bytes, frame_bytes: usize) -> Bytes {
 impl Handed {
     /// Waits for the outcome and encodes the answer; there is none for a producer that asked for none.
     pub(crate) async fn finish(self) -> io::Result<Option<Segments>> {
-        let verdicts = match self.outcome {
+        let results = match self.outcome {
             Outcome::Pending(pending) => Ok(pending.done().await),
             Outcome::Refused(code) => Err(code),
         };
         if !self.wants_answer {
-            // The producer cannot be told; closing is the only signal there is.
+            // The producer gets no answer; closing is the only signal there is.
             let failed =
-                verdicts.is_err() || verdicts.is_ok_and(|all| all.iter().any(Result::is_err));
+                results.is_err() || results.is_ok_and(|all| all.iter().any(Result::is_err));
             return if failed {
                 Err(io::ErrorKind::ConnectionAborted.into())
             } else {
@@ -187,7 +187,7 @@ impl Handed {
             };
         }
         let response = ProduceResponse {
-            responses: answers(&self.topics, verdicts, self.call.version >= TOPIC_ID_SINCE),
+            responses: answers(&self.topics, results, self.call.version >= TOPIC_ID_SINCE),
             ..ProduceResponse::default()
         };
         super::encode(self.call.version, self.call.correlation_id, &response).map(Some)
@@ -196,12 +196,12 @@ impl Handed {
 
 fn answers(
     topics: &[Topic],
-    verdicts: std::result::Result<Verdicts, Code>,
+    results: std::result::Result<PublishResults, Code>,
     by_id: bool,
 ) -> Vec<TopicProduceResponse<'_>> {
-    let refused = verdicts.as_ref().err().copied();
-    let mut verdicts = verdicts.unwrap_or_default().into_iter();
-    let mut answer = |index: i32| match (refused, verdicts.next()) {
+    let refused = results.as_ref().err().copied();
+    let mut results = results.unwrap_or_default().into_iter();
+    let mut answer = |index: i32| match (refused, results.next()) {
         (Some(code), _) => failed(index, code, None),
         (None, Some(Ok(published))) => PartitionProduceResponse {
             index,

@@ -28,7 +28,7 @@ const CREATED_PARTITIONS_MAX: usize = 10_000;
 const CONFIGS_SINCE: i16 = 5;
 /// What a refusal of one topic says besides its name, bytes: no more than a little longer.
 const REFUSAL_BYTES: usize = 64;
-/// Not a topic anybody can make.
+/// Not a topic that clients can create.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 pub(super) async fn create(

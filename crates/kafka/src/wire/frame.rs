@@ -3,8 +3,8 @@
 
 use super::{ApiKey, Error, Reader, RequestHeader, ResponseHeader, Result, Writer};
 
-/// Reads the header of a request, leaving `r` at the body. The version in it may be one we do not support: whoever
-/// answers decides what to say.
+/// Reads the header of a request, leaving `r` at the body. The version in it may be one we do not support: the caller
+/// decides what to answer.
 pub fn decode_request_header<'a>(r: &mut Reader<'a>) -> Result<RequestHeader<'a>> {
     let mut ahead = r.clone();
     let (number, version) = (ahead.i16()?, ahead.i16()?);

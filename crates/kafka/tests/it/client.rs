@@ -36,7 +36,6 @@ impl Server {
 
     pub(crate) async fn with(change: impl FnOnce(&mut engine::Settings, &mut Settings)) -> Self {
         let mut engine = engine::Settings {
-            shards: 2,
             ..engine::Settings::default()
         };
         engine.group.initial_rebalance_delay_ms = 0;

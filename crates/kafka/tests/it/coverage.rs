@@ -76,10 +76,10 @@ under such a name is a header like any other to readers of the topic, and means 
 | header | value |
 |---|---|
 | `forebay.dead-letter.reason` | `rejected`, `expired`, `maxlen`, `delivery_limit` or `attempts` |
-| `forebay.dead-letter.queue` | name of the queue it died in |
+| `forebay.dead-letter.queue` | name of the queue it was dead-lettered from |
 | `forebay.dead-letter.offset` | its offset there |
 | `forebay.dead-letter.attempts` | how often it was delivered there |
-| `forebay.dead-letter.sent-ms`, `forebay.dead-letter.dead-ms` | when it was sent, and when it died, ms since 1970 |
+| `forebay.dead-letter.sent-ms`, `forebay.dead-letter.dead-ms` | when it was sent, and when it was dead-lettered, ms since 1970 |
 | `forebay.dead`, `forebay.deaths` | the same and every death before, JSON, for queues |
 | `forebay.id`, `forebay.attempts` | identity and deliveries of a message that came from another queue |
 | `forebay.due`, `forebay.expires` | not to be delivered before, and after, ms since 1970 |
@@ -88,7 +88,7 @@ under such a name is a header like any other to readers of the topic, and means 
 | `forebay.amqp` | the properties of an AMQP message as they came, the one value that is binary |
 | `forebay.type.NAME`, `forebay.sender`, `forebay.trace` | type of an SQS attribute, sender, trace |
 
-A dead letter remembers at most 64 deaths, one for each queue and reason; the oldest go first. Names of queues have at most 255
+A dead letter keeps at most 64 events of its history, one for each queue and reason; the oldest go first. Names of queues have at most 255
 bytes, routing keys 65,535.
 
 ## Requests

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::client::{Client, Server, body, request_frame};
 use crate::kit::{Batch, PRODUCE_BY_NAME, fetch_from, fetch_request, produce_request, produce_to};
 
-/// Everything is as it should be for somebody else.
+/// Everything is as it should be for another client.
 pub(crate) async fn works(client: &mut Client) {
     let answer: ApiVersionsResponse<'_> = client.ask(2, &ApiVersionsRequest::default()).await;
     assert_eq!(answer.error_code, 0);

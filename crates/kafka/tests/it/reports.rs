@@ -1,4 +1,5 @@
-//! Situations from public reports about other brokers and clients: what was asked, and the answer that was missed there.
+//! Situations from public reports about other brokers and clients: what was asked, and the answer that was missed
+//! there.
 
 use kafka::wire::fetch::FetchTopic;
 use kafka::wire::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -143,7 +144,7 @@ async fn the_oldest_fetch_of_offsets_tells_a_groups_error_with_each_partition() 
     }
 }
 
-/// A session is not given up for one topic that somebody deleted.
+/// A session is not given up for one topic that was deleted.
 #[tokio::test]
 async fn a_session_may_begin_with_a_topic_id_that_nobody_knows() {
     let (_server, mut client) = ready().await;

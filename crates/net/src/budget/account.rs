@@ -27,7 +27,7 @@ pub(super) struct Inner {
     pub(super) protocol: &'static str,
     pub(super) peer: SocketAddr,
     balance: Mutex<Balance>,
-    /// What the balance has taken, for whoever looks.
+    /// What the balance has taken, for display.
     pub(super) taken: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
@@ -223,7 +223,7 @@ impl Inner {
         self.note(&balance, bytes);
     }
 
-    /// Tells the budget that the account, which has just taken this much, holds some.
+    /// Notes in the budget that the account, which has just taken this much, holds some.
     fn note(self: &Arc<Self>, balance: &Balance, taken: usize) {
         self.taken.store(balance.has(), Relaxed);
         if balance.has() == taken && taken > 0 {
@@ -326,7 +326,7 @@ impl Inner {
 struct Wait {
     place: Arc<Place>,
     age: u64,
-    /// Whoever waits looks now and then for those who make it wait.
+    /// An account that waits looks now and then for those that make it wait.
     look: Pin<Box<Sleep>>,
 }
 
@@ -385,8 +385,8 @@ impl Permit {
         poll_fn(|cx| self.poll_grow_to(cx, bytes)).await;
     }
 
-    /// Is for so many bytes from now on, whether there is room or not: for what is there already, and for what cannot be
-    /// known before. Should exceed what was asked for by little.
+    /// Is for so many bytes from now on, whether there is room or not: for what is there already, and for what cannot
+    /// be known before. Should exceed what was asked for by little.
     pub fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.account.0.hold(bytes - self.bytes);
@@ -470,7 +470,7 @@ pub struct HeldBytes<B> {
 }
 
 impl<B: AsRef<[u8]> + Send + 'static> HeldBytes<B> {
-    /// Has `bytes`, which take so much memory, hold room for it until nobody has any of them; what the permit is for
+    /// Has `bytes`, which take so much memory, hold room for it until all of them are dropped; what the permit is for
     /// besides is given back.
     pub fn of(bytes: B, takes: usize, mut permit: Permit) -> Bytes {
         permit.set(takes);

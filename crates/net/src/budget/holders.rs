@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::account::Inner;
 use super::{Shared, State};
 
-/// How often holders are looked at while somebody waits.
+/// How often holders are looked at while an account waits.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// Looks in a row without progress after which a holder is closed.
 const LOOKS_MAX: u32 = 10;
@@ -94,7 +94,7 @@ fn is_due(since: &mut Option<Instant>, every: Duration) -> bool {
 }
 
 impl Shared {
-    /// Somebody has to wait: says so, not too often.
+    /// An account has to wait: logs it, not too often.
     pub(super) fn warn(&self, state: &mut State) {
         if !is_due(&mut state.holders.warned, WARN_EVERY) {
             return;

@@ -1,15 +1,14 @@
 //! One number of bytes for everything peers make the process hold: unfinished requests, publishes that wait for the
-//! disk, answers nobody has read yet. All listeners share it.
+//! disk, answers not read yet. All listeners share it.
 //!
 //! Each connection has an [`Account`]. What is in use is small change until it exceeds [`FREE_BYTES`]; beyond that an
-//! account takes larger pieces from the budget and gives them back when it holds nothing. An account may hold as much as
-//! is left over for others, so that shares shrink while the budget is scarce, and a part is kept for those who hold
-//! little.
-//! Whoever finds nothing waits, those who would hold least first; one account at a time, the one that has waited longest, may
-//! take what is spared for large requests, so that two halves of large requests never wait for each other. A connection
-//! that makes others wait, and whose peer neither finishes what it began nor reads what it asked for, is closed; likewise one
-//! that holds more than its fair share for something that lasts as long as a peer likes. That it waits itself protects it
-//! only as far as its share goes.
+//! account takes larger pieces from the budget and gives them back when it holds nothing. An account may hold as much
+//! as is left over for others, so that shares shrink while the budget is scarce, and a part is kept for those who hold
+//! little. An account that finds nothing waits, those that would hold least first; one account at a time, the one that
+//! has waited longest, may take what is spared for large requests, so that two halves of large requests never wait for
+//! each other. A connection that makes others wait, and whose peer neither finishes what it began nor reads what it
+//! asked for, is closed; likewise one that holds more than its fair share for something that lasts as long as a peer
+//! likes. That it waits itself protects it only as far as its share goes.
 
 mod account;
 mod holders;
@@ -33,12 +32,12 @@ const FREE_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 /// … and while there is not.
 const SMALL_PIECE_BYTES: usize = 4 << 10;
-/// Whoever holds no more than this may take the last there is …
+/// An account that holds no more than this may take the last there is …
 const LITTLE_BYTES: usize = 16 << 10;
-/// … whoever holds no more than this leaves a part of it to those …
+/// … one that holds no more than this leaves a part of it to those …
 const MODEST_BYTES: usize = 256 << 10;
 const LEFT_BY_MODEST_PART: usize = 8;
-/// … and whoever holds more leaves a larger part, and as much again as it holds.
+/// … and one that holds more leaves a larger part, and as much again as it holds.
 const LEFT_BY_OTHERS_PART: usize = 4;
 /// The part of the whole that is spared for one large request at a time.
 const SPARE_PART: usize = 3;
@@ -56,7 +55,7 @@ pub struct BudgetNumbers {
     pub used_bytes: u64,
     /// Connections that wait for some.
     pub waiting: u64,
-    /// How often somebody had to wait.
+    /// How often an account had to wait.
     pub waits_total: u64,
     /// Connections that were closed because they held some without progress while others waited.
     pub evicted_total: u64,
@@ -64,12 +63,12 @@ pub struct BudgetNumbers {
 
 #[derive(Debug)]
 struct Shared {
-    /// Bytes for everybody.
+    /// Bytes for all accounts.
     limit: usize,
     /// Bytes beside them for the one account that may exceed its share.
     spare: usize,
     used: AtomicUsize,
-    /// Accounts that wait; whoever gives back looks here first.
+    /// Accounts that wait; what is given back goes here first.
     waiting: AtomicUsize,
     state: Mutex<State>,
     names: AtomicU64,
@@ -136,7 +135,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has to be left over when somebody holds so much.
+    /// What has to be left over when an account holds so much.
     fn left_by(&self, wanted: usize) -> usize {
         if wanted <= LITTLE_BYTES {
             0

@@ -212,7 +212,7 @@ async fn parked(budget: &Budget, bytes: usize) -> Vec<tokio::task::JoinHandle<()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_request_is_served_whoever_holds_the_rest() {
+async fn a_small_request_is_served_although_others_hold_the_rest() {
     let budget = Budget::new(192 * MIB);
     let holders = parked(&budget, 40 * MIB).await;
     let numbers = budget.numbers();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What somebody who waited was given.
+/// What an account that waited was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
     /// Bytes of its share.
@@ -63,7 +63,7 @@ struct Waiter {
     place: Arc<Place>,
 }
 
-/// What somebody would hold, and a number that rises with time.
+/// What an account would hold, and a number that rises with time.
 type Key = (usize, u64);
 
 /// All who wait.
@@ -79,7 +79,7 @@ impl Waiters {
         self.by_wanted.len()
     }
 
-    /// Somebody who holds `have` waits for `need` more. Returns its age.
+    /// An account that holds `have` waits for `need` more. Returns its age.
     pub(super) fn add(&mut self, name: u64, have: usize, need: usize, place: &Arc<Place>) -> u64 {
         self.count += 1;
         let key = (have + need, self.count);

@@ -1,4 +1,4 @@
-//! A request body that ends: too many bytes or too much time is an error, whoever reads it.
+//! A request body that ends: too many bytes or too much time is an error.
 
 use std::fmt;
 use std::pin::Pin;

@@ -169,7 +169,7 @@ impl Listener {
             tokio::select! {
                 biased;
                 () = &mut draining => break,
-                () = tasks.reap(), if !tasks.is_empty() => {}
+                () = tasks.collect_ended(), if !tasks.is_empty() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, _)) => {
                         pause = ACCEPT_PAUSE_MIN;

@@ -1,4 +1,4 @@
-//! What all batches have in common: how many entries, how they are told apart, how each is answered.
+//! What all batches have in common: how many entries, how they are distinguished, how each is answered.
 
 use std::collections::HashSet;
 

@@ -1,6 +1,6 @@
 //! Looking at a queue's messages without receiving them, at the address where emulators offer it: `/_aws/sqs/messages`.
 //!
-//! A client can also be told that this is the endpoint: its receives then show everything and change nothing. What is
+//! This can also be the endpoint of a client: its receives then show everything and change nothing. What is
 //! shown is what a receive would show, and with invisible or delayed messages whether each of them is so.
 
 use std::borrow::Cow;
@@ -99,7 +99,7 @@ pub(crate) async fn messages(call: &Call<'_>, ask: Ask) -> Outcome<Value> {
     let broker = &call.context.broker;
     let everything = ["All".to_owned()];
     let (mut shown, mut bytes) = (Vec::new(), 0);
-    for part in 0..queue.lanes {
+    for part in 0..queue.partitions {
         let mut from = 0;
         while bytes < SHOWN_BYTES_MAX {
             let room = receive::AnswerRoom(&call.room);

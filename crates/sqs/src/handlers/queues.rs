@@ -21,7 +21,7 @@ const PAGE_MAX: i64 = 1000;
 const TAGS_MAX: usize = 50;
 const TAG_KEY_MAX: usize = 128;
 const TAG_VALUE_MAX: usize = 256;
-/// The extension that names the topic a queue lends from.
+/// The extension that names the topic a queue leases from.
 const SOURCE_TOPIC: &str = "Forebay.SourceTopic";
 
 type Texts = BTreeMap<String, String>;
@@ -78,7 +78,7 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
         topic,
     };
     match broker.create_queue(&call.principal, new).await {
-        // Somebody else was quicker.
+        // Another request was faster.
         Err(engine::Error::QueueExists(_)) => {
             let there = broker.queue(&call.principal, &name)?;
             same(call, &there, &settings, &given)

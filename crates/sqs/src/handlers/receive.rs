@@ -1,4 +1,4 @@
-//! Receiving: which messages, for how long, and what is told about them.
+//! Receiving: which messages, for how long, and with which attributes.
 
 use std::task::{Context, Poll};
 

@@ -37,7 +37,7 @@ pub(crate) struct Request {
 /// What a request says besides its action.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Members {
-    /// A JSON object not read yet: whoever wants it reads it at once into the form it wants.
+    /// A JSON object not read yet: it is read at once into the form that is wanted.
     Json(Bytes),
     /// A form that was read.
     Tree(Map<String, Value>),

@@ -20,9 +20,9 @@ const STREAMS: u64 = 4;
 const KEYS: u64 = 3;
 
 /// A small seeded generator.
-struct Dice(u64);
+struct RandomSource(u64);
 
-impl Dice {
+impl RandomSource {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -150,7 +150,7 @@ impl Run {
         self.last = lsn;
     }
 
-    fn append(&mut self, dice: &mut Dice) {
+    fn append(&mut self, dice: &mut RandomSource) {
         let mut appends: Vec<(u64, Batch)> = Vec::new();
         let mut ends = BTreeMap::new();
         for _ in 0..=dice.below(3) {
@@ -186,7 +186,7 @@ impl Run {
         self.done(lsn, Call::Append(appends));
     }
 
-    fn trim(&mut self, dice: &mut Dice) {
+    fn trim(&mut self, dice: &mut RandomSource) {
         let number = dice.below(STREAMS);
         let Some(known) = self.now.streams.get(&number) else {
             return;
@@ -206,7 +206,7 @@ impl Run {
         }
     }
 
-    async fn put(&mut self, dice: &mut Dice) {
+    async fn put(&mut self, dice: &mut RandomSource) {
         let key = format!("k{}", dice.below(KEYS));
         let value = (dice.below(4) > 0).then(|| Bytes::from(vec![dice.below(256) as u8; 40]));
         if value.is_none() && !self.now.documents.contains_key(&key) {
@@ -224,7 +224,7 @@ impl Run {
         }
     }
 
-    async fn step(&mut self, dice: &mut Dice) {
+    async fn step(&mut self, dice: &mut RandomSource) {
         match dice.below(40) {
             0..24 => self.append(dice),
             24..30 => self.trim(dice),
@@ -277,7 +277,7 @@ impl Run {
 
 /// One case: several runs on one disk, each ended by a kill, a power failure or a close.
 fn case(runtime: &Runtime, seed: u64, lying: bool) -> storage::local::Stats {
-    let mut dice = Dice(seed);
+    let mut dice = RandomSource(seed);
     let mut disk = SimDisk::new();
     disk.lie_about_syncs(lying);
     let mut model = Model::default();

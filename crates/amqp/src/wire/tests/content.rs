@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::dice::{Dice, Style};
+use super::random::{RandomSource, Style};
 use super::split;
 use crate::wire::{
     BODY_SHARED_BYTES_MIN, Content, ContentHeader, Error, FrameKind, Method, Properties, Value,
@@ -67,7 +67,7 @@ proptest! {
 
     #[test]
     fn properties_survive(seed: u64) {
-        let bytes = Dice::new(seed, Style::Any).properties();
+        let bytes = RandomSource::new(seed, Style::Any).properties();
         let properties = Properties::decode(&bytes).expect("sound");
         prop_assert_eq!(properties.encode().expect("fits"), &bytes[..]);
         for cut in 0..bytes.len() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::dice::{Dice, Style};
+use super::random::{RandomSource, Style};
 use super::{framed, only, shapes};
 use crate::wire::{Arguments, Error, Method, Reader, Result, Writer, basic, connection, queue};
 
@@ -20,9 +20,9 @@ proptest! {
 
     #[test]
     fn what_is_decoded_encodes_to_the_same_bytes(seed: u64, channel: u16) {
-        let mut dice = Dice::new(seed, Style::Any);
+        let mut random = RandomSource::new(seed, Style::Any);
         for shape in shapes() {
-            let payload = dice.payload(shape);
+            let payload = random.payload(shape);
             let method = Method::decode(&payload).expect(shape.name);
             prop_assert_eq!(method.name(), shape.name);
             prop_assert_eq!(method.numbers(), (shape.class, shape.method));
@@ -34,9 +34,9 @@ proptest! {
 
     #[test]
     fn every_cut_is_an_error(seed: u64) {
-        let mut dice = Dice::new(seed, Style::Any);
+        let mut random = RandomSource::new(seed, Style::Any);
         for shape in shapes() {
-            let payload = dice.payload(shape);
+            let payload = random.payload(shape);
             for cut in 0..payload.len() {
                 prop_assert!(Method::decode(&payload[..cut]).is_err(), "{} at {cut}", shape.name);
             }

@@ -9,11 +9,11 @@
 
 mod captured;
 mod content;
-mod dice;
 mod frames;
 mod hostile;
 mod methods;
 mod oracle;
+mod random;
 mod replies;
 mod tables;
 

@@ -6,7 +6,7 @@ use amq_protocol::protocol::{self as their, AMQPClass, BasicProperties};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use proptest::prelude::*;
 
-use super::dice::{Dice, Style};
+use super::random::{RandomSource, Style};
 use super::{Shape, framed, only, shapes};
 use crate::wire::{
     ContentHeader, Method, Properties, Table, Value, access, basic, channel, confirm, connection,
@@ -27,8 +27,8 @@ fn through_theirs(frame: &[u8]) -> Vec<u8> {
 }
 
 /// A payload the other codec can say.
-fn tame(dice: &mut Dice, shape: &Shape) -> Vec<u8> {
-    let mut payload = dice.payload(shape);
+fn tame(random: &mut RandomSource, shape: &Shape) -> Vec<u8> {
+    let mut payload = random.payload(shape);
     match shape.name {
         "basic.qos" => payload[4..8].fill(0),
         "access.request-ok" => payload[4..6].copy_from_slice(&[0, 1]),
@@ -40,17 +40,17 @@ fn tame(dice: &mut Dice, shape: &Shape) -> Vec<u8> {
 proptest! {
     #[test]
     fn methods_agree(seed: u64) {
-        let mut dice = Dice::new(seed, Style::Tame);
+        let mut random = RandomSource::new(seed, Style::Tame);
         for shape in shapes() {
-            let frame = framed(1, 5, &tame(&mut dice, shape));
+            let frame = framed(1, 5, &tame(&mut random, shape));
             prop_assert_eq!(through_theirs(&frame), frame, "{}", shape.name);
         }
     }
 
     #[test]
     fn headers_agree(seed: u64) {
-        let mut dice = Dice::new(seed, Style::Tame);
-        let header = [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2][..], &dice.properties()].concat();
+        let mut random = RandomSource::new(seed, Style::Tame);
+        let header = [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2][..], &random.properties()].concat();
         let frame = framed(2, 5, &header);
         prop_assert_eq!(through_theirs(&frame), frame);
     }
@@ -62,31 +62,31 @@ struct Argument<O, T> {
     theirs: T,
 }
 
-/// What each kind of argument may be; values come from `dice`, strings and tables from statics.
+/// What each kind of argument may be; values come from `random`, strings and tables from statics.
 macro_rules! argument {
-    ($dice:ident, bit) => {{
-        let value = $dice.below(2) == 1;
+    ($random:ident, bit) => {{
+        let value = $random.below(2) == 1;
         Argument {
             ours: value,
             theirs: value,
         }
     }};
-    ($dice:ident, short) => {{
-        let value = TEXTS[$dice.below(TEXTS.len())];
+    ($random:ident, short) => {{
+        let value = TEXTS[$random.below(TEXTS.len())];
         Argument {
             ours: value.as_bytes(),
             theirs: value.into(),
         }
     }};
-    ($dice:ident, long) => {{
-        let value = TEXTS[$dice.below(TEXTS.len())];
+    ($random:ident, long) => {{
+        let value = TEXTS[$random.below(TEXTS.len())];
         Argument {
             ours: value.as_bytes(),
             theirs: value.as_bytes().into(),
         }
     }};
-    ($dice:ident, table) => {{
-        let (name, seconds) = TABLES[$dice.below(TABLES.len())];
+    ($random:ident, table) => {{
+        let (name, seconds) = TABLES[$random.below(TABLES.len())];
         let mut theirs = FieldTable::default();
         theirs.insert(name.into(), AMQPValue::Timestamp(seconds.1));
         Argument {
@@ -94,8 +94,8 @@ macro_rules! argument {
             theirs,
         }
     }};
-    ($dice:ident, $number:ident) => {{
-        let value = $dice.next() as $number;
+    ($random:ident, $number:ident) => {{
+        let value = $random.next() as $number;
         Argument {
             ours: value,
             theirs: value,
@@ -115,8 +115,8 @@ macro_rules! agree {
         let mut compared = 0;
         $($({
             #[allow(unused_mut, unused_variables, reason = "some methods have no arguments")]
-            let mut dice = Dice::new($seed, Style::Tame);
-            $(let $field = argument!(dice, $kind);)*
+            let mut random = RandomSource::new($seed, Style::Tame);
+            $(let $field = argument!(random, $kind);)*
             #[allow(clippy::needless_update, reason = "some methods have arguments that are reserved there")]
             let ours = $module::$method { $($field: $field.ours,)* ..Default::default() };
             let theirs = their::$module::$method { $($field: $field.theirs),* };

@@ -13,12 +13,12 @@ pub(super) enum Style {
 
 /// A small generator: the same seed gives the same throws.
 #[derive(Debug)]
-pub(super) struct Dice {
+pub(super) struct RandomSource {
     state: u64,
     style: Style,
 }
 
-impl Dice {
+impl RandomSource {
     pub(super) fn new(seed: u64, style: Style) -> Self {
         Self { state: seed, style }
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::dice::{Dice, Style};
+use super::random::{RandomSource, Style};
 use crate::wire::{
     Array, Error, Reader, TABLE_DEPTH_MAX, TABLE_VALUES_MAX, Table, TableBuilder, Value, fuzz,
 };
@@ -189,14 +189,14 @@ fn errors_tell_the_place_in_the_frame() {
 proptest! {
     #[test]
     fn tables_survive(seed: u64) {
-        let bytes = Dice::new(seed, Style::Any).table(4);
+        let bytes = RandomSource::new(seed, Style::Any).table(4);
         Table::decode(&bytes).expect("sound");
         fuzz::table(&bytes);
     }
 
     #[test]
     fn cut_tables_are_no_shorter_tables(seed: u64) {
-        let bytes = Dice::new(seed, Style::Any).table(3);
+        let bytes = RandomSource::new(seed, Style::Any).table(3);
         for cut in 0..bytes.len() {
             fuzz::table(&bytes[..cut]);
         }

@@ -5,10 +5,10 @@ use crate::Error;
 use crate::exchange::patterns::Patterns;
 use crate::exchange::targets::Targets;
 
-fn with(kind: Kind, given: &[(&str, Value)]) -> Space {
-    let mut space = Space::new(VHOST);
-    declare(&mut space, "x", document(kind, arguments(given)));
-    space
+fn with(kind: Kind, given: &[(&str, Value)]) -> VhostRouting {
+    let mut routing = VhostRouting::new(VHOST);
+    declare(&mut routing, "x", document(kind, arguments(given)));
+    routing
 }
 
 #[test]
@@ -44,8 +44,8 @@ fn a_kind_has_one_name() {
 
 #[test]
 fn direct_and_fanout() {
-    let mut space = with(Kind::Direct, &[]);
-    declare(&mut space, "f", document(Kind::Fanout, Vec::new()));
+    let mut routing = with(Kind::Direct, &[]);
+    declare(&mut routing, "f", document(Kind::Fanout, Vec::new()));
     for (source, to, key) in [
         ("x", "q1", "a"),
         ("x", "q2", "a"),
@@ -53,18 +53,18 @@ fn direct_and_fanout() {
         ("f", "q3", "whatever"),
         ("f", "q3", "else"),
     ] {
-        bind(&mut space, &binding(source, to, key, Vec::new())).unwrap();
+        bind(&mut routing, &binding(source, to, key, Vec::new())).unwrap();
     }
     let none = Table::default();
-    assert_eq!(queues_of(&space, "x", "a", &none), ["q1", "q2"]);
-    assert_eq!(queues_of(&space, "x", "b", &none), ["q2"]);
-    assert!(queues_of(&space, "x", "", &none).is_empty());
-    assert_eq!(queues_of(&space, "f", "", &none), ["q3"]);
+    assert_eq!(queues_of(&routing, "x", "a", &none), ["q1", "q2"]);
+    assert_eq!(queues_of(&routing, "x", "b", &none), ["q2"]);
+    assert!(queues_of(&routing, "x", "", &none).is_empty());
+    assert_eq!(queues_of(&routing, "f", "", &none), ["q3"]);
     let keys: [&[u8]; 3] = [b"b", b"a", b"none"];
-    let found = space.route("x", &routed(&keys, &none), &|| 0).unwrap();
+    let found = routing.route("x", &routed(&keys, &none), &|| 0).unwrap();
     assert_eq!(found.queues.len(), 2, "each once, whatever key finds it");
-    space.unbind(binding("f", "q3", "else", Vec::new()).id());
-    assert_eq!(queues_of(&space, "f", "", &none), ["q3"], "one is left");
+    routing.unbind(binding("f", "q3", "else", Vec::new()).id());
+    assert_eq!(queues_of(&routing, "f", "", &none), ["q3"], "one is left");
 }
 
 #[test]
@@ -150,19 +150,19 @@ fn headers_are_compared_by_class_and_value() {
         (all(&[how("any-with-x"), ("x-c", Value::Bool(true))]), true),
     ];
     for (wanted, hit) in cases {
-        let mut space = with(Kind::Headers, &[]);
-        bind(&mut space, &binding("x", "q", "", wanted.clone())).unwrap();
-        let found = queues_of(&space, "x", "", &sent);
+        let mut routing = with(Kind::Headers, &[]);
+        bind(&mut routing, &binding("x", "q", "", wanted.clone())).unwrap();
+        let found = queues_of(&routing, "x", "", &sent);
         assert_eq!(found.len(), usize::from(hit), "{wanted:?}");
-        assert!(queues_of(&space, "x", "", &Table::default()).len() <= 1);
+        assert!(queues_of(&routing, "x", "", &Table::default()).len() <= 1);
     }
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() {
     let refusal = |kind, key: &str, given: &[(&str, Value)]| {
-        let mut space = with(kind, &[]);
-        let refused = bind(&mut space, &binding("x", "q", key, arguments(given)));
+        let mut routing = with(kind, &[]);
+        let refused = bind(&mut routing, &binding("x", "q", key, arguments(given)));
         match refused {
             Err(Error::InvalidConfig(text)) => text,
             other => panic!("{other:?}"),
@@ -198,23 +198,23 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn a_hash_shares_by_weight_and_keeps_its_word() {
-    let mut space = with(Kind::ConsistentHash, &[]);
+    let mut routing = with(Kind::ConsistentHash, &[]);
     for (to, weight) in [("q1", "1"), ("q2", "2"), ("q3", "1")] {
-        bind(&mut space, &binding("x", to, weight, Vec::new())).unwrap();
+        bind(&mut routing, &binding("x", to, weight, Vec::new())).unwrap();
     }
     let none = Table::default();
     let keys: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
-    let choose = |space: &Space| -> Vec<String> {
-        let chosen = keys.iter().map(|key| queues_of(space, "x", key, &none));
+    let choose = |routing: &VhostRouting| -> Vec<String> {
+        let chosen = keys.iter().map(|key| queues_of(routing, "x", key, &none));
         chosen.map(|mut queues| queues.remove(0)).collect()
     };
-    let before = choose(&space);
+    let before = choose(&routing);
     for (queue, share) in [("q1", 2500), ("q2", 5000), ("q3", 2500)] {
         let count = before.iter().filter(|chosen| *chosen == queue).count();
         assert!(count.abs_diff(share) < 250, "{queue} got {count}");
     }
-    space.unbind(binding("x", "q3", "1", Vec::new()).id());
-    for (before, after) in before.iter().zip(choose(&space)) {
+    routing.unbind(binding("x", "q3", "1", Vec::new()).id());
+    for (before, after) in before.iter().zip(choose(&routing)) {
         assert!(before == "q3" || *before == after, "only q3's go elsewhere");
     }
 }
@@ -225,12 +225,12 @@ fn what_is_hashed_can_be_named() {
         (("hash-header", Value::text("h")), "h"),
         (("hash-property", Value::text("message_id")), "message-id"),
     ] {
-        let mut space = with(Kind::Modulus, &[given]);
+        let mut routing = with(Kind::Modulus, &[given]);
         for to in ["q1", "q2", "q3"] {
-            bind(&mut space, &binding("x", to, "", Vec::new())).unwrap();
+            bind(&mut routing, &binding("x", to, "", Vec::new())).unwrap();
         }
         let go = |value: i64, key: &str| {
-            queues_of(&space, "x", key, &table(&[(header, Value::Int(value))]))
+            queues_of(&routing, "x", key, &table(&[(header, Value::Int(value))]))
         };
         let ways: std::collections::BTreeSet<_> = (0..50).map(|value| go(value, "k")).collect();
         assert_eq!(ways.len(), 3);
@@ -241,14 +241,14 @@ fn what_is_hashed_can_be_named() {
 #[test]
 fn one_at_random() {
     for kind in [Kind::Random, Kind::LocalRandom] {
-        let mut space = with(kind, &[]);
+        let mut routing = with(kind, &[]);
         let none = Table::default();
-        assert!(queues_of(&space, "x", "", &none).is_empty());
+        assert!(queues_of(&routing, "x", "", &none).is_empty());
         for to in ["q1", "q2", "q3"] {
-            bind(&mut space, &binding("x", to, "", Vec::new())).unwrap();
+            bind(&mut routing, &binding("x", to, "", Vec::new())).unwrap();
         }
         for draw in 0..6 {
-            let found = space.route("x", &routed(&[b"k", b"l"], &none), &|| draw);
+            let found = routing.route("x", &routed(&[b"k", b"l"], &none), &|| draw);
             let queues = found.unwrap().queues;
             assert_eq!(queues.len(), 1);
             assert_eq!(&*queues[0], format!("q{}", draw % 3 + 1));
@@ -258,8 +258,8 @@ fn one_at_random() {
 
 #[test]
 fn a_delaying_exchange_says_how_long() {
-    let mut space = with(Kind::Delayed(Box::new(Kind::Direct)), &[]);
-    bind(&mut space, &binding("x", "q", "k", Vec::new())).unwrap();
+    let mut routing = with(Kind::Delayed(Box::new(Kind::Direct)), &[]);
+    bind(&mut routing, &binding("x", "q", "k", Vec::new())).unwrap();
     for (value, delay) in [
         (Some(Value::Int(1500)), Some(1500)),
         (Some(Value::Int(-1)), None),
@@ -270,12 +270,14 @@ fn a_delaying_exchange_says_how_long() {
     ] {
         let headers: Vec<_> = value.into_iter().map(|v| ("x-delay", v)).collect();
         let headers = table(&headers);
-        let found = space.route("x", &routed(&[b"k"], &headers), &|| 0).unwrap();
+        let found = routing
+            .route("x", &routed(&[b"k"], &headers), &|| 0)
+            .unwrap();
         assert_eq!(found.delay_ms, delay);
         assert_eq!(found.queues.len(), 1);
     }
     let headers = table(&[("x-delay", Value::Int(9))]);
-    let plain = space.route("amq.direct", &routed(&[b"k"], &headers), &|| 0);
+    let plain = routing.route("amq.direct", &routed(&[b"k"], &headers), &|| 0);
     assert_eq!(plain.unwrap().delay_ms, None);
 }
 

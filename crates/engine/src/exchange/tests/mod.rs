@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Arguments, Binding, Bound, Destination, Exchange, ExchangeDocument, Headers, Kind, Property,
-    Routed, Space, Target, Value,
+    Routed, Target, Value, VhostRouting,
 };
 use crate::Result;
 
@@ -55,8 +55,8 @@ fn document(kind: Kind, arguments: Arguments) -> ExchangeDocument {
     }
 }
 
-fn declare(space: &mut Space, name: &str, document: ExchangeDocument) {
-    space.insert(&Arc::new(Exchange {
+fn declare(routing: &mut VhostRouting, name: &str, document: ExchangeDocument) {
+    routing.insert(&Arc::new(Exchange {
         vhost: Arc::from(VHOST),
         name: Arc::from(name),
         durable: true,
@@ -81,10 +81,10 @@ fn binding(source: &str, to: &str, key: &str, arguments: Arguments) -> Binding {
 }
 
 /// Binds as the broker does.
-fn bind(space: &mut Space, binding: &Binding) -> Result<()> {
-    let source = space.check_binding(binding)?;
+fn bind(routing: &mut VhostRouting, binding: &Binding) -> Result<()> {
+    let source = routing.check_binding(binding)?;
     let id = binding.id();
-    if space.has_binding(id) {
+    if routing.has_binding(id) {
         return Ok(());
     }
     let target = match &binding.destination {
@@ -98,7 +98,7 @@ fn bind(space: &mut Space, binding: &Binding) -> Result<()> {
         arguments: binding.arguments.clone(),
         durable: true,
     };
-    space.bind(id, bound);
+    routing.bind(id, bound);
     Ok(())
 }
 
@@ -111,9 +111,9 @@ fn routed<'a>(keys: &'a [&'a [u8]], headers: &'a Table) -> Routed<'a> {
 }
 
 /// The queues a message with one key and these headers goes to.
-fn queues_of(space: &Space, exchange: &str, key: &str, headers: &Table) -> Vec<String> {
+fn queues_of(routing: &VhostRouting, exchange: &str, key: &str, headers: &Table) -> Vec<String> {
     let keys = [key.as_bytes()];
-    let found = space.route(exchange, &routed(&keys, headers), &|| 0);
+    let found = routing.route(exchange, &routed(&keys, headers), &|| 0);
     let queues = found.unwrap().queues;
     queues.iter().map(|queue| (**queue).to_owned()).collect()
 }

@@ -145,21 +145,21 @@ impl Model {
     }
 }
 
-fn apply(space: &mut Space, step: &Step) {
+fn apply(routing: &mut VhostRouting, step: &Step) {
     match step {
         Step::Bind(binding) => {
             let leads = match &binding.destination {
-                Destination::Exchange(name) => space.exchange(name).is_some(),
+                Destination::Exchange(name) => routing.exchange(name).is_some(),
                 Destination::Queue(_) => true,
             };
             if leads {
-                let _ = bind(space, binding);
+                let _ = bind(routing, binding);
             }
         }
-        Step::Unbind(binding) => drop(space.unbind(binding.id())),
+        Step::Unbind(binding) => drop(routing.unbind(binding.id())),
         Step::UnbindNth(_) => {}
-        Step::ForgetQueue(queue) => drop(space.forget_queue(&Arc::from(*queue))),
-        Step::Remove(name) => drop(space.remove(name)),
+        Step::ForgetQueue(queue) => drop(routing.forget_queue(&Arc::from(*queue))),
+        Step::Remove(name) => drop(routing.remove(name)),
     }
 }
 
@@ -207,10 +207,10 @@ proptest! {
         keys in prop::collection::vec(prop::collection::vec(select(&["a", "b", "c"][..]), 0..4), 1..4),
         sent in prop::collection::btree_map(select(&["a", "b"][..]), 0..2_i64, 0..3),
     ) {
-        let mut space = Space::new(VHOST);
+        let mut routing = VhostRouting::new(VHOST);
         let mut model = Model { exchanges: exchanges(), bindings: Vec::new() };
         for (name, document) in &model.exchanges {
-            declare(&mut space, name, document.clone());
+            declare(&mut routing, name, document.clone());
         }
         let headers = sent.into_iter().map(|(n, v)| (n.to_owned(), Value::Int(v)));
         let headers = Table(headers.collect());
@@ -223,16 +223,16 @@ proptest! {
                 step => step,
             };
             model.apply(&step);
-            apply(&mut space, &step);
-            prop_assert_eq!(space.counts().1, model.bindings.len());
+            apply(&mut routing, &step);
+            prop_assert_eq!(routing.counts().1, model.bindings.len());
             for name in EXCHANGES {
-                prop_assert_eq!(space.exchange(name).is_some(), model.exchanges.contains_key(name));
-                if space.exchange(name).is_none() {
+                prop_assert_eq!(routing.exchange(name).is_some(), model.exchanges.contains_key(name));
+                if routing.exchange(name).is_none() {
                     continue;
                 }
                 for key in &keys {
                     let key = key.join(".");
-                    let found: BTreeSet<String> = queues_of(&space, name, &key, &headers).into_iter().collect();
+                    let found: BTreeSet<String> = queues_of(&routing, name, &key, &headers).into_iter().collect();
                     prop_assert_eq!(found, model.route(name, &key, &headers), "{} '{}'", name, key);
                 }
             }

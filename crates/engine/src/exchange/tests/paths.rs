@@ -9,9 +9,9 @@ fn fanout() -> ExchangeDocument {
 
 #[test]
 fn exchanges_lead_to_exchanges_in_circles_too() {
-    let mut space = Space::new(VHOST);
+    let mut routing = VhostRouting::new(VHOST);
     for name in ["a", "b", "c"] {
-        declare(&mut space, name, fanout());
+        declare(&mut routing, name, fanout());
     }
     for (source, to) in [
         ("a", "b"),
@@ -22,95 +22,101 @@ fn exchanges_lead_to_exchanges_in_circles_too() {
         ("b", "q1"),
         ("c", "q2"),
     ] {
-        bind(&mut space, &binding(source, to, "", Vec::new())).unwrap();
+        bind(&mut routing, &binding(source, to, "", Vec::new())).unwrap();
     }
     for start in ["a", "b", "c"] {
         assert_eq!(
-            queues_of(&space, start, "", &Table::default()),
+            queues_of(&routing, start, "", &Table::default()),
             ["q1", "q2"]
         );
     }
-    space.remove("b");
-    assert_eq!(queues_of(&space, "a", "", &Table::default()), ["q1"]);
-    assert_eq!(queues_of(&space, "c", "", &Table::default()), ["q1", "q2"]);
-    assert_eq!(space.bindings().count(), 4);
+    routing.remove("b");
+    assert_eq!(queues_of(&routing, "a", "", &Table::default()), ["q1"]);
+    assert_eq!(
+        queues_of(&routing, "c", "", &Table::default()),
+        ["q1", "q2"]
+    );
+    assert_eq!(routing.bindings().count(), 4);
 }
 
 #[test]
 fn an_alternate_takes_what_finds_nothing() {
-    let mut space = Space::new(VHOST);
+    let mut routing = VhostRouting::new(VHOST);
     let alternate = |to: &str| ExchangeDocument {
         alternate: Some(to.to_owned()),
         ..document(Kind::Direct, Vec::new())
     };
-    declare(&mut space, "x", alternate("y"));
-    declare(&mut space, "y", alternate("x"));
-    declare(&mut space, "z", alternate("gone"));
-    declare(&mut space, "by-name", alternate(""));
-    bind(&mut space, &binding("x", "q1", "k", Vec::new())).unwrap();
-    bind(&mut space, &binding("y", "q2", "l", Vec::new())).unwrap();
+    declare(&mut routing, "x", alternate("y"));
+    declare(&mut routing, "y", alternate("x"));
+    declare(&mut routing, "z", alternate("gone"));
+    declare(&mut routing, "by-name", alternate(""));
+    bind(&mut routing, &binding("x", "q1", "k", Vec::new())).unwrap();
+    bind(&mut routing, &binding("y", "q2", "l", Vec::new())).unwrap();
     let none = Table::default();
-    assert_eq!(queues_of(&space, "x", "k", &none), ["q1"]);
-    assert_eq!(queues_of(&space, "x", "l", &none), ["q2"]);
-    assert!(queues_of(&space, "x", "m", &none).is_empty(), "in a circle");
-    assert!(queues_of(&space, "z", "k", &none).is_empty());
-    let found = space.route("by-name", &routed(&[b"q9"], &none), &|| 0);
+    assert_eq!(queues_of(&routing, "x", "k", &none), ["q1"]);
+    assert_eq!(queues_of(&routing, "x", "l", &none), ["q2"]);
+    assert!(
+        queues_of(&routing, "x", "m", &none).is_empty(),
+        "in a circle"
+    );
+    assert!(queues_of(&routing, "z", "k", &none).is_empty());
+    let found = routing.route("by-name", &routed(&[b"q9"], &none), &|| 0);
     assert!(found.unwrap().by_name);
 }
 
 #[test]
 fn clients_do_not_publish_to_internal_exchanges() {
-    let mut space = Space::new(VHOST);
+    let mut routing = VhostRouting::new(VHOST);
     let internal = ExchangeDocument {
         internal: true,
         ..fanout()
     };
-    declare(&mut space, "inside", internal);
-    declare(&mut space, "outside", fanout());
-    bind(&mut space, &binding("outside", "inside", "", Vec::new())).unwrap();
-    bind(&mut space, &binding("inside", "q", "", Vec::new())).unwrap();
+    declare(&mut routing, "inside", internal);
+    declare(&mut routing, "outside", fanout());
+    bind(&mut routing, &binding("outside", "inside", "", Vec::new())).unwrap();
+    bind(&mut routing, &binding("inside", "q", "", Vec::new())).unwrap();
     let none = Table::default();
-    assert_eq!(queues_of(&space, "outside", "", &none), ["q"]);
-    let refused = space.route("inside", &routed(&[b""], &none), &|| 0);
+    assert_eq!(queues_of(&routing, "outside", "", &none), ["q"]);
+    let refused = routing.route("inside", &routed(&[b""], &none), &|| 0);
     assert!(matches!(refused, Err(Error::InvalidRequest(_))));
     let by_broker = Routed {
         publisher: false,
         ..routed(&[b""], &none)
     };
     assert_eq!(
-        space
+        routing
             .route("inside", &by_broker, &|| 0)
             .unwrap()
             .queues
             .len(),
         1
     );
-    let unknown = space.route("gone", &routed(&[b""], &none), &|| 0);
+    let unknown = routing.route("gone", &routed(&[b""], &none), &|| 0);
     assert!(matches!(unknown, Err(Error::UnknownExchange)));
 }
 
 #[test]
 fn exchanges_go_with_their_last_binding_if_they_are_made_so() {
-    let mut space = Space::new(VHOST);
+    let mut routing = VhostRouting::new(VHOST);
     let passing = || ExchangeDocument {
         auto_delete: true,
         ..fanout()
     };
     for name in ["a", "b", "c"] {
-        declare(&mut space, name, passing());
+        declare(&mut routing, name, passing());
     }
     for (source, to) in [("a", "b"), ("b", "c"), ("c", "q"), ("c", "q2")] {
-        bind(&mut space, &binding(source, to, "", Vec::new())).unwrap();
+        bind(&mut routing, &binding(source, to, "", Vec::new())).unwrap();
     }
     let queue: Arc<str> = Arc::from("q");
-    let removed = space.forget_queue(&queue);
+    let removed = routing.forget_queue(&queue);
     assert_eq!((removed.exchanges.len(), removed.bindings.len()), (0, 1));
-    let removed = space.unbind(binding("c", "q2", "", Vec::new()).id());
+    let removed = routing.unbind(binding("c", "q2", "", Vec::new()).id());
     assert_eq!((removed.exchanges.len(), removed.bindings.len()), (3, 3));
-    assert_eq!(space.counts().1, 0);
-    assert!(space.exchange("a").is_none());
-    assert!(space.exchange("amq.topic").is_some());
-    let again = space.unbind(binding("c", "q2", "", Vec::new()).id());
+    assert_eq!(routing.counts().1, 0);
+    assert!(routing.exchange("a").is_none());
+    assert!(routing.exchange("amq.topic").is_some());
+    let again = routing.unbind(binding("c", "q2", "", Vec::new()).id());
     assert!(again.bindings.is_empty());
 }
 

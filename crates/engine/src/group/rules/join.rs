@@ -81,7 +81,7 @@ impl Turn<'_> {
             .iter()
             .filter(|(id, _)| **id != join.member_id);
         let others: usize = others.map(|(_, member)| member.bytes()).sum();
-        if others + protocols > self.settings.roster_bytes_max {
+        if others + protocols > self.settings.membership_bytes_max {
             return Err(Error::GroupFull);
         }
         if !self.durable.exists() && !join.member_id.is_empty() {
@@ -172,7 +172,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The first of two steps: a client that never hears its id leaves no member behind.
+    /// The first of two steps: a client that never receives its id leaves no member behind.
     fn hand_out(&mut self, id: String, session_timeout_ms: u32) -> JoinRefused {
         if self.live.pending.len() >= self.settings.members_max {
             return JoinRefused {

@@ -119,7 +119,7 @@ impl Turn<'_> {
 
     fn answer_removed(&mut self, member: Member, error: Error) {
         if let Some(ticket) = member.join.and_then(|parked| parked.0) {
-            // A fenced client hears the id it lost; one that is removed has none any more.
+            // A fenced client gets the id it lost; one that is removed has none any more.
             let fenced = error == Error::FencedInstance;
             let member_id = if fenced {
                 member.record.id

@@ -45,7 +45,7 @@ impl Turn<'_> {
         self.live.join_timer = Some(JoinTimer::Rebalance { at });
     }
 
-    /// Whoever waits for an assignment of the abandoned generation has to join again.
+    /// Members that wait for an assignment of the abandoned generation have to join again.
     fn send_away_waiting_syncs(&mut self) {
         let mut tickets = Vec::new();
         for member in self.live.members.values_mut() {

@@ -73,7 +73,7 @@ impl Turn<'_> {
         self.complete_if_all_joined();
     }
 
-    /// Members that were told of the generation but never asked for their part of it.
+    /// Members that got the generation but never asked for their part of it.
     pub(super) fn sync_timer_fired(&mut self) {
         self.live.sync_deadline = None;
         let absent: Vec<String> = self.live.pending_sync.iter().cloned().collect();

@@ -78,7 +78,7 @@ impl Turn<'_> {
     /// During a rebalance only the id becomes durable: should we restart before the rebalance
     /// ends, the last generation goes on, and the newcomer must not be fenced from it.
     fn record_renamed(&mut self, old_id: &str, id: &str) {
-        let mut members = self.durable.roster().members.iter();
+        let mut members = self.durable.membership().members.iter();
         let Some(mut member) = members.find(|member| member.id == old_id).cloned() else {
             return;
         };

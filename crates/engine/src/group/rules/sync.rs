@@ -56,7 +56,7 @@ impl Turn<'_> {
     fn check_assignments(&self, assignments: &[(String, Bytes)]) -> Result<(), Error> {
         let sizes = || assignments.iter().map(|(_, assignment)| assignment.len());
         let one_too_large = sizes().any(|bytes| bytes > self.settings.member_bytes_max);
-        if one_too_large || sizes().sum::<usize>() > self.settings.roster_bytes_max {
+        if one_too_large || sizes().sum::<usize>() > self.settings.membership_bytes_max {
             return Err(Error::TooLarge);
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Turn<'_> {
         }
         self.live.state = State::Stable;
         self.record(GroupEvent::Formed {
-            roster: self.live.roster(),
+            membership: self.live.membership(),
             at: self.now,
         });
         let ids: Vec<String> = self.live.members.keys().cloned().collect();

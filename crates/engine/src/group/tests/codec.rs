@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::group::{
-    CommittedOffset, DecodeError, GroupEvent, MemberRecord, Roster, Snapshot, StagedOffsets,
+    CommittedOffset, DecodeError, GroupEvent, MemberRecord, Membership, Snapshot, StagedOffsets,
     TopicOffsets, TopicPartition,
 };
 
@@ -29,7 +29,7 @@ fn member() -> impl Strategy<Value = MemberRecord> {
     )
 }
 
-fn roster() -> impl Strategy<Value = Roster> {
+fn membership() -> impl Strategy<Value = Membership> {
     let names = (option::of(".{0,4}"), option::of(".{0,4}"));
     (any::<i32>(), names, vec(member(), 0..5)).prop_map(|(generation, names, mut members)| {
         members.sort_by(|a, b| a.id.cmp(&b.id));
@@ -37,7 +37,7 @@ fn roster() -> impl Strategy<Value = Roster> {
         if let Some(last) = members.last_mut() {
             last.instance_id = Some("i".into());
         }
-        Roster {
+        Membership {
             generation,
             protocol_type: names.0,
             protocol_name: names.1,
@@ -90,15 +90,15 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         });
     (
         any::<(bool, i32, u64)>(),
-        roster(),
+        membership(),
         topics(),
         vec(staged, 0..3),
     )
         .prop_map(
-            |((exists, generation_last, since), roster, offsets, staged)| Snapshot {
+            |((exists, generation_last, since), membership, offsets, staged)| Snapshot {
                 exists,
                 generation_last,
-                roster,
+                membership,
                 since,
                 offsets,
                 staged,
@@ -116,7 +116,8 @@ fn event() -> impl Strategy<Value = GroupEvent> {
             }
         ),
         any::<i32>().prop_map(|generation| GroupEvent::GenerationReserved { generation }),
-        (roster(), any::<u64>()).prop_map(|(roster, at)| GroupEvent::Formed { roster, at }),
+        (membership(), any::<u64>())
+            .prop_map(|(membership, at)| GroupEvent::Formed { membership, at }),
         (".{0,4}", member())
             .prop_map(|(old_id, member)| GroupEvent::MemberReplaced { old_id, member }),
         topics().prop_map(|topics| GroupEvent::OffsetsCommitted { topics }),
@@ -203,19 +204,19 @@ fn damage_is_named() {
 }
 
 #[test]
-fn a_roster_must_be_sound() {
+fn a_membership_must_be_sound() {
     let member = |id: &str, instance: Option<&str>| MemberRecord {
         id: id.into(),
         instance_id: instance.map(str::to_owned),
         ..MemberRecord::default()
     };
     let decode = |leader: &str, members| {
-        let roster = Roster {
+        let membership = Membership {
             leader: Some(leader.into()),
             members,
-            ..Roster::default()
+            ..Membership::default()
         };
-        GroupEvent::decode(&GroupEvent::Formed { roster, at: 0 }.encode())
+        GroupEvent::decode(&GroupEvent::Formed { membership, at: 0 }.encode())
     };
     assert!(decode("a", vec![member("a", Some("i")), member("b", Some("j"))]).is_ok());
     assert!(decode("c", vec![member("a", None), member("b", None)]).is_err());

@@ -216,7 +216,7 @@ fn a_group_needs_a_protocol() {
 }
 
 #[test]
-fn whoever_does_not_join_in_time_is_out_and_the_lead_passes_on() {
+fn a_member_that_does_not_join_in_time_is_out_and_the_lead_passes_on() {
     check(
         "
         join a rebalance=20s session=30s
@@ -241,7 +241,7 @@ fn whoever_does_not_join_in_time_is_out_and_the_lead_passes_on() {
 }
 
 #[test]
-fn whoever_never_syncs_is_out() {
+fn a_member_that_never_syncs_is_out() {
     check(
         "
         join a session=30s rebalance=10s

@@ -160,8 +160,8 @@ fn recount(group: &Group) -> u64 {
         cost::TRANSACTION_BYTES + overtaken + offsets(&staged.offsets)
     });
     let live = LiveCost::of(&group.live);
-    let roster = cost::of_roster(&all.roster);
-    let members = live.members + live.members.max(roster) + live.others;
+    let membership = cost::of_membership(&all.membership);
+    let members = live.members + live.members.max(membership) + live.others;
     members + offsets(&all.offsets) + staged.sum::<u64>()
 }
 
@@ -512,8 +512,8 @@ impl World {
             State::Stable => {
                 assert!(!joining && !syncing, "nobody waits in a stable group");
                 assert_eq!(
-                    live.roster(),
-                    *self.group.durable.roster(),
+                    live.membership(),
+                    *self.group.durable.membership(),
                     "and all of it is durable"
                 );
             }

@@ -1,115 +1,118 @@
-//! The lanes of one partition. One that nothing has happened to is no more than its queue: of a hundred thousand
-//! queues most are empty, and many stay so.
+//! The queue partitions of one partition. One that nothing has happened to is no more than its queue: of a hundred
+//! thousand queues most are empty, and many stay so.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::OwnedLane;
+use super::OwnedQueuePartition;
 use crate::queue::Queue;
 
-/// The lanes of one partition.
+/// The queue partitions of one partition.
 #[derive(Default)]
-pub(crate) struct Lanes(Vec<Kept>);
+pub(crate) struct QueuePartitions(Vec<Kept>);
 
 enum Kept {
     /// It holds nothing, has no log, and nobody waits there.
     Fresh(Arc<Queue>),
-    Used(Box<OwnedLane>),
+    Used(Box<OwnedQueuePartition>),
 }
 
 impl Kept {
-    fn new(lane: Box<OwnedLane>) -> Self {
-        if lane.is_fresh() {
-            Self::Fresh(lane.queue)
+    fn new(queue_partition: Box<OwnedQueuePartition>) -> Self {
+        if queue_partition.is_fresh() {
+            Self::Fresh(queue_partition.queue)
         } else {
-            Self::Used(lane)
+            Self::Used(queue_partition)
         }
     }
 
     fn queue(&self) -> &Arc<Queue> {
         match self {
             Self::Fresh(queue) => queue,
-            Self::Used(lane) => &lane.queue,
+            Self::Used(queue_partition) => &queue_partition.queue,
         }
     }
 
-    /// The lane; a fresh one is made to know no record before `end`.
-    fn lane(&mut self, end: u64) -> &mut OwnedLane {
+    /// The queue partition; a fresh one is made to know no record before `end`.
+    fn queue_partition(&mut self, end: u64) -> &mut OwnedQueuePartition {
         if let Self::Fresh(queue) = self {
-            let lane = OwnedLane::fresh(Arc::clone(queue), end);
-            *self = Self::Used(Box::new(lane));
+            let queue_partition = OwnedQueuePartition::fresh(Arc::clone(queue), end);
+            *self = Self::Used(Box::new(queue_partition));
         }
         match self {
-            Self::Used(lane) => lane,
+            Self::Used(queue_partition) => queue_partition,
             Self::Fresh(_) => unreachable!("it was just made"),
         }
     }
 
-    fn used(&self) -> Option<&OwnedLane> {
+    fn used(&self) -> Option<&OwnedQueuePartition> {
         match self {
-            Self::Used(lane) => Some(lane),
+            Self::Used(queue_partition) => Some(queue_partition),
             Self::Fresh(_) => None,
         }
     }
 }
 
-impl Lanes {
-    pub(super) fn add(&mut self, lane: Box<OwnedLane>) {
+impl QueuePartitions {
+    pub(super) fn add(&mut self, queue_partition: Box<OwnedQueuePartition>) {
         // Nearly always the only one.
         self.0.reserve_exact(1);
-        self.0.push(Kept::new(lane));
+        self.0.push(Kept::new(queue_partition));
     }
 
-    /// Takes a lane out; `None` also for a fresh one, which leaves nothing behind.
-    pub(super) fn remove(&mut self, queue: Uuid) -> Option<Box<OwnedLane>> {
+    /// Takes a queue partition out; `None` also for a fresh one, which leaves nothing behind.
+    pub(super) fn remove(&mut self, queue: Uuid) -> Option<Box<OwnedQueuePartition>> {
         let place = self.0.iter().position(|kept| kept.queue().id() == queue)?;
         match self.0.remove(place) {
-            Kept::Used(lane) => Some(lane),
+            Kept::Used(queue_partition) => Some(queue_partition),
             Kept::Fresh(_) => None,
         }
     }
 
-    pub(in crate::shard) fn is_empty(&self) -> bool {
+    pub(in crate::owner) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Everybody who lends from the partition.
+    /// All queues that lease from the partition.
     pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.0.iter().map(Kept::queue)
     }
 
-    /// A queue's lane, to be used; `end` is the partition's.
-    pub(crate) fn lane(&mut self, queue: Uuid, end: u64) -> Option<&mut OwnedLane> {
+    /// A queue's queue partition, to be used; `end` is the partition's.
+    pub(crate) fn of_queue(&mut self, queue: Uuid, end: u64) -> Option<&mut OwnedQueuePartition> {
         let kept = self.0.iter_mut().find(|kept| kept.queue().id() == queue)?;
-        Some(kept.lane(end))
+        Some(kept.queue_partition(end))
     }
 
-    /// All lanes, to be used; `end` is the partition's before what they are used for.
-    pub(in crate::shard) fn all(&mut self, end: u64) -> impl Iterator<Item = &mut OwnedLane> {
-        self.0.iter_mut().map(move |kept| kept.lane(end))
+    /// All queue partitions, to be used; `end` is the partition's before what they are used for.
+    pub(in crate::owner) fn all(
+        &mut self,
+        end: u64,
+    ) -> impl Iterator<Item = &mut OwnedQueuePartition> {
+        self.0.iter_mut().map(move |kept| kept.queue_partition(end))
     }
 
-    /// The lanes that something has happened to.
-    pub(in crate::shard) fn used(&self) -> impl Iterator<Item = &OwnedLane> {
+    /// The queue partitions that something has happened to.
+    pub(in crate::owner) fn used(&self) -> impl Iterator<Item = &OwnedQueuePartition> {
         self.0.iter().filter_map(Kept::used)
     }
 
     /// The same, to be changed.
-    pub(in crate::shard) fn used_mut(&mut self) -> impl Iterator<Item = &mut OwnedLane> {
+    pub(in crate::owner) fn used_mut(&mut self) -> impl Iterator<Item = &mut OwnedQueuePartition> {
         self.0.iter_mut().filter_map(|kept| match kept {
-            Kept::Used(lane) => Some(&mut **lane),
+            Kept::Used(queue_partition) => Some(&mut **queue_partition),
             Kept::Fresh(_) => None,
         })
     }
 
     /// Gives up what was only looked at.
-    pub(super) fn freshen(&mut self) {
+    pub(in crate::owner) fn freshen(&mut self) {
         for kept in &mut self.0 {
-            if let Kept::Used(lane) = kept
-                && lane.is_fresh()
+            if let Kept::Used(queue_partition) = kept
+                && queue_partition.is_fresh()
             {
-                *kept = Kept::Fresh(Arc::clone(&lane.queue));
+                *kept = Kept::Fresh(Arc::clone(&queue_partition.queue));
             }
         }
     }
@@ -121,7 +124,7 @@ mod tests {
     use crate::Error;
     use crate::memory::StateMemory;
     use crate::metrics::Metrics;
-    use crate::queue::lane::LaneEvent;
+    use crate::queue::queue_partition::QueueEvent;
     use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
     use crate::time::Moment;
 
@@ -139,7 +142,7 @@ mod tests {
             effective: Arc::clone(&document.settings),
             document: Arc::new(document),
             version: 1,
-            lanes: 1,
+            partitions: 1,
             numbers: Arc::new(Numbers::new(
                 Arc::new(Metrics::default()),
                 Arc::new(StateMemory::new(u64::MAX, Error::QueueStateFull)),
@@ -147,17 +150,21 @@ mod tests {
         })
     }
 
-    /// Whether a lane that was used like this is given up afterwards.
-    fn check(uses: impl FnOnce(&mut OwnedLane), given_up: bool) {
-        let mut lanes = Lanes::default();
-        lanes.add(Box::new(OwnedLane::fresh(queue(), 5)));
-        assert_eq!(lanes.used().count(), 0, "nothing has happened to it");
-        let lane = lanes.lane(queue().id(), 5).unwrap();
-        assert_eq!(lane.lane.end(), 5);
-        uses(lane);
-        lanes.freshen();
-        assert_eq!(lanes.used().count(), usize::from(!given_up));
-        assert_eq!(lanes.queues().count(), 1);
+    /// Whether a queue partition that was used like this is given up afterwards.
+    fn check(uses: impl FnOnce(&mut OwnedQueuePartition), given_up: bool) {
+        let mut queue_partitions = QueuePartitions::default();
+        queue_partitions.add(Box::new(OwnedQueuePartition::fresh(queue(), 5)));
+        assert_eq!(
+            queue_partitions.used().count(),
+            0,
+            "nothing has happened to it"
+        );
+        let queue_partition = queue_partitions.of_queue(queue().id(), 5).unwrap();
+        assert_eq!(queue_partition.state.end(), 5);
+        uses(queue_partition);
+        queue_partitions.freshen();
+        assert_eq!(queue_partitions.used().count(), usize::from(!given_up));
+        assert_eq!(queue_partitions.queues().count(), 1);
     }
 
     #[test]
@@ -170,7 +177,7 @@ mod tests {
                 ordering,
                 ..QueueSettings::default()
             });
-            let mut lane = OwnedLane::fresh(Arc::new(queue), 0);
+            let mut queue_partition = OwnedQueuePartition::fresh(Arc::new(queue), 0);
             let mut body = Vec::new();
             for place in 0..count {
                 let record = testkit::forge::Wire {
@@ -184,8 +191,8 @@ mod tests {
             let mut bytes = testkit::forge::Head::new(4, count, 1).batch(&body);
             let batch = storage::Batch::split_first(&mut bytes).unwrap();
             assert!(batch.bytes() < 2 << 20);
-            lane.index(&batch, None, Moment::both(1));
-            lane.wants_snapshot()
+            queue_partition.index(&batch, None, Moment::both(1));
+            queue_partition.wants_snapshot()
         };
         assert!(due(Ordering::Key, (1 << 18) + 1));
         assert!(!due(Ordering::Key, 1 << 10));
@@ -195,17 +202,23 @@ mod tests {
     #[test]
     fn only_what_leaves_no_trace_is_given_up() {
         check(|_| {}, true);
-        check(|lane| lane.lane.tick(1), true);
-        check(|lane| lane.gathered = true, false);
+        check(|queue_partition| queue_partition.state.tick(1), true);
+        check(|queue_partition| queue_partition.gathered = true, false);
         let (poll, _answer) = Poll::new(1, None, None, 9);
-        check(|lane| lane.polls.push_back(Arc::new(poll)), false);
         check(
-            |lane| lane.change(LaneEvent::Purged { before: 5 }, None),
+            |queue_partition| queue_partition.polls.push_back(Arc::new(poll)),
+            false,
+        );
+        check(
+            |queue_partition| queue_partition.change(QueueEvent::Purged { before: 5 }, None),
             false,
         );
         let mut builder = storage::batch::BatchBuilder::new(1);
         builder.push(1, None, Some(b"text"), &[]);
         let batch = builder.build().placed(5, 0, None);
-        check(|lane| lane.index(&batch, None, Moment::both(1)), false);
+        check(
+            |queue_partition| queue_partition.index(&batch, None, Moment::both(1)),
+            false,
+        );
     }
 }

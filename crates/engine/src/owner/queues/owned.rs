@@ -1,4 +1,4 @@
-//! A lane with what its owner needs to keep it: its own log, its snapshots, who waits there.
+//! A queue partition with what its owner needs to keep it: its own log, its snapshots, who waits there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,14 +6,19 @@ use std::sync::Arc;
 use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
+use crate::Error;
 use crate::memory::StateShare;
-use crate::partition::LEADER_EPOCH;
-use crate::queue::lane::{Arrival, Counts, Lane, LaneEvent, LineId, looked_into};
+use crate::owner::Owned;
+use crate::owner::publish::trim_to;
+use crate::partition::{LEADER_EPOCH, Partition};
+use crate::queue::queue_partition::{
+    Arrival, Counts, MessageGroupId, QueueEvent, QueuePartition, looked_into,
+};
 use crate::queue::{Consumer, Poll, Queue};
-use crate::shard::partitions::{Owned, trim_to};
 use crate::time::Moment;
 
-/// A lane's events are folded into a snapshot when they take this many bytes, or as many as the last one did.
+/// A queue partition's events are folded into a snapshot when they take this many bytes, or as many as the last one
+/// did.
 const SNAPSHOT_EVENTS_BYTES: u64 = 256 << 10;
 /// … or when so many bytes of records came since, or four times as many as the last one took.
 const SNAPSHOT_RECORDS_BYTES: u64 = 32 << 20;
@@ -22,21 +27,25 @@ const SNAPSHOT_RECORDS_BYTES: u64 = 32 << 20;
 const SNAPSHOT_RECORDS: u64 = 1 << 18;
 const SNAPSHOT_GROUP_BYTES: u64 = 16;
 
-/// A lane with what its owner needs to keep it.
-pub(crate) struct OwnedLane {
+/// A queue partition with what its owner needs to keep it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "marks of one turn that do not depend on each other"
+)]
+pub(crate) struct OwnedQueuePartition {
     pub(crate) queue: Arc<Queue>,
-    pub(crate) lane: Lane,
-    /// What the queue's numbers hold of this lane.
+    pub(crate) state: QueuePartition,
+    /// What the queue's numbers hold of this queue partition.
     shown: Counts,
     /// What it takes of the memory for the state of queues.
     share: StateShare,
-    /// Next offset of the lane's own stream.
+    /// Next offset of the queue partition's own stream.
     pub(crate) events_end: u64,
-    pub(super) last_lsn: Lsn,
+    pub(in crate::owner) last_lsn: Lsn,
     /// Its last append that said more than that messages are done: what is handed over later rests on it.
-    told_lsn: Lsn,
+    state_lsn: Lsn,
     /// Such events are gathered, or could not be appended.
-    is_telling: bool,
+    changes_state: bool,
     events_bytes: u64,
     records_bytes: u64,
     /// Records behind its snapshot that had to be looked into.
@@ -53,30 +62,37 @@ pub(crate) struct OwnedLane {
     pub(super) turn: usize,
     /// Messages could not leave: none are sent away before this time, ms.
     pub(super) patient_until: u64,
-    /// When the owner will look at it.
-    pub(super) scheduled: Option<u64>,
-    /// Events of this round.
-    events: Vec<LaneEvent>,
-    /// Something is to be done for it at the end of this round.
-    pub(super) gathered: bool,
+    /// When something happens by itself next, ms.
+    pub(in crate::owner) due: Option<u64>,
+    /// Events of this turn.
+    events: Vec<QueueEvent>,
+    /// Events of this turn are on their way into the log.
+    is_staged: bool,
+    /// Something is to be done for it at the end of this turn.
+    pub(in crate::owner) gathered: bool,
     /// Messages came that nobody was offered yet.
-    pub(super) unoffered: bool,
+    pub(in crate::owner) unoffered: bool,
 }
 
-impl OwnedLane {
-    /// A lane as a restart, or an attachment, found it.
-    pub(crate) fn new(queue: Arc<Queue>, lane: Lane, events_end: u64, snapshot_end: u64) -> Self {
+impl OwnedQueuePartition {
+    /// A queue partition as a restart, or an attachment, found it.
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        state: QueuePartition,
+        events_end: u64,
+        snapshot_end: u64,
+    ) -> Self {
         let mut share = StateShare::new(queue.numbers.memory());
-        share.set(lane.state_bytes());
+        share.set(state.state_bytes());
         Self {
             queue,
-            lane,
+            state,
             shown: Counts::default(),
             share,
             events_end,
             last_lsn: Lsn(0),
-            told_lsn: Lsn(0),
-            is_telling: false,
+            state_lsn: Lsn(0),
+            changes_state: false,
             events_bytes: 0,
             records_bytes: 0,
             looked_into: 0,
@@ -87,24 +103,25 @@ impl OwnedLane {
             consumers: Vec::new(),
             turn: 0,
             patient_until: 0,
-            scheduled: None,
+            due: None,
             events: Vec::new(),
+            is_staged: false,
             gathered: false,
             unoffered: false,
         }
     }
 
-    /// The lane of a queue for which nothing has happened in a partition that ends at `end`.
+    /// The queue partition of a queue for which nothing has happened in a partition that ends at `end`.
     pub(super) fn fresh(queue: Arc<Queue>, end: u64) -> Self {
-        Self::new(queue, Lane::new(end), 0, 0)
+        Self::new(queue, QueuePartition::new(end), 0, 0)
     }
 
     /// Whether it is as it was made: nothing would be lost if it were made again.
     pub(super) fn is_fresh(&self) -> bool {
         let has_log = self.events_end > 0 || !self.events.is_empty();
         let is_waited_for = !self.polls.is_empty() || !self.consumers.is_empty();
-        let is_looked_at = self.gathered || is_waited_for || self.scheduled.is_some();
-        !has_log && !is_looked_at && self.records_bytes == 0 && self.lane.is_untouched()
+        let is_looked_at = self.gathered || is_waited_for || self.due.is_some();
+        !has_log && !is_looked_at && self.records_bytes == 0 && self.state.is_untouched()
     }
 
     /// So many bytes of events stand behind its snapshot already.
@@ -124,7 +141,7 @@ impl OwnedLane {
         self.queue.settings().lifetime.transient
     }
 
-    /// The lane's own stream.
+    /// The queue partition's own stream.
     pub(crate) fn stream(&self, index: u32) -> StreamId {
         StreamId {
             owner: self.queue.id(),
@@ -140,10 +157,10 @@ impl OwnedLane {
         now: Moment,
     ) {
         let arrival = Arrival::Now(now);
-        self.lane
+        self.state
             .index((batch, outlines), self.queue.settings(), arrival);
-        self.share.set(self.lane.state_bytes());
-        self.lane.note_fresh(batch.header.base_offset);
+        self.share.set(self.state.state_bytes());
+        self.state.note_fresh(batch.header.base_offset);
         self.unoffered = true;
         self.records_bytes += batch.bytes() as u64;
         self.looked_into += looked_into(&batch.header, self.queue.settings());
@@ -154,10 +171,10 @@ impl OwnedLane {
         }
     }
 
-    /// Shows how much the lane holds, and what that takes.
-    pub(super) fn show(&mut self) {
-        self.share.set(self.lane.state_bytes());
-        let now = self.lane.counts();
+    /// Shows how much the queue partition holds, and what that takes.
+    pub(in crate::owner) fn show(&mut self) {
+        self.share.set(self.state.state_bytes());
+        let now = self.state.counts();
         if now != self.shown {
             self.queue.numbers.holds(now, self.shown);
             self.shown = now;
@@ -165,20 +182,20 @@ impl OwnedLane {
     }
 
     /// Applies an event and keeps it for the log.
-    pub(crate) fn change(&mut self, event: LaneEvent, lines: Option<&[LineId]>) {
-        self.lane.apply(&event, lines);
-        self.is_telling |= !matches!(event, LaneEvent::Acked { .. });
+    pub(crate) fn change(&mut self, event: QueueEvent, groups: Option<&[MessageGroupId]>) {
+        self.state.apply(&event, groups);
+        self.changes_state |= !matches!(event, QueueEvent::Acked { .. });
         self.events.push(event);
     }
 
-    /// The events of this round as a batch of the lane's stream.
+    /// The events of this turn as a batch of the queue partition's stream.
     pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
         for event in &self.events {
-            self.lane.note_kept(event, now, self.queue.settings());
+            self.state.note_kept(event, now, self.queue.settings());
         }
         if self.is_transient() {
             self.events.clear();
-            self.is_telling = false;
+            self.changes_state = false;
         }
         let mut events = std::mem::take(&mut self.events);
         if events.is_empty() {
@@ -189,77 +206,51 @@ impl OwnedLane {
             builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
         }
         self.events = events;
-        let append = self.place(builder, index, self.events_end);
+        let append = self.append_of(builder, index, self.events_end);
+        self.events_end = append.batch.header.next_offset();
         self.events_bytes += append.batch.bytes() as u64;
+        self.is_staged = true;
         Some(append)
     }
 
-    fn place(&self, builder: BatchBuilder, index: u32, at: u64) -> Append {
+    fn append_of(&self, builder: BatchBuilder, index: u32, at: u64) -> Append {
         Append {
             stream: self.stream(index),
             batch: builder.build().placed(at, LEADER_EPOCH, None),
         }
     }
 
-    /// An event as a batch of the lane's stream that is not applied yet, and the stream's end behind it.
-    pub(crate) fn stage(&self, event: &LaneEvent, index: u32, now: u64) -> (Append, u64) {
-        let mut builder = BatchBuilder::new(now.cast_signed());
-        builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
-        let append = self.place(builder, index, self.events_end);
-        let end = append.batch.header.next_offset();
-        (append, end)
-    }
-
-    /// What has to be remembered of when a peer's batch came, if that is anything new.
-    pub(crate) fn stage_arrival(
-        &mut self,
-        header: &storage::BatchHeader,
-        index: u32,
-        now: u64,
-    ) -> Option<(Append, u64)> {
-        if self.is_transient() {
-            return None;
-        }
+    /// Remembers when a peer's batch came, if that is anything new.
+    pub(in crate::owner) fn note_arrival(&mut self, header: &storage::BatchHeader, now: u64) {
         let settings = self.queue.settings();
-        let event = self.lane.arrival_event(header, settings, now)?;
-        let (append, end) = self.stage(&event, index, now);
-        self.events_bytes += append.batch.bytes() as u64;
-        Some((append, end))
-    }
-
-    /// The log has taken it. Other events of this round are still to come.
-    pub(crate) fn arrived(&mut self, end: u64, lsn: Lsn) {
-        self.events_end = end;
-        self.last_lsn = lsn;
-    }
-
-    /// The log has taken a staged event.
-    pub(crate) fn apply_staged(&mut self, event: &LaneEvent, end: u64, lsn: Lsn) {
-        self.lane.apply(event, None);
-        self.is_telling = true;
-        self.appended(end, lsn);
-    }
-
-    /// The log has taken a batch of the lane's stream.
-    pub(crate) fn appended(&mut self, end: u64, lsn: Lsn) {
-        self.events_end = end;
-        self.last_lsn = lsn;
-        if std::mem::take(&mut self.is_telling) {
-            self.told_lsn = lsn;
+        if let Some(event) = self.state.arrival_event(header, settings, now)
+            && !self.queue.settings().lifetime.transient
+        {
+            self.events.push(event);
         }
     }
 
-    /// Whether a message whose record is durable may be handed over at once: nothing it rests on is still on its way to the
-    /// disk. That others are done is nothing it rests on.
+    /// The log has taken what this turn added to the queue partition's stream.
+    pub(in crate::owner) fn appended(&mut self, lsn: Lsn) {
+        if std::mem::take(&mut self.is_staged) {
+            self.last_lsn = lsn;
+            if std::mem::take(&mut self.changes_state) {
+                self.state_lsn = lsn;
+            }
+        }
+    }
+
+    /// Whether a message whose record is durable may be handed over at once: nothing it rests on is still on its way to
+    /// the disk. That others are done is nothing it rests on.
     pub(super) fn is_settled(&self, durable: Lsn) -> bool {
-        !self.is_telling && self.told_lsn <= durable
+        !self.changes_state && self.state_lsn <= durable
     }
 
     /// When something happens by itself next, ms.
-    pub(super) fn next_due(&self) -> Option<u64> {
-        let due = self.lane.next_due(self.queue.settings())?;
+    pub(in crate::owner) fn next_due(&self) -> Option<u64> {
+        let due = self.state.next_due(self.queue.settings())?;
         // What could not leave is tried again after a while.
-        let waits = self.patient_until > 0 && self.lane.leaving() == 0;
+        let waits = self.patient_until > 0 && self.state.removing() == 0;
         Some(if waits {
             due.max(self.patient_until)
         } else {
@@ -267,7 +258,7 @@ impl OwnedLane {
         })
     }
 
-    pub(super) fn wants_snapshot(&self) -> bool {
+    pub(in crate::owner) fn wants_snapshot(&self) -> bool {
         !self.is_transient()
             && (self.events_bytes > SNAPSHOT_EVENTS_BYTES.max(self.snapshot_bytes)
                 || self.records_bytes > SNAPSHOT_RECORDS_BYTES.max(self.snapshot_bytes * 4)
@@ -281,13 +272,18 @@ impl OwnedLane {
     }
 
     /// Writes the state as a whole and gives up what came before. Failing is harmless: a restart reads more.
-    pub(super) fn snapshot(&mut self, log: &dyn Log, index: u32, now: u64) {
+    pub(in crate::owner) fn snapshot(&mut self, log: &dyn Log, index: u32, now: u64) {
+        debug_assert_eq!(
+            self.state.check(),
+            Ok(()),
+            "what is kept agrees with itself"
+        );
         let mut end = self.events_end;
         let mut bytes = 0;
-        let parts = self.lane.snapshot().into_iter().map(|part| {
+        let parts = self.state.snapshot().into_iter().map(|part| {
             let mut builder = BatchBuilder::new(now.cast_signed());
             builder.push(now.cast_signed(), None, Some(&part.encode()), &[]);
-            let append = self.place(builder, index, end);
+            let append = self.append_of(builder, index, end);
             end = append.batch.header.next_offset();
             bytes += append.batch.bytes() as u64;
             append
@@ -300,7 +296,17 @@ impl OwnedLane {
         (self.events_end, self.last_lsn) = (end, lsn);
         (self.events_bytes, self.records_bytes, self.looked_into) = (0, 0, 0);
         self.snapshot_bytes = bytes;
-        self.snapshot_end = self.lane.end();
+        self.snapshot_end = self.state.end();
+    }
+
+    /// Gives up its log and ends the receives that wait there; returns where that is in the log.
+    pub(in crate::owner) fn give_up(&self, log: &dyn Log, index: u32) -> Lsn {
+        for answer in self.polls.iter().filter_map(|poll| poll.take_answer()) {
+            let _ = answer.send(Err(Error::UnknownQueue));
+        }
+        super::consumers::dismiss(self);
+        // Never written to, or the store is about to stop: the next start finishes the removal.
+        log.trim(self.stream(index), Trim::All).unwrap_or_default()
     }
 
     /// Whether its records are there for its queue alone, and only as long as that says.
@@ -310,31 +316,42 @@ impl OwnedLane {
 
     /// Records before this are done and not kept, and a restart does without them.
     fn forgettable(&self) -> u64 {
-        let oldest = self.lane.lowest_visible();
+        let oldest = self.state.lowest_visible();
         // What was sent with an id has to be remembered, and only a snapshot does that without the record.
-        if self.lane.dedup_ids() > 0 && !self.is_transient() {
+        if self.state.dedup_ids() > 0 && !self.is_transient() {
             return oldest.min(self.snapshot_end);
         }
         oldest
     }
 }
 
-/// Snapshots of lanes that would otherwise forget deduplication ids with the records before `before`.
-pub(in crate::shard) fn keep_ids(owned: &mut Owned, log: &dyn Log, before: u64, now: u64) {
-    let index = owned.partition.index;
-    for lane in owned.lanes.used_mut() {
-        if lane.lane.dedup_ids() > 0 && lane.snapshot_end < before && !lane.is_transient() {
-            lane.snapshot(log, index, now);
+/// A partition that is locked, with what its owner knows about it.
+type Held<'h> = (&'h Arc<Partition>, &'h mut Owned);
+
+/// Snapshots of queue partitions that would otherwise forget deduplication ids with the records before `before`.
+pub(in crate::owner) fn keep_ids(
+    (partition, owned): Held<'_>,
+    log: &dyn Log,
+    before: u64,
+    now: u64,
+) {
+    let index = partition.index;
+    for queue_partition in owned.queues.used_mut() {
+        if queue_partition.state.dedup_ids() > 0
+            && queue_partition.snapshot_end < before
+            && !queue_partition.is_transient()
+        {
+            queue_partition.snapshot(log, index, now);
         }
     }
 }
 
-/// Snapshots of lanes that changed: the next start then reads nothing else.
-pub(in crate::shard) fn snapshot_lanes(owned: &mut Owned, log: &dyn Log, now: u64) {
-    let index = owned.partition.index;
-    for lane in owned.lanes.used_mut() {
-        if lane.changed_since_snapshot() {
-            lane.snapshot(log, index, now);
+/// Snapshots of queue partitions that changed: the next start then reads nothing else.
+pub(in crate::owner) fn snapshot_queues((partition, owned): Held<'_>, log: &dyn Log, now: u64) {
+    let index = partition.index;
+    for queue_partition in owned.queues.used_mut() {
+        if queue_partition.changed_since_snapshot() {
+            queue_partition.snapshot(log, index, now);
         }
     }
 }
@@ -346,32 +363,45 @@ fn owns_records(queue: &Queue) -> bool {
 
 /// Shows readers what is left for them, and lets the log forget the rest when it is `step` records, where the partition is
 /// there for its queue alone.
-pub(super) fn forget_done(owned: &mut Owned, log: &dyn Log, step: u64, now: u64) {
-    if !owned.lanes.queues().any(|queue| owns_records(queue)) {
+pub(in crate::owner) fn forget_done(
+    (partition, owned): Held<'_>,
+    log: &dyn Log,
+    step: u64,
+    now: u64,
+) {
+    if !owned.queues.queues().any(|queue| owns_records(queue)) {
         return;
     }
-    show_readable(owned);
-    let done = owned.lanes.used().map(OwnedLane::forgettable).min();
-    let before = done.unwrap_or(owned.ledger.end);
-    let before = before.min(owned.partition.high_watermark());
-    if before < owned.ledger.start + step {
+    show_readable(partition, owned);
+    let done = owned
+        .queues
+        .used()
+        .map(OwnedQueuePartition::forgettable)
+        .min();
+    let before = done.unwrap_or(owned.state.end);
+    let before = before.min(partition.high_watermark());
+    if before < owned.state.start + step {
         return;
     }
-    trim_to(owned, log, before, now);
+    trim_to((partition, owned), log, before, now);
 }
 
-/// What is done in every lane, and kept in none, is not there any more for readers, whatever the log still has.
-fn show_readable(owned: &mut Owned) {
-    let end = owned.ledger.end;
-    let lowest = owned.lanes.used().map(|lane| lane.lane.lowest_visible());
+/// What is done in every queue partition, and kept in none, is not there any more for readers, whatever the log still has.
+fn show_readable(partition: &Partition, owned: &Owned) {
+    let end = owned.state.end;
+    let lowest = owned
+        .queues
+        .used()
+        .map(|queue_partition| queue_partition.state.lowest_visible());
     let lowest = lowest.min().unwrap_or(end);
-    let has_all = |lane: &OwnedLane| {
-        let first = lane.lane.lowest_visible();
-        first == lowest && lane.lane.visible_count() == lane.lane.end() - first
+    let has_all = |queue_partition: &OwnedQueuePartition| {
+        let first = queue_partition.state.lowest_visible();
+        first == lowest
+            && queue_partition.state.visible_count() == queue_partition.state.end() - first
     };
-    let sparse = lowest < end && !owned.lanes.used().any(has_all);
-    let readable = owned.partition.high_watermark();
-    owned.partition.acknowledged(lowest.min(readable), sparse);
+    let sparse = lowest < end && !owned.queues.used().any(has_all);
+    let readable = partition.high_watermark();
+    partition.acknowledged(lowest.min(readable), sparse);
 }
 
 /// Runs of offsets that can be read: first offset and end of each, rising, none next to another.
@@ -379,21 +409,28 @@ pub(crate) type Readable = Vec<(u64, u64)>;
 
 /// What can be read of a partition from an offset on: `span` offsets from the first one that can, and as far as `least`; up
 /// to the offset that is also returned.
-pub(in crate::shard) fn readable(
+pub(in crate::owner) fn readable(
     owned: &Owned,
     (from, least): (u64, u64),
     span: u64,
 ) -> (Readable, u64) {
-    let lanes = || owned.lanes.used().map(|lane| &lane.lane);
-    let first = lanes().filter_map(|lane| lane.first_visible(from)).min();
+    let queue_partitions = || {
+        owned
+            .queues
+            .used()
+            .map(|queue_partition| &queue_partition.state)
+    };
+    let first = queue_partitions()
+        .filter_map(|queue_partition| queue_partition.first_visible(from))
+        .min();
     let Some(first) = first else {
-        return (Vec::new(), owned.ledger.end);
+        return (Vec::new(), owned.state.end);
     };
     let upto = first.saturating_add(span).max(least);
-    let upto = upto.min(owned.ledger.end);
+    let upto = upto.min(owned.state.end);
     let mut runs = Vec::new();
-    for lane in lanes() {
-        lane.visible_within((first, upto), &mut runs);
+    for queue_partition in queue_partitions() {
+        queue_partition.visible_within((first, upto), &mut runs);
     }
     runs.sort_unstable();
     let mut readable: Readable = Vec::with_capacity(runs.len().min(1024));

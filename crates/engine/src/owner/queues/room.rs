@@ -4,9 +4,9 @@
 use storage::Batch;
 use storage::batch::Outline;
 
-use super::of_partition::Lanes;
+use super::of_partition::QueuePartitions;
 use crate::memory::StateShare;
-use crate::queue::lane::Lane;
+use crate::queue::queue_partition::QueuePartition;
 use crate::queue::{Overflow, Queue};
 use crate::{Error, Result};
 
@@ -18,11 +18,11 @@ struct Bodies {
 }
 
 /// Refuses a peer's batch that a queue does not take; with the size of its largest body, and outlines where a queue wanted
-/// them when the batch was checked. Single messages were judged when they were sent. Returns the room that was taken for what
-/// the batch adds to the state of queues, until they hold it. Errors: `QueueFull` and `QueueStateFull` for now,
+/// them when the batch was checked. Single messages were admitted when they were sent. Returns the room that was taken for
+/// what the batch adds to the state of queues, until they hold it. Errors: `QueueFull` and `QueueStateFull` for now,
 /// `LimitExceeded` and `OpensTooLarge` for good.
-pub(in crate::shard) fn check(
-    lanes: &Lanes,
+pub(in crate::owner) fn check(
+    queue_partitions: &QueuePartitions,
     batch: &Batch,
     (outlines, largest): (Option<&[Outline]>, u32),
 ) -> Result<Vec<StateShare>> {
@@ -31,7 +31,7 @@ pub(in crate::shard) fn check(
     }
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut known = None;
-    for queue in lanes.queues() {
+    for queue in queue_partitions.queues() {
         let bytes = if queue.settings().limits.bytes_max.is_some() {
             *known.get_or_insert_with(|| match outlines {
                 Some(outlines) => outlines.iter().map(bytes_of).sum(),
@@ -49,14 +49,16 @@ pub(in crate::shard) fn check(
         if queue.settings().limits.overflow == Overflow::DropOldest {
             continue;
         }
-        let mut used = lanes.used();
-        let lane = used.find(|lane| lane.queue.id() == queue.id());
+        let mut used = queue_partitions.used();
+        let queue_partition = used.find(|queue_partition| queue_partition.queue.id() == queue.id());
         let more = (records, bytes);
-        if lane.is_some_and(|lane| lane.lane.is_full(queue.settings(), more)) {
+        if queue_partition
+            .is_some_and(|queue_partition| queue_partition.state.is_full(queue.settings(), more))
+        {
             return Err(Error::QueueFull);
         }
     }
-    reserve(lanes, batch, outlines)
+    reserve(queue_partitions, batch, outlines)
 }
 
 /// What an empty queue would refuse too.
@@ -96,21 +98,28 @@ const PLENTY: u64 = 32;
 
 /// Takes room for what a peer's batch adds to the state of queues, until they hold it. Errors: `QueueStateFull` for now,
 /// `OpensTooLarge` when there never will be room.
-fn reserve(lanes: &Lanes, batch: &Batch, outlines: Option<&[Outline]>) -> Result<Vec<StateShare>> {
+fn reserve(
+    queue_partitions: &QueuePartitions,
+    batch: &Batch,
+    outlines: Option<&[Outline]>,
+) -> Result<Vec<StateShare>> {
     let records = u64::from(batch.header.record_count.unsigned_abs());
     let mut shares = Vec::new();
-    for queue in lanes.queues() {
+    for queue in queue_partitions.queues() {
         let (memory, settings) = (queue.numbers.memory(), queue.settings());
-        let mut used = lanes.used();
-        let lane = used.find(|lane| lane.queue.id() == queue.id());
-        let none = Lane::new(0);
-        let lane = lane.map_or(&none, |lane| &lane.lane);
-        let most = lane.adds_at_most(records, settings);
+        let mut used = queue_partitions.used();
+        let queue_partition = used.find(|queue_partition| queue_partition.queue.id() == queue.id());
+        let none = QueuePartition::new(0);
+        let queue_partition =
+            queue_partition.map_or(&none, |queue_partition| &queue_partition.state);
+        let most = queue_partition.adds_at_most(records, settings);
         let left = memory.max().saturating_sub(memory.used());
         if most <= left / PLENTY {
             continue;
         }
-        let adds = outlines.map_or(most, |outlines| lane.adds_batch(outlines, settings));
+        let adds = outlines.map_or(most, |outlines| {
+            queue_partition.adds_batch(outlines, settings)
+        });
         if adds > memory.max() {
             return Err(Error::OpensTooLarge);
         }

@@ -1,108 +1,110 @@
-//! What can be done with one lane: lend, settle, take back, replay, set aside.
+//! What can be done with one queue partition: lease, settle, take back, replay, reserve for a move.
 
 use std::sync::Arc;
 
-use super::OwnedLane;
-use crate::queue::lane::{LaneEvent, LineId, Loan, Picked, Receiving, after};
-use crate::queue::{LaneAt, Loans, Ordering, Poll, Queue, Settle, Settled, Undo};
+use super::OwnedQueuePartition;
+use crate::queue::queue_partition::{Lease, MessageGroupId, QueueEvent, Receiving, after};
+use crate::queue::{Leases, Ordering, Poll, Queue, QueuePartitionId, Settle, Settled, Undo};
 use crate::{Error, Result};
 
-/// What a receiver got, and what came upon the way that must not be lent any more.
-pub(super) struct Lent {
-    pub(super) loans: Vec<Loan>,
-    pub(super) dying: Vec<u64>,
+/// What a receiver got, and what came upon the way that must not be leased any more.
+pub(super) struct Leased {
+    pub(super) leases: Vec<Lease>,
+    pub(super) removing: Vec<u64>,
     /// They are an earlier attempt's, whose receiver may have got them.
     pub(super) repeated: bool,
 }
 
-impl Lent {
-    /// The loans as their receiver gets them.
-    pub(super) fn hand_out(self, at: LaneAt, undo: Undo) -> Loans {
+impl Leased {
+    /// The leases as their receiver gets them.
+    pub(super) fn hand_out(self, at: QueuePartitionId, undo: Undo) -> Leases {
         if self.repeated {
-            Loans::repeated(at, self.loans)
+            Leases::repeated(at, self.leases)
         } else {
-            Loans::new(at, self.loans, undo)
+            Leases::new(at, self.leases, undo)
         }
     }
 }
 
-/// Lends what there is to one receiver.
-pub(super) fn lend(owned: &mut OwnedLane, poll: &Poll, now: u64) -> Result<Lent> {
+/// Leases what there is to one receiver.
+pub(super) fn acquire(owned: &mut OwnedQueuePartition, poll: &Poll, now: u64) -> Result<Leased> {
     let queue = Arc::clone(&owned.queue);
     let settings = queue.settings();
     let lease_ms = poll.lease_ms.unwrap_or(settings.lease_ms);
     if let Some(attempt) = &poll.attempt
-        && let Some(offsets) = owned.lane.repeat(attempt, now)
+        && let Some(offsets) = owned.state.repeat(attempt, now)
     {
         for offset in &offsets {
             let (offset, until) = (*offset, after(now, lease_ms));
-            owned.change(LaneEvent::Extended { offset, until }, None);
+            owned.change(QueueEvent::Extended { offset, until }, None);
         }
-        let loans = offsets.iter().filter_map(|o| owned.lane.loan(*o)).collect();
-        let dying = Vec::new();
-        return Ok(Lent {
-            loans,
-            dying,
+        let leases = offsets
+            .iter()
+            .filter_map(|o| owned.state.lease(*o))
+            .collect();
+        let removing = Vec::new();
+        return Ok(Leased {
+            leases,
+            removing,
             repeated: true,
         });
     }
-    let room = u64::from(settings.in_flight_max).saturating_sub(owned.lane.counts().lent);
+    let room = u64::from(settings.in_flight_max).saturating_sub(owned.state.counts().leased);
     if room == 0 {
         return match settings.ordering {
             Ordering::None => Err(Error::InFlightLimit),
-            Ordering::Key => Ok(Lent {
-                loans: Vec::new(),
-                dying: Vec::new(),
+            Ordering::Key => Ok(Leased {
+                leases: Vec::new(),
+                removing: Vec::new(),
                 repeated: false,
             }),
         };
     }
     let max = poll.max.min(usize::try_from(room).unwrap_or(usize::MAX));
-    let picked = owned.lane.pick(max, settings, now);
-    let Picked { lend, dying } = &picked;
+    let picked = owned.state.pick(max, settings, now);
     let spec = Receiving {
         lease_ms,
         attempt: poll.attempt.as_deref(),
     };
-    let mut loans = Vec::with_capacity(lend.len());
-    if !lend.is_empty() {
-        let event = owned.lane.lend_event(&picked, &spec, now);
-        let lines: Vec<LineId> = lend.iter().map(|(_, line)| *line).collect();
-        owned.change(event, Some(&lines));
-        loans.extend(lend.iter().filter_map(|(o, _)| owned.lane.loan(*o)));
-        queue.numbers.received(loans.len() as u64);
-        // Lent for no time: ready again at once.
-        owned.lane.tick(now);
+    let mut leases = Vec::with_capacity(picked.leases.len());
+    if !picked.leases.is_empty() {
+        let event = owned.state.lease_event(&picked, &spec, now);
+        let groups: Vec<MessageGroupId> = picked.leases.iter().map(|(_, group)| *group).collect();
+        owned.change(event, Some(&groups));
+        let leased = picked.leases.iter();
+        leases.extend(leased.filter_map(|(offset, _)| owned.state.lease(*offset)));
+        queue.numbers.received(leases.len() as u64);
+        // Leased for no time: ready again at once.
+        owned.state.tick(now);
     }
-    let dying = dying.clone();
-    Ok(Lent {
-        loans,
-        dying,
+    Ok(Leased {
+        leases,
+        removing: picked.removing,
         repeated: false,
     })
 }
 
-/// Settles messages on loan.
+/// Settles messages in flight.
 pub(super) fn settle(
-    owned: &mut OwnedLane,
+    owned: &mut OwnedQueuePartition,
     settles: &[(u64, u64, Settle)],
     now: u64,
     chance: f64,
 ) -> Vec<Settled> {
-    owned.lane.tick(now);
+    owned.state.tick(now);
     let queue = Arc::clone(&owned.queue);
     let mut outcomes = Vec::with_capacity(settles.len());
-    for (offset, loan, wanted) in settles {
-        let at = (*offset, *loan);
+    for (offset, lease, wanted) in settles {
+        let at = (*offset, *lease);
         let (settled, event) = owned
-            .lane
+            .state
             .settle(at, *wanted, queue.settings(), (now, chance));
         if let Some(event) = event {
             if *wanted == Settle::Ack {
                 queue.numbers.deleted(1);
             }
             if !matches!(wanted, Settle::Extend(_)) {
-                owned.lane.settled(*offset, now);
+                owned.state.settled(*offset, now);
             }
             owned.change(event, None);
         }
@@ -111,19 +113,19 @@ pub(super) fn settle(
     outcomes
 }
 
-/// Takes loans back that reached nobody.
-pub(super) fn undo(owned: &mut OwnedLane, loans: &[Loan]) {
-    for loan in loans {
-        if let Some(event) = owned.lane.undo_event(loan.offset, loan.number) {
+/// Takes leases back that reached nobody.
+pub(super) fn undo(owned: &mut OwnedQueuePartition, leases: &[Lease]) {
+    for lease in leases {
+        if let Some(event) = owned.state.undo_event(lease.offset, lease.number) {
             owned.change(event, None);
         }
     }
-    owned.queue.numbers.not_received(loans.len() as u64);
+    owned.queue.numbers.not_received(leases.len() as u64);
 }
 
 /// Makes what was acknowledged ready again; returns how many messages. Where the records are there for the queue alone,
 /// that is what it keeps for replay, else whatever the log has.
-pub(super) fn replay(owned: &mut OwnedLane, from: u64, now: u64) -> Result<u64> {
+pub(super) fn replay(owned: &mut OwnedQueuePartition, from: u64, now: u64) -> Result<u64> {
     let settings = owned.queue.settings();
     if settings.ordering == Ordering::Key || settings.priorities > 1 {
         return Err(Error::InvalidRequest(
@@ -136,45 +138,50 @@ pub(super) fn replay(owned: &mut OwnedLane, from: u64, now: u64) -> Result<u64> 
                 "the queue keeps nothing for replay: what is acknowledged is gone at once".into(),
             ));
         }
-        owned.lane.expire_kept(now, settings);
-        let (events, count) = owned.lane.revive_events(from);
+        owned.state.expire_kept(now, settings);
+        let (events, count) = owned.state.revive_events(from);
         for event in events {
             owned.change(event, None);
         }
         return Ok(count);
     }
-    let had = owned.lane.counts().ready;
-    let event = owned.lane.replay_event(from);
+    let had = owned.state.counts().ready;
+    let event = owned.state.replay_event(from);
     owned.change(event, None);
-    Ok(owned.lane.counts().ready.saturating_sub(had))
+    Ok(owned.state.counts().ready.saturating_sub(had))
 }
 
 /// Drops what is ready and older than its queue keeps messages: everything before `before`.
-pub(super) fn outdate(owned: &mut OwnedLane, before: u64) {
-    owned.lane.forget_revived();
-    if let Some(event) = owned.lane.outdate_event(before) {
+pub(super) fn outdate(owned: &mut OwnedQueuePartition, before: u64) {
+    owned.state.forget_revived();
+    if let Some(event) = owned.state.outdate_event(before) {
         owned.change(event, None);
     }
 }
 
 /// The queue's settings have changed.
-pub(super) fn configure(owned: &mut OwnedLane, queue: Arc<Queue>, now: u64) {
+pub(super) fn configure(owned: &mut OwnedQueuePartition, queue: Arc<Queue>, now: u64) {
     let (old, new) = (owned.queue.settings(), queue.settings());
     if new.ordering == Ordering::Key && old.delay_ms != new.delay_ms {
-        owned.lane.redelay(new.delay_ms);
+        owned.state.redelay(new.delay_ms);
     }
     let limits_changed = old.limits != new.limits;
     if limits_changed {
-        owned.lane.limits_changed(new, now);
+        owned.state.limits_changed(new, now);
     }
     owned.queue = queue;
-    owned.lane.expire_kept(now, owned.queue.settings());
+    owned.state.expire_kept(now, owned.queue.settings());
 }
 
-/// Sets messages aside that are about to leave; returns which.
-pub(super) fn set_aside(owned: &mut OwnedLane, max: usize, upto: u64, now: u64) -> Vec<u64> {
-    owned.lane.tick(now);
-    let taken = owned.lane.pick_leaving(max, upto);
-    owned.lane.set_aside_picked(&taken);
+/// Reserves messages that are about to leave; returns which.
+pub(super) fn reserve(
+    owned: &mut OwnedQueuePartition,
+    max: usize,
+    upto: u64,
+    now: u64,
+) -> Vec<u64> {
+    owned.state.tick(now);
+    let taken = owned.state.pick_removing(max, upto);
+    owned.state.reserve_picked(&taken);
     taken.into_iter().map(|(offset, _)| offset).collect()
 }

@@ -1,13 +1,13 @@
 //! When messages came, where their batch does not say so: a peer's batch bears its producer's times.
 //!
-//! How old a message is counts from when the broker appended it. For messages the broker made itself, and in topics whose
-//! timestamps are those of the append, the record says it. For others the lane keeps coarse marks, and puts one into its
-//! log with the batch that begins it: a few for each age there is, however many batches come.
+//! How old a message is counts from when the broker appended it. For messages the broker made itself, and in topics
+//! whose timestamps are those of the append, the record says it. For others the queue partition keeps coarse marks, and
+//! puts one into its log with the batch that begins it: a few for each age there is, however many batches come.
 
 use storage::BatchHeader;
 
 use super::expiry::{Marks, span};
-use super::{Lane, LaneEvent};
+use super::{QueueEvent, QueuePartition};
 use crate::queue::QueueSettings;
 use crate::time::Moment;
 
@@ -16,17 +16,17 @@ use crate::time::Moment;
 pub(crate) enum Arrival {
     /// At this moment.
     Now(Moment),
-    /// Before: it is read again, and its stamps are told by this moment.
+    /// Before: it is read again, and its stamps are converted by this moment.
     Before(Moment),
 }
 
 impl Arrival {
     /// Whether a batch itself says when it came.
-    pub(crate) fn is_told(header: &BatchHeader) -> bool {
+    pub(crate) fn is_stamped(header: &BatchHeader) -> bool {
         header.is_made_here() || header.is_append_time()
     }
 
-    /// The moment by which stamps are told.
+    /// The moment by which stamps are converted.
     pub(super) fn moment(self) -> Moment {
         match self {
             Self::Now(moment) | Self::Before(moment) => moment,
@@ -36,41 +36,41 @@ impl Arrival {
     /// When a batch came, as far as it is known.
     fn of(self, header: &BatchHeader) -> Option<u64> {
         match self {
-            Self::Now(moment) if !Self::is_told(header) => Some(moment.now),
-            Self::Before(_) if !Self::is_told(header) => None,
+            Self::Now(moment) if !Self::is_stamped(header) => Some(moment.now),
+            Self::Before(_) if !Self::is_stamped(header) => None,
             Self::Now(moment) | Self::Before(moment) => {
-                let told = u64::try_from(header.max_timestamp).unwrap_or(0);
-                Some(moment.of_stamp(told))
+                let stamp = u64::try_from(header.max_timestamp).unwrap_or(0);
+                Some(moment.of_stamp(stamp))
             }
         }
     }
 
     /// When a record came that has this timestamp, for what counts from then.
     pub(super) fn of_record(self, header: &BatchHeader, timestamp: i64) -> u64 {
-        let told = u64::try_from(timestamp).unwrap_or(0);
+        let stamp = u64::try_from(timestamp).unwrap_or(0);
         match self {
-            Self::Now(moment) if !Self::is_told(header) => moment.now,
-            Self::Now(moment) | Self::Before(moment) => moment.of_stamp(told),
+            Self::Now(moment) if !Self::is_stamped(header) => moment.now,
+            Self::Now(moment) | Self::Before(moment) => moment.of_stamp(stamp),
         }
     }
 }
 
-impl Lane {
+impl QueuePartition {
     /// The event that has to be in the log with a batch that says nothing about when it came; `None` when what is there
-    /// tells enough.
+    /// is enough.
     pub(crate) fn arrival_event(
         &self,
         header: &BatchHeader,
         settings: &QueueSettings,
         now: u64,
-    ) -> Option<LaneEvent> {
-        if Arrival::is_told(header) {
+    ) -> Option<QueueEvent> {
+        if Arrival::is_stamped(header) {
             return None;
         }
         let of_ttl = self.begins_mark(now, settings);
         let kept = settings.retention_ms;
         let of_kept = kept < u64::MAX && self.arrivals.as_ref().is_none_or(|m| m.begins(now, kept));
-        (of_ttl || of_kept).then(|| LaneEvent::Arrived {
+        (of_ttl || of_kept).then(|| QueueEvent::Arrived {
             offset: header.base_offset.max(self.end),
             at: now,
             ttl_span: settings.limits.message_ttl_ms.filter(|_| of_ttl).map(span),
@@ -92,7 +92,7 @@ impl Lane {
         };
         self.mark(from, at, settings);
         let kept = settings.retention_ms;
-        if kept < u64::MAX && (self.arrivals.is_some() || !Arrival::is_told(header)) {
+        if kept < u64::MAX && (self.arrivals.is_some() || !Arrival::is_stamped(header)) {
             let marks = self.arrivals.get_or_insert_default();
             marks.mark(from, at, kept);
             if marks.iter().len() > 1 {
@@ -135,15 +135,15 @@ impl Lane {
     }
 
     /// Between which times a message came, where its record does not say it.
-    pub(crate) fn came(&self, offset: u64) -> Option<(u64, u64)> {
+    pub(crate) fn arrived(&self, offset: u64) -> Option<(u64, u64)> {
         self.arrivals.as_ref()?.of(offset)
     }
 }
 
 /// When a message was sent whose record bears `timestamp` and that came between these times.
-pub(crate) fn sent_ms(timestamp: i64, came: Option<(u64, u64)>) -> u64 {
-    let told = u64::try_from(timestamp).unwrap_or(0);
-    came.map_or(told, |(first, last)| told.clamp(first, last.max(first)))
+pub(crate) fn sent_ms(timestamp: i64, arrived: Option<(u64, u64)>) -> u64 {
+    let stamp = u64::try_from(timestamp).unwrap_or(0);
+    arrived.map_or(stamp, |(first, last)| stamp.clamp(first, last.max(first)))
 }
 
 impl Marks {

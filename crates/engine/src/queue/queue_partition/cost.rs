@@ -1,15 +1,15 @@
-//! What a lane takes in memory: an estimate that is made without going through it, and what a message would add.
+//! What a queue partition takes in memory: an estimate that is made without going through it, and what a message would add.
 
 use std::collections::HashSet;
 
 use storage::batch::Outline;
 
-use super::line::{KEY_BYTES_MAX, LINE_BYTES};
-use super::{Lane, Ordering, QueueSettings, TENANTS_MAX, meta};
+use super::message_group::{GROUP_BYTES, KEY_BYTES_MAX};
+use super::{Ordering, QueuePartition, QueueSettings, TENANTS_MAX, meta};
 
-/// A message somebody touched: its entry, and when its state ends.
+/// A message that was touched: its entry, and when its state ends.
 const ENTRY_BYTES: usize = 112;
-/// A message that is delayed: the same, and its place in its line.
+/// A message that is delayed: the same, and its place in its group.
 const DELAYED_BYTES: usize = ENTRY_BYTES + 160;
 /// A deduplication id.
 const ID_BYTES: usize = 56;
@@ -34,7 +34,7 @@ pub(crate) struct Brings<'m> {
     pub(crate) expires: bool,
 }
 
-impl Lane {
+impl QueuePartition {
     /// What it takes in memory, bytes.
     pub(crate) fn state_bytes(&self) -> u64 {
         let expiry = self.expiry.as_ref();
@@ -42,7 +42,7 @@ impl Lane {
         let kept = self.kept.as_ref();
         let runs = kept.map_or(0, |kept| kept.runs()) + self.unreadable.iter().len();
         let bytes = self.entries.len() * ENTRY_BYTES
-            + self.lines.bytes()
+            + self.groups.bytes()
             + dedup.map_or(0, |dedup| dedup.len()) * ID_BYTES
             + expiry.map_or(0, |expiry| expiry.count()) * EXPIRES_BYTES
             + self.attempts.len() * ATTEMPT_BYTES
@@ -56,9 +56,9 @@ impl Lane {
         let mut bytes = 0;
         if let Some(key) = brings.key
             && self.may_take_line(settings)
-            && !self.lines.has(meta::level_in(brings.level, settings), key)
+            && !self.groups.has(meta::level_in(brings.level, settings), key)
         {
-            bytes += LINE_BYTES + key.len().min(KEY_BYTES_MAX);
+            bytes += GROUP_BYTES + key.len().min(KEY_BYTES_MAX);
         }
         let counted = [
             (brings.has_id, ID_BYTES),
@@ -73,15 +73,15 @@ impl Lane {
 
     /// What so many records of a peer's batch would add to it, at most, whatever their keys are.
     pub(crate) fn adds_at_most(&self, records: u64, settings: &QueueSettings) -> u64 {
-        let lines = if settings.ordering == Ordering::Key {
+        let groups = if settings.ordering == Ordering::Key {
             records
         } else if settings.limits.bytes_max.is_some() {
-            records.min(TENANTS_MAX.saturating_sub(self.lines.len()) as u64)
+            records.min(TENANTS_MAX.saturating_sub(self.groups.len()) as u64)
         } else {
             0
         };
-        let line = (LINE_BYTES + KEY_BYTES_MAX) as u64;
-        Self::adds_besides(records, settings).saturating_add(lines.saturating_mul(line))
+        let group = (GROUP_BYTES + KEY_BYTES_MAX) as u64;
+        Self::adds_besides(records, settings).saturating_add(groups.saturating_mul(group))
     }
 
     /// What the records of a batch would add to it.
@@ -89,7 +89,7 @@ impl Lane {
         let most = if settings.ordering == Ordering::Key {
             usize::MAX
         } else {
-            TENANTS_MAX.saturating_sub(self.lines.len())
+            TENANTS_MAX.saturating_sub(self.groups.len())
         };
         let mut new: HashSet<&[u8]> = HashSet::new();
         let mut bytes = Self::adds_besides(outlines.len() as u64, settings);
@@ -98,8 +98,8 @@ impl Lane {
             if new.len() == most {
                 break;
             }
-            if !self.lines.has(0, key) && new.insert(key) {
-                bytes += (LINE_BYTES + key.len().min(KEY_BYTES_MAX)) as u64;
+            if !self.groups.has(0, key) && new.insert(key) {
+                bytes += (GROUP_BYTES + key.len().min(KEY_BYTES_MAX)) as u64;
             }
         }
         bytes
@@ -119,6 +119,6 @@ impl Lane {
     }
 
     fn may_take_line(&self, settings: &QueueSettings) -> bool {
-        settings.ordering == Ordering::Key || self.lines.len() < TENANTS_MAX
+        settings.ordering == Ordering::Key || self.groups.len() < TENANTS_MAX
     }
 }

@@ -3,17 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
-use super::line::{Line, LineId};
+use super::message_group::{MessageGroup, MessageGroupId};
 use super::place::Place;
-use super::{ATTEMPT_MS, Entry, IdHash, Lane, LaneEvent, Loan, State, after};
+use super::{ATTEMPT_MS, Entry, IdHash, Lease, QueueEvent, QueuePartition, State, after};
 use crate::queue::{After, Growth, Held, Ordering, QueueSettings, Settle, Settled};
 
-/// Longest time a message can be on loan altogether, ms.
-const LOAN_MS_MAX: u64 = 12 * 3_600_000;
-/// A tenant with more messages on loan than this may be noisy.
-const NOISY_LENT: u32 = 30;
+/// Longest time a message can be in flight altogether, ms.
+const LEASE_MS_MAX: u64 = 12 * 3_600_000;
+/// A tenant with more messages in flight than this may be noisy.
+const NOISY_LEASES: u32 = 30;
 
-/// What a receiver wants of a lane.
+/// What a receiver wants of a queue partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Receiving<'a> {
     /// How long, ms.
@@ -25,160 +25,172 @@ pub(crate) struct Receiving<'a> {
 /// What a receiver gets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Picked {
-    /// Messages to lend, with their lines.
-    pub(crate) lend: Vec<(u64, LineId)>,
-    /// Messages that would be lent once too often.
-    pub(crate) dying: Vec<u64>,
+    /// Messages to lease, with their groups.
+    pub(crate) leases: Vec<(u64, MessageGroupId)>,
+    /// Messages that would be leased once too often.
+    pub(crate) removing: Vec<u64>,
 }
 
-impl Lane {
+impl QueuePartition {
     /// Picks what leaves next for another queue: of what is before `upto`, greatest priority and oldest first. What a
     /// tenant takes of the receivers' time does not count.
-    pub(crate) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<(u64, LineId)> {
+    pub(crate) fn pick_removing(&self, max: usize, upto: u64) -> Vec<(u64, MessageGroupId)> {
         let mut picked = Vec::new();
-        let lines = self.lines.listed();
-        let lines = lines.map(|(head, id)| (head, id, self.lines.get(id)));
-        merge(lines, upto, |offset, line| {
-            picked.push((offset, line));
+        let groups = self.groups.listed();
+        let groups = groups.map(|(head, id)| (head, id, self.groups.get(id)));
+        merge(groups, upto, |offset, group| {
+            picked.push((offset, group));
             picked.len() < max
         });
         picked
     }
 
-    /// Picks what is lent next, and what came upon the way that must not be lent any more.
+    /// Picks what is leased next, and what came upon the way that must not be leased any more.
     pub(crate) fn pick(&self, max: usize, settings: &QueueSettings, now: u64) -> Picked {
         let mut picked = Picked::default();
         let attempts_max = settings
             .dead_letter
             .as_ref()
             .map_or(u32::MAX, |policy| policy.attempts_max);
-        let dying = |offset: &u64| {
+        let removing = |offset: &u64| {
             let entry = self.entries.get(offset);
-            entry.is_some_and(|entry| entry.lent >= attempts_max && !entry.stay)
+            entry.is_some_and(|entry| entry.leased >= attempts_max && !entry.stay)
         };
         if settings.ordering == Ordering::Key {
             // Filling from one key before the next.
-            for (_, line) in self.lines.listed() {
-                let lendable = self.lines.get(line).lendable(u64::MAX);
-                let lendable = lendable.map(|(_, offset)| offset);
-                let (lend, dies) = until_dying(lendable.take(max - picked.lend.len()), dying);
+            for (_, group) in self.groups.listed() {
+                let available = self.groups.get(group).available(u64::MAX);
+                let available = available.map(|(_, offset)| offset);
+                let (leases, spent) =
+                    until_removing(available.take(max - picked.leases.len()), removing);
                 picked
-                    .lend
-                    .extend(lend.into_iter().map(|offset| (offset, line)));
+                    .leases
+                    .extend(leases.into_iter().map(|offset| (offset, group)));
                 // What is behind it has to wait until it has left.
-                picked.dying.extend(dies);
-                if picked.lend.len() == max {
+                picked.removing.extend(spent);
+                if picked.leases.len() == max {
                     break;
                 }
             }
             return picked;
         }
         for noisy in [false, true] {
-            merge(self.fair_lines(noisy, now), u64::MAX, |offset, line| {
-                if dying(&offset) {
-                    picked.dying.push(offset);
+            merge(self.fair_groups(noisy, now), u64::MAX, |offset, group| {
+                if removing(&offset) {
+                    picked.removing.push(offset);
                 } else {
-                    picked.lend.push((offset, line));
+                    picked.leases.push((offset, group));
                 }
-                picked.lend.len() < max
+                picked.leases.len() < max
             });
-            if picked.lend.len() == max {
+            if picked.leases.len() == max {
                 break;
             }
         }
         picked
     }
 
-    /// Lines to pick from, greatest priority first and then by their places: those of tenants that take more than their share, or
-    /// the others.
-    fn fair_lines(&self, noisy: bool, now: u64) -> impl Iterator<Item = (Place, LineId, &Line)> {
-        let only_one = self.lines.listed_len() == 1;
-        self.lines
+    /// Groups to pick from, greatest priority first and then by their places: those of tenants that take more than
+    /// their share, or the others.
+    fn fair_groups(
+        &self,
+        noisy: bool,
+        now: u64,
+    ) -> impl Iterator<Item = (Place, MessageGroupId, &MessageGroup)> {
+        let only_one = self.groups.listed_len() == 1;
+        self.groups
             .listed()
-            .map(|(head, id)| (head, id, self.lines.get(id)))
-            .filter(move |(_, _, line)| (!only_one && self.is_noisy(line, now)) == noisy)
+            .map(|(head, id)| (head, id, self.groups.get(id)))
+            .filter(move |(_, _, group)| (!only_one && self.is_noisy(group, now)) == noisy)
     }
 
-    /// Whether a tenant has more than a tenth of what is on loan, and not just a few, or took more than a tenth of
+    /// Whether a tenant has more than a tenth of what is in flight, and not just a few, or took more than a tenth of
     /// the receivers' time of late. At most ten tenants of each kind can be.
-    fn is_noisy(&self, line: &Line, now: u64) -> bool {
-        if line.key().is_none() {
+    fn is_noisy(&self, group: &MessageGroup, now: u64) -> bool {
+        if group.key().is_none() {
             return false;
         }
-        let touched = line.touched();
-        let much_lent = touched.lent >= NOISY_LENT && u64::from(touched.lent) * 10 > self.lent;
+        let touched = group.touched();
+        let has_many_leases =
+            touched.leased >= NOISY_LEASES && u64::from(touched.leased) * 10 > self.leased;
         let busy = self.busy.at(now);
-        much_lent || (busy > 1.0 && touched.busy.at(now) * 10.0 > busy)
+        has_many_leases || (busy > 1.0 && touched.busy.at(now) * 10.0 > busy)
     }
 
-    /// The event that lends what was picked.
-    pub(crate) fn lend_event(&self, picked: &Picked, spec: &Receiving<'_>, now: u64) -> LaneEvent {
-        LaneEvent::Lent {
-            loan: self.loans + 1,
+    /// The event that leases what was picked.
+    pub(crate) fn lease_event(
+        &self,
+        picked: &Picked,
+        spec: &Receiving<'_>,
+        now: u64,
+    ) -> QueueEvent {
+        QueueEvent::Leased {
+            lease: self.leases + 1,
             at: now,
             until: after(now, spec.lease_ms),
             attempt: spec.attempt.map(str::to_owned),
-            offsets: picked.lend.iter().map(|(offset, _)| *offset).collect(),
+            offsets: picked.leases.iter().map(|(offset, _)| *offset).collect(),
         }
     }
 
-    /// The same loans once more, for an attempt that is repeated; `None` when it is unknown, or over.
+    /// The same leases once more, for an attempt that is repeated; `None` when it is unknown, or over.
     pub(crate) fn repeat(&self, attempt: &str, now: u64) -> Option<Vec<u64>> {
         let known = self.attempts.get(attempt)?;
         let still = |offset: &u64| {
             let entry = self.entries.get(offset);
-            entry.is_some_and(|e| e.loan == known.loan && e.state == State::Lent)
+            entry.is_some_and(|e| e.lease == known.lease && e.state == State::Leased)
         };
         let valid = now.saturating_sub(known.at) < ATTEMPT_MS && known.offsets.iter().all(still);
         valid.then(|| known.offsets.clone())
     }
 
-    /// What a receiver is told about a message on loan.
-    pub(crate) fn loan(&self, offset: u64) -> Option<Loan> {
+    /// What a receiver gets about a message in flight.
+    pub(crate) fn lease(&self, offset: u64) -> Option<Lease> {
         let entry = self.entries.get(&offset)?;
-        Some(Loan {
+        Some(Lease {
             offset,
-            number: entry.loan,
-            lent: entry.lent,
+            number: entry.lease,
+            leased: entry.leased,
             failed: entry.failed,
-            again: entry.lent > 1 || offset < self.doubtful,
+            redelivered: entry.leased > 1 || offset < self.redelivery_floor,
             first_ms: entry.first_ms,
             last_ms: entry.at_ms,
-            came: self.came(offset),
+            arrived: self.arrived(offset),
         })
     }
 
-    /// Messages from `from` on that are not done, in order, at most `max`; what was never lent counts as lent never.
-    pub(crate) fn held_from(&self, from: u64, max: usize) -> Vec<Loan> {
+    /// Messages from `from` on that are not done, in order, at most `max`; what was never leased counts as leased
+    /// never.
+    pub(crate) fn held_from(&self, from: u64, max: usize) -> Vec<Lease> {
         let touched = self.entries.range(from..).map(|(offset, _)| *offset);
         let mut lowest: BTreeSet<u64> = touched.take(max).collect();
-        for (_, line) in self.lines.iter() {
-            let again = line.again().skip_while(|offset| *offset < from);
-            keep_lowest(&mut lowest, max, again);
-            let runs = line.untouched().runs();
+        for (_, group) in self.groups.iter() {
+            let returned = group.returned().skip_while(|offset| *offset < from);
+            keep_lowest(&mut lowest, max, returned);
+            let runs = group.untouched().runs();
             let runs = runs.filter(|(start, len)| start + len > from);
             let untouched = runs.flat_map(|(start, len)| start.max(from)..start + len);
             keep_lowest(&mut lowest, max, untouched);
         }
-        let never = |offset| Loan {
+        let never = |offset| Lease {
             offset,
-            came: self.came(offset),
-            ..Loan::default()
+            arrived: self.arrived(offset),
+            ..Lease::default()
         };
-        let loan = |offset| self.loan(offset).unwrap_or_else(|| never(offset));
-        lowest.into_iter().map(loan).collect()
+        let lease = |offset| self.lease(offset).unwrap_or_else(|| never(offset));
+        lowest.into_iter().map(lease).collect()
     }
 
     /// What each of these messages is doing; they are held here, in rising order.
-    pub(crate) fn doing(&self, held: &[Loan]) -> Vec<Held> {
-        let last = held.last().map_or(0, |loan| loan.offset);
-        let lines = self.lines.iter().map(|(_, line)| line);
-        let blocked: HashSet<u64> = lines.flat_map(|line| line.blocked(last)).collect();
-        let doing = |loan: &Loan| match self.entries.get(&loan.offset).map(|entry| entry.state) {
-            Some(State::Lent | State::Dying) => Held::InFlight,
+    pub(crate) fn doing(&self, held: &[Lease]) -> Vec<Held> {
+        let last = held.last().map_or(0, |lease| lease.offset);
+        let groups = self.groups.iter().map(|(_, group)| group);
+        let blocked: HashSet<u64> = groups.flat_map(|group| group.blocked(last)).collect();
+        let doing = |lease: &Lease| match self.entries.get(&lease.offset).map(|entry| entry.state) {
+            Some(State::Leased | State::Removing) => Held::InFlight,
             Some(State::Waiting) => Held::Waiting,
             Some(State::Delayed) => Held::Delayed,
-            _ if blocked.contains(&loan.offset) => Held::Behind,
+            _ if blocked.contains(&lease.offset) => Held::Behind,
             None | Some(State::Ready) => Held::Ready,
         };
         held.iter().map(doing).collect()
@@ -187,45 +199,45 @@ impl Lane {
     /// Decides about a settlement. `chance` is between 0 and 1.
     pub(crate) fn settle(
         &self,
-        (offset, loan): (u64, u64),
+        (offset, lease): (u64, u64),
         settle: Settle,
         settings: &QueueSettings,
         (now, chance): (u64, f64),
-    ) -> (Settled, Option<LaneEvent>) {
+    ) -> (Settled, Option<QueueEvent>) {
         let Some(entry) = self.entries.get(&offset) else {
             return (Settled::Gone, None);
         };
-        if entry.loan != loan {
+        if entry.lease != lease {
             return (Settled::Stale, None);
         }
-        let lent = entry.state == State::Lent;
+        let leased = entry.state == State::Leased;
         match settle {
             Settle::Ack => {
-                let acked = LaneEvent::Acked {
+                let acked = QueueEvent::Acked {
                     offsets: vec![offset],
                 };
                 match settings.ordering {
-                    _ if lent => (Settled::Done, Some(acked)),
+                    _ if leased => (Settled::Done, Some(acked)),
                     Ordering::None => (Settled::Expired, Some(acked)),
                     Ordering::Key => (Settled::Expired, None),
                 }
             }
-            _ if !lent => (Settled::Expired, None),
+            _ if !leased => (Settled::Expired, None),
             Settle::Extend(ms)
-                if now.saturating_add(ms) > entry.at_ms.saturating_add(LOAN_MS_MAX) =>
+                if now.saturating_add(ms) > entry.at_ms.saturating_add(LEASE_MS_MAX) =>
             {
                 (Settled::TooLong, None)
             }
             Settle::Extend(ms) => {
                 let until = after(now, ms);
-                (Settled::Done, Some(LaneEvent::Extended { offset, until }))
+                (Settled::Done, Some(QueueEvent::Extended { offset, until }))
             }
             Settle::Release(delay) => {
                 let delay =
-                    delay.unwrap_or_else(|| wait(entry.failed, Again::Failed, settings, chance));
+                    delay.unwrap_or_else(|| wait(entry.failed, Retry::Failed, settings, chance));
                 let due = if delay == 0 { 0 } else { after(now, delay) };
                 let before = self.end;
-                let released = LaneEvent::Released {
+                let released = QueueEvent::Released {
                     offset,
                     due,
                     before,
@@ -235,21 +247,21 @@ impl Lane {
         }
     }
 
-    /// The event that takes a loan back which reached nobody; `None` when it has ended already.
-    pub(crate) fn undo_event(&self, offset: u64, loan: u64) -> Option<LaneEvent> {
+    /// The event that takes a lease back which reached nobody; `None` when it has ended already.
+    pub(crate) fn undo_event(&self, offset: u64, lease: u64) -> Option<QueueEvent> {
         let entry = self.entries.get(&offset)?;
         let offsets = vec![offset];
-        (entry.loan == loan && entry.state == State::Lent)
-            .then_some(LaneEvent::Undone { loan, offsets })
+        (entry.lease == lease && entry.state == State::Leased)
+            .then_some(QueueEvent::Undone { lease, offsets })
     }
 
-    /// The event that makes everything from `from` on ready again that is not lent and does not wait.
-    pub(crate) fn replay_event(&self, from: u64) -> LaneEvent {
+    /// The event that makes everything from `from` on ready again that is not leased and does not wait.
+    pub(crate) fn replay_event(&self, from: u64) -> QueueEvent {
         // What comes later was never touched.
         let from = from.min(self.end);
         let entries = self.entries.range(from..);
         let kept = entries.filter(|(_, entry)| entry.state != State::Ready);
-        LaneEvent::Replayed {
+        QueueEvent::Replayed {
             from,
             upto: self.end,
             kept: kept.map(|(offset, _)| *offset).collect(),
@@ -258,8 +270,11 @@ impl Lane {
 
     /// Counts how long a message was held that is settled now.
     pub(crate) fn settled(&mut self, offset: u64, now: u64) {
-        let lent = self.entries.get(&offset).filter(|e| e.state == State::Lent);
-        if let Some(entry) = lent.cloned() {
+        let leased = self
+            .entries
+            .get(&offset)
+            .filter(|e| e.state == State::Leased);
+        if let Some(entry) = leased.cloned() {
             self.count_busy(&entry, now);
         }
     }
@@ -274,32 +289,32 @@ impl Lane {
         self.dedup.as_ref().map_or(0, |dedup| dedup.len())
     }
 
-    /// Sets messages aside that are about to leave. Nothing in the log: after a restart they are found again.
-    pub(crate) fn set_aside(&mut self, offsets: &[u64]) {
+    /// Reserves messages that are about to be removed. Nothing in the log: after a restart they are found again.
+    pub(crate) fn reserve_for_removal(&mut self, offsets: &[u64]) {
         let picked: Vec<_> = offsets
             .iter()
-            .filter_map(|offset| Some((*offset, self.entries.get(offset)?.line)))
+            .filter_map(|offset| Some((*offset, self.entries.get(offset)?.group)))
             .collect();
-        self.set_aside_picked(&picked);
+        self.reserve_picked(&picked);
     }
 
-    /// The same for messages just picked, which may never have been lent.
-    pub(crate) fn set_aside_picked(&mut self, picked: &[(u64, LineId)]) {
-        for (offset, line) in picked {
+    /// The same for messages just picked, which may never have been leased.
+    pub(crate) fn reserve_picked(&mut self, picked: &[(u64, MessageGroupId)]) {
+        for (offset, group) in picked {
             let entry = self.take_entry(*offset);
-            let mut entry = entry.unwrap_or_else(|| Entry::new(*line));
-            self.lines.hold(*line, *offset);
-            entry.state = State::Dying;
-            self.dying += 1;
+            let mut entry = entry.unwrap_or_else(|| Entry::new(*group));
+            self.groups.hold(*group, *offset);
+            entry.state = State::Removing;
+            self.removing += 1;
             self.entries.insert(*offset, entry);
         }
     }
 
-    /// Messages that were set aside could not leave: they are ready again.
-    pub(crate) fn take_back(&mut self, offsets: &[u64]) {
+    /// Messages that were reserved could not be removed: they are ready again.
+    pub(crate) fn unreserve(&mut self, offsets: &[u64]) {
         for offset in offsets
             .iter()
-            .filter(|o| self.is_dying(**o))
+            .filter(|o| self.is_removing(**o))
             .copied()
             .collect::<Vec<_>>()
         {
@@ -307,31 +322,31 @@ impl Lane {
                 continue;
             };
             (entry.state, entry.stay) = (State::Ready, true);
-            self.put_back(entry.line, offset, None);
+            self.put_back(entry.group, offset, None);
             self.entries.insert(offset, entry);
         }
     }
 
-    /// Whether a message is still set aside.
-    pub(crate) fn is_dying(&self, offset: u64) -> bool {
+    /// Whether a message is still reserved for removal.
+    pub(crate) fn is_removing(&self, offset: u64) -> bool {
         let entry = self.entries.get(&offset);
-        entry.is_some_and(|entry| entry.state == State::Dying)
+        entry.is_some_and(|entry| entry.state == State::Removing)
     }
 }
 
-/// The messages before the first one that must not be lent any more, and that one.
-fn until_dying(
-    lendable: impl Iterator<Item = u64>,
-    dying: impl Fn(&u64) -> bool,
+/// The messages before the first one that must not be leased any more, and that one.
+fn until_removing(
+    available: impl Iterator<Item = u64>,
+    removing: impl Fn(&u64) -> bool,
 ) -> (Vec<u64>, Option<u64>) {
-    let mut lend = Vec::new();
-    for offset in lendable {
-        if dying(&offset) {
-            return (lend, Some(offset));
+    let mut leases = Vec::new();
+    for offset in available {
+        if removing(&offset) {
+            return (leases, Some(offset));
         }
-        lend.push(offset);
+        leases.push(offset);
     }
-    (lend, None)
+    (leases, None)
 }
 
 /// Adds rising offsets to the `max` lowest, as long as they are among them.
@@ -344,24 +359,24 @@ fn keep_lowest(lowest: &mut BTreeSet<u64>, max: usize, rising: impl Iterator<Ite
     }
 }
 
-/// Why a message is to be lent again.
+/// Why a message is to be leased again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Retry {
     /// It has failed once more.
     Failed,
     /// It was given back unharmed.
     Returned,
 }
 
-/// How long a message waits that is to be lent again and had failed `failed` times before.
-pub(super) fn wait(failed: u32, why: Again, settings: &QueueSettings, chance: f64) -> u64 {
+/// How long a message waits that is to be leased again and had failed `failed` times before.
+pub(super) fn wait(failed: u32, why: Retry, settings: &QueueSettings, chance: f64) -> u64 {
     let Some(backoff) = settings.backoff else {
         return 0;
     };
     let counts = match backoff.after {
         After::All => true,
-        After::Failed => why == Again::Failed,
-        After::Returned => why == Again::Returned,
+        After::Failed => why == Retry::Failed,
+        After::Returned => why == Retry::Returned,
     };
     if !counts {
         return 0;
@@ -383,26 +398,26 @@ pub(super) fn wait(failed: u32, why: Again, settings: &QueueSettings, chance: f6
     wait
 }
 
-/// Hands over the messages before `upto` of several lines, greatest priority first and then by their places, until told
-/// to stop. The lines come in the order of what is next in each, and are only looked into when it is their turn.
+/// Hands over the messages before `upto` of several groups, greatest priority first and then by their places, until it
+/// is stopped. The groups come in the order of what is next in each, and are only looked into when it is their turn.
 fn merge<'l>(
-    lines: impl Iterator<Item = (Place, LineId, &'l Line)>,
+    groups: impl Iterator<Item = (Place, MessageGroupId, &'l MessageGroup)>,
     upto: u64,
-    mut take: impl FnMut(u64, LineId) -> bool,
+    mut take: impl FnMut(u64, MessageGroupId) -> bool,
 ) {
-    let mut lines = lines.peekable();
+    let mut groups = groups.peekable();
     let mut rests = Vec::new();
     let mut heads = BinaryHeap::new();
     loop {
         let first = heads
             .peek()
             .map(|Reverse((rank, place, _, _))| (*rank, *place));
-        let is_next = |(head, _, line): &(Place, LineId, &Line)| {
-            first.is_none_or(|first| (u8::MAX - line.level, *head) < first)
+        let is_next = |(head, _, group): &(Place, MessageGroupId, &MessageGroup)| {
+            first.is_none_or(|first| (u8::MAX - group.level, *head) < first)
         };
-        if let Some((_, id, line)) = lines.next_if(is_next) {
-            let mut rest = line.lendable(upto);
-            let rank = u8::MAX - line.level;
+        if let Some((_, id, group)) = groups.next_if(is_next) {
+            let mut rest = group.available(upto);
+            let rank = u8::MAX - group.level;
             let next = rest.next();
             heads.extend(next.map(|(place, offset)| Reverse((rank, place, offset, rests.len()))));
             rests.push((id, rest));

@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
-/// Ids a lane remembers at most; sends with further ids wait until old ones are forgotten. About 50 bytes each.
+/// Ids a queue partition remembers at most; sends with further ids wait until old ones are forgotten. About 50 bytes
+/// each.
 pub(crate) const IDS_MAX: usize = 4_000_000;
 /// Parts of the window that are forgotten as a whole.
 const PARTS: u64 = 10;

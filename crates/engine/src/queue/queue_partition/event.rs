@@ -1,4 +1,4 @@
-//! What can happen to the messages of a lane, as it stands in the lane's own log.
+//! What can happen to the messages of a queue partition, as its own log has it.
 //!
 //! That a message came is not among them: the record in the partition says so. Layout of an event: version, kind,
 //! then the fields as variable-length integers in the order written here. A reader refuses versions and kinds it
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 const VERSION: u8 = 1;
 
-/// One change of a lane.
+/// One change of a queue partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LaneEvent {
-    /// Messages were lent together.
-    Lent {
-        /// Number of the loan.
-        loan: u64,
+pub(crate) enum QueueEvent {
+    /// Messages were leased together.
+    Leased {
+        /// Number of the lease.
+        lease: u64,
         /// When, ms.
         at: u64,
         /// Until when, ms.
@@ -39,17 +39,17 @@ pub(crate) enum LaneEvent {
         /// If at once, behind all messages before this offset, and those that came back before it.
         before: u64,
     },
-    /// A loan lasts longer, or shorter.
+    /// A lease lasts longer, or shorter.
     Extended {
         /// Which.
         offset: u64,
         /// Until when, ms.
         until: u64,
     },
-    /// A loan never reached its receiver, and does not count.
+    /// A lease never reached its receiver, and does not count.
     Undone {
-        /// Number of the loan.
-        loan: u64,
+        /// Number of the lease.
+        lease: u64,
         /// Which.
         offsets: Vec<u64>,
     },
@@ -70,13 +70,13 @@ pub(crate) enum LaneEvent {
         /// First offset that is kept.
         before: u64,
     },
-    /// Everything of a range is ready again, as if it had never been lent.
+    /// Everything of a range is ready again, as if it had never been leased.
     Replayed {
         /// First offset.
         from: u64,
         /// What is there from here on came later.
         upto: u64,
-        /// Except these, which are lent or wait.
+        /// Except these, which are leased or wait.
         kept: Vec<u64>,
     },
     /// A move task began.
@@ -103,35 +103,35 @@ pub(crate) enum LaneEvent {
         /// Why it failed.
         failure: Option<String>,
     },
-    /// A message came back from a borrower without a deadline. That it was lent is not in the log: the numbers are
+    /// A message came back from a consumer without a deadline. That it was leased is not in the log: the numbers are
     /// what they are then.
     Returned {
         /// Which.
         offset: u64,
         /// When it is ready again, ms; 0: at once.
         due: u64,
-        /// Times lent.
-        lent: u32,
+        /// Times leased.
+        leased: u32,
         /// Times failed.
         failed: u32,
-        /// First loan, ms.
+        /// First lease, ms.
         first_ms: u64,
-        /// Last loan, ms.
+        /// Last lease, ms.
         at_ms: u64,
     },
     /// Everything that is ready below an offset is gone.
     Cleared {
         /// First offset that was not looked at.
         before: u64,
-        /// Except these, which are lent or wait.
+        /// Except these, which are leased or wait.
         kept: Vec<u64>,
     },
-    /// Messages below an offset may have been lent without a deadline.
-    Reached {
+    /// Messages below an offset may have been leased without a deadline.
+    DeliveredBelow {
         /// The first that has not.
         before: u64,
     },
-    /// Messages of a range cannot be read: they stay, and are not lent.
+    /// Messages of a range cannot be read: they stay, and are not leased.
     Unreadable {
         /// First offset.
         from: u64,
@@ -175,21 +175,21 @@ pub(crate) enum LaneEvent {
 #[error("not an event of this version")]
 pub(crate) struct Unreadable;
 
-impl LaneEvent {
+impl QueueEvent {
     /// The event as bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         out.put_u8(VERSION);
         match self {
-            Self::Lent {
-                loan,
+            Self::Leased {
+                lease,
                 at,
                 until,
                 attempt,
                 offsets,
             } => {
                 out.put_u8(1);
-                put(&mut out, *loan);
+                put(&mut out, *lease);
                 put(&mut out, *at);
                 put(&mut out, *until);
                 put_text(&mut out, attempt.as_deref());
@@ -200,9 +200,9 @@ impl LaneEvent {
                 put_offsets(&mut out, offsets);
             }
             Self::Extended { offset, until } => put_all(&mut out, 4, &[*offset, *until]),
-            Self::Undone { loan, offsets } => {
+            Self::Undone { lease, offsets } => {
                 out.put_u8(5);
-                put(&mut out, *loan);
+                put(&mut out, *lease);
                 put_offsets(&mut out, offsets);
             }
             Self::Left { offsets, task } => {
@@ -220,16 +220,16 @@ impl LaneEvent {
             Self::Returned {
                 offset,
                 due,
-                lent,
+                leased,
                 failed,
                 first_ms,
                 at_ms,
             } => {
-                let (lent, failed) = (u64::from(*lent), u64::from(*failed));
-                let values = [*offset, *due, lent, failed, *first_ms, *at_ms];
+                let (leased, failed) = (u64::from(*leased), u64::from(*failed));
+                let values = [*offset, *due, leased, failed, *first_ms, *at_ms];
                 put_all(&mut out, 13, &values);
             }
-            Self::Reached { before } => put_all(&mut out, 15, &[*before]),
+            Self::DeliveredBelow { before } => put_all(&mut out, 15, &[*before]),
             Self::Unreadable { .. } | Self::Arrived { .. } => self.encode_range(&mut out),
             Self::Released { .. } | Self::Revived { .. } | Self::Unkept { .. } => {
                 self.encode_return(&mut out);
@@ -337,8 +337,8 @@ impl LaneEvent {
             return Err(Unreadable);
         }
         let event = match bytes.byte()? {
-            1 => Self::Lent {
-                loan: bytes.number()?,
+            1 => Self::Leased {
+                lease: bytes.number()?,
                 at: bytes.number()?,
                 until: bytes.number()?,
                 attempt: bytes.text()?,
@@ -353,7 +353,7 @@ impl LaneEvent {
                 until: bytes.number()?,
             },
             5 => Self::Undone {
-                loan: bytes.number()?,
+                lease: bytes.number()?,
                 offsets: bytes.offsets()?,
             },
             6 => Self::Left {
@@ -380,12 +380,12 @@ impl LaneEvent {
             13 => Self::Returned {
                 offset: bytes.number()?,
                 due: bytes.number()?,
-                lent: bytes.small()?,
+                leased: bytes.small()?,
                 failed: bytes.small()?,
                 first_ms: bytes.number()?,
                 at_ms: bytes.number()?,
             },
-            15 => Self::Reached {
+            15 => Self::DeliveredBelow {
                 before: bytes.number()?,
             },
             kind @ 20..=21 => Self::decode_range(kind, &mut bytes)?,
@@ -569,7 +569,7 @@ impl<'a> Reader<'a> {
 /// What a fuzzer, and a test over noise, asserts of any bytes.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
-    if let Ok(event) = LaneEvent::decode(data) {
-        assert_eq!(LaneEvent::decode(&event.encode()), Ok(event));
+    if let Ok(event) = QueueEvent::decode(data) {
+        assert_eq!(QueueEvent::decode(&event.encode()), Ok(event));
     }
 }

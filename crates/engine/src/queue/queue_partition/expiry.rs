@@ -1,11 +1,11 @@
-//! When messages are too old to be lent: by a time of their own, or by the age their queue allows.
+//! When messages are too old to be leased: by a time of their own, or by the age their queue allows.
 //!
 //! A message with a time of its own takes an entry in two trees. The queue's age costs nothing per message: those that
 //! came close together share a mark, and there are never many marks, because what is older than the age is gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Marks per age: a message may die so much later than it should, measured by the age.
+/// Marks per age: a message may expire so much later than it should, measured by the age.
 const MARKS: u64 = 256;
 
 /// Messages that came close together.
@@ -40,7 +40,7 @@ impl Marks {
 
     /// Messages from `offset` on came at `at`.
     pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
-        // Whatever the clock does, later messages do not die before earlier ones.
+        // Whatever the clock does, later messages do not expire before earlier ones.
         let at = at.max(self.0.back().map_or(0, |last| last.last_ms));
         if !self.begins(at, age)
             && let Some(last) = self.0.back_mut()
@@ -113,7 +113,7 @@ impl From<Vec<Mark>> for Marks {
     }
 }
 
-/// What is known about when messages die.
+/// What is known about when messages expire.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
     /// Times of their own, by offset.
@@ -125,7 +125,7 @@ pub(super) struct Expiry {
     marks: Marks,
     /// Messages before this are older than the queue allows.
     before: u64,
-    /// Messages from here on have just come: they do not die before those who wait were offered them.
+    /// Messages from here on have just come: they do not expire before waiting receivers were offered them.
     fresh: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ impl Expiry {
         self.fresh.is_some_and(|fresh| offset >= fresh)
     }
 
-    /// Whether something is to die whose time came before `now`. `end` is where the next message will be.
+    /// Whether something has to expire whose time came before `now`. `end` is where the next message will be.
     pub(super) fn is_behind(&self, now: u64, age: Option<u64>, end: u64) -> bool {
         let is_due = |(at, _): &&(u64, u64)| *at < now;
         let due = self.due.iter().take_while(is_due);
@@ -195,7 +195,7 @@ impl Expiry {
         !self.marks.0.is_empty()
     }
 
-    /// When something dies next, ms.
+    /// When something expires next, ms.
     pub(super) fn next(&self, age: Option<u64>) -> Option<u64> {
         let own = self.due.first().into_iter().chain(self.back.first());
         let own = own.map(|(at, _)| *at);
@@ -244,7 +244,7 @@ impl Expiry {
     }
 
     /// A message is ready again, and may be too old by now.
-    pub(super) fn again(&mut self, offset: u64) {
+    pub(super) fn returned(&mut self, offset: u64) {
         if let Some(at) = self.own.get(&offset) {
             self.due.remove(&(*at, offset));
             self.back.insert((*at, offset));
@@ -324,7 +324,7 @@ mod tests {
             expiry.pass((1000 + offset, true), Some(age), offset + 1);
             assert!(expiry.marks.0.len() as u64 <= MARKS + 2);
             let now = 1000 + offset;
-            // Nothing dies too early, nothing much too late.
+            // Nothing expires too early, nothing much too late.
             let young = now.saturating_sub(age).saturating_sub(1000);
             assert!(expiry.before() <= young + 1, "{offset}");
             assert!(expiry.before() + age / MARKS + 1 >= young, "{offset}");
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(expiry.before(), 3);
         assert!(!expiry.is_behind(600, Some(0), 5));
         // Given back, it was offered.
-        expiry.again(3);
+        expiry.returned(3);
         expiry.offered();
         assert!(expiry.is_behind(600, Some(0), 5));
         assert_eq!(expiry.pass((600, true), Some(0), 5), [3]);
@@ -371,18 +371,18 @@ mod tests {
         expiry.note(1, 500);
         expiry.mark(0, 400, 100);
         assert_eq!(expiry.pass((600, true), Some(100), 4), [1]);
-        expiry.again(1);
-        expiry.again(2);
-        expiry.again(4);
+        expiry.returned(1);
+        expiry.returned(2);
+        expiry.returned(4);
         assert_eq!(expiry.pass((600, true), Some(100), 5), [2, 1]);
         // One that comes back in its last moment has had it.
         expiry.note(7, 700);
         assert_eq!(expiry.pass((700, false), Some(100), 8), [0_u64; 0]);
-        expiry.again(7);
+        expiry.returned(7);
         assert_eq!(expiry.next(Some(100)), Some(700));
         assert_eq!(expiry.pass((699, true), Some(100), 8), [0_u64; 0]);
         assert_eq!(expiry.pass((700, false), Some(100), 8), [7]);
-        expiry.again(2);
+        expiry.returned(2);
         expiry.forget(2);
         expiry.forget(1);
         assert_eq!(expiry.pass((600, true), Some(100), 5), [0_u64; 0]);

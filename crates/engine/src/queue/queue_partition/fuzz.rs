@@ -4,19 +4,19 @@ use bytes::Bytes;
 use storage::batch::{Outlines, Refusal, Rules};
 use storage::{Batch, BatchHeader};
 
-use super::{Arrival, Lane, LaneEvent, Receiving};
+use super::{Arrival, QueueEvent, QueuePartition, Receiving};
 use crate::queue::{Limits, Ordering, QueueSettings};
 use crate::time::Moment;
 
 const NOW: u64 = 1_780_000_000_000;
 /// Where the batch lies.
 const BASE: u64 = 5;
-/// What a lane may take for each record that is there, and for nothing.
+/// What a queue partition may take for each record that is there, and for nothing.
 const BYTES_EACH: u64 = 100;
 const BYTES_ALWAYS: u64 = 10_000;
 
-/// Looks through a batch as if it was published, and folds it as if it lay on a disk, whether it is sound or not. Returns
-/// whether it would have been acknowledged.
+/// Looks through a batch as if it was published, and folds it as if it lay on a disk, whether it is sound or not.
+/// Returns whether it would have been acknowledged.
 #[doc(hidden)]
 pub fn fuzz_batch(bytes: &Bytes) -> bool {
     let checked = Batch::split_first(&mut bytes.clone()).is_ok_and(|batch| check(&batch));
@@ -81,34 +81,34 @@ fn all_settings() -> [QueueSettings; 4] {
 }
 
 fn fold(batch: &Batch, there: u64, settings: &QueueSettings, sound: bool) {
-    let mut lane = Lane::new(0);
-    lane.skip_to(BASE);
-    let event = lane.arrival_event(&batch.header, settings, NOW);
-    lane.index((batch, None), settings, Arrival::Now(Moment::both(NOW)));
-    assert_eq!(lane.end(), batch.header.next_offset());
+    let mut queue_partition = QueuePartition::new(0);
+    queue_partition.skip_to(BASE);
+    let event = queue_partition.arrival_event(&batch.header, settings, NOW);
+    queue_partition.index((batch, None), settings, Arrival::Now(Moment::both(NOW)));
+    assert_eq!(queue_partition.end(), batch.header.next_offset());
     let all = count(&batch.header);
-    check_size(&lane, there);
-    assert_eq!(total(&lane), all, "each offset is a message");
+    check_size(&queue_partition, there);
+    assert_eq!(total(&queue_partition), all, "each offset is a message");
     restart(batch, settings, event.as_ref());
     // What comes behind is not lost, whatever this one is.
     let mut now = NOW + 20;
-    lane.tick(now);
-    let mut left = lane.clone_by_snapshot();
+    queue_partition.tick(now);
+    let mut left = queue_partition.clone_by_snapshot();
     for _ in 0..50 {
         now += 1;
         left.tick(now);
         let picked = left.pick(3, settings, now);
-        let Some((first, _)) = picked.lend.first().copied() else {
+        let Some((first, _)) = picked.leases.first().copied() else {
             break;
         };
         let spec = Receiving {
             lease_ms: 1_000,
             attempt: None,
         };
-        let event = left.lend_event(&picked, &spec, now);
+        let event = left.lease_event(&picked, &spec, now);
         left.apply(&event, None);
         left.apply(
-            &LaneEvent::Acked {
+            &QueueEvent::Acked {
                 offsets: vec![first],
             },
             None,
@@ -119,25 +119,28 @@ fn fold(batch: &Batch, there: u64, settings: &QueueSettings, sound: bool) {
         assert!(total(&left) <= all);
     }
     // As much as cannot be read stays, and takes no room.
-    let end = lane.end();
-    if let Some(event) = lane.unreadable_event(BASE + 1, end) {
-        lane.apply(&event, None);
-        assert_eq!(total(&lane), all);
-        assert_eq!(lane.unreadable(), all - 1);
-        assert_eq!(lane.clone_by_snapshot().unreadable(), all - 1);
+    let end = queue_partition.end();
+    if let Some(event) = queue_partition.unreadable_event(BASE + 1, end) {
+        queue_partition.apply(&event, None);
+        assert_eq!(total(&queue_partition), all);
+        assert_eq!(queue_partition.unreadable(), all - 1);
+        assert_eq!(queue_partition.clone_by_snapshot().unreadable(), all - 1);
     }
-    lane.apply(&LaneEvent::Purged { before: end }, None);
-    assert_eq!((total(&lane), lane.oldest()), (0, end));
+    queue_partition.apply(&QueueEvent::Purged { before: end }, None);
+    assert_eq!(
+        (total(&queue_partition), queue_partition.oldest()),
+        (0, end)
+    );
 }
 
-fn total(lane: &Lane) -> u64 {
-    let counts = lane.counts();
-    counts.ready + counts.lent + counts.waiting + counts.unreadable
+fn total(queue_partition: &QueuePartition) -> u64 {
+    let counts = queue_partition.counts();
+    counts.ready + counts.leased + counts.waiting + counts.unreadable
 }
 
-/// A restart reads the records first, and what was in the lane's log behind them.
-fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&LaneEvent>) {
-    let mut again = Lane::new(0);
+/// A restart reads the records first, and what was in the queue partition's log behind them.
+fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&QueueEvent>) {
+    let mut again = QueuePartition::new(0);
     again.skip_to(BASE);
     again.start_restoring();
     again.index(
@@ -146,7 +149,7 @@ fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&LaneEvent>) {
         Arrival::Before(Moment::both(NOW + 1)),
     );
     if let Some(event) = event {
-        let event = LaneEvent::decode(&event.encode()).expect("it was encoded");
+        let event = QueueEvent::decode(&event.encode()).expect("it was encoded");
         again.apply(&event, None);
     }
     again.restored(0, settings, NOW + 1);
@@ -156,8 +159,8 @@ fn restart(batch: &Batch, settings: &QueueSettings, event: Option<&LaneEvent>) {
     assert!(again.expire_event().is_none(), "it has only just come");
 }
 
-fn check_size(lane: &Lane, there: u64) {
-    let bytes: u64 = lane
+fn check_size(queue_partition: &QueuePartition, there: u64) {
+    let bytes: u64 = queue_partition
         .snapshot()
         .iter()
         .map(|part| part.encode().len() as u64)
@@ -167,11 +170,11 @@ fn check_size(lane: &Lane, there: u64) {
     assert!(bytes <= most, "{bytes} bytes for {there} records");
 }
 
-impl Lane {
+impl QueuePartition {
     fn clone_by_snapshot(&self) -> Self {
         let mut whole = Vec::new();
         for part in self.snapshot() {
-            if let LaneEvent::Snapshot { bytes, .. } = part {
+            if let QueueEvent::Snapshot { bytes, .. } = part {
                 whole.extend(bytes);
             }
         }

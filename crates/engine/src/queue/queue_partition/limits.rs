@@ -1,12 +1,12 @@
-//! What a lane lets in and how long it keeps it: messages that are too old, and those too many.
+//! What a queue partition lets in and how long it keeps it: messages that are too old, and those too many.
 
 use super::event::{Reader, Unreadable, put};
 use super::expiry::{Expiry, Mark};
 use super::meta::Meta;
-use super::{Lane, LaneEvent, LineId, State};
+use super::{MessageGroupId, QueueEvent, QueuePartition, State};
 use crate::queue::{Overflow, QueueSettings};
 
-impl Lane {
+impl QueuePartition {
     /// Notes when messages that came at `at` are too old for their queue.
     pub(super) fn mark(&mut self, from: u64, at: u64, settings: &QueueSettings) {
         if let Some(age) = settings.limits.message_ttl_ms {
@@ -32,9 +32,9 @@ impl Lane {
         }
     }
 
-    pub(super) fn size_lent(&mut self, offset: u64, lent: bool) {
+    pub(super) fn size_leased(&mut self, offset: u64, leased: bool) {
         if let Some(sizes) = &mut self.sizes {
-            sizes.lend(offset, lent);
+            sizes.set_leased(offset, leased);
         }
     }
 
@@ -81,7 +81,7 @@ impl Lane {
         }
     }
 
-    /// Messages from `offset` on have just come: they do not die before those who wait were offered them.
+    /// Messages from `offset` on have just come: they do not expire before waiting receivers were offered them.
     pub(crate) fn note_fresh(&mut self, offset: u64) {
         if let Some(expiry) = &mut self.expiry {
             expiry.note_fresh(offset);
@@ -95,52 +95,55 @@ impl Lane {
         }
     }
 
-    /// Lets messages grow too old. Returns up to `max` that are ready and have to die, with their lines. With `reached`
-    /// those whose last moment is now as well.
+    /// Lets messages grow too old. Returns up to `max` that are ready and have to be removed, with their groups. With
+    /// `reached` those whose last moment is now as well.
     pub(crate) fn too_old(
         &mut self,
         (now, reached): (u64, bool),
         settings: &QueueSettings,
         max: usize,
-    ) -> Vec<(u64, LineId)> {
+    ) -> Vec<(u64, MessageGroupId)> {
         let Some(expiry) = &mut self.expiry else {
             return Vec::new();
         };
         let over = expiry.pass((now, reached), settings.limits.message_ttl_ms, self.end);
         let before = expiry.before();
-        let mut dying = self.lines.ready_before(before, max);
+        let mut removing = self.groups.ready_before(before, max);
         for offset in over {
             let entry = self.entries.get(&offset);
-            let line = match entry {
+            let group = match entry {
                 // It is looked at again when it is ready.
                 Some(entry) if entry.state != State::Ready => continue,
-                Some(entry) => Some(entry.line),
-                None => self.find_line(offset),
+                Some(entry) => Some(entry.group),
+                None => self.find_group(offset),
             };
             let known = offset < before;
-            if let Some(line) = line.filter(|_| !known) {
-                dying.push((offset, line));
+            if let Some(group) = group.filter(|_| !known) {
+                removing.push((offset, group));
             }
         }
-        dying.sort_unstable();
-        dying
+        removing.sort_unstable();
+        removing
     }
 
     /// The event that drops what is ready and older than the queue allows, if there is any.
-    pub(crate) fn expire_event(&self) -> Option<LaneEvent> {
+    pub(crate) fn expire_event(&self) -> Option<QueueEvent> {
         let before = self.expiry.as_ref()?.before();
-        if self.lines.ready_before(before, 1).is_empty() {
+        if self.groups.ready_before(before, 1).is_empty() {
             return None;
         }
         let kept = self.entries.range(..before);
         let kept = kept.filter(|(_, entry)| entry.state != State::Ready);
         let kept = kept.map(|(offset, _)| *offset).collect();
-        Some(LaneEvent::Cleared { before, kept })
+        Some(QueueEvent::Cleared { before, kept })
     }
 
-    /// Messages that came back and have failed more often than they may, with their lines: whoever failed them, and
-    /// whether they were given back or their time ran out.
-    pub(crate) fn failed_too_often(&mut self, settings: &QueueSettings) -> Vec<(u64, LineId)> {
+    /// Messages that came back and have failed more often than they may, with their groups: whichever consumer failed
+    /// them, and whether they were given back or their time ran out.
+    pub(crate) fn failed_too_often(
+        &mut self,
+        settings: &QueueSettings,
+    ) -> Vec<(u64, MessageGroupId)> {
         let back = std::mem::take(&mut self.back);
         let Some(most) = settings.failures_max() else {
             return Vec::new();
@@ -149,19 +152,19 @@ impl Lane {
             let entry = self.entries.get(&offset)?;
             let is_back = matches!(entry.state, State::Ready | State::Waiting) && !entry.stay;
             let failed = entry.failed.saturating_add(u32::from(entry.open));
-            (is_back && failed > most).then_some((offset, entry.line))
+            (is_back && failed > most).then_some((offset, entry.group))
         };
         back.into_iter().filter_map(spent).collect()
     }
 
-    /// Whether messages that are too old have not been told to die yet.
+    /// Whether messages that are too old have not been removed yet.
     pub(crate) fn is_behind(&self, settings: &QueueSettings, now: u64) -> bool {
         let Some(expiry) = &self.expiry else {
             return false;
         };
         let age = settings.limits.message_ttl_ms;
         expiry.is_behind(now, age, self.end)
-            || !self.lines.ready_before(expiry.before(), 1).is_empty()
+            || !self.groups.ready_before(expiry.before(), 1).is_empty()
     }
 
     /// Whether a queue that refuses what is too much refuses `more` messages of `bytes` together.
@@ -171,21 +174,25 @@ impl Lane {
             // What is there already makes room.
             return false;
         }
-        let ready = self.lines.ready();
+        let ready = self.groups.ready();
         let sizes = self.sizes.as_ref().map_or(0, |sizes| sizes.ready());
         limits.messages_max.is_some_and(|max| ready + more > max)
             || limits.bytes_max.is_some_and(|max| sizes + bytes > max)
     }
 
-    /// Up to `max` messages that are too many: of the lowest priority and oldest first, with their lines.
-    pub(crate) fn too_many(&self, settings: &QueueSettings, max: usize) -> Vec<(u64, LineId)> {
+    /// Up to `max` messages that are too many: of the lowest priority and oldest first, with their groups.
+    pub(crate) fn too_many(
+        &self,
+        settings: &QueueSettings,
+        max: usize,
+    ) -> Vec<(u64, MessageGroupId)> {
         let limits = &settings.limits;
         if limits.overflow != Overflow::DropOldest {
             return Vec::new();
         }
         let over = limits
             .messages_max
-            .map_or(0, |most| self.lines.ready().saturating_sub(most));
+            .map_or(0, |most| self.groups.ready().saturating_sub(most));
         let bytes = limits.bytes_max.map_or(0, |most| {
             let ready = self.sizes.as_ref().map_or(0, |sizes| sizes.ready());
             ready.saturating_sub(most)
@@ -194,9 +201,9 @@ impl Lane {
             return Vec::new();
         }
         let (mut count, mut freed) = (0, 0);
-        let mut dying = Vec::new();
-        for (offset, line) in self.lines.least() {
-            if (count >= over && freed >= bytes) || dying.len() >= max {
+        let mut removing = Vec::new();
+        for (offset, group) in self.groups.least() {
+            if (count >= over && freed >= bytes) || removing.len() >= max {
                 break;
             }
             count += 1;
@@ -204,20 +211,20 @@ impl Lane {
                 .sizes
                 .as_ref()
                 .map_or(0, |sizes| u64::from(sizes.of(offset)));
-            dying.push((offset, line));
+            removing.push((offset, group));
         }
-        dying
+        removing
     }
 
-    /// Messages with their lines, as far as they are ready.
-    pub(crate) fn with_lines(&self, offsets: &[u64]) -> Vec<(u64, LineId)> {
-        let with_line = |offset: &u64| Some((*offset, self.find_line(*offset)?));
-        offsets.iter().filter_map(with_line).collect()
+    /// Messages with their groups, as far as they are ready.
+    pub(crate) fn with_groups(&self, offsets: &[u64]) -> Vec<(u64, MessageGroupId)> {
+        let with_group = |offset: &u64| Some((*offset, self.find_group(*offset)?));
+        offsets.iter().filter_map(with_group).collect()
     }
 
-    /// Messages set aside that have not left yet.
-    pub(crate) fn leaving(&self) -> u64 {
-        self.dying
+    /// Messages reserved for removal that are still there.
+    pub(crate) fn removing(&self) -> u64 {
+        self.removing
     }
 
     pub(super) fn encode_limits(&self, out: &mut Vec<u8>) {

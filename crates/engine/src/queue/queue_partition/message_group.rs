@@ -1,25 +1,26 @@
-//! Lines: the messages of a lane that are ready, sorted by who must wait for whom.
+//! Message groups: the messages of a queue partition that are ready, sorted by who must wait for whom.
 //!
-//! A lane without keys has one line. With keys each key has one while it has messages, and the set of lines that
-//! can give something is kept in order of their oldest message, so that the next one is found at once however many
-//! keys and messages there are.
+//! A queue partition without keys has one group. With keys each key has one while it has messages, and the set of
+//! groups that can give something is kept in order of their oldest message, so that the next one is found at once
+//! however many keys and messages there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::check::ensure;
 use super::place::{Behind, Place};
 use super::runs::Runs;
 
-/// Number of a line; given anew when the line is gone.
-pub(crate) type LineId = u32;
+/// Number of a group; given anew when the group is gone.
+pub(crate) type MessageGroupId = u32;
 
 /// Keys up to this size are kept as they are; of longer ones a digest: a few bytes that open to a long key must not
 /// take its length for as long as there are messages of it.
 pub(super) const KEY_BYTES_MAX: usize = 256;
 
-/// A line's level, and its key as it is kept. Room for the longest that is kept.
+/// A group's level, and its key as it is kept. Room for the longest that is kept.
 struct Name([u8; 1 + KEY_BYTES_MAX], usize);
 
 impl Name {
@@ -42,9 +43,9 @@ impl Name {
     }
 }
 
-/// What a line takes in memory, its key left out, bytes: itself and its places in the tables; an estimate.
-pub(super) const LINE_BYTES: usize = 256;
-/// What a line takes besides once one of its messages was delivered or delayed.
+/// What a group takes in memory, its key left out, bytes: itself and its places in the tables; an estimate.
+pub(super) const GROUP_BYTES: usize = 256;
+/// What a group takes besides once one of its messages was delivered or delayed.
 const TOUCHED_BYTES: usize = 144;
 /// Room for keys that nobody takes for too much.
 const SPARE_MAX: usize = 4096;
@@ -55,45 +56,45 @@ const BEHIND_BYTES: usize = 80;
 
 /// Messages of one key, or of none.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
-    /// Level and key; absent for the line of all messages without one.
+pub(crate) struct MessageGroup {
+    /// Level and key; absent for the group of all messages without one.
     name: Option<Arc<[u8]>>,
     /// Priority.
     pub(crate) level: u8,
     /// Only in order: while a message is held, those behind it wait.
     pub(crate) ordered: bool,
-    /// Never lent.
+    /// Never leased.
     ready: Runs,
-    /// At which place the line is listed: that of its next message.
+    /// At which place the group is listed: that of its next message.
     listed: Option<Place>,
-    /// Of messages that were delivered or delayed. Few lines have any.
+    /// Of messages that were delivered or delayed. Few groups have any.
     touched: Option<Box<Touched>>,
 }
 
-/// What a line knows of messages that were delivered or delayed.
+/// What a group knows of messages that were delivered or delayed.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     /// Ready again at their own places, after a delivery or after a delay.
-    again: BTreeSet<u64>,
+    returned: BTreeSet<u64>,
     /// Ready again, and put behind others.
     behind: Option<Box<Behind>>,
-    /// Lent, or waiting for a retry.
+    /// Leased, or waiting for a retry.
     held: BTreeSet<u64>,
-    /// Delayed ones, which do not hold up others but keep the line alive.
+    /// Delayed ones, which do not hold up others but keep the group alive.
     pub(crate) delayed: u64,
-    /// Messages on loan.
-    pub(crate) lent: u32,
-    /// How long receivers held this line's messages of late.
+    /// Messages in flight.
+    pub(crate) leased: u32,
+    /// How long receivers held this group's messages of late.
     pub(crate) busy: Busy,
 }
 
-/// Of a line whose messages nobody touched.
+/// Of a group none of whose messages was touched.
 static UNTOUCHED: Touched = Touched {
-    again: BTreeSet::new(),
+    returned: BTreeSet::new(),
     behind: None,
     held: BTreeSet::new(),
     delayed: 0,
-    lent: 0,
+    leased: 0,
     busy: Busy {
         millis: 0.0,
         at_ms: 0,
@@ -102,8 +103,8 @@ static UNTOUCHED: Touched = Touched {
 
 impl Touched {
     fn is_over(&self) -> bool {
-        let has_ready = !self.again.is_empty() || self.behind.is_some();
-        !has_ready && self.held.is_empty() && self.delayed == 0 && self.lent == 0
+        let has_ready = !self.returned.is_empty() || self.behind.is_some();
+        !has_ready && self.held.is_empty() && self.delayed == 0 && self.leased == 0
     }
 
     fn behind_len(&self) -> usize {
@@ -134,8 +135,8 @@ impl Busy {
     }
 }
 
-impl Line {
-    /// The key; absent for the line of all messages without one.
+impl MessageGroup {
+    /// The key; absent for the group of all messages without one.
     pub(crate) fn key(&self) -> Option<&[u8]> {
         self.name.as_deref().map(|name| &name[1..])
     }
@@ -150,10 +151,10 @@ impl Line {
         self.touched.get_or_insert_default()
     }
 
-    /// What its messages take in memory, besides the line itself.
+    /// What its messages take in memory, besides the group itself.
     fn heap_bytes(&self) -> usize {
         let touched = self.touched.as_ref().map_or(0, |touched| {
-            let offsets = touched.again.len() + touched.held.len();
+            let offsets = touched.returned.len() + touched.held.len();
             TOUCHED_BYTES + offsets * OFFSET_BYTES + touched.behind_len() * BEHIND_BYTES
         });
         self.ready.heap_bytes() + touched
@@ -162,9 +163,9 @@ impl Line {
     /// The place of the next to be delivered.
     fn head(&self) -> Option<Place> {
         let touched = self.touched();
-        let plain = match (touched.again.first().copied(), self.ready.front()) {
-            (Some(again), Some(ready)) => Some(again.min(ready)),
-            (again, ready) => again.or(ready),
+        let plain = match (touched.returned.first().copied(), self.ready.front()) {
+            (Some(returned), Some(ready)) => Some(returned.min(ready)),
+            (returned, ready) => returned.or(ready),
         };
         let plain = plain.map(|offset| (Place::own(offset), offset));
         let behind = touched.behind.as_deref().and_then(|behind| {
@@ -179,7 +180,7 @@ impl Line {
         (offset < self.gate()).then_some(place)
     }
 
-    /// What decides which of two messages of this line comes first.
+    /// What decides which of two messages of this group comes first.
     fn rank(&self, (place, offset): (Place, u64)) -> Place {
         if self.ordered {
             Place::own(offset)
@@ -204,7 +205,7 @@ impl Line {
     }
 
     /// Everything below `upto` that may be delivered now, next first.
-    pub(crate) fn lendable(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
+    pub(crate) fn available(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
         let upto = upto.min(self.gate());
         let behind = self.touched().behind.as_deref();
         let behind = behind.map(|behind| -> Box<dyn Iterator<Item = (Place, u64)>> {
@@ -229,41 +230,41 @@ impl Line {
 
     /// Everything below `upto` that is ready at its own place, rising.
     fn plain(&self, upto: u64) -> impl Iterator<Item = u64> + '_ {
-        let again = self.touched().again.range(..upto).copied();
+        let returned = self.touched().returned.range(..upto).copied();
         let ready = self.ready.iter().take_while(move |offset| *offset < upto);
-        in_turn(again, ready, |offset| *offset)
+        in_turn(returned, ready, |offset| *offset)
     }
 
     fn is_idle(&self) -> bool {
         let touched = self.touched();
         let has_ready =
-            !self.ready.is_empty() || !touched.again.is_empty() || touched.behind.is_some();
+            !self.ready.is_empty() || !touched.returned.is_empty() || touched.behind.is_some();
         !has_ready && touched.held.is_empty() && touched.delayed == 0
     }
 
     /// Messages that are ready, behind held ones or not.
     fn ready_count(&self) -> u64 {
         let touched = self.touched();
-        self.ready.len() + (touched.again.len() + touched.behind_len()) as u64
+        self.ready.len() + (touched.returned.len() + touched.behind_len()) as u64
     }
 
     /// Ready again at their own places, after a delivery or after a delay.
-    pub(crate) fn again(&self) -> impl Iterator<Item = u64> + '_ {
-        self.touched().again.iter().copied()
+    pub(crate) fn returned(&self) -> impl Iterator<Item = u64> + '_ {
+        self.touched().returned.iter().copied()
     }
 
     /// The lowest from an offset on that is ready at its own place.
     pub(crate) fn first_plain(&self, from: u64) -> Option<u64> {
-        let again = self.touched().again.range(from..).next().copied();
+        let returned = self.touched().returned.range(from..).next().copied();
         let mut runs = self.ready.runs();
         let run = runs.find(|(start, len)| start + len > from);
         let untouched = run.map(|(start, _)| start.max(from));
-        again.into_iter().chain(untouched).min()
+        returned.into_iter().chain(untouched).min()
     }
 
-    /// Whether a message is ready here; takes as long as the line has runs.
+    /// Whether a message is ready here; takes as long as the group has runs.
     pub(crate) fn has(&self, offset: u64) -> bool {
-        self.touched().again.contains(&offset)
+        self.touched().returned.contains(&offset)
             || self.place(offset).is_some()
             || self.ready.has(offset)
     }
@@ -274,11 +275,11 @@ impl Line {
     }
 
     /// Takes a message out of those that are ready again; returns whether it was among them.
-    fn take_again(&mut self, offset: u64) -> bool {
+    fn take_returned(&mut self, offset: u64) -> bool {
         let Some(touched) = &mut self.touched else {
             return false;
         };
-        if touched.again.remove(&offset) {
+        if touched.returned.remove(&offset) {
             return true;
         }
         let Some(behind) = &mut touched.behind else {
@@ -294,11 +295,11 @@ impl Line {
     /// Keeps of the messages that are ready again at their own places only these.
     fn retain_again(&mut self, keep: impl FnMut(&u64) -> bool) {
         if let Some(touched) = &mut self.touched {
-            touched.again.retain(keep);
+            touched.returned.retain(keep);
         }
     }
 
-    /// Never lent, as runs.
+    /// Never leased, as runs.
     pub(crate) fn untouched(&self) -> &Runs {
         &self.ready
     }
@@ -318,72 +319,99 @@ fn in_turn<T, R: Ord>(
     })
 }
 
-/// The lines of a lane.
+/// The groups of a queue partition.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
-    slots: Vec<Option<Box<Line>>>,
-    free: Vec<LineId>,
+pub(crate) struct MessageGroups {
+    slots: Vec<Option<Box<MessageGroup>>>,
+    free: Vec<MessageGroupId>,
     /// By level and key.
-    by_name: HashMap<Arc<[u8]>, LineId>,
-    /// The line of all messages without a key, by level.
-    plain: BTreeMap<u8, LineId>,
-    /// Lines that can give something: greatest priority first, then by the place of what comes next in each.
-    listed: BTreeSet<(u8, Place, LineId)>,
-    /// Which line a never-lent head belongs to; kept only while a lane is restored, when events name offsets
-    /// whose line nobody knows.
-    heads: Option<HashMap<u64, LineId>>,
+    by_name: HashMap<Arc<[u8]>, MessageGroupId>,
+    /// The group of all messages without a key, by level.
+    plain: BTreeMap<u8, MessageGroupId>,
+    /// Groups that can give something: greatest priority first, then by the place of what comes next in each.
+    listed: BTreeSet<(u8, Place, MessageGroupId)>,
+    /// Which group a never-leased head belongs to; kept only while a queue partition is restored, when events name
+    /// offsets whose group nobody knows.
+    heads: Option<HashMap<u64, MessageGroupId>>,
     ready: u64,
     /// What keys and messages take in memory.
     heap_bytes: usize,
 }
 
-impl Lines {
+impl MessageGroups {
     /// Messages that are ready.
     pub(crate) fn ready(&self) -> u64 {
         self.ready
     }
 
-    /// How many lines there are.
+    /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len() + self.plain.len()
     }
 
-    /// What all of it takes in memory, bytes: an estimate. Runs of offsets of one line take nothing.
+    /// What all of it takes in memory, bytes: an estimate. Runs of offsets of one group take nothing.
     pub(crate) fn bytes(&self) -> usize {
-        self.by_name.len() * LINE_BYTES + self.heap_bytes
+        self.by_name.len() * GROUP_BYTES + self.heap_bytes
     }
 
-    /// Whether messages of this key have a line.
+    /// Whether messages of this key have a group.
     pub(crate) fn has(&self, level: u8, key: &[u8]) -> bool {
         self.by_name.contains_key(Name::new(level, key).as_slice())
     }
 
-    /// A line that exists.
-    pub(crate) fn get(&self, id: LineId) -> &Line {
+    /// Whether a group exists.
+    pub(crate) fn exists(&self, id: MessageGroupId) -> bool {
+        self.slots.get(id as usize).is_some_and(Option::is_some)
+    }
+
+    /// Whether what is known of the groups agrees with what is in them; what does not, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (mut ready, mut listed) = (0, 0);
+        for (id, group) in self.iter() {
+            ready += group.ready_count();
+            let head = group.head();
+            ensure(head == group.listed, || {
+                format!("group {id} is listed at {:?}, not {head:?}", group.listed)
+            })?;
+            let Some(head) = head else { continue };
+            listed += 1;
+            let is_listed = self.listed.contains(&(u8::MAX - group.level, head, id));
+            ensure(is_listed, || format!("group {id} is not listed"))?;
+        }
+        ensure(self.ready == ready, || {
+            format!("counts {} ready, not {ready}", self.ready)
+        })?;
+        ensure(self.listed.len() == listed, || {
+            format!("lists {} groups, not {listed}", self.listed.len())
+        })
+    }
+
+    /// A group that exists.
+    pub(crate) fn get(&self, id: MessageGroupId) -> &MessageGroup {
         self.slots[id as usize]
             .as_deref()
-            .expect("a line in use exists")
+            .expect("a group in use exists")
     }
 
-    /// All lines with their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
+    /// All groups with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageGroupId, &MessageGroup)> {
         (0..)
             .zip(&self.slots)
-            .filter_map(|(id, line)| Some((id, line.as_deref()?)))
+            .filter_map(|(id, group)| Some((id, group.as_deref()?)))
     }
 
-    /// Lines that can give something, with the places of what comes next in each, in their order.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = (Place, LineId)> + '_ {
+    /// Groups that can give something, with the places of what comes next in each, in their order.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (Place, MessageGroupId)> + '_ {
         self.listed.iter().map(|(_, head, id)| (*head, *id))
     }
 
-    /// How many lines can give something.
+    /// How many groups can give something.
     pub(crate) fn listed_len(&self) -> usize {
         self.listed.len()
     }
 
-    /// No message that was never given back, and could be delivered now, has an offset lower than this; and there is one of
-    /// this offset, unless one of a lower offset was given back.
+    /// No message that was never given back, and could be delivered now, has an offset lower than this; and there is
+    /// one of this offset, unless one of a lower offset was given back.
     pub(crate) fn oldest(&self) -> Option<u64> {
         let mut oldest = None;
         let mut from = (0, Place::default(), 0);
@@ -398,8 +426,8 @@ impl Lines {
         oldest
     }
 
-    /// The line of a key, made when there is none.
-    pub(crate) fn line(&mut self, level: u8, key: Option<&[u8]>, ordered: bool) -> LineId {
+    /// The group of a key, made when there is none.
+    pub(crate) fn group(&mut self, level: u8, key: Option<&[u8]>, ordered: bool) -> MessageGroupId {
         let Some(key) = key else {
             if let Some(id) = self.plain.get(&level) {
                 return *id;
@@ -419,138 +447,138 @@ impl Lines {
         id
     }
 
-    fn make(&mut self, name: Option<Arc<[u8]>>, level: u8, ordered: bool) -> LineId {
-        let line = Some(Box::new(Line {
+    fn make(&mut self, name: Option<Arc<[u8]>>, level: u8, ordered: bool) -> MessageGroupId {
+        let group = Some(Box::new(MessageGroup {
             name,
             level,
             ordered,
-            ..Line::default()
+            ..MessageGroup::default()
         }));
         if let Some(id) = self.free.pop() {
-            self.slots[id as usize] = line;
+            self.slots[id as usize] = group;
             return id;
         }
-        self.slots.push(line);
-        LineId::try_from(self.slots.len() - 1).expect("fewer lines than fit in memory")
+        self.slots.push(group);
+        MessageGroupId::try_from(self.slots.len() - 1).expect("fewer groups than fit in memory")
     }
 
     /// Adds messages nobody has seen yet.
-    pub(crate) fn append(&mut self, id: LineId, start: u64, len: u64) {
-        self.change(id, |line| line.ready.push(start, len));
+    pub(crate) fn append(&mut self, id: MessageGroupId, start: u64, len: u64) {
+        self.change(id, |group| group.ready.push(start, len));
     }
 
     /// A message is ready again, or for the first time after a delay: at its own place, or at another one.
-    pub(crate) fn put_back(&mut self, id: LineId, offset: u64, place: Option<Place>) {
-        self.change(id, |line| {
-            let touched = line.touch();
+    pub(crate) fn put_back(&mut self, id: MessageGroupId, offset: u64, place: Option<Place>) {
+        self.change(id, |group| {
+            let touched = group.touch();
             touched.held.remove(&offset);
             match place {
                 Some(place) => {
                     let behind = touched.behind.get_or_insert_default();
                     behind.insert(offset, place);
                 }
-                None => drop(touched.again.insert(offset)),
+                None => drop(touched.returned.insert(offset)),
             }
         });
     }
 
-    /// A message is held: it is no longer ready, and in an ordered line those behind it wait.
-    pub(crate) fn hold(&mut self, id: LineId, offset: u64) {
-        self.change(id, |line| {
-            if !line.take_again(offset) {
-                line.ready.remove(offset);
+    /// A message is held: it is no longer ready, and in an ordered group those behind it wait.
+    pub(crate) fn hold(&mut self, id: MessageGroupId, offset: u64) {
+        self.change(id, |group| {
+            if !group.take_returned(offset) {
+                group.ready.remove(offset);
             }
-            line.touch().held.insert(offset);
+            group.touch().held.insert(offset);
         });
     }
 
     /// The same for a message that is not ready, which need not be looked for.
-    pub(crate) fn hold_unready(&mut self, id: LineId, offset: u64) {
-        self.change(id, |line| {
-            line.touch().held.insert(offset);
+    pub(crate) fn hold_unready(&mut self, id: MessageGroupId, offset: u64) {
+        self.change(id, |group| {
+            group.touch().held.insert(offset);
         });
     }
 
     /// A message is gone, wherever it was.
-    pub(crate) fn forget(&mut self, id: LineId, offset: u64) {
-        self.change(id, |line| {
-            let touched = line.touched.as_mut();
+    pub(crate) fn forget(&mut self, id: MessageGroupId, offset: u64) {
+        self.change(id, |group| {
+            let touched = group.touched.as_mut();
             let was_held = touched.is_some_and(|touched| touched.held.remove(&offset));
-            if !was_held && !line.take_again(offset) {
-                line.ready.remove(offset);
+            if !was_held && !group.take_returned(offset) {
+                group.ready.remove(offset);
             }
         });
     }
 
-    /// Keeps a line although it has nothing, until [`Lines::settle`].
-    pub(crate) fn pin(&mut self, id: LineId) {
-        self.note(id, |line| line.touch().delayed += 1);
+    /// Keeps a group although it has nothing, until [`MessageGroups::settle`].
+    pub(crate) fn pin(&mut self, id: MessageGroupId) {
+        self.note(id, |group| group.touch().delayed += 1);
     }
 
-    /// Lets a pinned line go if it has nothing.
-    pub(crate) fn settle(&mut self, id: LineId) {
-        self.note(id, |line| line.touch().delayed -= 1);
+    /// Lets a pinned group go if it has nothing.
+    pub(crate) fn settle(&mut self, id: MessageGroupId) {
+        self.note(id, |group| group.touch().delayed -= 1);
     }
 
-    /// Changes what is counted about a line, not what is in it.
-    pub(crate) fn note(&mut self, id: LineId, note: impl FnOnce(&mut Line)) {
+    /// Changes what is counted about a group, not what is in it.
+    pub(crate) fn note(&mut self, id: MessageGroupId, note: impl FnOnce(&mut MessageGroup)) {
         self.change(id, note);
     }
 
     /// Forgets everything below `before` that is ready and was never given back.
     pub(crate) fn drop_before(&mut self, before: u64) {
-        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        let ids: Vec<MessageGroupId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.change(id, |line| {
-                line.ready.drop_before(before);
-                line.retain_again(|offset| *offset >= before);
+            self.change(id, |group| {
+                group.ready.drop_before(before);
+                group.retain_again(|offset| *offset >= before);
             });
         }
     }
 
-    /// What is ready of a range of offsets, as ranges; those of different lines in no order.
+    /// What is ready of a range of offsets, as ranges; those of different groups in no order.
     pub(crate) fn ready_in(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         let upto = upto.max(from);
-        self.iter().flat_map(move |(_, line)| {
-            let again = line.touched().again.range(from..upto);
-            let again = again.map(|offset| (*offset, offset + 1));
-            let runs = line
+        self.iter().flat_map(move |(_, group)| {
+            let returned = group.touched().returned.range(from..upto);
+            let returned = returned.map(|offset| (*offset, offset + 1));
+            let runs = group
                 .ready
                 .runs()
                 .map(move |(start, len)| (start.max(from), start.saturating_add(len).min(upto)));
-            again.chain(runs.filter(|(start, end)| start < end))
+            returned.chain(runs.filter(|(start, end)| start < end))
         })
     }
 
     /// Forgets what is ready of a range of offsets.
     pub(crate) fn drop_range(&mut self, from: u64, upto: u64) {
-        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        let ids: Vec<MessageGroupId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.change(id, |line| {
-                line.ready = line.ready.with((from, upto), &[]);
-                line.retain_again(|offset| !(from..upto).contains(offset));
+            self.change(id, |group| {
+                group.ready = group.ready.with((from, upto), &[]);
+                group.retain_again(|offset| !(from..upto).contains(offset));
             });
         }
     }
 
-    /// Up to `max` messages below `before` that are ready, whether or not they may be lent.
-    pub(crate) fn ready_before(&self, before: u64, max: usize) -> Vec<(u64, LineId)> {
+    /// Up to `max` messages below `before` that are ready, whether or not they may be leased.
+    pub(crate) fn ready_before(&self, before: u64, max: usize) -> Vec<(u64, MessageGroupId)> {
         let mut found = Vec::new();
-        for (id, line) in self.iter() {
+        for (id, group) in self.iter() {
             let room = max - found.len();
-            let ready = line.all_ready().take_while(|offset| *offset < before);
+            let ready = group.all_ready().take_while(|offset| *offset < before);
             found.extend(ready.take(room).map(|offset| (offset, id)));
         }
         found
     }
 
     /// Everything that is ready, of the lowest priority and oldest first.
-    pub(crate) fn least(&self) -> impl Iterator<Item = (u64, LineId)> + '_ {
-        let levels: BTreeSet<u8> = self.iter().map(|(_, line)| line.level).collect();
+    pub(crate) fn least(&self) -> impl Iterator<Item = (u64, MessageGroupId)> + '_ {
+        let levels: BTreeSet<u8> = self.iter().map(|(_, group)| group.level).collect();
         levels.into_iter().flat_map(|level| {
-            let lines = self.iter().filter(move |(_, line)| line.level == level);
-            let mut rests: Vec<_> = lines
-                .map(|(id, line)| (line.all_ready().peekable(), id))
+            let groups = self.iter().filter(move |(_, group)| group.level == level);
+            let mut rests: Vec<_> = groups
+                .map(|(id, group)| (group.all_ready().peekable(), id))
                 .collect();
             std::iter::from_fn(move || {
                 let next = rests.iter_mut().filter_map(|(rest, id)| {
@@ -566,26 +594,26 @@ impl Lines {
 
     /// Forgets everything below `before` that is ready, except `kept`.
     pub(crate) fn clear_before(&mut self, before: u64, kept: &[u64]) {
-        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        let ids: Vec<MessageGroupId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.change(id, |line| {
+            self.change(id, |group| {
                 let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
-                let untouched = kept.iter().filter(|offset| line.ready.has(**offset));
+                let untouched = kept.iter().filter(|offset| group.ready.has(**offset));
                 let untouched: Vec<(u64, u64)> = untouched.map(|offset| (*offset, 1)).collect();
-                line.ready = line.ready.with((0, before), &untouched);
-                line.retain_again(|offset| *offset >= before || is_kept(offset));
+                group.ready = group.ready.with((0, before), &untouched);
+                group.retain_again(|offset| *offset >= before || is_kept(offset));
             });
         }
     }
 
-    /// Has messages of these rising runs ready, of which none is in any line.
-    pub(crate) fn revive(&mut self, into: LineId, runs: &[(u64, u64)]) {
-        self.change(into, |line| line.ready = line.ready.union(runs));
+    /// Has messages of these rising runs ready, of which none is in any group.
+    pub(crate) fn revive(&mut self, into: MessageGroupId, runs: &[(u64, u64)]) {
+        self.change(into, |group| group.ready = group.ready.union(runs));
     }
 
-    /// Forgets everything of a range that is ready in any line, and has all of it ready in one line instead; except
+    /// Forgets everything of a range that is ready in any group, and has all of it ready in one group instead; except
     /// `kept`, which stay what they are.
-    pub(crate) fn refill(&mut self, into: LineId, (from, upto): (u64, u64), kept: &[u64]) {
+    pub(crate) fn refill(&mut self, into: MessageGroupId, (from, upto): (u64, u64), kept: &[u64]) {
         let mut runs = Vec::with_capacity(kept.len() + 1);
         let mut at = from;
         for offset in kept.iter().copied().chain([upto]) {
@@ -593,18 +621,18 @@ impl Lines {
             at = offset + 1;
         }
         let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
-        let ids: Vec<LineId> = self.iter().map(|(id, _)| id).collect();
+        let ids: Vec<MessageGroupId> = self.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.change(id, |line| {
+            self.change(id, |group| {
                 let fill = if id == into { &runs[..] } else { &[] };
-                line.ready = line.ready.with((from, upto), fill);
-                line.retain_again(|offset| !(from..upto).contains(offset) || is_kept(offset));
+                group.ready = group.ready.with((from, upto), fill);
+                group.retain_again(|offset| !(from..upto).contains(offset) || is_kept(offset));
             });
         }
     }
 
-    /// The line a never-lent message belongs to; only while restoring.
-    pub(crate) fn line_of_head(&self, offset: u64) -> Option<LineId> {
+    /// The group a never-leased message belongs to; only while restoring.
+    pub(crate) fn group_of_head(&self, offset: u64) -> Option<MessageGroupId> {
         self.heads.as_ref()?.get(&offset).copied()
     }
 
@@ -612,7 +640,7 @@ impl Lines {
     pub(crate) fn start_restoring(&mut self) {
         let heads = self
             .iter()
-            .filter_map(|(id, line)| Some((line.ready.front()?, id)));
+            .filter_map(|(id, group)| Some((group.ready.front()?, id)));
         self.heads = Some(heads.collect());
     }
 
@@ -621,60 +649,60 @@ impl Lines {
         self.heads = None;
     }
 
-    /// Changes one line, and what is known about it with it.
-    fn change(&mut self, id: LineId, change: impl FnOnce(&mut Line)) {
-        let line = self.slots[id as usize]
+    /// Changes one group, and what is known about it with it.
+    fn change(&mut self, id: MessageGroupId, change: impl FnOnce(&mut MessageGroup)) {
+        let group = self.slots[id as usize]
             .as_mut()
-            .expect("a line in use exists");
-        let (had, front, took) = (line.ready_count(), line.ready.front(), line.heap_bytes());
-        change(line);
+            .expect("a group in use exists");
+        let (had, front, took) = (group.ready_count(), group.ready.front(), group.heap_bytes());
+        change(group);
         // Who keeps receivers busy counts only where there is no order.
-        if line.ordered && line.touched.as_ref().is_some_and(|t| t.is_over()) {
-            line.touched = None;
+        if group.ordered && group.touched.as_ref().is_some_and(|t| t.is_over()) {
+            group.touched = None;
         }
-        self.ready = self.ready + line.ready_count() - had;
-        self.heap_bytes = self.heap_bytes + line.heap_bytes() - took;
+        self.ready = self.ready + group.ready_count() - had;
+        self.heap_bytes = self.heap_bytes + group.heap_bytes() - took;
         if let Some(heads) = &mut self.heads
-            && front != line.ready.front()
+            && front != group.ready.front()
         {
             front.map(|front| heads.remove(&front));
-            line.ready.front().map(|front| heads.insert(front, id));
+            group.ready.front().map(|front| heads.insert(front, id));
         }
-        let head = line.head();
-        if head != line.listed {
-            let rank = u8::MAX - line.level;
-            if let Some(old) = line.listed {
+        let head = group.head();
+        if head != group.listed {
+            let rank = u8::MAX - group.level;
+            if let Some(old) = group.listed {
                 self.listed.remove(&(rank, old, id));
             }
             if let Some(head) = head {
                 self.listed.insert((rank, head, id));
             }
-            line.listed = head;
+            group.listed = head;
         }
-        if line.is_idle() && line.name.is_some() {
-            self.drop_line(id);
+        if group.is_idle() && group.name.is_some() {
+            self.drop_group(id);
         }
     }
 
-    /// Forgets a line that has nothing.
-    fn drop_line(&mut self, id: LineId) {
-        let Some(line) = self.slots[id as usize].take() else {
+    /// Forgets a group that has nothing.
+    fn drop_group(&mut self, id: MessageGroupId) {
+        let Some(group) = self.slots[id as usize].take() else {
             return;
         };
         self.free.push(id);
-        self.heap_bytes -= line.heap_bytes();
-        if let Some(name) = line.name {
+        self.heap_bytes -= group.heap_bytes();
+        if let Some(name) = group.name {
             self.by_name.remove(&name);
             self.heap_bytes -= name.len();
         }
-        let lines = self.len();
-        if lines == 0 {
-            // No message has a number of a line any more.
+        let groups = self.len();
+        if groups == 0 {
+            // No message has a number of a group any more.
             (self.slots, self.free) = (Vec::new(), Vec::new());
         }
-        // What many lines took is given back when most of them are gone.
-        if self.by_name.capacity() > SPARE_MAX && lines < self.by_name.capacity() / 8 {
-            self.by_name.shrink_to(lines * 2);
+        // What many groups took is given back when most of them are gone.
+        if self.by_name.capacity() > SPARE_MAX && groups < self.by_name.capacity() / 8 {
+            self.by_name.shrink_to(groups * 2);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a lane wants to know of a record: its key, when it is due, its deduplication id.
+//! What a queue partition wants to know of a record: its key, when it is due, its deduplication id.
 //!
 //! It travels in headers of reserved names, as the sender's frontend and the engine wrote them. Numbers are
 //! big-endian.
@@ -12,9 +12,9 @@ use super::dedup::{self, IdHash};
 use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED, reserved};
 use crate::time::Moment;
 
-/// Not to be lent before this time, u64 ms.
+/// Not to be leased before this time, u64 ms.
 pub(crate) const DUE: &[u8] = b"forebay.due";
-/// Not to be lent after this time, u64 ms.
+/// Not to be leased after this time, u64 ms.
 pub(crate) const EXPIRES: &[u8] = b"forebay.expires";
 /// Deduplication id.
 pub(crate) const DEDUP: &[u8] = b"forebay.dedup";
@@ -22,13 +22,13 @@ pub(crate) const DEDUP: &[u8] = b"forebay.dedup";
 pub(crate) const PRIORITY: &[u8] = b"forebay.priority";
 /// Identity of a message that came from another queue, 16 bytes.
 pub(crate) const ID: &[u8] = b"forebay.id";
-/// Times it was lent in other queues, u32.
+/// Times it was leased in other queues, u32.
 pub(crate) const ATTEMPTS: &[u8] = b"forebay.attempts";
 /// Where it was dead-lettered, JSON.
 pub(crate) const DEAD: &[u8] = b"forebay.dead";
 
-/// The deaths it died, JSON.
-pub(crate) const DEATHS: &[u8] = b"forebay.deaths";
+/// Its dead-letter history, JSON.
+pub(crate) const DEAD_LETTER_HISTORY: &[u8] = b"forebay.deaths";
 /// How it came: exchange and keys.
 pub(crate) const VIA: &[u8] = b"forebay.via";
 
@@ -38,7 +38,16 @@ pub(crate) const HIDDEN: &[u8] = b"forebay.hidden-keys";
 /// Whether a header is the engine's own.
 pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
     [
-        DUE, EXPIRES, DEDUP, PRIORITY, ID, ATTEMPTS, DEAD, DEATHS, VIA, HIDDEN,
+        DUE,
+        EXPIRES,
+        DEDUP,
+        PRIORITY,
+        ID,
+        ATTEMPTS,
+        DEAD,
+        DEAD_LETTER_HISTORY,
+        VIA,
+        HIDDEN,
     ]
     .contains(&name)
         || name.starts_with(reserved::DEAD_LETTER.as_bytes())
@@ -53,7 +62,7 @@ pub(super) struct Meta {
     pub(super) key: Option<Bytes>,
     pub(super) level: u8,
     pub(super) due: u64,
-    /// When it dies, if it has a time of its own.
+    /// When it expires, if it has a time of its own.
     pub(super) expires: Option<u64>,
     /// Of its body.
     pub(super) bytes: u32,
@@ -61,10 +70,10 @@ pub(super) struct Meta {
 }
 
 /// What is known of the records of a batch the broker made, as far as they can be read.
-pub(super) fn read(batch: &Batch, settings: &QueueSettings, came: Moment) -> Vec<Meta> {
+pub(super) fn read(batch: &Batch, settings: &QueueSettings, arrived: Moment) -> Vec<Meta> {
     let records = batch.records().map_while(Result::ok);
     records
-        .map(|record| meta(&record, settings, came))
+        .map(|record| meta(&record, settings, arrived))
         .collect()
 }
 
@@ -92,19 +101,19 @@ pub(super) fn of_outline(
     }
 }
 
-/// Reserved headers are told only where the broker wrote them itself: what a peer put there is nobody's word.
+/// Reserved headers are kept only where the broker wrote them itself: what a peer put there is not trusted.
 pub(crate) fn strip_reserved(record: &mut Record) {
     let headers = &mut record.headers;
     headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
 }
 
-fn meta(record: &Record, settings: &QueueSettings, came: Moment) -> Meta {
+fn meta(record: &Record, settings: &QueueSettings, arrived: Moment) -> Meta {
     let outline = Outline {
         timestamp: record.timestamp,
         key: record.key.clone(),
         value_bytes: u32::try_from(record.value.as_ref().map_or(0, Bytes::len)).unwrap_or(u32::MAX),
     };
-    let at = came.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
+    let at = arrived.of_stamp(u64::try_from(record.timestamp).unwrap_or(0));
     let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| reserved::number(value)) {

@@ -1,14 +1,16 @@
-//! A lane: who has which message of one partition, and since when. The state machine under every queue.
+//! A queue partition: which message of one partition is ready, leased, waiting or removed, for one queue.
 //!
-//! A message is ready, lent, waiting (for a retry or a delay) or gone. Only messages somebody touched have an
-//! entry; all others are runs of offsets in a line. What came in is told by the partition's records
-//! ([`Lane::index`]), what was done with it by the lane's own log of [`LaneEvent`]s. Both folds can be made one after
-//! the other, because events name offsets: a restart reads the records first and the events after them.
+//! Messages that were never touched are runs of offsets in a message group; all others have an entry. Which messages
+//! there are follows from the partition's records ([`QueuePartition::index`]), what was done with them from the queue
+//! partition's own log of [`QueueEvent`]s. Events name offsets, so that a restart can read all records first and all
+//! events after them.
 //!
-//! `decide` and `pick` hold all rules and change nothing; [`Lane::apply`] cannot refuse and does not know the time.
-//! Time alone makes loans run out and delays end ([`Lane::tick`]); it needs no event, since the due time is in one.
+//! `decide` and `pick` hold all rules and change nothing; [`QueuePartition::apply`] cannot refuse and does not know the
+//! time. Leases run out and delays end by time alone ([`QueuePartition::tick`]): no event is needed, since the due time
+//! is part of one.
 
 mod arrival;
+mod check;
 mod cost;
 mod decide;
 mod dedup;
@@ -17,7 +19,7 @@ mod expiry;
 mod fuzz;
 mod kept;
 mod limits;
-mod line;
+mod message_group;
 mod meta;
 mod moves;
 mod place;
@@ -33,19 +35,19 @@ mod tests;
 
 pub(crate) use arrival::{Arrival, sent_ms};
 pub(crate) use cost::Brings;
-pub(crate) use decide::{Picked, Receiving};
+pub(crate) use decide::Receiving;
 pub(crate) use dedup::{IDS_MAX, IdHash, hash};
-pub(crate) use event::LaneEvent;
+pub(crate) use event::QueueEvent;
 pub use event::fuzz;
 pub use fuzz::fuzz_batch;
-pub(crate) use line::LineId;
+pub(crate) use message_group::MessageGroupId;
 pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEATHS, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA, is_reserved_by_engine,
-    message_id, strip_reserved,
+    ATTEMPTS, DEAD, DEAD_LETTER_HISTORY, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA,
+    is_reserved_by_engine, message_id, strip_reserved,
 };
-pub(crate) use moves::{Ended, LaneMove};
-pub(crate) use untimed::Came;
+pub(crate) use moves::{Ended, MoveProgress};
 pub use untimed::Outcome;
+pub(crate) use untimed::Settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +59,7 @@ use crate::time::Time;
 use dedup::Dedup;
 use expiry::{Expiry, Marks};
 use kept::Kept;
-use line::{Busy, Lines};
+use message_group::{Busy, MessageGroups};
 use place::{Back, Place};
 use sizes::Sizes;
 use unreadable::Ranges;
@@ -68,10 +70,10 @@ const ATTEMPT_MS: u64 = 300_000;
 const ATTEMPTS_MAX: usize = 10_000;
 /// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
 const TENANTS_MAX: usize = 10_000;
-/// When a loan ends that has no deadline. Nothing else is ever due then.
+/// When a lease ends that has no deadline. Nothing else is ever due then.
 const UNTIMED: u64 = u64::MAX;
 
-/// How many records of a batch a lane looks into; of those of peers see [`QueueSettings::looks_into_records`].
+/// How many records of a batch a queue partition looks into; of those of peers see [`QueueSettings::looks_into_records`].
 pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
     let own = header.is_made_here() && !header.is_bare();
     if own || settings.looks_into_records() {
@@ -89,52 +91,52 @@ pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
 /// What a message with an entry is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Can be lent again.
+    /// Can be leased again.
     Ready,
-    /// On loan until its due time.
-    Lent,
+    /// In flight until its due time.
+    Leased,
     /// Held back until its due time.
     Waiting,
-    /// Not lent before its due time, and not in the way of others.
+    /// Not leased before its due time, and not in the way of others.
     Delayed,
-    /// Lent too often; about to leave.
-    Dying,
+    /// Leased too often; about to leave.
+    Removing,
 }
 
-/// A message somebody touched.
+/// A message that was leased, delayed or given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     state: State,
-    line: LineId,
+    group: MessageGroupId,
     /// When the state ends, ms.
     due: u64,
-    /// Number of its last loan.
-    loan: u64,
-    /// Times lent.
-    lent: u32,
+    /// Number of its last lease.
+    lease: u64,
+    /// Times leased.
+    leased: u32,
     /// Times returned or run out.
     failed: u32,
-    /// The last loan was neither settled nor given back.
+    /// The last lease was neither settled nor given back.
     open: bool,
-    /// Lent too often, but could not leave: lent once more. Not in the log.
+    /// Leased too often, but could not leave: leased once more. Not in the log.
     stay: bool,
     /// How it comes back when its wait is over.
     back: Back,
-    /// First loan, ms.
+    /// First lease, ms.
     first_ms: u64,
-    /// Last loan, ms; when it was sent, for one that is delayed.
+    /// Last lease, ms; when it was sent, for one that is delayed.
     at_ms: u64,
 }
 
 impl Entry {
-    /// Of a message that is ready and was never lent.
-    fn new(line: LineId) -> Self {
+    /// Of a message that is ready and was never leased.
+    fn new(group: MessageGroupId) -> Self {
         Self {
             state: State::Ready,
-            line,
+            group,
             due: 0,
-            loan: 0,
-            lent: 0,
+            lease: 0,
+            leased: 0,
             failed: 0,
             open: false,
             stay: false,
@@ -144,52 +146,52 @@ impl Entry {
         }
     }
 
-    /// Whether it is on loan without a deadline, and was never lent before.
+    /// Whether it is in flight without a deadline, and was never leased before.
     fn is_first_untimed(&self) -> bool {
-        self.due == UNTIMED && self.lent == 1
+        self.due == UNTIMED && self.leased == 1
     }
 }
 
-/// What a receiver is told about a message beside its record.
+/// What a receiver gets about a message beside its record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Loan {
+pub(crate) struct Lease {
     /// Which.
     pub(crate) offset: u64,
-    /// Number of the loan.
+    /// Number of the lease.
     pub(crate) number: u64,
-    /// Times lent in this lane.
-    pub(crate) lent: u32,
-    /// Times failed in this lane.
+    /// Times leased in this queue partition.
+    pub(crate) leased: u32,
+    /// Times failed in this queue partition.
     pub(crate) failed: u32,
-    /// It may have been lent before.
-    pub(crate) again: bool,
-    /// First loan, ms.
+    /// It may have been leased before.
+    pub(crate) redelivered: bool,
+    /// First lease, ms.
     pub(crate) first_ms: u64,
-    /// Last loan, ms.
+    /// Last lease, ms.
     pub(crate) last_ms: u64,
     /// Between which times it came, where its record does not say it, ms.
-    pub(crate) came: Option<(u64, u64)>,
+    pub(crate) arrived: Option<(u64, u64)>,
 }
 
-impl Loan {
+impl Lease {
     /// The same with its times as the wall clock showed them, for people and clients.
     pub(crate) fn stamped(self, clock: &Time) -> Self {
         Self {
             first_ms: clock.stamp_at(self.first_ms),
             last_ms: clock.stamp_at(self.last_ms),
-            came: self
-                .came
+            arrived: self
+                .arrived
                 .map(|(first, last)| (clock.stamp_at(first), clock.stamp_at(last))),
             ..self
         }
     }
 }
 
-/// Messages lent together under a name.
+/// Messages leased together under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Attempt {
     at: u64,
-    loan: u64,
+    lease: u64,
     offsets: Vec<u64>,
 }
 
@@ -197,42 +199,42 @@ struct Attempt {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) ready: u64,
-    pub(crate) lent: u64,
+    pub(crate) leased: u64,
     pub(crate) waiting: u64,
     /// About to leave for another queue.
-    pub(crate) leaving: u64,
-    /// Keys of those that are lent.
-    pub(crate) keys_lent: u64,
+    pub(crate) removing: u64,
+    /// Keys of those that are leased.
+    pub(crate) keys_leased: u64,
     /// Cannot be read.
     pub(crate) unreadable: u64,
 }
 
 /// The delivery state of one partition's messages for one queue.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct QueuePartition {
     /// Records before this are known here.
     end: u64,
-    /// Number of the last loan.
-    loans: u64,
+    /// Number of the last lease.
+    leases: u64,
     /// How many messages were put behind others.
     turns: u64,
     entries: BTreeMap<u64, Entry>,
     /// When which entry's state ends.
     due: BTreeSet<(u64, u64)>,
-    lines: Lines,
+    groups: MessageGroups,
     dedup: Option<Box<Dedup>>,
     attempts: BTreeMap<String, Attempt>,
-    moves: Vec<LaneMove>,
-    lent: u64,
-    keys_lent: u64,
+    moves: Vec<MoveProgress>,
+    leased: u64,
+    keys_leased: u64,
     waiting: u64,
-    dying: u64,
+    removing: u64,
     /// How long receivers held messages of late.
     busy: Busy,
-    /// Messages below may have been lent without a deadline, as the log knows.
-    reached: u64,
-    /// Messages below may have been lent so before the last start.
-    doubtful: u64,
+    /// Messages below may have been leased without a deadline, as the log knows.
+    delivered_watermark: u64,
+    /// Messages below may have been leased so before the last start.
+    redelivery_floor: u64,
     /// When messages are too old; only where some can be.
     expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
@@ -251,8 +253,8 @@ pub(crate) struct Lane {
     revived: u64,
 }
 
-impl Lane {
-    /// A lane that knows of no record before `from`.
+impl QueuePartition {
+    /// A queue partition that knows of no record before `from`.
     pub(crate) fn new(from: u64) -> Self {
         Self {
             end: from,
@@ -267,12 +269,12 @@ impl Lane {
 
     /// Whether it is like a new one that knows of no record before its end.
     pub(crate) fn is_untouched(&self) -> bool {
-        let has_messages = self.oldest() < self.end || self.lines.len() > 0;
+        let has_messages = self.oldest() < self.end || self.groups.len() > 0;
         let remembers = self.dedup.is_some()
             || !self.attempts.is_empty()
             || !self.moves.is_empty()
             || self.kept.is_some();
-        self.loans == 0 && !has_messages && !remembers
+        self.leases == 0 && !has_messages && !remembers
     }
 
     /// Records before `start` are not there any more, and nothing is known about them.
@@ -283,11 +285,11 @@ impl Lane {
     /// How many messages are in which state.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            ready: self.lines.ready(),
-            lent: self.lent,
+            ready: self.groups.ready(),
+            leased: self.leased,
             waiting: self.waiting,
-            leaving: self.dying,
-            keys_lent: self.keys_lent,
+            removing: self.removing,
+            keys_leased: self.keys_leased,
             unreadable: self.unreadable(),
         }
     }
@@ -295,7 +297,7 @@ impl Lane {
     /// The lowest offset that is not done; the end when all are.
     pub(crate) fn oldest(&self) -> u64 {
         let touched = self.entries.first_key_value().map(|(offset, _)| *offset);
-        let untouched = self.lines.oldest();
+        let untouched = self.groups.oldest();
         let unreadable = self.unreadable.first();
         let oldest = touched.into_iter().chain(untouched).chain(unreadable).min();
         oldest.unwrap_or(self.end)
@@ -305,18 +307,18 @@ impl Lane {
     pub(crate) fn next_due(&self, settings: &QueueSettings) -> Option<u64> {
         let due = self.due.first().map(|(due, _)| *due);
         let expiry = self.expiry.as_ref();
-        let dies = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
+        let expires = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
         let kept = self.kept_due(settings);
-        due.into_iter().chain(dies).chain(kept).min()
+        due.into_iter().chain(expires).chain(kept).min()
     }
 
     /// Move tasks, oldest first.
-    pub(crate) fn moves(&self) -> &[LaneMove] {
+    pub(crate) fn moves(&self) -> &[MoveProgress] {
         &self.moves
     }
 
     /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
-    /// order or size matters, with `outlines` where somebody has looked already. A record's place in the batch decides
+    /// order or size matters, with `outlines` where they were read already. A record's place in the batch decides
     /// about its offset; what cannot be read is there all the same, and as if it had no key.
     pub(crate) fn index(
         &mut self,
@@ -332,9 +334,9 @@ impl Lane {
         let from = self.end.max(header.base_offset);
         self.arrive(from, header, settings, arrival);
         let mut known = from;
-        let mut note = |lane: &mut Self, record: &meta::Meta| {
+        let mut note = |queue_partition: &mut Self, record: &meta::Meta| {
             if (known..next).contains(&record.offset) {
-                lane.add(record, settings);
+                queue_partition.add(record, settings);
                 known = record.offset + 1;
             }
         };
@@ -344,11 +346,11 @@ impl Lane {
             }
         } else if looked_into(header, settings) > 0 {
             let mut offsets = header.base_offset..next;
-            let mut look = |lane: &mut Self, outline: &Outline| {
+            let mut look = |queue_partition: &mut Self, outline: &Outline| {
                 let Some(offset) = offsets.next() else { return };
                 let at = arrival.of_record(header, outline.timestamp);
                 let record = meta::of_outline((offset, at), outline, settings);
-                note(lane, &record);
+                note(queue_partition, &record);
             };
             match outlines {
                 Some(outlines) => outlines.iter().for_each(|outline| look(self, outline)),
@@ -358,8 +360,8 @@ impl Lane {
             }
         }
         if known < next {
-            let line = self.lines.line(0, None, false);
-            self.lines.append(line, known, next - known);
+            let group = self.groups.group(0, None, false);
+            self.groups.append(group, known, next - known);
         }
         self.end = next;
     }
@@ -367,8 +369,8 @@ impl Lane {
     fn add(&mut self, record: &meta::Meta, settings: &QueueSettings) {
         let ordered = settings.ordering == Ordering::Key && record.key.is_some();
         let key = record.key.as_deref();
-        let key = key.filter(|_| ordered || self.lines.len() < TENANTS_MAX);
-        let line = self.lines.line(record.level, key, ordered);
+        let key = key.filter(|_| ordered || self.groups.len() < TENANTS_MAX);
+        let group = self.groups.group(record.level, key, ordered);
         if let Some(id) = record.dedup {
             self.dedup.get_or_insert_default().note(
                 id,
@@ -379,17 +381,17 @@ impl Lane {
         }
         self.note_limits(record, settings);
         if record.due <= record.at {
-            self.lines.append(line, record.offset, 1);
+            self.groups.append(group, record.offset, 1);
             return;
         }
-        self.lines.note(line, |line| line.touch().delayed += 1);
+        self.groups.note(group, |group| group.touch().delayed += 1);
         self.waiting += 1;
         self.due.insert((record.due, record.offset));
         let entry = Entry {
             state: State::Delayed,
             due: record.due,
             at_ms: record.at,
-            ..Entry::new(line)
+            ..Entry::new(group)
         };
         self.entries.insert(record.offset, entry);
     }
@@ -407,153 +409,160 @@ impl Lane {
         }
     }
 
-    /// Changes the state by an event that is in the log. `lines` are those of the event's offsets where they were
+    /// Changes the state by an event that is in the log. `groups` are those of the event's offsets where they were
     /// picked just now; a restart finds them itself.
-    pub(crate) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
-        let line_of = |i: usize| lines.and_then(|lines| lines.get(i).copied());
+    pub(crate) fn apply(&mut self, event: &QueueEvent, groups: Option<&[MessageGroupId]>) {
+        let group_of = |i: usize| groups.and_then(|groups| groups.get(i).copied());
         match event {
-            LaneEvent::Lent {
-                loan,
+            QueueEvent::Leased {
+                lease,
                 at,
                 until,
                 attempt,
                 offsets,
             } => {
-                self.loans = self.loans.max(*loan);
+                self.leases = self.leases.max(*lease);
                 for (i, offset) in offsets.iter().enumerate() {
-                    self.lend(*offset, (*loan, *at, *until), line_of(i));
+                    self.acquire(*offset, (*lease, *at, *until), group_of(i));
                 }
                 if let Some(name) = attempt {
-                    self.remember(name, *at, *loan, offsets);
+                    self.remember(name, *at, *lease, offsets);
                 }
             }
-            LaneEvent::Acked { offsets } => {
+            QueueEvent::Acked { offsets } => {
                 for offset in offsets {
                     self.remove(*offset, None);
                 }
             }
-            LaneEvent::Left { offsets, task } => {
+            QueueEvent::Left { offsets, task } => {
                 for (i, offset) in offsets.iter().enumerate() {
-                    self.remove(*offset, line_of(i));
+                    self.remove(*offset, group_of(i));
                 }
                 let moving = self.moves.iter_mut().find(|m| Some(m.task) == *task);
                 if let Some(moving) = moving {
                     moving.moved += offsets.len() as u64;
                 }
             }
-            LaneEvent::Released {
+            QueueEvent::Released {
                 offset,
                 due,
                 before,
             } => self.release(*offset, *due, *before),
-            LaneEvent::Extended { offset, until } => self.extend(*offset, *until),
-            LaneEvent::Undone { loan, offsets } => {
+            QueueEvent::Extended { offset, until } => self.extend(*offset, *until),
+            QueueEvent::Undone { lease, offsets } => {
                 for offset in offsets {
-                    self.undo(*offset, *loan);
+                    self.undo(*offset, *lease);
                 }
             }
-            LaneEvent::Trimmed { before } => self.drop_before(*before),
-            LaneEvent::Purged { before } => {
+            QueueEvent::Trimmed { before } => self.drop_before(*before),
+            QueueEvent::Purged { before } => {
                 self.drop_before(*before);
                 if let Some(dedup) = &mut self.dedup {
                     dedup.drop_before(*before);
                 }
             }
-            LaneEvent::Replayed { from, upto, kept } => self.replay(*from, *upto, kept),
-            LaneEvent::MoveStarted { .. } | LaneEvent::MoveEnded { .. } => self.note_move(event),
-            LaneEvent::Returned { .. } => self.returned(event),
-            LaneEvent::Cleared { before, kept } => self.clear(*before, kept),
-            LaneEvent::Reached { before } => self.reached = self.reached.max(*before),
-            LaneEvent::Unreadable { from, upto } => self.set_unreadable(*from, *upto),
-            LaneEvent::Arrived {
+            QueueEvent::Replayed { from, upto, kept } => self.replay(*from, *upto, kept),
+            QueueEvent::MoveStarted { .. } | QueueEvent::MoveEnded { .. } => self.note_move(event),
+            QueueEvent::Returned { .. } => self.returned(event),
+            QueueEvent::Cleared { before, kept } => self.clear(*before, kept),
+            QueueEvent::DeliveredBelow { before } => {
+                self.delivered_watermark = self.delivered_watermark.max(*before);
+            }
+            QueueEvent::Unreadable { from, upto } => self.set_unreadable(*from, *upto),
+            QueueEvent::Arrived {
                 offset,
                 at,
                 ttl_span,
                 kept_span,
             } => self.recall(*offset, *at, (*ttl_span, *kept_span)),
-            LaneEvent::Revived { runs } => self.revive(runs),
-            LaneEvent::Unkept { .. } => {}
-            LaneEvent::Snapshot { .. } => {
+            QueueEvent::Revived { runs } => self.revive(runs),
+            QueueEvent::Unkept { .. } => {}
+            QueueEvent::Snapshot { .. } => {
                 unreachable!("a snapshot is the state, not a change of it")
             }
         }
     }
 
-    fn lend(&mut self, offset: u64, (loan, at, until): (u64, u64, u64), line: Option<LineId>) {
+    fn acquire(
+        &mut self,
+        offset: u64,
+        (lease, at, until): (u64, u64, u64),
+        group: Option<MessageGroupId>,
+    ) {
         let Some(mut entry) = self.take_entry(offset).or_else(|| {
             Some(Entry {
                 first_ms: at,
                 at_ms: at,
-                ..Entry::new(line.or_else(|| self.find_line(offset))?)
+                ..Entry::new(group.or_else(|| self.find_group(offset))?)
             })
         }) else {
             return;
         };
-        self.lines.hold(entry.line, offset);
-        self.count_lent(entry.line, true);
-        self.size_lent(offset, true);
-        if entry.lent == 0 {
+        self.groups.hold(entry.group, offset);
+        self.count_leased(entry.group, true);
+        self.size_leased(offset, true);
+        if entry.leased == 0 {
             entry.first_ms = at;
         }
         entry.failed += u32::from(entry.open);
-        entry.lent = entry.lent.saturating_add(1);
-        (entry.state, entry.open, entry.stay) = (State::Lent, true, false);
-        (entry.loan, entry.at_ms, entry.due) = (loan, at, until);
+        entry.leased = entry.leased.saturating_add(1);
+        (entry.state, entry.open, entry.stay) = (State::Leased, true, false);
+        (entry.lease, entry.at_ms, entry.due) = (lease, at, until);
         self.due.insert((until, offset));
         self.entries.insert(offset, entry);
     }
 
-    /// Counts that a message of a line is lent now, or is no more.
-    fn count_lent(&mut self, line: LineId, lent: bool) {
+    /// Counts that a message of a group is leased now, or is no more.
+    fn count_leased(&mut self, group: MessageGroupId, leased: bool) {
         let mut changed = 0;
-        self.lines.note(line, |line| {
-            let is_keyed = line.key().is_some();
-            let touched = line.touch();
-            touched.lent = if lent {
-                touched.lent + 1
+        self.groups.note(group, |group| {
+            let is_keyed = group.key().is_some();
+            let touched = group.touch();
+            touched.leased = if leased {
+                touched.leased + 1
             } else {
-                touched.lent - 1
+                touched.leased - 1
             };
-            changed = u64::from(is_keyed && touched.lent == u32::from(lent));
+            changed = u64::from(is_keyed && touched.leased == u32::from(leased));
         });
-        if lent {
-            self.lent += 1;
-            self.keys_lent += changed;
+        if leased {
+            self.leased += 1;
+            self.keys_leased += changed;
         } else {
-            self.lent -= 1;
-            self.keys_lent -= changed;
+            self.leased -= 1;
+            self.keys_leased -= changed;
         }
     }
 
-    /// Takes an entry out of everything that counts or schedules it, but leaves it in its line.
+    /// Takes an entry out of everything that counts or schedules it, but leaves it in its group.
     fn take_entry(&mut self, offset: u64) -> Option<Entry> {
         let entry = self.entries.remove(&offset)?;
         match entry.state {
             State::Ready => {}
-            State::Lent => {
-                self.count_lent(entry.line, false);
-                self.size_lent(offset, false);
+            State::Leased => {
+                self.count_leased(entry.group, false);
+                self.size_leased(offset, false);
             }
             State::Waiting => self.waiting -= 1,
             State::Delayed => {
                 self.waiting -= 1;
-                // Held for the moment, lest the line vanish under it.
-                self.lines.hold_unready(entry.line, offset);
-                self.lines
-                    .note(entry.line, |line| line.touch().delayed -= 1);
+                // Held for the moment, lest the group vanish under it.
+                self.groups.hold_unready(entry.group, offset);
+                self.groups
+                    .note(entry.group, |group| group.touch().delayed -= 1);
             }
-            State::Dying => self.dying -= 1,
+            State::Removing => self.removing -= 1,
         }
         self.due.remove(&(entry.due, offset));
         Some(entry)
     }
 
     /// A message is gone. Returns its entry, if it had one.
-    fn remove(&mut self, offset: u64, line: Option<LineId>) -> Option<Entry> {
+    fn remove(&mut self, offset: u64, group: Option<MessageGroupId>) -> Option<Entry> {
         let entry = self.take_entry(offset);
-        let line = entry.as_ref().map(|entry| entry.line).or(line);
-        if let Some(line) = line.or_else(|| self.find_line(offset)) {
-            self.lines.forget(line, offset);
+        let group = entry.as_ref().map(|entry| entry.group).or(group);
+        if let Some(group) = group.or_else(|| self.find_group(offset)) {
+            self.groups.forget(group, offset);
         }
         self.forget_limits(offset);
         entry
@@ -566,20 +575,20 @@ impl Lane {
     }
 
     /// A message is ready again, or for the first time after a delay; without a place, at its own.
-    fn put_back(&mut self, line: LineId, offset: u64, place: Option<Place>) {
-        self.lines.put_back(line, offset, place);
+    fn put_back(&mut self, group: MessageGroupId, offset: u64, place: Option<Place>) {
+        self.groups.put_back(group, offset, place);
         if let Some(expiry) = &mut self.expiry {
-            expiry.again(offset);
+            expiry.returned(offset);
         }
     }
 
-    /// The line of a message without an entry.
-    fn find_line(&self, offset: u64) -> Option<LineId> {
-        if let Some(line) = self.lines.line_of_head(offset) {
-            return Some(line);
+    /// The group of a message without an entry.
+    fn find_group(&self, offset: u64) -> Option<MessageGroupId> {
+        if let Some(group) = self.groups.group_of_head(offset) {
+            return Some(group);
         }
-        let mut lines = self.lines.iter();
-        lines.find(|(_, line)| line.has(offset)).map(|(id, _)| id)
+        let found = self.groups.iter().find(|(_, group)| group.has(offset));
+        found.map(|(id, _)| id)
     }
 
     fn release(&mut self, offset: u64, due: u64, before: u64) {
@@ -592,7 +601,7 @@ impl Lane {
         if due == 0 {
             entry.state = State::Ready;
             let place = self.place_behind(before);
-            self.put_back(entry.line, offset, Some(place));
+            self.put_back(entry.group, offset, Some(place));
         } else {
             entry.state = State::Waiting;
             self.waiting += 1;
@@ -605,27 +614,27 @@ impl Lane {
         let Some(entry) = self.entries.get_mut(&offset) else {
             return;
         };
-        // In a restart a loan that had run out at the time looks as if it had not; both end the same.
-        if entry.state == State::Lent {
+        // In a restart a lease that had run out at the time looks as if it had not; both end the same.
+        if entry.state == State::Leased {
             self.due.remove(&(entry.due, offset));
             entry.due = until;
             self.due.insert((until, offset));
         }
     }
 
-    /// Takes a loan back that never reached its borrower.
-    pub(crate) fn undo(&mut self, offset: u64, loan: u64) {
-        let is_that = |e: &Entry| e.loan == loan && e.state == State::Lent;
+    /// Takes a lease back that never reached its consumer.
+    pub(crate) fn undo(&mut self, offset: u64, lease: u64) {
+        let is_that = |e: &Entry| e.lease == lease && e.state == State::Leased;
         if !self.entries.get(&offset).is_some_and(is_that) {
             return;
         }
         let Some(mut entry) = self.take_entry(offset) else {
             return;
         };
-        entry.lent -= 1;
+        entry.leased -= 1;
         (entry.state, entry.open, entry.due) = (State::Ready, false, 0);
-        self.put_back(entry.line, offset, None);
-        if entry.lent > 0 {
+        self.put_back(entry.group, offset, None);
+        if entry.leased > 0 {
             self.entries.insert(offset, entry);
         }
     }
@@ -635,7 +644,7 @@ impl Lane {
         for offset in touched {
             self.remove(offset, None);
         }
-        self.lines.drop_before(before);
+        self.groups.drop_before(before);
         self.unreadable.remove(0, before);
         self.drop_limits(before, &[]);
         self.end = self.end.max(before);
@@ -643,7 +652,7 @@ impl Lane {
 
     fn replay(&mut self, from: u64, upto: u64, kept: &[u64]) {
         let from = from.min(upto);
-        // In a restart, what was lent without a deadline is ready already.
+        // In a restart, what was leased without a deadline is ready already.
         let kept: Vec<u64> = kept
             .iter()
             .copied()
@@ -652,46 +661,46 @@ impl Lane {
         let is_kept = |offset: &u64| kept.binary_search(offset).is_ok();
         let touched = self.entries.range(from..upto);
         let touched = touched.map(|(offset, _)| *offset);
-        let again: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
-        for offset in again {
+        let returned: Vec<u64> = touched.filter(|offset| !is_kept(offset)).collect();
+        for offset in returned {
             // Its time stays what it is, and so does its size.
             if let Some(entry) = self.take_entry(offset) {
-                self.lines.forget(entry.line, offset);
+                self.groups.forget(entry.group, offset);
             }
         }
         self.unreadable.remove(from, upto);
-        let line = self.lines.line(0, None, false);
-        self.lines.refill(line, (from, upto), &kept);
+        let group = self.groups.group(0, None, false);
+        self.groups.refill(group, (from, upto), &kept);
     }
 
-    fn remember(&mut self, name: &str, at: u64, loan: u64, offsets: &[u64]) {
+    fn remember(&mut self, name: &str, at: u64, lease: u64, offsets: &[u64]) {
         self.attempts
             .retain(|_, attempt| at.saturating_sub(attempt.at) < ATTEMPT_MS);
         if self.attempts.len() < ATTEMPTS_MAX {
             let offsets = offsets.to_vec();
             self.attempts
-                .insert(name.to_owned(), Attempt { at, loan, offsets });
+                .insert(name.to_owned(), Attempt { at, lease, offsets });
         }
     }
 
-    /// Lets time pass: loans run out, waits and delays end.
+    /// Lets time pass: leases run out, waits and delays end.
     pub(crate) fn tick(&mut self, now: u64) {
         while let Some((due, offset)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, offset));
             let Some(mut entry) = self.take_entry(offset) else {
                 continue;
             };
-            if entry.state == State::Lent {
+            if entry.state == State::Leased {
                 self.count_busy(&entry, now);
                 self.back.insert(offset);
             }
             let back = match entry.state {
-                State::Lent => Back::Behind,
+                State::Leased => Back::Behind,
                 State::Waiting => entry.back,
-                State::Ready | State::Delayed | State::Dying => Back::OldPlace,
+                State::Ready | State::Delayed | State::Removing => Back::OldPlace,
             };
             let place = (back == Back::Behind).then(|| self.place_behind(self.end));
-            self.put_back(entry.line, offset, place);
+            self.put_back(entry.group, offset, place);
             // What was only delayed is like any other from now on.
             if entry.state != State::Delayed {
                 (entry.state, entry.due) = (State::Ready, 0);
@@ -700,27 +709,27 @@ impl Lane {
         }
     }
 
-    /// A message was on loan until `now`: counts for how busy its tenant keeps receivers.
+    /// A message was in flight until `now`: counts for how busy its tenant keeps receivers.
     fn count_busy(&mut self, entry: &Entry, now: u64) {
-        // Nobody held it longer than it was lent, however late that is looked at.
+        // Nobody held it longer than it was leased, however late that is looked at.
         let held = now.min(entry.due).saturating_sub(entry.at_ms);
         self.busy.add(held, now);
-        self.lines
-            .note(entry.line, |line| line.touch().busy.add(held, now));
+        self.groups
+            .note(entry.group, |group| group.touch().busy.add(held, now));
     }
 
     /// Begins a restart: records and events follow.
     pub(crate) fn start_restoring(&mut self) {
-        self.lines.start_restoring();
+        self.groups.start_restoring();
     }
 
     /// Records and events were read, and records before `start` are not there any more.
     pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings, now: u64) {
         self.mark_unmarked(settings, now);
-        // Whatever was trimmed without the lane being told is gone.
+        // What was trimmed without an event in its log is gone.
         self.forget_kept(0, start);
         if self.oldest() < start {
-            self.apply(&LaneEvent::Trimmed { before: start }, None);
+            self.apply(&QueueEvent::Trimmed { before: start }, None);
         }
         // A snapshot knows the delay as it was.
         if settings.ordering == Ordering::Key {
@@ -730,9 +739,9 @@ impl Lane {
 
     /// Everything was read.
     pub(crate) fn stop_restoring(&mut self) {
-        // It was noted ahead of time, and what comes from now on has certainly not been lent.
-        self.doubtful = self.reached.min(self.end);
-        self.lines.stop_restoring();
+        // It was noted ahead of time, and what comes from now on has certainly not been leased.
+        self.redelivery_floor = self.delivered_watermark.min(self.end);
+        self.groups.stop_restoring();
     }
 
     /// Forgets deduplication ids that are out of the window.

@@ -1,15 +1,15 @@
-//! Move tasks as far as a lane is concerned: since when they run, what they moved, how they ended.
+//! Move tasks as far as a queue partition is concerned: since when they run, what they moved, how they ended.
 
 use uuid::Uuid;
 
-use super::{Lane, LaneEvent};
+use super::{QueueEvent, QueuePartition};
 
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
 
-/// A move task as far as this lane is concerned.
+/// A move task as far as this queue partition is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LaneMove {
+pub(crate) struct MoveProgress {
     pub(crate) task: Uuid,
     pub(crate) at: u64,
     pub(crate) upto: u64,
@@ -27,10 +27,10 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<String>,
 }
 
-impl Lane {
-    pub(super) fn note_move(&mut self, event: &LaneEvent) {
+impl QueuePartition {
+    pub(super) fn note_move(&mut self, event: &QueueEvent) {
         match event {
-            LaneEvent::MoveStarted {
+            QueueEvent::MoveStarted {
                 task,
                 at,
                 upto,
@@ -38,7 +38,7 @@ impl Lane {
                 rate_max,
                 destination,
             } => {
-                self.moves.push(LaneMove {
+                self.moves.push(MoveProgress {
                     task: *task,
                     at: *at,
                     upto: *upto,
@@ -53,12 +53,12 @@ impl Lane {
                     self.moves.remove(0);
                 }
             }
-            LaneEvent::MoveEnded {
+            QueueEvent::MoveEnded {
                 task,
                 cancelled,
                 failure,
             } => {
-                let of_task = |m: &&mut LaneMove| m.task == *task && m.ended.is_none();
+                let of_task = |m: &&mut MoveProgress| m.task == *task && m.ended.is_none();
                 if let Some(moving) = self.moves.iter_mut().find(of_task) {
                     moving.ended = Some(Ended {
                         cancelled: *cancelled,

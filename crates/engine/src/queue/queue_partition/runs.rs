@@ -28,7 +28,7 @@ pub(crate) struct Runs {
     /// What lies between: distance from the end of the run before, and length.
     #[expect(
         clippy::box_collection,
-        reason = "there may be very many lines, and few have gaps"
+        reason = "there may be very many groups, and few have gaps"
     )]
     middle: Option<Box<VecDeque<u8>>>,
     /// End of the last run in `middle`, or of `first` when there is none.

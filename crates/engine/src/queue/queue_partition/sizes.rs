@@ -30,7 +30,7 @@ pub(super) struct Sizes {
     /// Sizes that are written down.
     count: usize,
     total: u64,
-    lent: u64,
+    leased: u64,
 }
 
 impl Sizes {
@@ -72,17 +72,17 @@ impl Sizes {
             .unwrap_or(0)
     }
 
-    /// A message is lent, or no longer.
-    pub(super) fn lend(&mut self, offset: u64, lent: bool) {
+    /// A message is leased, or no longer.
+    pub(super) fn set_leased(&mut self, offset: u64, leased: bool) {
         let bytes = u64::from(self.of(offset));
-        self.lent = if lent {
-            self.lent.saturating_add(bytes)
+        self.leased = if leased {
+            self.leased.saturating_add(bytes)
         } else {
-            self.lent.saturating_sub(bytes)
+            self.leased.saturating_sub(bytes)
         };
     }
 
-    /// A message is gone, and was not lent any more.
+    /// A message is gone, and was not leased any more.
     pub(super) fn forget(&mut self, offset: u64) {
         let bytes = self.of(offset);
         let Some(index) = self.part(offset).filter(|_| bytes > 0) else {
@@ -118,9 +118,9 @@ impl Sizes {
         }
     }
 
-    /// Bytes of the messages that are not lent.
+    /// Bytes of the messages that are not leased.
     pub(super) fn ready(&self) -> u64 {
-        self.total.saturating_sub(self.lent)
+        self.total.saturating_sub(self.leased)
     }
 
     /// What a snapshot keeps: where messages begin that follow each other, and their sizes.
@@ -150,14 +150,14 @@ mod tests {
             sizes.push(offset, bytes);
         }
         assert_eq!(sizes.ready(), 100);
-        sizes.lend(6, true);
+        sizes.set_leased(6, true);
         assert_eq!(sizes.ready(), 80);
         sizes.forget(9);
         sizes.forget(9);
         assert_eq!(sizes.ready(), 50);
         sizes.drop_range((0, 10), &[6]);
         assert_eq!((sizes.ready(), sizes.parts[0].base), (40, 6));
-        sizes.lend(6, false);
+        sizes.set_leased(6, false);
         sizes.forget(6);
         assert_eq!((sizes.ready(), sizes.parts[0].base), (40, 10));
         sizes.forget(3);

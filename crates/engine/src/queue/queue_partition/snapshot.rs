@@ -1,14 +1,14 @@
-//! A lane's state as a whole, so that a restart need not read its history.
+//! A queue partition's state as a whole, so that a restart need not read its history.
 //!
 //! ```text
-//! version | end | loans | reached
+//! version | end | leases | reached
 //! limits:   before, marks (count, per mark: offset, first, last), own times (count, per message: offset, time),
 //!           sizes (parts, per part: base, count, size of each)
-//! lines:    count, per line: level, ordered, key, runs (count, per run: gap, length)
-//! entries:  count, per entry: offset gap, line, state, due, loan, lent, failed, open, first, at, back, place (of one
+//! groups:   count, per group: level, ordered, key, runs (count, per run: gap, length)
+//! entries:  count, per entry: offset gap, group, state, due, lease, leased, failed, open, first, at, back, place (of one
 //!           that is put behind others: offset, turn)
 //! dedup:    count, per id: 16 bytes, offset, time
-//! attempts: count, per attempt: name, time, loan, offsets
+//! attempts: count, per attempt: name, time, lease, offsets
 //! kept:     what is kept for replay: count, per moment: time, runs (count, per run: gap, length);
 //!           and before which offset messages may have been replayed
 //! moves:    count, per task: id, time, upto, to move, moved, rate, destination, ended, cancelled, failure
@@ -16,13 +16,16 @@
 //! arrivals: count, per mark: offset, first, last
 //! ```
 //!
-//! Integers are of variable length. Entries that are ready again, dying or lent without a deadline are written as ready.
+//! Integers are of variable length. Entries that are ready again, being removed or leased without a deadline are
+//! written as ready.
 
 use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
 use super::expiry::Mark;
-use super::line::LineId;
+use super::message_group::MessageGroupId;
 use super::place::{Back, Place};
-use super::{Attempt, Ended, Entry, Kept, Lane, LaneEvent, LaneMove, State, UNTIMED};
+use super::{
+    Attempt, Ended, Entry, Kept, MoveProgress, QueueEvent, QueuePartition, State, UNTIMED,
+};
 
 const VERSION: u64 = 4;
 /// Up to this version all sizes follow each other, and neither unreadable messages nor arrivals are known.
@@ -34,14 +37,14 @@ const VERSION_WITHOUT_LIMITS: u64 = 1;
 /// Bytes of one part: a record stays far below the largest batch.
 const PART_BYTES: usize = 256 << 10;
 
-impl Lane {
+impl QueuePartition {
     /// The events that make a restart begin here. Must be appended together.
-    pub(crate) fn snapshot(&self) -> Vec<LaneEvent> {
+    pub(crate) fn snapshot(&self) -> Vec<QueueEvent> {
         let whole = self.encode();
         let parts = whole.len().div_ceil(PART_BYTES) as u64;
         (0..)
             .zip(whole.chunks(PART_BYTES))
-            .map(|(part, bytes)| LaneEvent::Snapshot {
+            .map(|(part, bytes)| QueueEvent::Snapshot {
                 part,
                 parts,
                 bytes: bytes.to_vec(),
@@ -51,11 +54,11 @@ impl Lane {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for value in [VERSION, self.end, self.loans, self.reached] {
+        for value in [VERSION, self.end, self.leases, self.delivered_watermark] {
             put(&mut out, value);
         }
         self.encode_limits(&mut out);
-        let numbers = self.encode_lines(&mut out);
+        let numbers = self.encode_groups(&mut out);
         self.encode_entries(&mut out, &numbers);
         self.encode_dedup(&mut out);
         self.encode_attempts(&mut out);
@@ -73,41 +76,43 @@ impl Lane {
         out
     }
 
-    /// What is on loan for the first time and without a deadline, by its line.
-    fn first_untimed(&self) -> Vec<(LineId, u64)> {
+    /// What is in flight for the first time and without a deadline, by its group.
+    fn first_untimed(&self) -> Vec<(MessageGroupId, u64)> {
         let untimed = self.entries.iter();
         let untimed = untimed.filter(|(_, entry)| entry.is_first_untimed());
-        let mut untimed: Vec<_> = untimed.map(|(offset, e)| (e.line, *offset)).collect();
+        let mut untimed: Vec<_> = untimed.map(|(offset, e)| (e.group, *offset)).collect();
         untimed.sort_unstable();
         untimed
     }
 
-    /// Writes the lines; returns the number each got, by its id.
-    fn encode_lines(&self, out: &mut Vec<u8>) -> Vec<u64> {
+    /// Writes the groups; returns the number each got, by its id.
+    fn encode_groups(&self, out: &mut Vec<u8>) -> Vec<u64> {
         let mut numbers = Vec::new();
         let untimed = self.first_untimed();
-        put(out, self.lines.iter().count() as u64);
-        for (number, (id, line)) in (0..).zip(self.lines.iter()) {
+        put(out, self.groups.iter().count() as u64);
+        for (number, (id, group)) in (0..).zip(self.groups.iter()) {
             numbers.resize(id as usize + 1, 0);
             numbers[id as usize] = number;
-            put(out, u64::from(line.level));
-            put(out, u64::from(line.ordered));
-            put_bytes(out, line.key());
-            put(out, line.untouched().runs().count() as u64);
+            put(out, u64::from(group.level));
+            put(out, u64::from(group.ordered));
+            put_bytes(out, group.key());
+            put(out, group.untouched().runs().count() as u64);
             let mut end = 0;
-            for (start, len) in line.untouched().runs() {
+            for (start, len) in group.untouched().runs() {
                 put(out, start - end);
                 put(out, len);
                 end = start + len;
             }
             // What became ready after a delay has no entry, and is not among the untouched either.
-            let plain = line
-                .again()
+            let plain = group
+                .returned()
                 .filter(|offset| !self.entries.contains_key(offset));
-            // Nor has, after a restart, what is on loan for the first time and without a deadline.
-            let lent = untimed.partition_point(|(line, _)| *line < id);
-            let lent = untimed[lent..].iter().take_while(|(line, _)| *line == id);
-            let mut plain: Vec<u64> = plain.chain(lent.map(|(_, offset)| *offset)).collect();
+            // Nor has, after a restart, what is in flight for the first time and without a deadline.
+            let leased = untimed.partition_point(|(group, _)| *group < id);
+            let leased = untimed[leased..]
+                .iter()
+                .take_while(|(group, _)| *group == id);
+            let mut plain: Vec<u64> = plain.chain(leased.map(|(_, offset)| *offset)).collect();
             plain.sort_unstable();
             put(out, plain.len() as u64);
             for offset in plain {
@@ -123,23 +128,23 @@ impl Lane {
         put(out, entries.clone().count() as u64);
         let mut last = 0;
         for (offset, entry) in entries {
-            // A loan without a deadline does not survive a restart.
-            let untimed = entry.due == UNTIMED && entry.state == State::Lent;
+            // A lease without a deadline does not survive a restart.
+            let untimed = entry.due == UNTIMED && entry.state == State::Leased;
             let due = if untimed { 0 } else { entry.due };
             let state = match entry.state {
-                State::Ready | State::Dying => 0,
-                State::Lent if untimed => 0,
-                State::Lent => 1,
+                State::Ready | State::Removing => 0,
+                State::Leased if untimed => 0,
+                State::Leased => 1,
                 State::Waiting => 2,
                 State::Delayed => 3,
             };
             for value in [
                 offset - last,
-                numbers[entry.line as usize],
+                numbers[entry.group as usize],
                 state,
                 due,
-                entry.loan,
-                u64::from(entry.lent).saturating_sub(u64::from(untimed)),
+                entry.lease,
+                u64::from(entry.leased).saturating_sub(u64::from(untimed)),
                 u64::from(entry.failed),
                 u64::from(entry.open),
                 entry.first_ms,
@@ -147,7 +152,7 @@ impl Lane {
             ] {
                 put(out, value);
             }
-            let place = self.lines.get(entry.line).place(*offset);
+            let place = self.groups.get(entry.group).place(*offset);
             // 0: its own place, now and when its wait is over.
             let back = match (place, entry.back) {
                 (Some(_), _) => 2,
@@ -181,7 +186,7 @@ impl Lane {
         for (name, attempt) in &self.attempts {
             put_text(out, Some(name));
             put(out, attempt.at);
-            put(out, attempt.loan);
+            put(out, attempt.lease);
             put(out, attempt.offsets.len() as u64);
             for offset in &attempt.offsets {
                 put(out, *offset);
@@ -212,62 +217,62 @@ impl Lane {
         if !(VERSION_WITHOUT_LIMITS..=VERSION).contains(&version) {
             return Err(Unreadable);
         }
-        let mut lane = Self::new(bytes.number()?);
-        lane.loans = bytes.number()?;
+        let mut queue_partition = Self::new(bytes.number()?);
+        queue_partition.leases = bytes.number()?;
         if version > VERSION_WITHOUT_LIMITS {
-            lane.reached = bytes.number()?;
-            lane.decode_limits(&mut bytes, version <= VERSION_OF_ONE_PART)?;
+            queue_partition.delivered_watermark = bytes.number()?;
+            queue_partition.decode_limits(&mut bytes, version <= VERSION_OF_ONE_PART)?;
         }
-        let ids = lane.decode_lines(&mut bytes)?;
+        let ids = queue_partition.decode_groups(&mut bytes)?;
         let with_places = version > VERSION_WITHOUT_PLACES;
-        lane.decode_entries(&mut bytes, &ids, with_places)?;
+        queue_partition.decode_entries(&mut bytes, &ids, with_places)?;
         for _ in 0..bytes.count()? {
             let (id, rest) = bytes.0.split_first_chunk().ok_or(Unreadable)?;
             bytes.0 = rest;
             let (offset, at) = (bytes.number()?, bytes.number()?);
-            let dedup = lane.dedup.get_or_insert_default();
+            let dedup = queue_partition.dedup.get_or_insert_default();
             dedup.note(u128::from_be_bytes(*id), offset, at, dedup_window_ms);
         }
-        lane.decode_attempts(&mut bytes)?;
+        queue_partition.decode_attempts(&mut bytes)?;
         if version > VERSION_WITHOUT_PLACES {
             let kept = Kept::decode(&mut bytes)?;
-            lane.kept = (kept.count() > 0).then(|| Box::new(kept));
-            lane.revived = bytes.number()?;
+            queue_partition.kept = (kept.count() > 0).then(|| Box::new(kept));
+            queue_partition.revived = bytes.number()?;
         }
-        lane.decode_moves(&mut bytes)?;
+        queue_partition.decode_moves(&mut bytes)?;
         if version > VERSION_OF_ONE_PART {
-            lane.decode_arrivals(&mut bytes)?;
+            queue_partition.decode_arrivals(&mut bytes)?;
         }
-        // A line was kept alive for its entries; without any it goes.
+        // A group was kept alive for its entries; without any it goes.
         for id in ids {
-            lane.lines.settle(id);
+            queue_partition.groups.settle(id);
         }
         if bytes.0.is_empty() {
-            Ok(lane)
+            Ok(queue_partition)
         } else {
             Err(Unreadable)
         }
     }
 
-    fn decode_lines(&mut self, bytes: &mut Reader<'_>) -> Result<Vec<LineId>, Unreadable> {
+    fn decode_groups(&mut self, bytes: &mut Reader<'_>) -> Result<Vec<MessageGroupId>, Unreadable> {
         let mut ids = Vec::new();
         for _ in 0..bytes.count()? {
             let level = u8::try_from(bytes.number()?).map_err(|_| Unreadable)?;
             let ordered = bytes.number()? != 0;
             let key = bytes.bytes()?;
-            let id = self.lines.line(level, key, ordered);
+            let id = self.groups.group(level, key, ordered);
             // Kept until its entries are read.
-            self.lines.pin(id);
+            self.groups.pin(id);
             let mut end = 0u64;
             for _ in 0..bytes.count()? {
                 let start = end.checked_add(bytes.number()?).ok_or(Unreadable)?;
                 let len = bytes.number()?;
                 end = start.checked_add(len).ok_or(Unreadable)?;
-                self.lines.append(id, start, len);
+                self.groups.append(id, start, len);
             }
             for _ in 0..bytes.count()? {
                 let offset = bytes.number()?;
-                self.lines.put_back(id, offset, None);
+                self.groups.put_back(id, offset, None);
             }
             ids.push(id);
         }
@@ -277,27 +282,27 @@ impl Lane {
     fn decode_entries(
         &mut self,
         bytes: &mut Reader<'_>,
-        ids: &[LineId],
+        ids: &[MessageGroupId],
         with_places: bool,
     ) -> Result<(), Unreadable> {
         let mut offset = 0u64;
         for _ in 0..bytes.count()? {
             offset = offset.checked_add(bytes.number()?).ok_or(Unreadable)?;
-            let line = usize::try_from(bytes.number()?).map_err(|_| Unreadable)?;
-            let line = *ids.get(line).ok_or(Unreadable)?;
+            let group = usize::try_from(bytes.number()?).map_err(|_| Unreadable)?;
+            let group = *ids.get(group).ok_or(Unreadable)?;
             let state = match bytes.number()? {
                 0 => State::Ready,
-                1 => State::Lent,
+                1 => State::Leased,
                 2 => State::Waiting,
                 3 => State::Delayed,
                 _ => return Err(Unreadable),
             };
             let mut entry = Entry {
                 state,
-                line,
+                group,
                 due: bytes.number()?,
-                loan: bytes.number()?,
-                lent: bytes.small()?,
+                lease: bytes.number()?,
+                leased: bytes.small()?,
                 failed: bytes.small()?,
                 open: bytes.number()? != 0,
                 stay: false,
@@ -324,20 +329,20 @@ impl Lane {
 
     fn restore(&mut self, offset: u64, entry: Entry, place: Option<Place>) {
         match entry.state {
-            State::Ready | State::Dying => self.lines.put_back(entry.line, offset, place),
-            State::Lent => {
-                self.lines.hold(entry.line, offset);
-                self.count_lent(entry.line, true);
-                self.size_lent(offset, true);
+            State::Ready | State::Removing => self.groups.put_back(entry.group, offset, place),
+            State::Leased => {
+                self.groups.hold(entry.group, offset);
+                self.count_leased(entry.group, true);
+                self.size_leased(offset, true);
             }
             State::Waiting => {
                 self.waiting += 1;
-                self.lines.hold(entry.line, offset);
+                self.groups.hold(entry.group, offset);
             }
             State::Delayed => {
                 self.waiting += 1;
-                self.lines
-                    .note(entry.line, |line| line.touch().delayed += 1);
+                self.groups
+                    .note(entry.group, |group| group.touch().delayed += 1);
             }
         }
         if entry.due > 0 {
@@ -349,12 +354,12 @@ impl Lane {
     fn decode_attempts(&mut self, bytes: &mut Reader<'_>) -> Result<(), Unreadable> {
         for _ in 0..bytes.count()? {
             let name = bytes.text()?.ok_or(Unreadable)?;
-            let (at, loan) = (bytes.number()?, bytes.number()?);
+            let (at, lease) = (bytes.number()?, bytes.number()?);
             let count = bytes.count()?;
             let offsets = (0..count)
                 .map(|_| bytes.number())
                 .collect::<Result<_, _>>()?;
-            self.attempts.insert(name, Attempt { at, loan, offsets });
+            self.attempts.insert(name, Attempt { at, lease, offsets });
         }
         Ok(())
     }
@@ -387,7 +392,7 @@ impl Lane {
             let destination = bytes.text()?;
             let (ended, cancelled) = (bytes.number()? != 0, bytes.number()? != 0);
             let failure = bytes.text()?;
-            self.moves.push(LaneMove {
+            self.moves.push(MoveProgress {
                 task,
                 at,
                 upto,

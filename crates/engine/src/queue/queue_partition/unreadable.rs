@@ -1,9 +1,9 @@
-//! Messages whose records cannot be read: they stay, and are not lent. Nothing is lost as long as the log has them, and
-//! the messages behind them are not held up.
+//! Messages whose records cannot be read: they stay, and are not leased. Nothing is lost as long as the log has them,
+//! and the messages behind them are not held up.
 
 use std::collections::BTreeMap;
 
-use super::{Lane, LaneEvent};
+use super::{QueueEvent, QueuePartition};
 
 /// Ranges of offsets that do not touch each other.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -67,16 +67,16 @@ impl Ranges {
     }
 }
 
-impl Lane {
-    /// The event that sets messages aside which cannot be read; `None` when there are none in the range.
-    pub(crate) fn unreadable_event(&self, from: u64, upto: u64) -> Option<LaneEvent> {
+impl QueuePartition {
+    /// The event that takes messages out of delivery which cannot be read; `None` when there are none in the range.
+    pub(crate) fn unreadable_event(&self, from: u64, upto: u64) -> Option<QueueEvent> {
         let upto = upto.min(self.end);
         let touched = self.entries.range(from..upto.max(from)).next().is_some();
-        let is_there = touched || self.lines.ready_in(from, upto).next().is_some();
-        is_there.then_some(LaneEvent::Unreadable { from, upto })
+        let is_there = touched || self.groups.ready_in(from, upto).next().is_some();
+        is_there.then_some(QueueEvent::Unreadable { from, upto })
     }
 
-    /// Sets the messages of a range aside that are there.
+    /// Takes the messages of a range out of delivery.
     pub(super) fn set_unreadable(&mut self, from: u64, upto: u64) {
         if from >= upto {
             return;
@@ -87,11 +87,11 @@ impl Lane {
             self.remove(offset, None);
             self.unreadable.add(offset, offset + 1);
         }
-        let untouched: Vec<(u64, u64)> = self.lines.ready_in(from, upto).collect();
+        let untouched: Vec<(u64, u64)> = self.groups.ready_in(from, upto).collect();
         for (start, end) in untouched {
             self.unreadable.add(start, end);
         }
-        self.lines.drop_range(from, upto);
+        self.groups.drop_range(from, upto);
         self.drop_limits_of(from, upto);
     }
 

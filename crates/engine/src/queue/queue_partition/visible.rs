@@ -1,14 +1,14 @@
-//! Which messages of a lane can be read by offset: those that are not done, and those kept for replay. What was
-//! acknowledged, and is not kept, nobody reads any more.
+//! Which messages of a queue partition can be read by offset: those that are not done, and those kept for replay. What
+//! was acknowledged, and is not kept, nobody reads any more.
 
 use super::event::put;
-use super::{Kept, Lane, LaneEvent, State};
+use super::{Kept, QueueEvent, QueuePartition, State};
 use crate::queue::QueueSettings;
 
 /// Runs in one event.
 const EVENT_RUNS_MAX: usize = 1 << 16;
 
-impl Lane {
+impl QueuePartition {
     /// The lowest offset that can be read; the end when there is none.
     pub(crate) fn lowest_visible(&self) -> u64 {
         let kept = self.kept.as_ref().and_then(|kept| kept.lowest());
@@ -20,15 +20,17 @@ impl Lane {
     pub(crate) fn visible_count(&self) -> u64 {
         let counts = self.counts();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.count());
-        let held = counts.ready + counts.lent + counts.waiting + counts.leaving;
+        let held = counts.ready + counts.leased + counts.waiting + counts.removing;
         held + counts.unreadable + kept
     }
 
     /// The lowest offset from `from` on that can be read.
     pub(crate) fn first_visible(&self, from: u64) -> Option<u64> {
         let touched = self.entries.range(from..).next().map(|(offset, _)| *offset);
-        let lines = self.lines.iter();
-        let untouched = lines.filter_map(|(_, line)| line.first_plain(from)).min();
+        let groups = self.groups.iter();
+        let untouched = groups
+            .filter_map(|(_, group)| group.first_plain(from))
+            .min();
         let kept = self.kept.as_ref().and_then(|kept| kept.first(from));
         let unreadable = self.unreadable.from(from);
         let all = touched.into_iter().chain(untouched).chain(kept);
@@ -39,10 +41,12 @@ impl Lane {
     pub(crate) fn visible_within(&self, (from, upto): (u64, u64), runs: &mut Vec<(u64, u64)>) {
         let touched = self.entries.range(from..upto);
         runs.extend(touched.map(|(offset, _)| (*offset, offset + 1)));
-        for (_, line) in self.lines.iter() {
-            let plain = line.again().filter(|offset| (from..upto).contains(offset));
+        for (_, group) in self.groups.iter() {
+            let plain = group
+                .returned()
+                .filter(|offset| (from..upto).contains(offset));
             runs.extend(plain.map(|offset| (offset, offset + 1)));
-            let untouched = line.untouched().runs();
+            let untouched = group.untouched().runs();
             let untouched = untouched.skip_while(|(start, len)| start + len <= from);
             let untouched = untouched.take_while(|(start, _)| *start < upto);
             let clipped = |(start, len): (u64, u64)| (start.max(from), (start + len).min(upto));
@@ -55,24 +59,24 @@ impl Lane {
     }
 
     /// Takes note of what an event that was appended at `at` means for what is kept for replay.
-    pub(crate) fn note_kept(&mut self, event: &LaneEvent, at: u64, settings: &QueueSettings) {
+    pub(crate) fn note_kept(&mut self, event: &QueueEvent, at: u64, settings: &QueueSettings) {
         let keep_ms = settings.replay_ms;
         match event {
-            LaneEvent::Acked { offsets } if keep_ms > 0 => {
+            QueueEvent::Acked { offsets } if keep_ms > 0 => {
                 let kept = self.kept.get_or_insert_default();
                 for offset in offsets {
                     kept.add(*offset, at, keep_ms);
                 }
             }
-            LaneEvent::Trimmed { before }
-            | LaneEvent::Purged { before }
-            | LaneEvent::Unkept { before } => self.forget_kept(0, *before),
-            LaneEvent::Revived { runs } => {
+            QueueEvent::Trimmed { before }
+            | QueueEvent::Purged { before }
+            | QueueEvent::Unkept { before } => self.forget_kept(0, *before),
+            QueueEvent::Revived { runs } => {
                 for (start, len) in runs {
                     self.forget_kept(*start, start.saturating_add(*len));
                 }
             }
-            LaneEvent::Replayed { from, upto, .. } => self.forget_kept(*from, *upto),
+            QueueEvent::Replayed { from, upto, .. } => self.forget_kept(*from, *upto),
             _ => {}
         }
     }
@@ -104,15 +108,16 @@ impl Lane {
         self.kept.as_ref()?.next_due(settings.replay_ms)
     }
 
-    /// The events that make everything ready again that is kept for replay, from `from` on; and how many messages that is.
-    pub(crate) fn revive_events(&self, from: u64) -> (Vec<LaneEvent>, u64) {
+    /// The events that make everything ready again that is kept for replay, from `from` on; and how many messages that
+    /// is.
+    pub(crate) fn revive_events(&self, from: u64) -> (Vec<QueueEvent>, u64) {
         let kept = self.kept.iter();
         let runs = kept.flat_map(|kept| kept.within(from, self.end));
         let mut runs: Vec<(u64, u64)> = runs.map(|(start, end)| (start, end - start)).collect();
         runs.sort_unstable();
         let count = runs.iter().map(|(_, len)| len).sum();
         let events = runs.chunks(EVENT_RUNS_MAX);
-        let events = events.map(|runs| LaneEvent::Revived {
+        let events = events.map(|runs| QueueEvent::Revived {
             runs: runs.to_vec(),
         });
         (events.collect(), count)
@@ -135,19 +140,19 @@ impl Lane {
         }
         let end = fresh.last().map_or(0, |(start, len)| start + len);
         self.revived = self.revived.max(end);
-        let line = self.lines.line(0, None, false);
-        self.lines.revive(line, &fresh);
+        let group = self.groups.group(0, None, false);
+        self.groups.revive(group, &fresh);
     }
 
-    /// The event that drops what is ready and older than its queue keeps messages: everything before `before`. Nothing goes
-    /// where something was replayed, which is as if it had just come: the log gives it up in the end.
-    pub(crate) fn outdate_event(&self, before: u64) -> Option<LaneEvent> {
-        if self.revived > 0 || self.lines.ready_before(before, 1).is_empty() {
+    /// The event that drops what is ready and older than its queue keeps messages: everything before `before`. Nothing
+    /// goes where something was replayed, which is as if it had just come: the log gives it up in the end.
+    pub(crate) fn outdate_event(&self, before: u64) -> Option<QueueEvent> {
+        if self.revived > 0 || self.groups.ready_before(before, 1).is_empty() {
             return None;
         }
         let held = self.entries.range(..before);
         let held = held.filter(|(_, entry)| entry.state != State::Ready);
-        Some(LaneEvent::Cleared {
+        Some(QueueEvent::Cleared {
             before,
             kept: held.map(|(offset, _)| *offset).collect(),
         })

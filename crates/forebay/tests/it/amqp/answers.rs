@@ -175,7 +175,7 @@ fn limits_hold_for_what_is_given_back() {
     let (_amqp, mut raw) = open();
     for dead in ["", "dead"] {
         let arguments = table(&[("x-max-length", Value::I32(2))]);
-        let letters = table(&[
+        let dead_letters = table(&[
             ("x-max-length", Value::I32(2)),
             ("x-dead-letter-exchange", Value::Long(b"")),
             ("x-dead-letter-routing-key", Value::Long(b"dead")),
@@ -184,7 +184,7 @@ fn limits_hold_for_what_is_given_back() {
         let name = ["short", "short-dead"][usize::from(is_dead_lettered)];
         raw.declare("dead");
         let table = if is_dead_lettered {
-            &letters
+            &dead_letters
         } else {
             &arguments
         };
@@ -201,8 +201,8 @@ fn limits_hold_for_what_is_given_back() {
             assert_eq!(count(&mut raw, name), Some(2));
             if is_dead_lettered {
                 assert_eq!(count(&mut raw, "dead"), Some(1));
-                let (tag, letter, _) = get(&mut raw, "dead").unwrap();
-                assert_eq!(letter, body);
+                let (tag, dead_letter, _) = get(&mut raw, "dead").unwrap();
+                assert_eq!(dead_letter, body);
                 let multiple = false;
                 raw.send(
                     1,
@@ -221,12 +221,12 @@ fn a_delivery_limit_holds_for_the_next_answer() {
     let (_amqp, mut raw) = open();
     raw.declare("dead");
     let plain = table(&[("x-delivery-limit", Value::I32(1))]);
-    let letters = table(&[
+    let dead_letters = table(&[
         ("x-delivery-limit", Value::I32(1)),
         ("x-dead-letter-exchange", Value::Long(b"")),
         ("x-dead-letter-routing-key", Value::Long(b"dead")),
     ]);
-    for (name, arguments) in [("dropped", plain), ("moved", letters)] {
+    for (name, arguments) in [("dropped", plain), ("moved", dead_letters)] {
         declare(&mut raw, name, arguments.as_table());
         for round in 1..=20 {
             raw.publish_to(name, "m");
@@ -267,7 +267,7 @@ fn what_lives_no_time_is_for_who_waits() {
             raw.publish(1, publish, properties, n.to_string().as_bytes());
             let arrived = waiting.expect_content("basic.deliver", 1);
             assert_eq!(arrived.body, n.to_string().as_bytes());
-            // Given back it is gone, although somebody waits.
+            // Given back it is gone, although a consumer waits.
             let (delivery_tag, requeue) = (n, true);
             waiting.send(
                 1,

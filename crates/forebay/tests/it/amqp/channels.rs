@@ -224,7 +224,7 @@ fn a_passive_declaration_compares_nothing() {
     assert_eq!(
         counts,
         ("q".to_owned(), 1, 0),
-        "what is on loan is not ready"
+        "what is in flight is not ready"
     );
 }
 

@@ -203,7 +203,7 @@ fn declarations_of_exchanges_that_differ() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else() {
+fn what_belongs_to_another_connection() {
     let (amqp, mut raw) = open();
     raw.send(
         1,

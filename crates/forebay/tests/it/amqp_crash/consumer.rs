@@ -12,7 +12,7 @@ use super::judge::Watch;
 use super::ledger::{Fate, Held, Place};
 use super::relay::Relay;
 use crate::amqp::{connect_as, next_of, try_consume};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// How long a consumer waits for a message before it goes.
 const IDLE: Duration = Duration::from_millis(100);
@@ -21,10 +21,14 @@ const EMPTY: Duration = Duration::from_millis(50);
 const PREFETCHES: [u16; 5] = [0, 1, 5, 20, 100];
 
 /// Consumes on one connection after the other, until the broker is gone.
-pub(crate) async fn consume_all(at: SocketAddr, book: &Book, mut dice: Dice) -> lapin::Result<()> {
+pub(crate) async fn consume_all(
+    at: SocketAddr,
+    book: &Book,
+    mut random: RandomSource,
+) -> lapin::Result<()> {
     while !book.lock().over {
         let connection = book.lock().name();
-        let lived = live(at, (book, connection), &mut dice).await;
+        let lived = live(at, (book, connection), &mut random).await;
         if lived.is_err() {
             book.lock().ended(connection);
         }
@@ -37,15 +41,15 @@ pub(crate) async fn consume_all(at: SocketAddr, book: &Book, mut dice: Dice) -> 
 async fn live(
     at: SocketAddr,
     (book, connection): (&Book, u64),
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> lapin::Result<()> {
     let relay = Relay::to(at).await?;
-    let place = Place::ALL[dice.index(Place::ALL.len())];
-    let may_be_cut = dice.once_in(3);
+    let place = Place::ALL[random.index(Place::ALL.len())];
+    let may_be_cut = random.once_in(3);
     let to = if may_be_cut { relay.address() } else { at };
     let client = connect_as(to, "guest", "guest").await?;
     let channel = client.create_channel().await?;
-    let prefetch = PREFETCHES[dice.index(PREFETCHES.len())];
+    let prefetch = PREFETCHES[random.index(PREFETCHES.len())];
     channel
         .basic_qos(prefetch, BasicQosOptions::default())
         .await?;
@@ -60,9 +64,9 @@ async fn live(
         held: Vec::new(),
     };
     while place.has_residents() && !book.lock().over {
-        desk.work(&mut consumer, dice).await?;
+        desk.work(&mut consumer, random).await?;
     }
-    desk.work(&mut consumer, dice).await?;
+    desk.work(&mut consumer, random).await?;
     book.lock().left.insert(place);
     if may_be_cut {
         {
@@ -90,38 +94,42 @@ struct Desk<'b> {
 }
 
 impl Desk<'_> {
-    async fn work(&mut self, consumer: &mut Consumer, dice: &mut Dice) -> lapin::Result<()> {
-        let most = [1, 10, 60, 400][dice.index(4)];
+    async fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        random: &mut RandomSource,
+    ) -> lapin::Result<()> {
+        let most = [1, 10, 60, 400][random.index(4)];
         for _ in 0..most {
             if self.book.lock().over {
                 break;
             }
             let Ok(next) = timeout(IDLE, next_of(consumer)).await else {
-                // Whoever waits for room has to make some.
+                // A consumer that waits for room has to make some.
                 if self.held.is_empty() {
                     break;
                 }
-                self.settle(dice).await?;
+                self.settle(random).await?;
                 continue;
             };
             let Some(delivery) = next else { break };
             let held = self.watch.take(&mut self.book.lock(), &delivery?);
             self.held.extend(held);
-            if dice.once_in(2) {
-                self.settle(dice).await?;
+            if random.once_in(2) {
+                self.settle(random).await?;
             }
         }
         Ok(())
     }
 
     /// Settles one message, or all up to it.
-    async fn settle(&mut self, dice: &mut Dice) -> lapin::Result<()> {
+    async fn settle(&mut self, random: &mut RandomSource) -> lapin::Result<()> {
         if self.held.is_empty() {
             return Ok(());
         }
-        let at = dice.index(self.held.len());
-        let fate = self.fate(dice);
-        let multiple = matches!(fate, Fate::Ack | Fate::Requeue) && dice.once_in(3);
+        let at = random.index(self.held.len());
+        let fate = self.fate(random);
+        let multiple = matches!(fate, Fate::Ack | Fate::Requeue) && random.once_in(3);
         let held: Vec<Held> = if multiple {
             self.held.drain(..=at).collect()
         } else {
@@ -150,9 +158,9 @@ impl Desk<'_> {
         }
     }
 
-    fn fate(&self, dice: &mut Dice) -> Fate {
+    fn fate(&self, random: &mut RandomSource) -> Fate {
         let may_die = matches!(self.place, Place::Work | Place::Again);
-        match dice.pick(0..10) {
+        match random.pick(0..10) {
             0 | 1 if may_die => Fate::Reject,
             2 | 3 if self.place == Place::Work => Fate::Fail,
             4 => Fate::Requeue,

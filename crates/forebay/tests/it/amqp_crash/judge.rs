@@ -100,7 +100,7 @@ impl Watch {
     }
 }
 
-/// It is not gone, nobody has it, and whoever may have had it is mentioned.
+/// It is not gone, no consumer has it, and consumers that may have had it are named.
 fn may_come(ledger: &mut Ledger, held: Held, delivery: &Delivery) {
     let message = &ledger.messages[held.number];
     let told = message.told;
@@ -131,7 +131,7 @@ fn may_come(ledger: &mut Ledger, held: Held, delivery: &Delivery) {
         report(ledger, held, "is in a strange queue");
     }
     if copy.holder.is_some_and(|(_, turn)| turn == held.turn) {
-        report(ledger, held, "somebody has it");
+        report(ledger, held, "a consumer has it");
     }
     if copy.seen.contains_key(&held.turn) && !delivery.redelivered {
         report(ledger, held, "comes again as if for the first time");

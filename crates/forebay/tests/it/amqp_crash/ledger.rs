@@ -138,7 +138,7 @@ pub(crate) type Turn = i64;
 pub(crate) struct Copy {
     /// Deliveries per turn.
     pub(crate) seen: BTreeMap<Turn, u32>,
-    /// Somebody may have settled it for good.
+    /// An actor may have settled it for good.
     pub(crate) doubtful: bool,
     /// Surely gone, up to this turn.
     pub(crate) gone: Option<Turn>,

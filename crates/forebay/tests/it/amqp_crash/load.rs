@@ -20,7 +20,7 @@ const TRANSACTORS: usize = 2;
 const CONSUMERS: usize = 5;
 /// How often actors look whether the broker is gone, and how long they may take to see it by themselves.
 const LOOK: Duration = Duration::from_millis(20);
-const PARTING: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(500);
 /// What a report shows at most.
 const REPORTED_MAX: usize = 10;
 
@@ -123,31 +123,31 @@ impl Crashes {
             load.spawn_on(act(actor, book.clone()), &runtime);
         };
         for _ in 0..PUBLISHERS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             spawn(Box::pin(async move {
-                publisher::publish(at, &book, dice).await
+                publisher::publish(at, &book, random).await
             }));
         }
         for _ in 0..TRANSACTORS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             spawn(Box::pin(async move {
-                publisher::transact(at, &book, dice).await
+                publisher::transact(at, &book, random).await
             }));
         }
         for _ in 0..CONSUMERS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             spawn(Box::pin(async move {
-                consumer::consume_all(at, &book, dice).await
+                consumer::consume_all(at, &book, random).await
             }));
         }
-        let (book, dice, names) = (
+        let (book, random, names) = (
             self.book.clone(),
-            self.rounds.dice.fork(),
+            self.rounds.random.fork(),
             Arc::clone(&self.names),
         );
         spawn(Box::pin(async move {
             let connection = connect_as(at, "guest", "guest").await?;
-            topology::churn(&connection, (&book, &names), dice).await
+            topology::churn(&connection, (&book, &names), random).await
         }));
         let book = self.book.clone();
         spawn(Box::pin(async move {
@@ -158,14 +158,14 @@ impl Crashes {
     }
 }
 
-/// What breaks with the broker is no fault: whether it was one shows in the ledger. Some calls of the client never return
-/// when the broker is killed in the middle of them.
+/// What breaks with the broker is no fault: whether it was one shows in the ledger. Some calls of the client never
+/// return when the broker is killed in the middle of them.
 async fn act(actor: Actor, book: Book) {
     let over = async {
         while !book.lock().over {
             tokio::time::sleep(LOOK).await;
         }
-        tokio::time::sleep(PARTING).await;
+        tokio::time::sleep(SETTLE).await;
     };
     tokio::select! {
         _ = actor => {}

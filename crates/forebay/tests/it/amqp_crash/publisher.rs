@@ -14,7 +14,7 @@ use super::judge::Watch;
 use super::ledger::{Fate, Held, Message, Place, Route, Told};
 use super::relay::Relay;
 use crate::amqp::connect_as;
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Nothing more is published while so much waits.
 const BACKLOG_MAX: usize = 2000;
@@ -23,10 +23,14 @@ const HOMELESS: &str = "nobody";
 const PERSISTENT: u8 = 2;
 
 /// Publishes under confirms on one connection after the other, until the broker is gone.
-pub(crate) async fn publish(at: SocketAddr, book: &Book, mut dice: Dice) -> lapin::Result<()> {
+pub(crate) async fn publish(
+    at: SocketAddr,
+    book: &Book,
+    mut random: RandomSource,
+) -> lapin::Result<()> {
     while !book.lock().over {
         let relay = Relay::to(at).await?;
-        let may_be_cut = dice.once_in(3);
+        let may_be_cut = random.once_in(3);
         let to = if may_be_cut { relay.address() } else { at };
         let connection = connect_as(to, "guest", "guest").await?;
         let channel = connection.create_channel().await?;
@@ -34,19 +38,19 @@ pub(crate) async fn publish(at: SocketAddr, book: &Book, mut dice: Dice) -> lapi
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         let producer = book.lock().name();
-        for _ in 0..dice.pick(1..30) {
-            let count = if dice.once_in(2) {
+        for _ in 0..random.pick(1..30) {
+            let count = if random.once_in(2) {
                 1
             } else {
-                1 + dice.index(40)
+                1 + random.index(40)
             };
-            let is_last = may_be_cut && dice.once_in(8);
-            let sent = send_window(&channel, (book, producer), count, &mut dice).await?;
+            let is_last = may_be_cut && random.once_in(8);
+            let sent = send_window(&channel, (book, producer), count, &mut random).await?;
             if is_last {
                 break;
             }
             await_window(sent, book).await?;
-            pause(book, &mut dice).await;
+            pause(book, &mut random).await;
         }
         if may_be_cut {
             drop(relay);
@@ -57,22 +61,22 @@ pub(crate) async fn publish(at: SocketAddr, book: &Book, mut dice: Dice) -> lapi
     Ok(())
 }
 
-async fn pause(book: &Book, dice: &mut Dice) {
+async fn pause(book: &Book, random: &mut RandomSource) {
     while book.lock().backlog > BACKLOG_MAX && !book.lock().over {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tokio::time::sleep(Duration::from_millis(dice.pick(0..10))).await;
+    tokio::time::sleep(Duration::from_millis(random.pick(0..10))).await;
 }
 
-fn new_message(producer: u64, told: Told, dice: &mut Dice) -> Message {
+fn new_message(producer: u64, told: Told, random: &mut RandomSource) -> Message {
     Message {
         producer,
-        route: Route::ALL[dice.index(Route::ALL.len())],
-        priority: u8::try_from(dice.index(8)).unwrap(),
-        filler: match dice.pick(0..60) {
-            0 => dice.index(200_000),
-            1..=9 => dice.index(5_000),
-            _ => dice.index(200),
+        route: Route::ALL[random.index(Route::ALL.len())],
+        priority: u8::try_from(random.index(8)).unwrap(),
+        filler: match random.pick(0..60) {
+            0 => random.index(200_000),
+            1..=9 => random.index(5_000),
+            _ => random.index(200),
         },
         told,
         copies: std::collections::BTreeMap::new(),
@@ -103,11 +107,11 @@ async fn send_window(
     channel: &Channel,
     (book, producer): (&Book, u64),
     count: usize,
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> lapin::Result<Vec<(Option<usize>, PublisherConfirm)>> {
     let mut sent = Vec::with_capacity(count);
     for _ in 0..count {
-        if dice.once_in(40) {
+        if random.once_in(40) {
             let mandatory = BasicPublishOptions {
                 mandatory: true,
                 ..BasicPublishOptions::default()
@@ -117,7 +121,7 @@ async fn send_window(
                 channel.basic_publish("jobs".into(), HOMELESS.into(), mandatory, b"", properties);
             sent.push((None, lost.await?));
         }
-        let message = new_message(producer, Told::Asked, dice);
+        let message = new_message(producer, Told::Asked, random);
         let number = book.lock().begin(message.clone());
         sent.push((Some(number), send(channel, (number, &message)).await?));
     }
@@ -156,16 +160,20 @@ async fn await_window(
 }
 
 /// Publishes and acknowledges in transactions, until the broker is gone.
-pub(crate) async fn transact(at: SocketAddr, book: &Book, mut dice: Dice) -> lapin::Result<()> {
+pub(crate) async fn transact(
+    at: SocketAddr,
+    book: &Book,
+    mut random: RandomSource,
+) -> lapin::Result<()> {
     let connection = connect_as(at, "guest", "guest").await?;
     let channel = connection.create_channel().await?;
     channel.tx_select().await?;
     let producer = book.lock().name();
     while !book.lock().over {
-        let taken = take(&channel, (book, producer), &mut dice).await?;
+        let taken = take(&channel, (book, producer), &mut random).await?;
         let mut numbers = Vec::new();
-        for _ in 0..dice.pick(0..6) {
-            let message = new_message(producer, Told::Pending, &mut dice);
+        for _ in 0..random.pick(0..6) {
+            let message = new_message(producer, Told::Pending, &mut random);
             let number = book.lock().begin(message.clone());
             numbers.push(number);
             send(&channel, (number, &message)).await?.await?;
@@ -175,12 +183,12 @@ pub(crate) async fn transact(at: SocketAddr, book: &Book, mut dice: Dice) -> lap
                 .basic_ack(held.tag, BasicAckOptions::default())
                 .await?;
         }
-        if dice.once_in(3) {
+        if random.once_in(3) {
             book.lock().tell(&numbers, Told::Withdrawn);
             channel.tx_rollback().await?;
             book.lock().totals.rolled_back += 1;
             if let Some(held) = taken {
-                give_back(&channel, (book, producer), held, &mut dice).await?;
+                give_back(&channel, (book, producer), held, &mut random).await?;
             }
         } else {
             book.lock().tell(&numbers, Told::Asked);
@@ -191,7 +199,7 @@ pub(crate) async fn transact(at: SocketAddr, book: &Book, mut dice: Dice) -> lap
                 ledger.confirmed(number);
             }
         }
-        pause(book, &mut dice).await;
+        pause(book, &mut random).await;
     }
     Ok(())
 }
@@ -216,12 +224,12 @@ async fn commit(
 async fn take(
     channel: &Channel,
     (book, connection): (&Book, u64),
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> lapin::Result<Option<Held>> {
-    if dice.once_in(2) {
+    if random.once_in(2) {
         return Ok(None);
     }
-    let place = [Place::Work, Place::FanB, Place::Dead][dice.index(3)];
+    let place = [Place::Work, Place::FanB, Place::Dead][random.index(3)];
     let mut watch = Watch::new(&book.lock(), place, connection);
     let options = BasicGetOptions::default();
     let got = channel.basic_get(place.name().into(), options).await?;
@@ -236,9 +244,9 @@ async fn give_back(
     channel: &Channel,
     (book, connection): (&Book, u64),
     held: Held,
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> lapin::Result<()> {
-    if dice.once_in(2) {
+    if random.once_in(2) {
         channel
             .basic_ack(held.tag, BasicAckOptions::default())
             .await?;

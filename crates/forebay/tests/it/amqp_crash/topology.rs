@@ -14,7 +14,7 @@ use super::Book;
 use super::judge::{DELIVERY_LIMIT, PRIORITY_MAX};
 use super::ledger::Place;
 use crate::amqp::confirm;
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// How long messages live in the queue that has such a limit, ms.
 pub(crate) const TTL_MS: i32 = 300;
@@ -174,11 +174,11 @@ pub(crate) async fn pass_by(connection: &Connection, book: &Book) -> lapin::Resu
 pub(crate) async fn churn(
     connection: &Connection,
     (book, names): (&Book, &std::sync::Mutex<Names>),
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     while !book.lock().over {
-        let name = format!("churn-{}", dice.pick(0..CHURNING));
+        let name = format!("churn-{}", random.pick(0..CHURNING));
         let life = names.lock().unwrap().get(&name).copied();
         let set = |life| {
             names.lock().unwrap().insert(name.clone(), life);
@@ -194,7 +194,7 @@ pub(crate) async fn churn(
             bind(&channel, &name, "news", &format!("about.{name}")).await?;
             set(Life::There);
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(0..30))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(0..30))).await;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::Book;
 use super::ledger::Life;
 use crate::client::{Client, answer};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Names that come and go; few, so that names are used again.
 const CHURNING: u64 = 6;
@@ -63,11 +63,11 @@ pub(crate) async fn commit(
     at: SocketAddr,
     book: &Book,
     group: &str,
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     loop {
-        let (slots, topics) = offsets_to_commit(book, group, &mut dice);
+        let (slots, topics) = offsets_to_commit(book, group, &mut random);
         let asked = OffsetCommitRequest {
             group_id: group.into(),
             generation_id_or_member_epoch: -1,
@@ -91,11 +91,11 @@ pub(crate) async fn commit(
 
 type Commits = (Vec<(usize, i64)>, Vec<OffsetCommitRequestTopic<'static>>);
 
-fn offsets_to_commit(book: &Book, group: &str, dice: &mut Dice) -> Commits {
+fn offsets_to_commit(book: &Book, group: &str, random: &mut RandomSource) -> Commits {
     let mut ledger = book.lock();
     let (mut slots, mut topics) = (Vec::new(), Vec::new());
     for slot in 0..ledger.partitions.len() {
-        if !dice.once_in(3) {
+        if !random.once_in(3) {
             continue;
         }
         let committed = ledger.offsets.entry((group.to_owned(), slot)).or_default();
@@ -118,20 +118,20 @@ fn offsets_to_commit(book: &Book, group: &str, dice: &mut Dice) -> Commits {
 }
 
 /// Makes topics and removes them again. A new topic is written to, and must have begun empty.
-pub(crate) async fn churn(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Result<()> {
+pub(crate) async fn churn(at: SocketAddr, book: &Book, mut random: RandomSource) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     loop {
-        let name = format!("churn-{}", dice.pick(0..CHURNING));
+        let name = format!("churn-{}", random.pick(0..CHURNING));
         let life = book.lock().topics.get(&name).copied();
         match life {
             Some(Life::There(id)) => remove(&mut client, book, &name, id).await?,
             None | Some(Life::Gone(_)) => {
-                let partitions = i32::try_from(dice.pick(1..4)).unwrap();
+                let partitions = i32::try_from(random.pick(1..4)).unwrap();
                 make(&mut client, book, &name, partitions).await?;
             }
             Some(Life::Coming | Life::Going(_)) => unreachable!("settled by the checker"),
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(0..30))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(0..30))).await;
     }
 }
 
@@ -193,17 +193,17 @@ async fn remove(client: &mut Client, book: &Book, name: &str, id: Uuid) -> io::R
 }
 
 /// Deletes some of the acknowledged records now and then.
-pub(crate) async fn trim(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Result<()> {
+pub(crate) async fn trim(at: SocketAddr, book: &Book, mut random: RandomSource) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     loop {
-        tokio::time::sleep(Duration::from_millis(dice.pick(20..200))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(20..200))).await;
         let (slot, topic, index, before) = {
             let mut ledger = book.lock();
-            let slot = dice.index(ledger.partitions.len());
+            let slot = random.index(ledger.partitions.len());
             let partition = &mut ledger.partitions[slot];
             // Most of what is there stays, for the checker to look at.
             let held = partition.acked_end.saturating_sub(partition.trim_asked);
-            let before = partition.trim_asked + dice.pick(0..held / 4 + 1);
+            let before = partition.trim_asked + random.pick(0..held / 4 + 1);
             partition.trim_asked = before;
             (slot, partition.topic.clone(), partition.index, before)
         };

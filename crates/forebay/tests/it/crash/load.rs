@@ -36,7 +36,7 @@ impl rounds::Crashes for Crashes {
         let styles = single.chain((0..BULK_PRODUCERS).map(|_| Style::Bulk));
         let producers = styles
             .enumerate()
-            .map(|(i, style)| Producer::new(style, rounds.dice.fork(), (i % 3..slots).step_by(3)))
+            .map(|(i, style)| Producer::new(style, rounds.random.fork(), (i % 3..slots).step_by(3)))
             .collect();
         Self {
             rounds,
@@ -103,20 +103,20 @@ impl Crashes {
             });
         }
         for group in ["group-a", "group-b"] {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             load.spawn(async move {
-                let _ = actors::commit(at, &book, group, dice).await;
+                let _ = actors::commit(at, &book, group, random).await;
                 None
             });
         }
-        let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+        let (book, random) = (self.book.clone(), self.rounds.random.fork());
         load.spawn(async move {
-            let _ = actors::churn(at, &book, dice).await;
+            let _ = actors::churn(at, &book, random).await;
             None
         });
-        let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+        let (book, random) = (self.book.clone(), self.rounds.random.fork());
         load.spawn(async move {
-            let _ = actors::trim(at, &book, dice).await;
+            let _ = actors::trim(at, &book, random).await;
             None
         });
         load

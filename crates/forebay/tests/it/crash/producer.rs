@@ -18,7 +18,7 @@ use storage::batch::BatchBuilder;
 use super::Book;
 use super::ledger::{Print, Sent};
 use crate::client::{Client, answer, request};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 const IN_FLIGHT: usize = 5;
 const VERSION: i16 = 9;
@@ -43,7 +43,7 @@ struct InFlight {
 
 pub(crate) struct Producer {
     style: Style,
-    dice: Dice,
+    random: RandomSource,
     id: Option<(i64, i16)>,
     /// The partitions it writes to, and the next sequence number in each.
     targets: Vec<(usize, i32)>,
@@ -52,10 +52,14 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(style: Style, dice: Dice, targets: impl Iterator<Item = usize>) -> Self {
+    pub(crate) fn new(
+        style: Style,
+        random: RandomSource,
+        targets: impl Iterator<Item = usize>,
+    ) -> Self {
         Self {
             style,
-            dice,
+            random,
             id: None,
             targets: targets.map(|slot| (slot, 0)).collect(),
             in_flight: VecDeque::new(),
@@ -111,7 +115,7 @@ impl Producer {
     /// Bulk producers rest now and then: the rounds test crashes, not throughput.
     async fn pause(&mut self) {
         if matches!(self.style, Style::Bulk) {
-            let millis = self.dice.pick(0..20);
+            let millis = self.random.pick(0..20);
             tokio::time::sleep(Duration::from_millis(millis)).await;
         }
     }
@@ -121,15 +125,15 @@ impl Producer {
             Style::Single => 1,
             Style::Bulk => self.targets.len().min(3),
         };
-        let count = 1 + self.dice.index(most);
-        let first = self.dice.index(self.targets.len());
+        let count = 1 + self.random.index(most);
+        let first = self.random.index(self.targets.len());
         let mut parts = Vec::with_capacity(count);
         let mut topics: Vec<TopicProduceData<'_>> = Vec::with_capacity(count);
         let mut ledger = book.lock();
         for step in 0..count {
             let place = (first + step) % self.targets.len();
             let (slot, sequence) = self.targets[place];
-            let batch = batch(self.style, &mut self.dice, id, sequence);
+            let batch = batch(self.style, &mut self.random, id, sequence);
             let records = batch.header.record_count;
             self.targets[place].1 += records;
             let partition = &mut ledger.partitions[slot];
@@ -191,17 +195,17 @@ impl Producer {
     }
 }
 
-fn batch(style: Style, dice: &mut Dice, (id, epoch): (i64, i16), sequence: i32) -> Batch {
+fn batch(style: Style, random: &mut RandomSource, (id, epoch): (i64, i16), sequence: i32) -> Batch {
     let (records, bytes) = match style {
-        Style::Single => (1, dice.pick(10..1500)),
-        Style::Bulk => (dice.pick(60..68), 1000),
+        Style::Single => (1, random.pick(10..1500)),
+        Style::Bulk => (random.pick(60..68), 1000),
     };
     let mut builder = BatchBuilder::new(TIMESTAMP).producer(id, epoch, sequence);
     let mut value = vec![0; usize::try_from(bytes).unwrap()];
     for record in 0..records {
         for chunk in value.chunks_mut(8) {
-            let random = dice.next().to_le_bytes();
-            chunk.copy_from_slice(&random[..chunk.len()]);
+            let bytes = random.next().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
         builder.push(
             TIMESTAMP + record.cast_signed(),

@@ -10,9 +10,9 @@ use super::client::{Client, Refusal};
 use super::judge::{self, Asked, Delivered};
 use super::ledger::QueueNumber;
 use super::{Book, now_ms, sends};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
-/// A loan that is meant to outlive a kill, seconds.
+/// A lease that is meant to outlive a kill, seconds.
 pub(crate) const LONG: u64 = 15;
 
 /// What is asked of a queue.
@@ -69,7 +69,11 @@ pub(crate) async fn receive_once(
 }
 
 /// Receives from all queues and settles some of what comes, until the connection breaks.
-pub(crate) async fn receive(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Result<()> {
+pub(crate) async fn receive(
+    at: SocketAddr,
+    book: &Book,
+    mut random: RandomSource,
+) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     while !book.lock().over {
         let queue = {
@@ -77,39 +81,47 @@ pub(crate) async fn receive(at: SocketAddr, book: &Book, mut dice: Dice) -> io::
             let all: Vec<QueueNumber> = (0..ledger.queues.len())
                 .filter(|queue| !ledger.queues[*queue].purged)
                 .collect();
-            all[dice.index(all.len())]
+            all[random.index(all.len())]
         };
-        let visibility = [0, 1, 1, 2, LONG, LONG, LONG, LONG][dice.index(8)];
+        let visibility = [0, 1, 1, 2, LONG, LONG, LONG, LONG][random.index(8)];
         let wish = Wish {
             queue,
-            max: 1 + dice.index(10),
+            max: 1 + random.index(10),
             visibility,
-            wait: u64::from(dice.once_in(6)),
+            wait: u64::from(random.once_in(6)),
         };
         let all = receive_once(&mut client, book, wish).await?;
         let mut numbers: Vec<usize> = all.iter().map(|delivered| delivered.number).collect();
-        numbers.retain(|_| !dice.once_in(4));
-        settle_some(&mut client, book, &numbers, &mut dice).await?;
-        tokio::time::sleep(Duration::from_millis(dice.pick(0..4))).await;
+        numbers.retain(|_| !random.once_in(4));
+        settle_some(&mut client, book, &numbers, &mut random).await?;
+        tokio::time::sleep(Duration::from_millis(random.pick(0..4))).await;
     }
     Ok(())
 }
 
 /// Settles what was received earlier, also before the last kill, until the connection breaks.
-pub(crate) async fn settle_late(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Result<()> {
+pub(crate) async fn settle_late(
+    at: SocketAddr,
+    book: &Book,
+    mut random: RandomSource,
+) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     while !book.lock().over {
-        let numbers = held(book, &mut dice, |_| true);
-        settle_some(&mut client, book, &numbers, &mut dice).await?;
-        tokio::time::sleep(Duration::from_millis(dice.pick(5..40))).await;
+        let numbers = held(book, &mut random, |_| true);
+        settle_some(&mut client, book, &numbers, &mut random).await?;
+        tokio::time::sleep(Duration::from_millis(random.pick(5..40))).await;
     }
     Ok(())
 }
 
-/// Some messages on loan, all from one queue, whose loans may be settled until `fits`.
-pub(crate) fn held(book: &Book, dice: &mut Dice, fits: impl Fn(u64) -> bool) -> Vec<usize> {
+/// Some messages in flight, all from one queue, whose leases may be settled until `fits`.
+pub(crate) fn held(
+    book: &Book,
+    random: &mut RandomSource,
+    fits: impl Fn(u64) -> bool,
+) -> Vec<usize> {
     let ledger = book.lock();
-    let queue = dice.index(ledger.queues.len());
+    let queue = random.index(ledger.queues.len());
     let of_queue = |number: &usize| {
         let hold = ledger.messages[*number].hold.as_ref();
         hold.is_some_and(|hold| hold.queue == queue && fits(hold.until))
@@ -118,11 +130,11 @@ pub(crate) fn held(book: &Book, dice: &mut Dice, fits: impl Fn(u64) -> bool) -> 
     if all.is_empty() {
         return all;
     }
-    let first = dice.index(all.len());
+    let first = random.index(all.len());
     all[first..]
         .iter()
         .copied()
-        .take(1 + dice.index(10))
+        .take(1 + random.index(10))
         .collect()
 }
 
@@ -131,26 +143,26 @@ async fn settle_some(
     client: &mut Client,
     book: &Book,
     numbers: &[usize],
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> io::Result<()> {
     let mine = book.lock().take_busy(numbers.iter().copied());
     let (mut delete, mut change) = (Vec::new(), Vec::new());
     for number in mine {
-        if dice.once_in(3) {
+        if random.once_in(3) {
             change.push(number);
         } else {
             delete.push(number);
         }
     }
     delete_these(client, book, &delete).await?;
-    let seconds = [0, 1, LONG][dice.index(3)];
+    let seconds = [0, 1, LONG][random.index(3)];
     change_these(client, book, &change, seconds).await
 }
 
-/// A message that is to be settled: its number, its handle, and until when the loan surely holds.
+/// A message that is to be settled: its number, its handle, and until when the lease surely holds.
 type Settling = (usize, String, u64);
 
-/// What `begin` knows of those that are on loan, by the queue they were received from.
+/// What `begin` knows of those that are in flight, by the queue they were received from.
 fn begin(
     book: &Book,
     numbers: &[usize],
@@ -269,14 +281,14 @@ pub(crate) async fn move_back(
     at: SocketAddr,
     book: &Book,
     source: &str,
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     while !book.lock().over {
-        tokio::time::sleep(Duration::from_millis(dice.pick(10..150))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(10..150))).await;
         let mut asked = json!({ "SourceArn": source });
-        if dice.once_in(2) {
-            asked["MaxNumberOfMessagesPerSecond"] = json!(dice.pick(50..500));
+        if random.once_in(2) {
+            asked["MaxNumberOfMessagesPerSecond"] = json!(random.pick(50..500));
         }
         // Refused while one runs, which is fine.
         let started = client.call("StartMessageMoveTask", &asked).await?;
@@ -284,8 +296,8 @@ pub(crate) async fn move_back(
         let handle = started
             .ok()
             .and_then(|task| task.get("TaskHandle").cloned());
-        if let Some(handle) = handle.filter(|_| dice.once_in(4)) {
-            tokio::time::sleep(Duration::from_millis(dice.pick(0..20))).await;
+        if let Some(handle) = handle.filter(|_| random.once_in(4)) {
+            tokio::time::sleep(Duration::from_millis(random.pick(0..20))).await;
             let asked = json!({ "TaskHandle": handle });
             // It may have come to its end.
             let _ = client.call("CancelMessageMoveTask", &asked).await?;
@@ -299,29 +311,29 @@ pub(crate) async fn purge(
     at: SocketAddr,
     book: &Book,
     queue: QueueNumber,
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     while !book.lock().over {
-        match dice.pick(0..8) {
+        match random.pick(0..8) {
             0..=3 => {
-                let count = 1 + dice.index(5);
-                sends::send_some(&mut client, book, queue, count, &mut dice).await?;
+                let count = 1 + random.index(5);
+                sends::send_some(&mut client, book, queue, count, &mut random).await?;
             }
             4..=6 => {
                 let wish = Wish {
                     queue,
-                    max: 1 + dice.index(5),
-                    visibility: [0, 1, LONG][dice.index(3)],
+                    max: 1 + random.index(5),
+                    visibility: [0, 1, LONG][random.index(3)],
                     wait: 0,
                 };
                 let all = receive_once(&mut client, book, wish).await?;
                 let numbers: Vec<usize> = all.iter().map(|d| d.number).collect();
-                settle_some(&mut client, book, &numbers, &mut dice).await?;
+                settle_some(&mut client, book, &numbers, &mut random).await?;
             }
             _ => purge_once(&mut client, book, queue).await?,
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(2..20))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(2..20))).await;
     }
     Ok(())
 }

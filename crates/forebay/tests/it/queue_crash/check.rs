@@ -12,7 +12,7 @@ use super::client::Client;
 use super::ledger::{Message, QueueNumber, SLACK};
 use super::sends::{send_some, send_these};
 use super::{Book, now_ms};
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Rounds of draining without anything new before it is given up.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ pub(crate) async fn after_restart(
     at: SocketAddr,
     book: &Book,
     names: &Names,
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     book.lock().calm();
@@ -34,7 +34,7 @@ pub(crate) async fn after_restart(
     }
     for _ in 0..queues {
         let soon = now_ms() + 1000;
-        let numbers = held(book, dice, |until| until > soon);
+        let numbers = held(book, random, |until| until > soon);
         let mine = book.lock().take_busy(numbers.into_iter());
         delete_these(&mut client, book, &mine).await?;
     }
@@ -77,7 +77,7 @@ async fn send_again(client: &mut Client, book: &Book) -> io::Result<()> {
     Ok(())
 }
 
-/// How many messages a queue must hold, and can hold, together with its dead-letter queue; and how many must be lent.
+/// How many messages a queue must hold, and can hold, together with its dead-letter queue; and how many must be leased.
 async fn check_depth(client: &mut Client, book: &Book, queue: QueueNumber) -> io::Result<()> {
     let (name, dead, moves, for_dead) = {
         let ledger = book.lock();
@@ -114,7 +114,7 @@ async fn check_depth(client: &mut Client, book: &Book, queue: QueueNumber) -> io
         let held = ledger.messages.iter().filter(is_held).count() as u64;
         if figures[1] < held {
             ledger.wrong(format!(
-                "{name} has {held} messages on loan, and says {figures:?}"
+                "{name} has {held} messages in flight, and says {figures:?}"
             ));
         }
     }
@@ -222,11 +222,11 @@ async fn empty(client: &mut Client, book: &Book, queue: QueueNumber) -> io::Resu
 }
 
 /// Empty queues get a known number of messages in every state.
-pub(crate) async fn fill(at: SocketAddr, book: &Book, dice: &mut Dice) -> io::Result<()> {
+pub(crate) async fn fill(at: SocketAddr, book: &Book, random: &mut RandomSource) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     for queue in plain(book) {
         for _ in 0..9 {
-            send_some(&mut client, book, queue, 1, dice).await?;
+            send_some(&mut client, book, queue, 1, random).await?;
         }
         let wish = Wish {
             queue,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Book;
 use super::client::Client;
 use super::ledger::is_fifo;
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Names that come and go; few, so that names are used again.
 const NAMES: [&str; 4] = ["churn-a", "churn-b", "churn-c.fifo", "churn-d.fifo"];
@@ -58,21 +58,21 @@ pub(crate) async fn churn(
     at: SocketAddr,
     book: &Book,
     names: &Names,
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     loop {
-        let name = NAMES[dice.index(NAMES.len())];
+        let name = NAMES[random.index(NAMES.len())];
         match names.with(name, |name| name.life) {
             Life::Gone => make(&mut client, book, names, name).await?,
-            Life::There => match dice.pick(0..6) {
+            Life::There => match random.pick(0..6) {
                 0 => remove(&mut client, book, names, name).await?,
                 1..=3 => send(&mut client, book, names, name).await?,
                 _ => take(&mut client, book, names, name).await?,
             },
             Life::Coming | Life::Going => unreachable!("settled by the checker"),
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(0..20))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(0..20))).await;
     }
 }
 
@@ -228,7 +228,7 @@ pub(crate) fn depth(answer: &Value) -> u64 {
     figures(answer).iter().sum()
 }
 
-/// What is ready, lent and delayed.
+/// What is ready, leased and delayed.
 pub(crate) fn figures(answer: &Value) -> [u64; 3] {
     ["", "NotVisible", "Delayed"].map(|which| {
         let name = format!("ApproximateNumberOfMessages{which}");

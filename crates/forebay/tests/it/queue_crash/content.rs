@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Characters that have to be escaped or take several bytes on some way, among plain ones.
 const LETTERS: [char; 12] = [
@@ -31,13 +31,13 @@ const BLOB: &str = "AAEC/f7/";
 pub(crate) type Attributes = BTreeMap<String, (String, String)>;
 
 /// A body nobody else has; its number is the first thing in it.
-pub(crate) fn body(number: usize, dice: &mut Dice) -> String {
-    let letters = match dice.pick(0..40) {
-        0 => dice.pick(5_000..60_000),
-        1..=5 => dice.pick(300..2_000),
-        _ => dice.pick(0..200),
+pub(crate) fn body(number: usize, random: &mut RandomSource) -> String {
+    let letters = match random.pick(0..40) {
+        0 => random.pick(5_000..60_000),
+        1..=5 => random.pick(300..2_000),
+        _ => random.pick(0..200),
     };
-    let filler = (0..letters).map(|_| LETTERS[dice.index(LETTERS.len())]);
+    let filler = (0..letters).map(|_| LETTERS[random.index(LETTERS.len())]);
     format!("{number}:{}", filler.collect::<String>())
 }
 
@@ -47,14 +47,14 @@ pub(crate) fn number(body: &str) -> Option<usize> {
 }
 
 /// Some attributes, of every type.
-pub(crate) fn attributes(dice: &mut Dice) -> Attributes {
+pub(crate) fn attributes(random: &mut RandomSource) -> Attributes {
     let all = [
         ("colour", "String", "blue & \"green\""),
         ("weight", "Number", "12.50"),
         ("blob", "Binary", BLOB),
         ("label.x", "String.label", "\u{e9}"),
     ];
-    let chosen = all.into_iter().filter(|_| dice.once_in(4));
+    let chosen = all.into_iter().filter(|_| random.once_in(4));
     chosen
         .map(|(name, kind, value)| (name.to_owned(), (kind.to_owned(), value.to_owned())))
         .collect()

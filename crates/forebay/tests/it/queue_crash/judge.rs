@@ -87,14 +87,14 @@ pub(crate) fn read(ledger: &mut Ledger, answer: &Value) -> Vec<Delivered> {
     all
 }
 
-/// Judges all messages of an answer, and takes note of their loans.
+/// Judges all messages of an answer, and takes note of their leases.
 pub(crate) fn judge(ledger: &mut Ledger, asked: Asked, all: &[Delivered]) {
     ledger.totals.receives += all.len() as u64;
     ledger.queues[asked.queue].receives += 1;
     let mut last: BTreeMap<&str, u128> = BTreeMap::new();
     for delivered in all {
         content_is_whole(ledger, delivered);
-        may_be_lent(ledger, asked, delivered);
+        may_be_leased(ledger, asked, delivered);
         comes_from(ledger, asked, delivered);
         counts_up(ledger, asked, delivered);
         if let (Some(group), Some(place)) = (&delivered.group, delivered.sequence)
@@ -112,7 +112,7 @@ pub(crate) fn judge(ledger: &mut Ledger, asked: Asked, all: &[Delivered]) {
         is_in_turn(ledger, asked, delivered, all);
     }
     for delivered in all {
-        lend(ledger, asked, delivered);
+        acquire(ledger, asked, delivered);
     }
 }
 
@@ -121,7 +121,8 @@ fn content_is_whole(ledger: &mut Ledger, delivered: &Delivered) {
     let same = message.body == delivered.body
         && message.attributes == delivered.attributes
         && message.group == delivered.group;
-    // A moved message is a new one, and its deduplication id is the broker's; in a dead-letter queue it is the message's id.
+    // A moved message is a new one, and its deduplication id is the broker's; in a dead-letter queue it is the
+    // message's id.
     let moves = ledger.queues[message.queue].moves;
     let dedup = if delivered.source.is_some() && message.dedup.is_some() {
         Some(&delivered.id)
@@ -138,12 +139,12 @@ fn content_is_whole(ledger: &mut Ledger, delivered: &Delivered) {
 }
 
 /// It is not gone, its delay is over, and nobody else has it.
-fn may_be_lent(ledger: &mut Ledger, asked: Asked, delivered: &Delivered) {
+fn may_be_leased(ledger: &mut Ledger, asked: Asked, delivered: &Delivered) {
     let number = delivered.number;
     let message = &ledger.messages[number];
     let due = message.asked + message.delay;
     let early = message.delay > 0 && asked.to + SLACK < due;
-    // Answers may be read in another order than they were given: only what was lent later counts.
+    // Answers may be read in another order than they were given: only what was leased later counts.
     let later = |hold: &Hold| {
         asked.from > hold.told + SLACK || (hold.id == delivered.id && delivered.count > hold.count)
     };
@@ -163,7 +164,7 @@ fn may_be_lent(ledger: &mut Ledger, asked: Asked, delivered: &Delivered) {
     }
     if let Some(hold) = held {
         ledger.wrong(format!(
-            "message {number} is lent until {} and lent again: {asked:?}, count {}",
+            "message {number} is leased until {} and leased again: {asked:?}, count {}",
             hold.until, delivered.count
         ));
     }
@@ -304,7 +305,7 @@ fn is_in_turn(ledger: &mut Ledger, asked: Asked, delivered: &Delivered, all: &[D
 }
 
 /// From now on it is this receiver's.
-fn lend(ledger: &mut Ledger, asked: Asked, delivered: &Delivered) {
+fn acquire(ledger: &mut Ledger, asked: Asked, delivered: &Delivered) {
     let message = &mut ledger.messages[delivered.number];
     if message.gone.sure {
         return;

@@ -34,7 +34,7 @@ pub(crate) struct QueueBook {
     pub(crate) for_dead: bool,
     /// Move tasks bring its dead letters back.
     pub(crate) moves: bool,
-    /// Somebody purges it now and then.
+    /// An actor purges it now and then.
     pub(crate) purged: bool,
     /// Receives that were acknowledged, and those nobody knows the outcome of.
     pub(crate) receives: u64,
@@ -61,7 +61,7 @@ impl Gone {
     }
 }
 
-/// The last loan somebody was told of.
+/// The last lease an actor received.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold {
     pub(crate) queue: QueueNumber,
@@ -105,7 +105,7 @@ pub(crate) struct Message {
     pub(crate) overtaken: Option<u64>,
     /// When it was received from the dead-letter queue, ms.
     pub(crate) dead: Option<u64>,
-    /// Somebody is about to settle it.
+    /// An actor is about to settle it.
     pub(crate) busy: bool,
     pub(crate) hold: Option<Hold>,
     pub(crate) seen: Vec<Seen>,
@@ -232,8 +232,8 @@ impl Ledger {
         }
     }
 
-    /// A delete is about to be asked for; returns the last moment the loan is sure to hold, if the handle is that of
-    /// the last loan.
+    /// A delete is about to be asked for; returns the last moment the lease is sure to hold, if the handle is that of
+    /// the last lease.
     pub(crate) fn begin_delete(&mut self, number: usize, handle: &str) -> u64 {
         let message = &mut self.messages[number];
         message.gone.doubts += 1;
@@ -286,7 +286,7 @@ impl Ledger {
         }
     }
 
-    /// A change of visibility is about to be asked for: from now on the loan may have ended.
+    /// A change of visibility is about to be asked for: from now on the lease may have ended.
     pub(crate) fn begin_change(&mut self, number: usize, handle: &str) -> u64 {
         let hold = self.messages[number].hold.as_mut();
         let hold = hold.filter(|hold| hold.handle == handle);
@@ -321,7 +321,7 @@ impl Ledger {
         }
     }
 
-    /// Takes messages that somebody may settle now, and sees to it that nobody else does meanwhile.
+    /// Takes messages that one actor may settle now, and no other does meanwhile.
     pub(crate) fn take_busy(&mut self, numbers: impl Iterator<Item = usize>) -> Vec<usize> {
         let free = |number: &usize| !std::mem::replace(&mut self.messages[*number].busy, true);
         numbers.filter(free).collect()

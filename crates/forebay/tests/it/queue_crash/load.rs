@@ -27,7 +27,7 @@ pub(crate) struct Crashes {
     queues: Queues,
 }
 
-/// The queues that stay, where somebody has to know them.
+/// The queues that stay.
 #[derive(Debug, Clone, Default)]
 struct Queues {
     mixed: usize,
@@ -58,8 +58,8 @@ impl rounds::Crashes for Crashes {
         let book = self.book.clone();
         self.rounds.run(load, || book.lock().over = true);
         let at = self.rounds.broker().address("sqs").unwrap();
-        let mut dice = self.rounds.dice.fork();
-        let checked = check::after_restart(at, &self.book, &self.names, &mut dice);
+        let mut random = self.rounds.random.fork();
+        let checked = check::after_restart(at, &self.book, &self.names, &mut random);
         self.rounds.block_on(checked).unwrap();
         self.violations()
     }
@@ -67,10 +67,10 @@ impl rounds::Crashes for Crashes {
     /// Takes everything out, then checks the figures of a known filling over one more kill.
     fn finish(mut self) -> (String, Vec<Violation>) {
         let at = self.rounds.broker().address("sqs").unwrap();
-        let mut dice = self.rounds.dice.fork();
+        let mut random = self.rounds.random.fork();
         let (book, rounds) = (&self.book, &self.rounds);
         rounds.block_on(check::drain(at, book)).unwrap();
-        let filled = check::fill(at, book, &mut dice);
+        let filled = check::fill(at, book, &mut random);
         rounds.block_on(filled).unwrap();
         let exact = check::figures_are_exact(at, book);
         rounds.block_on(exact).unwrap();
@@ -119,53 +119,55 @@ impl Crashes {
             );
         };
         for _ in 0..SENDERS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
-            spawn(Box::pin(async move { sends::send(at, &book, dice).await }));
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
+            spawn(Box::pin(
+                async move { sends::send(at, &book, random).await },
+            ));
         }
         for _ in 0..RECEIVERS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             spawn(Box::pin(
-                async move { actors::receive(at, &book, dice).await },
+                async move { actors::receive(at, &book, random).await },
             ));
         }
         for _ in 0..SETTLERS {
-            let (book, dice) = (self.book.clone(), self.rounds.dice.fork());
+            let (book, random) = (self.book.clone(), self.rounds.random.fork());
             spawn(Box::pin(async move {
-                actors::settle_late(at, &book, dice).await
+                actors::settle_late(at, &book, random).await
             }));
         }
-        let (book, dice, names) = (
+        let (book, random, names) = (
             self.book.clone(),
-            self.rounds.dice.fork(),
+            self.rounds.random.fork(),
             self.names.clone(),
         );
         spawn(Box::pin(async move {
-            churn::churn(at, &book, &names, dice).await
+            churn::churn(at, &book, &names, random).await
         }));
-        let (book, dice, queues) = (
+        let (book, random, queues) = (
             self.book.clone(),
-            self.rounds.dice.fork(),
+            self.rounds.random.fork(),
             self.queues.clone(),
         );
         spawn(Box::pin(async move {
-            actors::move_back(at, &book, &queues.moved_dead_arn, dice).await
+            actors::move_back(at, &book, &queues.moved_dead_arn, random).await
         }));
-        let (book, dice, queue) = (
+        let (book, random, queue) = (
             self.book.clone(),
-            self.rounds.dice.fork(),
+            self.rounds.random.fork(),
             self.queues.purged,
         );
         spawn(Box::pin(async move {
-            actors::purge(at, &book, queue, dice).await
+            actors::purge(at, &book, queue, random).await
         }));
-        let (book, dice, queue) = (
+        let (book, random, queue) = (
             self.book.clone(),
-            self.rounds.dice.fork(),
+            self.rounds.random.fork(),
             self.queues.mixed,
         );
         let at = self.rounds.broker().address("kafka").unwrap();
         spawn(Box::pin(async move {
-            sends::publish(at, &book, queue, dice).await
+            sends::publish(at, &book, queue, random).await
         }));
         load
     }

@@ -1,5 +1,5 @@
 //! `kill -9` at random moments under load on queues: what was acknowledged as sent comes, what was acknowledged as
-//! deleted stays away, and order, locks, loans, counts and deduplication outlive the process.
+//! deleted stays away, and order, locks, leases, counts and deduplication outlive the process.
 //!
 //! `FOREBAY_CRASH_ROUNDS` sets the number of rounds, `FOREBAY_CRASH_SEED` the seed. With the feature `failpoints`, a
 //! broker on a disk that lies about syncs must be found out.

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::ledger::{Message, QueueNumber};
 use super::{Book, content, judge, now_ms};
 use crate::client::answer;
-use crate::dice::Dice;
+use crate::random::RandomSource;
 
 /// Senders leave queues alone that hold more than this.
 const BACKLOG_MAX: usize = 300;
@@ -25,7 +25,7 @@ const GROUPS: u64 = 12;
 const BATCH_MAX: usize = 10;
 
 /// Sends to all queues until the connection breaks.
-pub(crate) async fn send(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Result<()> {
+pub(crate) async fn send(at: SocketAddr, book: &Book, mut random: RandomSource) -> io::Result<()> {
     let mut client = Client::connect(at).await?;
     while !book.lock().over {
         let open: Vec<QueueNumber> = {
@@ -38,15 +38,15 @@ pub(crate) async fn send(at: SocketAddr, book: &Book, mut dice: Dice) -> io::Res
             .collect()
         };
         if !open.is_empty() {
-            let queue = open[dice.index(open.len())];
-            let fresh = if dice.once_in(3) {
+            let queue = open[random.index(open.len())];
+            let fresh = if random.once_in(3) {
                 1
             } else {
-                1 + dice.index(BATCH_MAX)
+                1 + random.index(BATCH_MAX)
             };
-            send_some(&mut client, book, queue, fresh, &mut dice).await?;
+            send_some(&mut client, book, queue, fresh, &mut random).await?;
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(0..12))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(0..12))).await;
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ pub(crate) async fn send_some(
     book: &Book,
     queue: QueueNumber,
     fresh: usize,
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> io::Result<()> {
     let (name, mut numbers) = {
         let mut ledger = book.lock();
@@ -65,13 +65,13 @@ pub(crate) async fn send_some(
         let fifo = ledger.queues[queue].fifo;
         let mut numbers = Vec::with_capacity(fresh);
         for _ in 0..fresh {
-            numbers.push(ledger.begin_send(|number| new_message((number, queue), fifo, dice)));
+            numbers.push(ledger.begin_send(|number| new_message((number, queue), fifo, random)));
         }
         (name, numbers)
     };
-    if dice.once_in(3) {
+    if random.once_in(3) {
         let before = book.lock().messages.len();
-        let some = (0..dice.index(4)).map(|_| dice.index(before)).collect();
+        let some = (0..random.index(4)).map(|_| random.index(before)).collect();
         numbers.extend(repeatable(book, queue, some));
     }
     numbers.dedup();
@@ -90,15 +90,19 @@ fn repeatable(book: &Book, queue: QueueNumber, numbers: Vec<usize>) -> Vec<usize
     numbers.into_iter().filter(may).collect()
 }
 
-fn new_message((number, queue): (usize, QueueNumber), fifo: bool, dice: &mut Dice) -> Message {
+fn new_message(
+    (number, queue): (usize, QueueNumber),
+    fifo: bool,
+    random: &mut RandomSource,
+) -> Message {
     Message {
         queue,
-        group: (fifo || dice.once_in(8)).then(|| format!("g{}", dice.pick(0..GROUPS))),
+        group: (fifo || random.once_in(8)).then(|| format!("g{}", random.pick(0..GROUPS))),
         dedup: fifo.then(|| format!("d-{number}")),
-        body: content::body(number, dice),
-        attributes: content::attributes(dice),
-        delay: if !fifo && dice.once_in(10) {
-            1000 * dice.pick(1..3)
+        body: content::body(number, random),
+        attributes: content::attributes(random),
+        delay: if !fifo && random.once_in(10) {
+            1000 * random.pick(1..3)
         } else {
             0
         },
@@ -189,13 +193,13 @@ pub(crate) async fn publish(
     at: SocketAddr,
     book: &Book,
     queue: QueueNumber,
-    mut dice: Dice,
+    mut random: RandomSource,
 ) -> io::Result<()> {
     let mut client = crate::client::Client::connect(at).await?;
     while !book.lock().over {
         if book.lock().backlog(queue) < BACKLOG_MAX {
-            let count = 1 + dice.index(5);
-            let (name, numbers) = begin_publish(book, queue, count, &mut dice);
+            let count = 1 + random.index(5);
+            let (name, numbers) = begin_publish(book, queue, count, &mut random);
             let asked = produce(book, &name, &numbers);
             let body = client.call(9, &asked).await?;
             let response: ProduceResponse<'_> = answer(&body, 9);
@@ -211,7 +215,7 @@ pub(crate) async fn publish(
                 ledger.wrong(format!("a publish was refused: {}", answered.error_code));
             }
         }
-        tokio::time::sleep(Duration::from_millis(dice.pick(5..40))).await;
+        tokio::time::sleep(Duration::from_millis(random.pick(5..40))).await;
     }
     Ok(())
 }
@@ -220,14 +224,14 @@ fn begin_publish(
     book: &Book,
     queue: QueueNumber,
     count: usize,
-    dice: &mut Dice,
+    random: &mut RandomSource,
 ) -> (String, Vec<usize>) {
     let mut ledger = book.lock();
     let mut numbers = Vec::with_capacity(count);
     for _ in 0..count {
         numbers.push(ledger.begin_send(|number| Message {
             queue,
-            body: content::body(number, dice),
+            body: content::body(number, random),
             attributes: [("from".to_owned(), ("String".to_owned(), "topic".to_owned()))].into(),
             asked: now_ms(),
             ..Message::default()

@@ -37,7 +37,7 @@ impl Stage {
                 peer.close().await;
                 return "ok".to_owned();
             }
-            // Whoever is not listened to any more hears nothing.
+            // A client that is cancelled receives nothing any more.
             "vanish" => return "ok".to_owned(),
             other => panic!("there is no command `amqp {other}`"),
         };

@@ -302,13 +302,13 @@ async fn tags_permissions_and_purge() {
     for body in ["one", "two"] {
         sqs.send(&url, body).await;
     }
-    let lent = client
+    let leased = client
         .receive_message()
         .queue_url(&url)
         .send()
         .await
         .unwrap();
-    assert_eq!(lent.messages().len(), 1);
+    assert_eq!(leased.messages().len(), 1);
     client.purge_queue().queue_url(&url).send().await.unwrap();
     assert_eq!(sqs.depth(&url).await, [0, 0, 0]);
 }
@@ -334,15 +334,15 @@ async fn dead_letters_move_away_and_back() {
     })
     .await;
     let arn = "arn:aws:sqs:us-east-1:000000000000:dead";
-    let letter = sqs.receive(&dead, 0).await.remove(0);
+    let dead_letter = sqs.receive(&dead, 0).await.remove(0);
     assert_eq!(
-        (letter.body(), letter.message_id()),
+        (dead_letter.body(), dead_letter.message_id()),
         (Some("bad"), Some(&*id))
     );
     let source = "arn:aws:sqs:us-east-1:000000000000:orders";
     assert_eq!(
         system(
-            &letter,
+            &dead_letter,
             &MessageSystemAttributeName::DeadLetterQueueSourceArn
         ),
         Some(source)
@@ -429,13 +429,13 @@ async fn metrics_are_exact() {
     for body in ["one", "two", "three"] {
         sqs.send(&url, body).await;
     }
-    let lent = sqs
+    let leased = sqs
         .client
         .receive_message()
         .queue_url(&url)
         .max_number_of_messages(2);
-    let lent = lent.visibility_timeout(HIDDEN).send().await.unwrap();
-    sqs.delete(&url, lent.messages()[0].receipt_handle().unwrap())
+    let leased = leased.visibility_timeout(HIDDEN).send().await.unwrap();
+    sqs.delete(&url, leased.messages()[0].receipt_handle().unwrap())
         .await
         .unwrap();
     assert_eq!(sqs.receive(&url, HIDDEN).await.len(), 1);

@@ -74,15 +74,15 @@ async fn a_late_delete_counts_only_without_order() {
     );
     sqs.send(&plain, "one").await;
     sqs.send_in(&ordered, "a", "one").await;
-    let plain_lent = sqs.receive(&plain, 1).await.remove(0);
-    let ordered_lent = sqs.receive(&ordered, 1).await.remove(0);
+    let plain_leased = sqs.receive(&plain, 1).await.remove(0);
+    let ordered_leased = sqs.receive(&ordered, 1).await.remove(0);
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    sqs.delete(&plain, plain_lent.receipt_handle().unwrap())
+    sqs.delete(&plain, plain_leased.receipt_handle().unwrap())
         .await
         .unwrap();
     assert_eq!(sqs.depth(&plain).await, [0, 0, 0]);
     let refused = sqs
-        .delete(&ordered, ordered_lent.receipt_handle().unwrap())
+        .delete(&ordered, ordered_leased.receipt_handle().unwrap())
         .await;
     assert_eq!(refused, Err("InvalidParameterValue".into()));
     assert_eq!(sqs.depth(&ordered).await, [1, 0, 0]);

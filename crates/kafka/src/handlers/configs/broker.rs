@@ -212,7 +212,7 @@ pub(super) fn list(name: &str) -> Option<&'static str> {
     found.map(|setting| setting.default)
 }
 
-/// Checks what is to be set. A name nobody knows may mean something to somebody, and is kept.
+/// Checks what is to be set. An unknown name may mean something to a client, and is kept.
 pub(super) fn check(name: &str, value: Option<&str>) -> Result<(), Error> {
     if fixed::is_fixed(name) {
         return Err(Error::InvalidRequest(format!(
@@ -311,7 +311,7 @@ pub(super) fn fixed_layers(context: &Context, name: &str) -> Vec<Layer> {
     let default = setting.map(|setting| setting.default);
     if let Some((topic, ..)) = of_topics
         && let Some(value) = context.broker.settings().topic_defaults.get(*topic)
-        // Nobody had to say what holds anyway.
+        // A default needs no entry.
         && default != Some(value)
     {
         layers.push((None, value.clone(), origin::STATIC_BROKER));
@@ -331,7 +331,7 @@ fn changeable(name: &str, layers: Vec<Layer>) -> Shown {
         kind: setting.map_or(value_type::UNKNOWN, |setting| type_of(setting.kind)),
         help: setting.map(|setting| setting.help),
         read_only: false,
-        // What nobody knows may be a secret.
+        // An unknown value may be a secret.
         sensitive: setting.is_none(),
     }
 }
@@ -419,7 +419,7 @@ fn fixed_one((name, value, kind): (&str, String, i8)) -> Shown {
     }
 }
 
-/// Values that nobody has to give at a start.
+/// Values with a default at a start.
 const DEFAULTS: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "true"),
     ("connections.max.idle.ms", "600000"),

@@ -206,7 +206,7 @@ fn invalid(text: impl Into<Cow<'static, str>>) -> Refusal {
     (Code::InvalidRequest, text.into())
 }
 
-/// Whether somebody may look at a resource's settings, or change them.
+/// Whether a principal may look at a resource's settings, or change them.
 fn may(
     context: &Context,
     principal: &Principal,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::wire::ApiKey;
-use crate::wire::tests::dice::Dice;
+use crate::wire::tests::random::RandomSource;
 
 use super::{
     AnyRequest, AnyResponse, add_offsets_to_txn, add_partitions_to_txn, alter_client_quotas,
@@ -29,54 +29,56 @@ use super::{
 /// A structure that can be made up.
 pub(crate) trait Sample {
     /// Every field that `version` has takes a random value, every other one its default.
-    fn sample(dice: &mut Dice, version: i16) -> Self;
+    fn sample(random: &mut RandomSource, version: i16) -> Self;
 }
 
 impl Sample for produce::ProduceRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            transactional_id: dice.option(|dice| Cow::Owned(dice.string())),
-            acks: dice.i16(),
-            timeout_ms: dice.i32(),
-            topic_data: dice.array(|dice| produce::TopicProduceData::sample(dice, version)),
+            transactional_id: random.option(|random| Cow::Owned(random.string())),
+            acks: random.i16(),
+            timeout_ms: random.i32(),
+            topic_data: random.array(|random| produce::TopicProduceData::sample(random, version)),
         }
     }
 }
 
 impl Sample for produce::TopicProduceData<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 12 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 13 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partition_data: dice.array(|dice| produce::PartitionProduceData::sample(dice, version)),
+            partition_data: random
+                .array(|random| produce::PartitionProduceData::sample(random, version)),
         }
     }
 }
 
 impl Sample for produce::PartitionProduceData {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            index: dice.i32(),
-            records: dice.records(),
+            index: random.i32(),
+            records: random.records(),
         }
     }
 }
 
 impl Sample for produce::ProduceResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            responses: dice.array(|dice| produce::TopicProduceResponse::sample(dice, version)),
-            throttle_time_ms: dice.i32(),
+            responses: random
+                .array(|random| produce::TopicProduceResponse::sample(random, version)),
+            throttle_time_ms: random.i32(),
             node_endpoints: if version >= 10 {
-                dice.array(|dice| produce::NodeEndpoint::sample(dice, version))
+                random.array(|random| produce::NodeEndpoint::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -85,44 +87,44 @@ impl Sample for produce::ProduceResponse<'_> {
 }
 
 impl Sample for produce::TopicProduceResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 12 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 13 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partition_responses: dice
-                .array(|dice| produce::PartitionProduceResponse::sample(dice, version)),
+            partition_responses: random
+                .array(|random| produce::PartitionProduceResponse::sample(random, version)),
         }
     }
 }
 
 impl Sample for produce::PartitionProduceResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            index: dice.i32(),
-            error_code: dice.i16(),
-            base_offset: dice.i64(),
-            log_append_time_ms: dice.i64(),
-            log_start_offset: if version >= 5 { dice.i64() } else { -1 },
+            index: random.i32(),
+            error_code: random.i16(),
+            base_offset: random.i64(),
+            log_append_time_ms: random.i64(),
+            log_start_offset: if version >= 5 { random.i64() } else { -1 },
             record_errors: if version >= 8 {
-                dice.array(|dice| produce::BatchIndexAndErrorMessage::sample(dice, version))
+                random.array(|random| produce::BatchIndexAndErrorMessage::sample(random, version))
             } else {
                 Vec::new()
             },
             error_message: if version >= 8 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
             current_leader: if version >= 10 {
-                produce::LeaderIdAndEpoch::sample(dice, version)
+                produce::LeaderIdAndEpoch::sample(random, version)
             } else {
                 produce::LeaderIdAndEpoch::default()
             },
@@ -131,62 +133,62 @@ impl Sample for produce::PartitionProduceResponse<'_> {
 }
 
 impl Sample for produce::BatchIndexAndErrorMessage<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            batch_index: dice.i32(),
-            batch_index_error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            batch_index: random.i32(),
+            batch_index_error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for produce::LeaderIdAndEpoch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            leader_id: dice.i32(),
-            leader_epoch: dice.i32(),
+            leader_id: random.i32(),
+            leader_epoch: random.i32(),
         }
     }
 }
 
 impl Sample for produce::NodeEndpoint<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            rack: dice.option(|dice| Cow::Owned(dice.string())),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            rack: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for fetch::FetchRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             cluster_id: if version >= 12 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            replica_id: if version <= 14 { dice.i32() } else { -1 },
+            replica_id: if version <= 14 { random.i32() } else { -1 },
             replica_state: if version >= 15 {
-                fetch::ReplicaState::sample(dice, version)
+                fetch::ReplicaState::sample(random, version)
             } else {
                 fetch::ReplicaState::default()
             },
-            max_wait_ms: dice.i32(),
-            min_bytes: dice.i32(),
-            max_bytes: dice.i32(),
-            isolation_level: dice.i8(),
-            session_id: if version >= 7 { dice.i32() } else { 0 },
-            session_epoch: if version >= 7 { dice.i32() } else { -1 },
-            topics: dice.array(|dice| fetch::FetchTopic::sample(dice, version)),
+            max_wait_ms: random.i32(),
+            min_bytes: random.i32(),
+            max_bytes: random.i32(),
+            isolation_level: random.i8(),
+            session_id: if version >= 7 { random.i32() } else { 0 },
+            session_epoch: if version >= 7 { random.i32() } else { -1 },
+            topics: random.array(|random| fetch::FetchTopic::sample(random, version)),
             forgotten_topics_data: if version >= 7 {
-                dice.array(|dice| fetch::ForgottenTopic::sample(dice, version))
+                random.array(|random| fetch::ForgottenTopic::sample(random, version))
             } else {
                 Vec::new()
             },
             rack_id: if version >= 11 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
@@ -195,78 +197,83 @@ impl Sample for fetch::FetchRequest<'_> {
 }
 
 impl Sample for fetch::ReplicaState {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            replica_id: dice.i32(),
-            replica_epoch: dice.i64(),
+            replica_id: random.i32(),
+            replica_epoch: random.i64(),
         }
     }
 }
 
 impl Sample for fetch::FetchTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topic: if version <= 12 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 13 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice.array(|dice| fetch::FetchPartition::sample(dice, version)),
+            partitions: random.array(|random| fetch::FetchPartition::sample(random, version)),
         }
     }
 }
 
 impl Sample for fetch::FetchPartition {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition: dice.i32(),
-            current_leader_epoch: if version >= 9 { dice.i32() } else { -1 },
-            fetch_offset: dice.i64(),
-            last_fetched_epoch: if version >= 12 { dice.i32() } else { -1 },
-            log_start_offset: if version >= 5 { dice.i64() } else { -1 },
-            partition_max_bytes: dice.i32(),
+            partition: random.i32(),
+            current_leader_epoch: if version >= 9 { random.i32() } else { -1 },
+            fetch_offset: random.i64(),
+            last_fetched_epoch: if version >= 12 { random.i32() } else { -1 },
+            log_start_offset: if version >= 5 { random.i64() } else { -1 },
+            partition_max_bytes: random.i32(),
             replica_directory_id: if version >= 17 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            high_watermark: if version >= 18 { dice.i64() } else { i64::MAX },
+            high_watermark: if version >= 18 {
+                random.i64()
+            } else {
+                i64::MAX
+            },
         }
     }
 }
 
 impl Sample for fetch::ForgottenTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topic: if version <= 12 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 13 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice.array(Dice::i32),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for fetch::FetchResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: if version >= 7 { dice.i16() } else { 0 },
-            session_id: if version >= 7 { dice.i32() } else { 0 },
-            responses: dice.array(|dice| fetch::FetchableTopicResponse::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: if version >= 7 { random.i16() } else { 0 },
+            session_id: if version >= 7 { random.i32() } else { 0 },
+            responses: random
+                .array(|random| fetch::FetchableTopicResponse::sample(random, version)),
             node_endpoints: if version >= 16 {
-                dice.array(|dice| fetch::NodeEndpoint::sample(dice, version))
+                random.array(|random| fetch::NodeEndpoint::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -275,232 +282,235 @@ impl Sample for fetch::FetchResponse<'_> {
 }
 
 impl Sample for fetch::FetchableTopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topic: if version <= 12 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 13 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice.array(|dice| fetch::PartitionData::sample(dice, version)),
+            partitions: random.array(|random| fetch::PartitionData::sample(random, version)),
         }
     }
 }
 
 impl Sample for fetch::PartitionData {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            high_watermark: dice.i64(),
-            last_stable_offset: dice.i64(),
-            log_start_offset: if version >= 5 { dice.i64() } else { -1 },
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            high_watermark: random.i64(),
+            last_stable_offset: random.i64(),
+            log_start_offset: if version >= 5 { random.i64() } else { -1 },
             diverging_epoch: if version >= 12 {
-                fetch::EpochEndOffset::sample(dice, version)
+                fetch::EpochEndOffset::sample(random, version)
             } else {
                 fetch::EpochEndOffset::default()
             },
             current_leader: if version >= 12 {
-                fetch::LeaderIdAndEpoch::sample(dice, version)
+                fetch::LeaderIdAndEpoch::sample(random, version)
             } else {
                 fetch::LeaderIdAndEpoch::default()
             },
             snapshot_id: if version >= 12 {
-                fetch::SnapshotId::sample(dice, version)
+                fetch::SnapshotId::sample(random, version)
             } else {
                 fetch::SnapshotId::default()
             },
-            aborted_transactions: dice
-                .option(|dice| dice.array(|dice| fetch::AbortedTransaction::sample(dice, version))),
-            preferred_read_replica: if version >= 11 { dice.i32() } else { -1 },
-            records: dice.records(),
+            aborted_transactions: random.option(|random| {
+                random.array(|random| fetch::AbortedTransaction::sample(random, version))
+            }),
+            preferred_read_replica: if version >= 11 { random.i32() } else { -1 },
+            records: random.records(),
         }
     }
 }
 
 impl Sample for fetch::EpochEndOffset {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            epoch: dice.i32(),
-            end_offset: dice.i64(),
+            epoch: random.i32(),
+            end_offset: random.i64(),
         }
     }
 }
 
 impl Sample for fetch::LeaderIdAndEpoch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            leader_id: dice.i32(),
-            leader_epoch: dice.i32(),
+            leader_id: random.i32(),
+            leader_epoch: random.i32(),
         }
     }
 }
 
 impl Sample for fetch::SnapshotId {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            end_offset: dice.i64(),
-            epoch: dice.i32(),
+            end_offset: random.i64(),
+            epoch: random.i32(),
         }
     }
 }
 
 impl Sample for fetch::AbortedTransaction {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            producer_id: dice.i64(),
-            first_offset: dice.i64(),
+            producer_id: random.i64(),
+            first_offset: random.i64(),
         }
     }
 }
 
 impl Sample for fetch::NodeEndpoint<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            rack: dice.option(|dice| Cow::Owned(dice.string())),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            rack: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            replica_id: dice.i32(),
-            isolation_level: if version >= 2 { dice.i8() } else { 0 },
-            topics: dice.array(|dice| list_offsets::ListOffsetsTopic::sample(dice, version)),
-            timeout_ms: if version >= 10 { dice.i32() } else { 0 },
+            replica_id: random.i32(),
+            isolation_level: if version >= 2 { random.i8() } else { 0 },
+            topics: random.array(|random| list_offsets::ListOffsetsTopic::sample(random, version)),
+            timeout_ms: if version >= 10 { random.i32() } else { 0 },
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| list_offsets::ListOffsetsPartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random
+                .array(|random| list_offsets::ListOffsetsPartition::sample(random, version)),
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsPartition {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            current_leader_epoch: if version >= 4 { dice.i32() } else { -1 },
-            timestamp: dice.i64(),
+            partition_index: random.i32(),
+            current_leader_epoch: if version >= 4 { random.i32() } else { -1 },
+            timestamp: random.i64(),
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 2 { dice.i32() } else { 0 },
-            topics: dice
-                .array(|dice| list_offsets::ListOffsetsTopicResponse::sample(dice, version)),
+            throttle_time_ms: if version >= 2 { random.i32() } else { 0 },
+            topics: random
+                .array(|random| list_offsets::ListOffsetsTopicResponse::sample(random, version)),
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsTopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| list_offsets::ListOffsetsPartitionResponse::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                list_offsets::ListOffsetsPartitionResponse::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for list_offsets::ListOffsetsPartitionResponse {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            timestamp: dice.i64(),
-            offset: dice.i64(),
-            leader_epoch: if version >= 4 { dice.i32() } else { -1 },
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            timestamp: random.i64(),
+            offset: random.i64(),
+            leader_epoch: if version >= 4 { random.i32() } else { -1 },
         }
     }
 }
 
 impl Sample for metadata::MetadataRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topics: if version >= 1 {
-                dice.option(|dice| {
-                    dice.array(|dice| metadata::MetadataRequestTopic::sample(dice, version))
+                random.option(|random| {
+                    random.array(|random| metadata::MetadataRequestTopic::sample(random, version))
                 })
             } else {
-                Some(dice.array(|dice| metadata::MetadataRequestTopic::sample(dice, version)))
+                Some(random.array(|random| metadata::MetadataRequestTopic::sample(random, version)))
             },
-            allow_auto_topic_creation: if version >= 4 { dice.bool() } else { true },
+            allow_auto_topic_creation: if version >= 4 { random.bool() } else { true },
             include_cluster_authorized_operations: if (8..=10).contains(&version) {
-                dice.bool()
+                random.bool()
             } else {
                 false
             },
-            include_topic_authorized_operations: if version >= 8 { dice.bool() } else { false },
+            include_topic_authorized_operations: if version >= 8 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for metadata::MetadataRequestTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
             name: if version >= 10 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
-                Some(Cow::Owned(dice.string()))
+                Some(Cow::Owned(random.string()))
             },
         }
     }
 }
 
 impl Sample for metadata::MetadataResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 3 { dice.i32() } else { 0 },
-            brokers: dice.array(|dice| metadata::MetadataResponseBroker::sample(dice, version)),
+            throttle_time_ms: if version >= 3 { random.i32() } else { 0 },
+            brokers: random
+                .array(|random| metadata::MetadataResponseBroker::sample(random, version)),
             cluster_id: if version >= 2 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            controller_id: if version >= 1 { dice.i32() } else { -1 },
-            topics: dice.array(|dice| metadata::MetadataResponseTopic::sample(dice, version)),
+            controller_id: if version >= 1 { random.i32() } else { -1 },
+            topics: random.array(|random| metadata::MetadataResponseTopic::sample(random, version)),
             cluster_authorized_operations: if (8..=10).contains(&version) {
-                dice.i32()
+                random.i32()
             } else {
                 i32::MIN
             },
-            error_code: if version >= 13 { dice.i16() } else { 0 },
+            error_code: if version >= 13 { random.i16() } else { 0 },
         }
     }
 }
 
 impl Sample for metadata::MetadataResponseBroker<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
             rack: if version >= 1 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -509,38 +519,38 @@ impl Sample for metadata::MetadataResponseBroker<'_> {
 }
 
 impl Sample for metadata::MetadataResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
+            error_code: random.i16(),
             name: if version >= 12 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
-                Some(Cow::Owned(dice.string()))
+                Some(Cow::Owned(random.string()))
             },
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            is_internal: if version >= 1 { dice.bool() } else { false },
-            partitions: dice
-                .array(|dice| metadata::MetadataResponsePartition::sample(dice, version)),
-            topic_authorized_operations: if version >= 8 { dice.i32() } else { i32::MIN },
+            is_internal: if version >= 1 { random.bool() } else { false },
+            partitions: random
+                .array(|random| metadata::MetadataResponsePartition::sample(random, version)),
+            topic_authorized_operations: if version >= 8 { random.i32() } else { i32::MIN },
         }
     }
 }
 
 impl Sample for metadata::MetadataResponsePartition {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            partition_index: dice.i32(),
-            leader_id: dice.i32(),
-            leader_epoch: if version >= 7 { dice.i32() } else { -1 },
-            replica_nodes: dice.array(Dice::i32),
-            isr_nodes: dice.array(Dice::i32),
+            error_code: random.i16(),
+            partition_index: random.i32(),
+            leader_id: random.i32(),
+            leader_epoch: if version >= 7 { random.i32() } else { -1 },
+            replica_nodes: random.array(RandomSource::i32),
+            isr_nodes: random.array(RandomSource::i32),
             offline_replicas: if version >= 5 {
-                dice.array(Dice::i32)
+                random.array(RandomSource::i32)
             } else {
                 Vec::new()
             },
@@ -549,186 +559,190 @@ impl Sample for metadata::MetadataResponsePartition {
 }
 
 impl Sample for offset_commit::OffsetCommitRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            generation_id_or_member_epoch: dice.i32(),
-            member_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
+            generation_id_or_member_epoch: random.i32(),
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 7 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            retention_time_ms: if version <= 4 { dice.i64() } else { -1 },
-            topics: dice
-                .array(|dice| offset_commit::OffsetCommitRequestTopic::sample(dice, version)),
+            retention_time_ms: if version <= 4 { random.i64() } else { -1 },
+            topics: random
+                .array(|random| offset_commit::OffsetCommitRequestTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for offset_commit::OffsetCommitRequestTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 9 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice
-                .array(|dice| offset_commit::OffsetCommitRequestPartition::sample(dice, version)),
+            partitions: random.array(|random| {
+                offset_commit::OffsetCommitRequestPartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_commit::OffsetCommitRequestPartition<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            committed_offset: dice.i64(),
-            committed_leader_epoch: if version >= 6 { dice.i32() } else { -1 },
-            committed_metadata: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_index: random.i32(),
+            committed_offset: random.i64(),
+            committed_leader_epoch: if version >= 6 { random.i32() } else { -1 },
+            committed_metadata: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for offset_commit::OffsetCommitResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 3 { dice.i32() } else { 0 },
-            topics: dice
-                .array(|dice| offset_commit::OffsetCommitResponseTopic::sample(dice, version)),
+            throttle_time_ms: if version >= 3 { random.i32() } else { 0 },
+            topics: random
+                .array(|random| offset_commit::OffsetCommitResponseTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for offset_commit::OffsetCommitResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 9 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice
-                .array(|dice| offset_commit::OffsetCommitResponsePartition::sample(dice, version)),
+            partitions: random.array(|random| {
+                offset_commit::OffsetCommitResponsePartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_commit::OffsetCommitResponsePartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             group_id: if version <= 7 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topics: if version <= 7 {
                 if version >= 2 {
-                    dice.option(|dice| {
-                        dice.array(|dice| {
-                            offset_fetch::OffsetFetchRequestTopic::sample(dice, version)
+                    random.option(|random| {
+                        random.array(|random| {
+                            offset_fetch::OffsetFetchRequestTopic::sample(random, version)
                         })
                     })
                 } else {
-                    Some(
-                        dice.array(|dice| {
-                            offset_fetch::OffsetFetchRequestTopic::sample(dice, version)
-                        }),
-                    )
+                    Some(random.array(|random| {
+                        offset_fetch::OffsetFetchRequestTopic::sample(random, version)
+                    }))
                 }
             } else {
                 Some(Vec::new())
             },
             groups: if version >= 8 {
-                dice.array(|dice| offset_fetch::OffsetFetchRequestGroup::sample(dice, version))
+                random
+                    .array(|random| offset_fetch::OffsetFetchRequestGroup::sample(random, version))
             } else {
                 Vec::new()
             },
-            require_stable: if version >= 7 { dice.bool() } else { false },
+            require_stable: if version >= 7 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchRequestTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partition_indexes: dice.array(Dice::i32),
+            name: Cow::Owned(random.string()),
+            partition_indexes: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchRequestGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
             member_id: if version >= 9 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            member_epoch: if version >= 9 { dice.i32() } else { -1 },
-            topics: dice.option(|dice| {
-                dice.array(|dice| offset_fetch::OffsetFetchRequestTopics::sample(dice, version))
+            member_epoch: if version >= 9 { random.i32() } else { -1 },
+            topics: random.option(|random| {
+                random
+                    .array(|random| offset_fetch::OffsetFetchRequestTopics::sample(random, version))
             }),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchRequestTopics<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 9 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partition_indexes: dice.array(Dice::i32),
+            partition_indexes: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 3 { dice.i32() } else { 0 },
+            throttle_time_ms: if version >= 3 { random.i32() } else { 0 },
             topics: if version <= 7 {
-                dice.array(|dice| offset_fetch::OffsetFetchResponseTopic::sample(dice, version))
+                random
+                    .array(|random| offset_fetch::OffsetFetchResponseTopic::sample(random, version))
             } else {
                 Vec::new()
             },
             error_code: if (2..=7).contains(&version) {
-                dice.i16()
+                random.i16()
             } else {
                 0
             },
             groups: if version >= 8 {
-                dice.array(|dice| offset_fetch::OffsetFetchResponseGroup::sample(dice, version))
+                random
+                    .array(|random| offset_fetch::OffsetFetchResponseGroup::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -737,80 +751,82 @@ impl Sample for offset_fetch::OffsetFetchResponse<'_> {
 }
 
 impl Sample for offset_fetch::OffsetFetchResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| offset_fetch::OffsetFetchResponsePartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                offset_fetch::OffsetFetchResponsePartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchResponsePartition<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            committed_offset: dice.i64(),
-            committed_leader_epoch: if version >= 5 { dice.i32() } else { -1 },
-            metadata: dice.option(|dice| Cow::Owned(dice.string())),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            committed_offset: random.i64(),
+            committed_leader_epoch: if version >= 5 { random.i32() } else { -1 },
+            metadata: random.option(|random| Cow::Owned(random.string())),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchResponseGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice
-                .array(|dice| offset_fetch::OffsetFetchResponseTopics::sample(dice, version)),
-            error_code: dice.i16(),
+            group_id: Cow::Owned(random.string()),
+            topics: random
+                .array(|random| offset_fetch::OffsetFetchResponseTopics::sample(random, version)),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchResponseTopics<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 9 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 10 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice
-                .array(|dice| offset_fetch::OffsetFetchResponsePartitions::sample(dice, version)),
+            partitions: random.array(|random| {
+                offset_fetch::OffsetFetchResponsePartitions::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_fetch::OffsetFetchResponsePartitions<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            committed_offset: dice.i64(),
-            committed_leader_epoch: dice.i32(),
-            metadata: dice.option(|dice| Cow::Owned(dice.string())),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            committed_offset: random.i64(),
+            committed_leader_epoch: random.i32(),
+            metadata: random.option(|random| Cow::Owned(random.string())),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for find_coordinator::FindCoordinatorRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             key: if version <= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
-            key_type: if version >= 1 { dice.i8() } else { 0 },
+            key_type: if version >= 1 { random.i8() } else { 0 },
             coordinator_keys: if version >= 4 {
-                dice.array(|dice| Cow::Owned(dice.string()))
+                random.array(|random| Cow::Owned(random.string()))
             } else {
                 Vec::new()
             },
@@ -819,24 +835,24 @@ impl Sample for find_coordinator::FindCoordinatorRequest<'_> {
 }
 
 impl Sample for find_coordinator::FindCoordinatorResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            error_code: if version <= 3 { dice.i16() } else { 0 },
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            error_code: if version <= 3 { random.i16() } else { 0 },
             error_message: if (1..=3).contains(&version) {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 Some(Cow::Borrowed(""))
             },
-            node_id: if version <= 3 { dice.i32() } else { 0 },
+            node_id: if version <= 3 { random.i32() } else { 0 },
             host: if version <= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
-            port: if version <= 3 { dice.i32() } else { 0 },
+            port: if version <= 3 { random.i32() } else { 0 },
             coordinators: if version >= 4 {
-                dice.array(|dice| find_coordinator::Coordinator::sample(dice, version))
+                random.array(|random| find_coordinator::Coordinator::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -845,35 +861,35 @@ impl Sample for find_coordinator::FindCoordinatorResponse<'_> {
 }
 
 impl Sample for find_coordinator::Coordinator<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            key: Cow::Owned(dice.string()),
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            key: Cow::Owned(random.string()),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for join_group::JoinGroupRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            session_timeout_ms: dice.i32(),
-            rebalance_timeout_ms: if version >= 1 { dice.i32() } else { -1 },
-            member_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
+            session_timeout_ms: random.i32(),
+            rebalance_timeout_ms: if version >= 1 { random.i32() } else { -1 },
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            protocol_type: Cow::Owned(dice.string()),
-            protocols: dice
-                .array(|dice| join_group::JoinGroupRequestProtocol::sample(dice, version)),
+            protocol_type: Cow::Owned(random.string()),
+            protocols: random
+                .array(|random| join_group::JoinGroupRequestProtocol::sample(random, version)),
             reason: if version >= 8 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -882,60 +898,61 @@ impl Sample for join_group::JoinGroupRequest<'_> {
 }
 
 impl Sample for join_group::JoinGroupRequestProtocol<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            metadata: Cow::Owned(dice.bytes()),
+            name: Cow::Owned(random.string()),
+            metadata: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for join_group::JoinGroupResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 2 { dice.i32() } else { 0 },
-            error_code: dice.i16(),
-            generation_id: dice.i32(),
+            throttle_time_ms: if version >= 2 { random.i32() } else { 0 },
+            error_code: random.i16(),
+            generation_id: random.i32(),
             protocol_type: if version >= 7 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
             protocol_name: if version >= 7 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
-                Some(Cow::Owned(dice.string()))
+                Some(Cow::Owned(random.string()))
             },
-            leader: Cow::Owned(dice.string()),
-            skip_assignment: if version >= 9 { dice.bool() } else { false },
-            member_id: Cow::Owned(dice.string()),
-            members: dice.array(|dice| join_group::JoinGroupResponseMember::sample(dice, version)),
+            leader: Cow::Owned(random.string()),
+            skip_assignment: if version >= 9 { random.bool() } else { false },
+            member_id: Cow::Owned(random.string()),
+            members: random
+                .array(|random| join_group::JoinGroupResponseMember::sample(random, version)),
         }
     }
 }
 
 impl Sample for join_group::JoinGroupResponseMember<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            metadata: Cow::Owned(dice.bytes()),
+            metadata: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for heartbeat::HeartbeatRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            generation_id: dice.i32(),
-            member_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
+            generation_id: random.i32(),
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -944,25 +961,25 @@ impl Sample for heartbeat::HeartbeatRequest<'_> {
 }
 
 impl Sample for heartbeat::HeartbeatResponse {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            error_code: dice.i16(),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for leave_group::LeaveGroupRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
             member_id: if version <= 2 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             members: if version >= 3 {
-                dice.array(|dice| leave_group::MemberIdentity::sample(dice, version))
+                random.array(|random| leave_group::MemberIdentity::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -971,12 +988,12 @@ impl Sample for leave_group::LeaveGroupRequest<'_> {
 }
 
 impl Sample for leave_group::MemberIdentity<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
-            group_instance_id: dice.option(|dice| Cow::Owned(dice.string())),
+            member_id: Cow::Owned(random.string()),
+            group_instance_id: random.option(|random| Cow::Owned(random.string())),
             reason: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -985,12 +1002,12 @@ impl Sample for leave_group::MemberIdentity<'_> {
 }
 
 impl Sample for leave_group::LeaveGroupResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            error_code: dice.i16(),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            error_code: random.i16(),
             members: if version >= 3 {
-                dice.array(|dice| leave_group::MemberResponse::sample(dice, version))
+                random.array(|random| leave_group::MemberResponse::sample(random, version))
             } else {
                 Vec::new()
             },
@@ -999,136 +1016,136 @@ impl Sample for leave_group::LeaveGroupResponse<'_> {
 }
 
 impl Sample for leave_group::MemberResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
-            group_instance_id: dice.option(|dice| Cow::Owned(dice.string())),
-            error_code: dice.i16(),
+            member_id: Cow::Owned(random.string()),
+            group_instance_id: random.option(|random| Cow::Owned(random.string())),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for sync_group::SyncGroupRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            generation_id: dice.i32(),
-            member_id: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
+            generation_id: random.i32(),
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
             protocol_type: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
             protocol_name: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            assignments: dice
-                .array(|dice| sync_group::SyncGroupRequestAssignment::sample(dice, version)),
+            assignments: random
+                .array(|random| sync_group::SyncGroupRequestAssignment::sample(random, version)),
         }
     }
 }
 
 impl Sample for sync_group::SyncGroupRequestAssignment<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
-            assignment: Cow::Owned(dice.bytes()),
+            member_id: Cow::Owned(random.string()),
+            assignment: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for sync_group::SyncGroupResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            error_code: dice.i16(),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            error_code: random.i16(),
             protocol_type: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
             protocol_name: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            assignment: Cow::Owned(dice.bytes()),
+            assignment: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for describe_groups::DescribeGroupsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            groups: dice.array(|dice| Cow::Owned(dice.string())),
-            include_authorized_operations: if version >= 3 { dice.bool() } else { false },
+            groups: random.array(|random| Cow::Owned(random.string())),
+            include_authorized_operations: if version >= 3 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for describe_groups::DescribeGroupsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            groups: dice.array(|dice| describe_groups::DescribedGroup::sample(dice, version)),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            groups: random.array(|random| describe_groups::DescribedGroup::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_groups::DescribedGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
+            error_code: random.i16(),
             error_message: if version >= 6 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            group_id: Cow::Owned(dice.string()),
-            group_state: Cow::Owned(dice.string()),
-            protocol_type: Cow::Owned(dice.string()),
-            protocol_data: Cow::Owned(dice.string()),
-            members: dice
-                .array(|dice| describe_groups::DescribedGroupMember::sample(dice, version)),
-            authorized_operations: if version >= 3 { dice.i32() } else { i32::MIN },
+            group_id: Cow::Owned(random.string()),
+            group_state: Cow::Owned(random.string()),
+            protocol_type: Cow::Owned(random.string()),
+            protocol_data: Cow::Owned(random.string()),
+            members: random
+                .array(|random| describe_groups::DescribedGroupMember::sample(random, version)),
+            authorized_operations: if version >= 3 { random.i32() } else { i32::MIN },
         }
     }
 }
 
 impl Sample for describe_groups::DescribedGroupMember<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
+            member_id: Cow::Owned(random.string()),
             group_instance_id: if version >= 4 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            client_id: Cow::Owned(dice.string()),
-            client_host: Cow::Owned(dice.string()),
-            member_metadata: Cow::Owned(dice.bytes()),
-            member_assignment: Cow::Owned(dice.bytes()),
+            client_id: Cow::Owned(random.string()),
+            client_host: Cow::Owned(random.string()),
+            member_metadata: Cow::Owned(random.bytes()),
+            member_assignment: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for list_groups::ListGroupsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             states_filter: if version >= 4 {
-                dice.array(|dice| Cow::Owned(dice.string()))
+                random.array(|random| Cow::Owned(random.string()))
             } else {
                 Vec::new()
             },
             types_filter: if version >= 5 {
-                dice.array(|dice| Cow::Owned(dice.string()))
+                random.array(|random| Cow::Owned(random.string()))
             } else {
                 Vec::new()
             },
@@ -1137,27 +1154,27 @@ impl Sample for list_groups::ListGroupsRequest<'_> {
 }
 
 impl Sample for list_groups::ListGroupsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
-            error_code: dice.i16(),
-            groups: dice.array(|dice| list_groups::ListedGroup::sample(dice, version)),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
+            error_code: random.i16(),
+            groups: random.array(|random| list_groups::ListedGroup::sample(random, version)),
         }
     }
 }
 
 impl Sample for list_groups::ListedGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            protocol_type: Cow::Owned(dice.string()),
+            group_id: Cow::Owned(random.string()),
+            protocol_type: Cow::Owned(random.string()),
             group_state: if version >= 4 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             group_type: if version >= 5 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
@@ -1166,164 +1183,168 @@ impl Sample for list_groups::ListedGroup<'_> {
 }
 
 impl Sample for sasl_handshake::SaslHandshakeRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            mechanism: Cow::Owned(dice.string()),
+            mechanism: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for sasl_handshake::SaslHandshakeResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            mechanisms: dice.array(|dice| Cow::Owned(dice.string())),
+            error_code: random.i16(),
+            mechanisms: random.array(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for api_versions::ApiVersionsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             client_software_name: if version >= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             client_software_version: if version >= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             cluster_id: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            node_id: if version >= 5 { dice.i32() } else { -1 },
+            node_id: if version >= 5 { random.i32() } else { -1 },
         }
     }
 }
 
 impl Sample for api_versions::ApiVersionsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            api_keys: dice.array(|dice| api_versions::ApiVersion::sample(dice, version)),
-            throttle_time_ms: if version >= 1 { dice.i32() } else { 0 },
+            error_code: random.i16(),
+            api_keys: random.array(|random| api_versions::ApiVersion::sample(random, version)),
+            throttle_time_ms: if version >= 1 { random.i32() } else { 0 },
             supported_features: if version >= 3 {
-                dice.array(|dice| api_versions::SupportedFeatureKey::sample(dice, version))
+                random.array(|random| api_versions::SupportedFeatureKey::sample(random, version))
             } else {
                 Vec::new()
             },
-            finalized_features_epoch: if version >= 3 { dice.i64() } else { -1 },
+            finalized_features_epoch: if version >= 3 { random.i64() } else { -1 },
             finalized_features: if version >= 3 {
-                dice.array(|dice| api_versions::FinalizedFeatureKey::sample(dice, version))
+                random.array(|random| api_versions::FinalizedFeatureKey::sample(random, version))
             } else {
                 Vec::new()
             },
-            zk_migration_ready: if version >= 3 { dice.bool() } else { false },
+            zk_migration_ready: if version >= 3 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for api_versions::ApiVersion {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            api_key: dice.i16(),
-            min_version: dice.i16(),
-            max_version: dice.i16(),
+            api_key: random.i16(),
+            min_version: random.i16(),
+            max_version: random.i16(),
         }
     }
 }
 
 impl Sample for api_versions::SupportedFeatureKey<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            min_version: dice.i16(),
-            max_version: dice.i16(),
+            name: Cow::Owned(random.string()),
+            min_version: random.i16(),
+            max_version: random.i16(),
         }
     }
 }
 
 impl Sample for api_versions::FinalizedFeatureKey<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            max_version_level: dice.i16(),
-            min_version_level: dice.i16(),
+            name: Cow::Owned(random.string()),
+            max_version_level: random.i16(),
+            min_version_level: random.i16(),
         }
     }
 }
 
 impl Sample for create_topics::CreateTopicsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice.array(|dice| create_topics::CreatableTopic::sample(dice, version)),
-            timeout_ms: dice.i32(),
-            validate_only: dice.bool(),
+            topics: random.array(|random| create_topics::CreatableTopic::sample(random, version)),
+            timeout_ms: random.i32(),
+            validate_only: random.bool(),
         }
     }
 }
 
 impl Sample for create_topics::CreatableTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            num_partitions: dice.i32(),
-            replication_factor: dice.i16(),
-            assignments: dice
-                .array(|dice| create_topics::CreatableReplicaAssignment::sample(dice, version)),
-            configs: dice.array(|dice| create_topics::CreatableTopicConfig::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            num_partitions: random.i32(),
+            replication_factor: random.i16(),
+            assignments: random
+                .array(|random| create_topics::CreatableReplicaAssignment::sample(random, version)),
+            configs: random
+                .array(|random| create_topics::CreatableTopicConfig::sample(random, version)),
         }
     }
 }
 
 impl Sample for create_topics::CreatableReplicaAssignment {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            broker_ids: dice.array(Dice::i32),
+            partition_index: random.i32(),
+            broker_ids: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for create_topics::CreatableTopicConfig<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
+            name: Cow::Owned(random.string()),
+            value: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for create_topics::CreateTopicsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice.array(|dice| create_topics::CreatableTopicResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            topics: random
+                .array(|random| create_topics::CreatableTopicResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for create_topics::CreatableTopicResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
+            name: Cow::Owned(random.string()),
             topic_id: if version >= 7 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            topic_config_error_code: if version >= 5 { dice.i16() } else { 0 },
-            num_partitions: if version >= 5 { dice.i32() } else { -1 },
-            replication_factor: if version >= 5 { dice.i16() } else { -1 },
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            topic_config_error_code: if version >= 5 { random.i16() } else { 0 },
+            num_partitions: if version >= 5 { random.i32() } else { -1 },
+            replication_factor: if version >= 5 { random.i16() } else { -1 },
             configs: if version >= 5 {
-                dice.option(|dice| {
-                    dice.array(|dice| create_topics::CreatableTopicConfigs::sample(dice, version))
+                random.option(|random| {
+                    random.array(|random| {
+                        create_topics::CreatableTopicConfigs::sample(random, version)
+                    })
                 })
             } else {
                 Some(Vec::new())
@@ -1333,70 +1354,70 @@ impl Sample for create_topics::CreatableTopicResult<'_> {
 }
 
 impl Sample for create_topics::CreatableTopicConfigs<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
-            read_only: dice.bool(),
-            config_source: dice.i8(),
-            is_sensitive: dice.bool(),
+            name: Cow::Owned(random.string()),
+            value: random.option(|random| Cow::Owned(random.string())),
+            read_only: random.bool(),
+            config_source: random.i8(),
+            is_sensitive: random.bool(),
         }
     }
 }
 
 impl Sample for delete_topics::DeleteTopicsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             topics: if version >= 6 {
-                dice.array(|dice| delete_topics::DeleteTopicState::sample(dice, version))
+                random.array(|random| delete_topics::DeleteTopicState::sample(random, version))
             } else {
                 Vec::new()
             },
             topic_names: if version <= 5 {
-                dice.array(|dice| Cow::Owned(dice.string()))
+                random.array(|random| Cow::Owned(random.string()))
             } else {
                 Vec::new()
             },
-            timeout_ms: dice.i32(),
+            timeout_ms: random.i32(),
         }
     }
 }
 
 impl Sample for delete_topics::DeleteTopicState<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: dice.option(|dice| Cow::Owned(dice.string())),
-            topic_id: dice.uuid(),
+            name: random.option(|random| Cow::Owned(random.string())),
+            topic_id: random.uuid(),
         }
     }
 }
 
 impl Sample for delete_topics::DeleteTopicsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            responses: dice
-                .array(|dice| delete_topics::DeletableTopicResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            responses: random
+                .array(|random| delete_topics::DeletableTopicResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_topics::DeletableTopicResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version >= 6 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
-                Some(Cow::Owned(dice.string()))
+                Some(Cow::Owned(random.string()))
             },
             topic_id: if version >= 6 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            error_code: dice.i16(),
+            error_code: random.i16(),
             error_message: if version >= 5 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -1405,168 +1426,171 @@ impl Sample for delete_topics::DeletableTopicResult<'_> {
 }
 
 impl Sample for delete_records::DeleteRecordsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice.array(|dice| delete_records::DeleteRecordsTopic::sample(dice, version)),
-            timeout_ms: dice.i32(),
+            topics: random
+                .array(|random| delete_records::DeleteRecordsTopic::sample(random, version)),
+            timeout_ms: random.i32(),
         }
     }
 }
 
 impl Sample for delete_records::DeleteRecordsTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| delete_records::DeleteRecordsPartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random
+                .array(|random| delete_records::DeleteRecordsPartition::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_records::DeleteRecordsPartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            offset: dice.i64(),
+            partition_index: random.i32(),
+            offset: random.i64(),
         }
     }
 }
 
 impl Sample for delete_records::DeleteRecordsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice
-                .array(|dice| delete_records::DeleteRecordsTopicResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            topics: random
+                .array(|random| delete_records::DeleteRecordsTopicResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_records::DeleteRecordsTopicResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| delete_records::DeleteRecordsPartitionResult::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                delete_records::DeleteRecordsPartitionResult::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for delete_records::DeleteRecordsPartitionResult {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            low_watermark: dice.i64(),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            low_watermark: random.i64(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for init_producer_id::InitProducerIdRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            transactional_id: dice.option(|dice| Cow::Owned(dice.string())),
-            transaction_timeout_ms: dice.i32(),
-            producer_id: if version >= 3 { dice.i64() } else { -1 },
-            producer_epoch: if version >= 3 { dice.i16() } else { -1 },
+            transactional_id: random.option(|random| Cow::Owned(random.string())),
+            transaction_timeout_ms: random.i32(),
+            producer_id: if version >= 3 { random.i64() } else { -1 },
+            producer_epoch: if version >= 3 { random.i16() } else { -1 },
         }
     }
 }
 
 impl Sample for init_producer_id::InitProducerIdResponse {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::OffsetForLeaderEpochRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            replica_id: if version >= 3 { dice.i32() } else { -2 },
-            topics: dice
-                .array(|dice| offset_for_leader_epoch::OffsetForLeaderTopic::sample(dice, version)),
+            replica_id: if version >= 3 { random.i32() } else { -2 },
+            topics: random.array(|random| {
+                offset_for_leader_epoch::OffsetForLeaderTopic::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::OffsetForLeaderTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(|dice| {
-                offset_for_leader_epoch::OffsetForLeaderPartition::sample(dice, version)
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                offset_for_leader_epoch::OffsetForLeaderPartition::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::OffsetForLeaderPartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition: dice.i32(),
-            current_leader_epoch: dice.i32(),
-            leader_epoch: dice.i32(),
+            partition: random.i32(),
+            current_leader_epoch: random.i32(),
+            leader_epoch: random.i32(),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::OffsetForLeaderEpochResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice.array(|dice| {
-                offset_for_leader_epoch::OffsetForLeaderTopicResult::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            topics: random.array(|random| {
+                offset_for_leader_epoch::OffsetForLeaderTopicResult::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::OffsetForLeaderTopicResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| offset_for_leader_epoch::EpochEndOffset::sample(dice, version)),
+            topic: Cow::Owned(random.string()),
+            partitions: random
+                .array(|random| offset_for_leader_epoch::EpochEndOffset::sample(random, version)),
         }
     }
 }
 
 impl Sample for offset_for_leader_epoch::EpochEndOffset {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            partition: dice.i32(),
-            leader_epoch: dice.i32(),
-            end_offset: dice.i64(),
+            error_code: random.i16(),
+            partition: random.i32(),
+            leader_epoch: random.i32(),
+            end_offset: random.i64(),
         }
     }
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             transactions: if version >= 4 {
-                dice.array(|dice| {
-                    add_partitions_to_txn::AddPartitionsToTxnTransaction::sample(dice, version)
+                random.array(|random| {
+                    add_partitions_to_txn::AddPartitionsToTxnTransaction::sample(random, version)
                 })
             } else {
                 Vec::new()
             },
             v3_and_below_transactional_id: if version <= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
-            v3_and_below_producer_id: if version <= 3 { dice.i64() } else { 0 },
-            v3_and_below_producer_epoch: if version <= 3 { dice.i16() } else { 0 },
+            v3_and_below_producer_id: if version <= 3 { random.i64() } else { 0 },
+            v3_and_below_producer_epoch: if version <= 3 { random.i16() } else { 0 },
             v3_and_below_topics: if version <= 3 {
-                dice.array(|dice| {
-                    add_partitions_to_txn::AddPartitionsToTxnTopic::sample(dice, version)
+                random.array(|random| {
+                    add_partitions_to_txn::AddPartitionsToTxnTopic::sample(random, version)
                 })
             } else {
                 Vec::new()
@@ -1576,34 +1600,34 @@ impl Sample for add_partitions_to_txn::AddPartitionsToTxnRequest<'_> {
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnTransaction<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
-            verify_only: dice.bool(),
-            topics: dice.array(|dice| {
-                add_partitions_to_txn::AddPartitionsToTxnTopic::sample(dice, version)
+            transactional_id: Cow::Owned(random.string()),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
+            verify_only: random.bool(),
+            topics: random.array(|random| {
+                add_partitions_to_txn::AddPartitionsToTxnTopic::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: if version >= 4 { dice.i16() } else { 0 },
+            throttle_time_ms: random.i32(),
+            error_code: if version >= 4 { random.i16() } else { 0 },
             results_by_transaction: if version >= 4 {
-                dice.array(|dice| {
-                    add_partitions_to_txn::AddPartitionsToTxnResult::sample(dice, version)
+                random.array(|random| {
+                    add_partitions_to_txn::AddPartitionsToTxnResult::sample(random, version)
                 })
             } else {
                 Vec::new()
             },
             results_by_topic_v3_and_below: if version <= 3 {
-                dice.array(|dice| {
-                    add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(dice, version)
+                random.array(|random| {
+                    add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(random, version)
                 })
             } else {
                 Vec::new()
@@ -1613,388 +1637,389 @@ impl Sample for add_partitions_to_txn::AddPartitionsToTxnResponse<'_> {
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            topic_results: dice.array(|dice| {
-                add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(dice, version)
+            transactional_id: Cow::Owned(random.string()),
+            topic_results: random.array(|random| {
+                add_partitions_to_txn::AddPartitionsToTxnTopicResult::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnTopicResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            results_by_partition: dice.array(|dice| {
-                add_partitions_to_txn::AddPartitionsToTxnPartitionResult::sample(dice, version)
+            name: Cow::Owned(random.string()),
+            results_by_partition: random.array(|random| {
+                add_partitions_to_txn::AddPartitionsToTxnPartitionResult::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for add_partitions_to_txn::AddPartitionsToTxnPartitionResult {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            partition_error_code: dice.i16(),
+            partition_index: random.i32(),
+            partition_error_code: random.i16(),
         }
     }
 }
 
 impl Sample for add_offsets_to_txn::AddOffsetsToTxnRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
-            group_id: Cow::Owned(dice.string()),
+            transactional_id: Cow::Owned(random.string()),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
+            group_id: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for add_offsets_to_txn::AddOffsetsToTxnResponse {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for end_txn::EndTxnRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
-            committed: dice.bool(),
+            transactional_id: Cow::Owned(random.string()),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
+            committed: random.bool(),
         }
     }
 }
 
 impl Sample for end_txn::EndTxnResponse {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            producer_id: if version >= 5 { dice.i64() } else { -1 },
-            producer_epoch: if version >= 5 { dice.i16() } else { -1 },
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            producer_id: if version >= 5 { random.i64() } else { -1 },
+            producer_epoch: if version >= 5 { random.i16() } else { -1 },
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            group_id: Cow::Owned(dice.string()),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
-            generation_id_or_member_epoch: if version >= 3 { dice.i32() } else { -1 },
+            transactional_id: Cow::Owned(random.string()),
+            group_id: Cow::Owned(random.string()),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
+            generation_id_or_member_epoch: if version >= 3 { random.i32() } else { -1 },
             member_id: if version >= 3 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             group_instance_id: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            topics: dice.array(|dice| {
-                txn_offset_commit::TxnOffsetCommitRequestTopic::sample(dice, version)
+            topics: random.array(|random| {
+                txn_offset_commit::TxnOffsetCommitRequestTopic::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitRequestTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 5 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 6 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice.array(|dice| {
-                txn_offset_commit::TxnOffsetCommitRequestPartition::sample(dice, version)
+            partitions: random.array(|random| {
+                txn_offset_commit::TxnOffsetCommitRequestPartition::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitRequestPartition<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            committed_offset: dice.i64(),
-            committed_leader_epoch: if version >= 2 { dice.i32() } else { -1 },
-            committed_metadata: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_index: random.i32(),
+            committed_offset: random.i64(),
+            committed_leader_epoch: if version >= 2 { random.i32() } else { -1 },
+            committed_metadata: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice.array(|dice| {
-                txn_offset_commit::TxnOffsetCommitResponseTopic::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            topics: random.array(|random| {
+                txn_offset_commit::TxnOffsetCommitResponseTopic::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             name: if version <= 5 {
-                Cow::Owned(dice.string())
+                Cow::Owned(random.string())
             } else {
                 Cow::Borrowed("")
             },
             topic_id: if version >= 6 {
-                dice.uuid()
+                random.uuid()
             } else {
                 Uuid::nil()
             },
-            partitions: dice.array(|dice| {
-                txn_offset_commit::TxnOffsetCommitResponsePartition::sample(dice, version)
+            partitions: random.array(|random| {
+                txn_offset_commit::TxnOffsetCommitResponsePartition::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for txn_offset_commit::TxnOffsetCommitResponsePartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for describe_acls::DescribeAclsRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            resource_type_filter: dice.i8(),
-            resource_name_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            pattern_type_filter: dice.i8(),
-            principal_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            host_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            operation: dice.i8(),
-            permission_type: dice.i8(),
+            resource_type_filter: random.i8(),
+            resource_name_filter: random.option(|random| Cow::Owned(random.string())),
+            pattern_type_filter: random.i8(),
+            principal_filter: random.option(|random| Cow::Owned(random.string())),
+            host_filter: random.option(|random| Cow::Owned(random.string())),
+            operation: random.i8(),
+            permission_type: random.i8(),
         }
     }
 }
 
 impl Sample for describe_acls::DescribeAclsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            resources: dice
-                .array(|dice| describe_acls::DescribeAclsResource::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            resources: random
+                .array(|random| describe_acls::DescribeAclsResource::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_acls::DescribeAclsResource<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            pattern_type: dice.i8(),
-            acls: dice.array(|dice| describe_acls::AclDescription::sample(dice, version)),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            pattern_type: random.i8(),
+            acls: random.array(|random| describe_acls::AclDescription::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_acls::AclDescription<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            principal: Cow::Owned(dice.string()),
-            host: Cow::Owned(dice.string()),
-            operation: dice.i8(),
-            permission_type: dice.i8(),
+            principal: Cow::Owned(random.string()),
+            host: Cow::Owned(random.string()),
+            operation: random.i8(),
+            permission_type: random.i8(),
         }
     }
 }
 
 impl Sample for create_acls::CreateAclsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            creations: dice.array(|dice| create_acls::AclCreation::sample(dice, version)),
+            creations: random.array(|random| create_acls::AclCreation::sample(random, version)),
         }
     }
 }
 
 impl Sample for create_acls::AclCreation<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            resource_pattern_type: dice.i8(),
-            principal: Cow::Owned(dice.string()),
-            host: Cow::Owned(dice.string()),
-            operation: dice.i8(),
-            permission_type: dice.i8(),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            resource_pattern_type: random.i8(),
+            principal: Cow::Owned(random.string()),
+            host: Cow::Owned(random.string()),
+            operation: random.i8(),
+            permission_type: random.i8(),
         }
     }
 }
 
 impl Sample for create_acls::CreateAclsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            results: dice.array(|dice| create_acls::AclCreationResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            results: random.array(|random| create_acls::AclCreationResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for create_acls::AclCreationResult<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for delete_acls::DeleteAclsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            filters: dice.array(|dice| delete_acls::DeleteAclsFilter::sample(dice, version)),
+            filters: random.array(|random| delete_acls::DeleteAclsFilter::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_acls::DeleteAclsFilter<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            resource_type_filter: dice.i8(),
-            resource_name_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            pattern_type_filter: dice.i8(),
-            principal_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            host_filter: dice.option(|dice| Cow::Owned(dice.string())),
-            operation: dice.i8(),
-            permission_type: dice.i8(),
+            resource_type_filter: random.i8(),
+            resource_name_filter: random.option(|random| Cow::Owned(random.string())),
+            pattern_type_filter: random.i8(),
+            principal_filter: random.option(|random| Cow::Owned(random.string())),
+            host_filter: random.option(|random| Cow::Owned(random.string())),
+            operation: random.i8(),
+            permission_type: random.i8(),
         }
     }
 }
 
 impl Sample for delete_acls::DeleteAclsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            filter_results: dice
-                .array(|dice| delete_acls::DeleteAclsFilterResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            filter_results: random
+                .array(|random| delete_acls::DeleteAclsFilterResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_acls::DeleteAclsFilterResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            matching_acls: dice
-                .array(|dice| delete_acls::DeleteAclsMatchingAcl::sample(dice, version)),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            matching_acls: random
+                .array(|random| delete_acls::DeleteAclsMatchingAcl::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_acls::DeleteAclsMatchingAcl<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            pattern_type: dice.i8(),
-            principal: Cow::Owned(dice.string()),
-            host: Cow::Owned(dice.string()),
-            operation: dice.i8(),
-            permission_type: dice.i8(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            pattern_type: random.i8(),
+            principal: Cow::Owned(random.string()),
+            host: Cow::Owned(random.string()),
+            operation: random.i8(),
+            permission_type: random.i8(),
         }
     }
 }
 
 impl Sample for describe_configs::DescribeConfigsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resources: dice
-                .array(|dice| describe_configs::DescribeConfigsResource::sample(dice, version)),
-            include_synonyms: dice.bool(),
-            include_documentation: if version >= 3 { dice.bool() } else { false },
+            resources: random
+                .array(|random| describe_configs::DescribeConfigsResource::sample(random, version)),
+            include_synonyms: random.bool(),
+            include_documentation: if version >= 3 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for describe_configs::DescribeConfigsResource<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            configuration_keys: dice.option(|dice| dice.array(|dice| Cow::Owned(dice.string()))),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            configuration_keys: random
+                .option(|random| random.array(|random| Cow::Owned(random.string()))),
         }
     }
 }
 
 impl Sample for describe_configs::DescribeConfigsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            results: dice
-                .array(|dice| describe_configs::DescribeConfigsResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            results: random
+                .array(|random| describe_configs::DescribeConfigsResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_configs::DescribeConfigsResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            configs: dice.array(|dice| {
-                describe_configs::DescribeConfigsResourceResult::sample(dice, version)
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            configs: random.array(|random| {
+                describe_configs::DescribeConfigsResourceResult::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for describe_configs::DescribeConfigsResourceResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
-            read_only: dice.bool(),
-            config_source: dice.i8(),
-            is_sensitive: dice.bool(),
-            synonyms: dice
-                .array(|dice| describe_configs::DescribeConfigsSynonym::sample(dice, version)),
-            config_type: if version >= 3 { dice.i8() } else { 0 },
+            name: Cow::Owned(random.string()),
+            value: random.option(|random| Cow::Owned(random.string())),
+            read_only: random.bool(),
+            config_source: random.i8(),
+            is_sensitive: random.bool(),
+            synonyms: random
+                .array(|random| describe_configs::DescribeConfigsSynonym::sample(random, version)),
+            config_type: if version >= 3 { random.i8() } else { 0 },
             documentation: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 Some(Cow::Borrowed(""))
             },
@@ -2003,168 +2028,172 @@ impl Sample for describe_configs::DescribeConfigsResourceResult<'_> {
 }
 
 impl Sample for describe_configs::DescribeConfigsSynonym<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
-            source: dice.i8(),
+            name: Cow::Owned(random.string()),
+            value: random.option(|random| Cow::Owned(random.string())),
+            source: random.i8(),
         }
     }
 }
 
 impl Sample for alter_configs::AlterConfigsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resources: dice
-                .array(|dice| alter_configs::AlterConfigsResource::sample(dice, version)),
-            validate_only: dice.bool(),
+            resources: random
+                .array(|random| alter_configs::AlterConfigsResource::sample(random, version)),
+            validate_only: random.bool(),
         }
     }
 }
 
 impl Sample for alter_configs::AlterConfigsResource<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            configs: dice.array(|dice| alter_configs::AlterableConfig::sample(dice, version)),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            configs: random.array(|random| alter_configs::AlterableConfig::sample(random, version)),
         }
     }
 }
 
 impl Sample for alter_configs::AlterableConfig<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
+            name: Cow::Owned(random.string()),
+            value: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for alter_configs::AlterConfigsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            responses: dice
-                .array(|dice| alter_configs::AlterConfigsResourceResponse::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            responses: random.array(|random| {
+                alter_configs::AlterConfigsResourceResponse::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for alter_configs::AlterConfigsResourceResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribeLogDirsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice.option(|dice| {
-                dice.array(|dice| describe_log_dirs::DescribableLogDirTopic::sample(dice, version))
+            topics: random.option(|random| {
+                random.array(|random| {
+                    describe_log_dirs::DescribableLogDirTopic::sample(random, version)
+                })
             }),
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribableLogDirTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribeLogDirsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: if version >= 3 { dice.i16() } else { 0 },
-            results: dice
-                .array(|dice| describe_log_dirs::DescribeLogDirsResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: if version >= 3 { random.i16() } else { 0 },
+            results: random
+                .array(|random| describe_log_dirs::DescribeLogDirsResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribeLogDirsResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            log_dir: Cow::Owned(dice.string()),
-            topics: dice
-                .array(|dice| describe_log_dirs::DescribeLogDirsTopic::sample(dice, version)),
-            total_bytes: if version >= 4 { dice.i64() } else { -1 },
-            usable_bytes: if version >= 4 { dice.i64() } else { -1 },
-            is_cordoned: if version >= 5 { dice.bool() } else { false },
+            error_code: random.i16(),
+            log_dir: Cow::Owned(random.string()),
+            topics: random
+                .array(|random| describe_log_dirs::DescribeLogDirsTopic::sample(random, version)),
+            total_bytes: if version >= 4 { random.i64() } else { -1 },
+            usable_bytes: if version >= 4 { random.i64() } else { -1 },
+            is_cordoned: if version >= 5 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribeLogDirsTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| describe_log_dirs::DescribeLogDirsPartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                describe_log_dirs::DescribeLogDirsPartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for describe_log_dirs::DescribeLogDirsPartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            partition_size: dice.i64(),
-            offset_lag: dice.i64(),
-            is_future_key: dice.bool(),
+            partition_index: random.i32(),
+            partition_size: random.i64(),
+            offset_lag: random.i64(),
+            is_future_key: random.bool(),
         }
     }
 }
 
 impl Sample for sasl_authenticate::SaslAuthenticateRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            auth_bytes: Cow::Owned(dice.bytes()),
+            auth_bytes: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for sasl_authenticate::SaslAuthenticateResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            auth_bytes: Cow::Owned(dice.bytes()),
-            session_lifetime_ms: if version >= 1 { dice.i64() } else { 0 },
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            auth_bytes: Cow::Owned(random.bytes()),
+            session_lifetime_ms: if version >= 1 { random.i64() } else { 0 },
         }
     }
 }
 
 impl Sample for create_partitions::CreatePartitionsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice
-                .array(|dice| create_partitions::CreatePartitionsTopic::sample(dice, version)),
-            timeout_ms: dice.i32(),
-            validate_only: dice.bool(),
+            topics: random
+                .array(|random| create_partitions::CreatePartitionsTopic::sample(random, version)),
+            timeout_ms: random.i32(),
+            validate_only: random.bool(),
         }
     }
 }
 
 impl Sample for create_partitions::CreatePartitionsTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            count: dice.i32(),
-            assignments: dice.option(|dice| {
-                dice.array(|dice| {
-                    create_partitions::CreatePartitionsAssignment::sample(dice, version)
+            name: Cow::Owned(random.string()),
+            count: random.i32(),
+            assignments: random.option(|random| {
+                random.array(|random| {
+                    create_partitions::CreatePartitionsAssignment::sample(random, version)
                 })
             }),
         }
@@ -2172,58 +2201,59 @@ impl Sample for create_partitions::CreatePartitionsTopic<'_> {
 }
 
 impl Sample for create_partitions::CreatePartitionsAssignment {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            broker_ids: dice.array(Dice::i32),
+            broker_ids: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for create_partitions::CreatePartitionsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            results: dice.array(|dice| {
-                create_partitions::CreatePartitionsTopicResult::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            results: random.array(|random| {
+                create_partitions::CreatePartitionsTopicResult::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for create_partitions::CreatePartitionsTopicResult<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            name: Cow::Owned(random.string()),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for delete_groups::DeleteGroupsRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            groups_names: dice.array(|dice| Cow::Owned(dice.string())),
+            groups_names: random.array(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for delete_groups::DeleteGroupsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            results: dice.array(|dice| delete_groups::DeletableGroupResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            results: random
+                .array(|random| delete_groups::DeletableGroupResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for delete_groups::DeletableGroupResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            error_code: dice.i16(),
+            group_id: Cow::Owned(random.string()),
+            error_code: random.i16(),
             error_message: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -2232,186 +2262,189 @@ impl Sample for delete_groups::DeletableGroupResult<'_> {
 }
 
 impl Sample for elect_leaders::ElectLeadersRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            election_type: if version >= 1 { dice.i8() } else { 0 },
-            topic_partitions: dice.option(|dice| {
-                dice.array(|dice| elect_leaders::TopicPartitions::sample(dice, version))
+            election_type: if version >= 1 { random.i8() } else { 0 },
+            topic_partitions: random.option(|random| {
+                random.array(|random| elect_leaders::TopicPartitions::sample(random, version))
             }),
-            timeout_ms: dice.i32(),
+            timeout_ms: random.i32(),
         }
     }
 }
 
 impl Sample for elect_leaders::TopicPartitions<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for elect_leaders::ElectLeadersResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: if version >= 1 { dice.i16() } else { 0 },
-            replica_election_results: dice
-                .array(|dice| elect_leaders::ReplicaElectionResult::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: if version >= 1 { random.i16() } else { 0 },
+            replica_election_results: random
+                .array(|random| elect_leaders::ReplicaElectionResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for elect_leaders::ReplicaElectionResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partition_result: dice
-                .array(|dice| elect_leaders::PartitionResult::sample(dice, version)),
+            topic: Cow::Owned(random.string()),
+            partition_result: random
+                .array(|random| elect_leaders::PartitionResult::sample(random, version)),
         }
     }
 }
 
 impl Sample for elect_leaders::PartitionResult<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_id: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_id: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for incremental_alter_configs::IncrementalAlterConfigsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resources: dice.array(|dice| {
-                incremental_alter_configs::AlterConfigsResource::sample(dice, version)
+            resources: random.array(|random| {
+                incremental_alter_configs::AlterConfigsResource::sample(random, version)
             }),
-            validate_only: dice.bool(),
+            validate_only: random.bool(),
         }
     }
 }
 
 impl Sample for incremental_alter_configs::AlterConfigsResource<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
-            configs: dice
-                .array(|dice| incremental_alter_configs::AlterableConfig::sample(dice, version)),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
+            configs: random.array(|random| {
+                incremental_alter_configs::AlterableConfig::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for incremental_alter_configs::AlterableConfig<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            config_operation: dice.i8(),
-            value: dice.option(|dice| Cow::Owned(dice.string())),
+            name: Cow::Owned(random.string()),
+            config_operation: random.i8(),
+            value: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for incremental_alter_configs::IncrementalAlterConfigsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            responses: dice.array(|dice| {
-                incremental_alter_configs::AlterConfigsResourceResponse::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            responses: random.array(|random| {
+                incremental_alter_configs::AlterConfigsResourceResponse::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for incremental_alter_configs::AlterConfigsResourceResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            resource_type: dice.i8(),
-            resource_name: Cow::Owned(dice.string()),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            resource_type: random.i8(),
+            resource_name: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::AlterPartitionReassignmentsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            timeout_ms: dice.i32(),
-            allow_replication_factor_change: if version >= 1 { dice.bool() } else { true },
-            topics: dice.array(|dice| {
-                alter_partition_reassignments::ReassignableTopic::sample(dice, version)
+            timeout_ms: random.i32(),
+            allow_replication_factor_change: if version >= 1 { random.bool() } else { true },
+            topics: random.array(|random| {
+                alter_partition_reassignments::ReassignableTopic::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::ReassignableTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice.array(|dice| {
-                alter_partition_reassignments::ReassignablePartition::sample(dice, version)
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                alter_partition_reassignments::ReassignablePartition::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::ReassignablePartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            replicas: dice.option(|dice| dice.array(Dice::i32)),
+            partition_index: random.i32(),
+            replicas: random.option(|random| random.array(RandomSource::i32)),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::AlterPartitionReassignmentsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            allow_replication_factor_change: if version >= 1 { dice.bool() } else { true },
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            responses: dice.array(|dice| {
-                alter_partition_reassignments::ReassignableTopicResponse::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            allow_replication_factor_change: if version >= 1 { random.bool() } else { true },
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            responses: random.array(|random| {
+                alter_partition_reassignments::ReassignableTopicResponse::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::ReassignableTopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice.array(|dice| {
-                alter_partition_reassignments::ReassignablePartitionResponse::sample(dice, version)
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                alter_partition_reassignments::ReassignablePartitionResponse::sample(
+                    random, version,
+                )
             }),
         }
     }
 }
 
 impl Sample for alter_partition_reassignments::ReassignablePartitionResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for list_partition_reassignments::ListPartitionReassignmentsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            timeout_ms: dice.i32(),
-            topics: dice.option(|dice| {
-                dice.array(|dice| {
+            timeout_ms: random.i32(),
+            topics: random.option(|random| {
+                random.array(|random| {
                     list_partition_reassignments::ListPartitionReassignmentsTopics::sample(
-                        dice, version,
+                        random, version,
                     )
                 })
             }),
@@ -2420,251 +2453,257 @@ impl Sample for list_partition_reassignments::ListPartitionReassignmentsRequest<
 }
 
 impl Sample for list_partition_reassignments::ListPartitionReassignmentsTopics<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partition_indexes: dice.array(Dice::i32),
+            name: Cow::Owned(random.string()),
+            partition_indexes: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for list_partition_reassignments::ListPartitionReassignmentsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            topics: dice.array(|dice| {
-                list_partition_reassignments::OngoingTopicReassignment::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            topics: random.array(|random| {
+                list_partition_reassignments::OngoingTopicReassignment::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for list_partition_reassignments::OngoingTopicReassignment<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice.array(|dice| {
-                list_partition_reassignments::OngoingPartitionReassignment::sample(dice, version)
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                list_partition_reassignments::OngoingPartitionReassignment::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for list_partition_reassignments::OngoingPartitionReassignment {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            replicas: dice.array(Dice::i32),
-            adding_replicas: dice.array(Dice::i32),
-            removing_replicas: dice.array(Dice::i32),
+            partition_index: random.i32(),
+            replicas: random.array(RandomSource::i32),
+            adding_replicas: random.array(RandomSource::i32),
+            removing_replicas: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice
-                .array(|dice| offset_delete::OffsetDeleteRequestTopic::sample(dice, version)),
+            group_id: Cow::Owned(random.string()),
+            topics: random
+                .array(|random| offset_delete::OffsetDeleteRequestTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteRequestTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| offset_delete::OffsetDeleteRequestPartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                offset_delete::OffsetDeleteRequestPartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteRequestPartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
+            partition_index: random.i32(),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            throttle_time_ms: dice.i32(),
-            topics: dice
-                .array(|dice| offset_delete::OffsetDeleteResponseTopic::sample(dice, version)),
+            error_code: random.i16(),
+            throttle_time_ms: random.i32(),
+            topics: random
+                .array(|random| offset_delete::OffsetDeleteResponseTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| offset_delete::OffsetDeleteResponsePartition::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
+                offset_delete::OffsetDeleteResponsePartition::sample(random, version)
+            }),
         }
     }
 }
 
 impl Sample for offset_delete::OffsetDeleteResponsePartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
+            partition_index: random.i32(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for describe_client_quotas::DescribeClientQuotasRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            components: dice
-                .array(|dice| describe_client_quotas::ComponentData::sample(dice, version)),
-            strict: dice.bool(),
+            components: random
+                .array(|random| describe_client_quotas::ComponentData::sample(random, version)),
+            strict: random.bool(),
         }
     }
 }
 
 impl Sample for describe_client_quotas::ComponentData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            entity_type: Cow::Owned(dice.string()),
-            match_type: dice.i8(),
-            r#match: dice.option(|dice| Cow::Owned(dice.string())),
+            entity_type: Cow::Owned(random.string()),
+            match_type: random.i8(),
+            r#match: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_client_quotas::DescribeClientQuotasResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            entries: dice.option(|dice| {
-                dice.array(|dice| describe_client_quotas::EntryData::sample(dice, version))
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            entries: random.option(|random| {
+                random.array(|random| describe_client_quotas::EntryData::sample(random, version))
             }),
         }
     }
 }
 
 impl Sample for describe_client_quotas::EntryData<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            entity: dice.array(|dice| describe_client_quotas::EntityData::sample(dice, version)),
-            values: dice.array(|dice| describe_client_quotas::ValueData::sample(dice, version)),
+            entity: random
+                .array(|random| describe_client_quotas::EntityData::sample(random, version)),
+            values: random
+                .array(|random| describe_client_quotas::ValueData::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_client_quotas::EntityData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            entity_type: Cow::Owned(dice.string()),
-            entity_name: dice.option(|dice| Cow::Owned(dice.string())),
+            entity_type: Cow::Owned(random.string()),
+            entity_name: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_client_quotas::ValueData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            key: Cow::Owned(dice.string()),
-            value: dice.f64(),
+            key: Cow::Owned(random.string()),
+            value: random.f64(),
         }
     }
 }
 
 impl Sample for alter_client_quotas::AlterClientQuotasRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            entries: dice.array(|dice| alter_client_quotas::EntryData::sample(dice, version)),
-            validate_only: dice.bool(),
+            entries: random.array(|random| alter_client_quotas::EntryData::sample(random, version)),
+            validate_only: random.bool(),
         }
     }
 }
 
 impl Sample for alter_client_quotas::EntryData<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            entity: dice.array(|dice| alter_client_quotas::EntityData::sample(dice, version)),
-            ops: dice.array(|dice| alter_client_quotas::OpData::sample(dice, version)),
+            entity: random.array(|random| alter_client_quotas::EntityData::sample(random, version)),
+            ops: random.array(|random| alter_client_quotas::OpData::sample(random, version)),
         }
     }
 }
 
 impl Sample for alter_client_quotas::OpData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            key: Cow::Owned(dice.string()),
-            value: dice.f64(),
-            remove: dice.bool(),
+            key: Cow::Owned(random.string()),
+            value: random.f64(),
+            remove: random.bool(),
         }
     }
 }
 
 impl Sample for alter_client_quotas::AlterClientQuotasResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            entries: dice
-                .array(|dice| alter_client_quotas::EntryDataResponse::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            entries: random
+                .array(|random| alter_client_quotas::EntryDataResponse::sample(random, version)),
         }
     }
 }
 
 impl Sample for alter_client_quotas::EntryDataResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            entity: dice.array(|dice| alter_client_quotas::EntityData::sample(dice, version)),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            entity: random.array(|random| alter_client_quotas::EntityData::sample(random, version)),
         }
     }
 }
 
 impl Sample for alter_client_quotas::EntityData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            entity_type: Cow::Owned(dice.string()),
-            entity_name: dice.option(|dice| Cow::Owned(dice.string())),
+            entity_type: Cow::Owned(random.string()),
+            entity_name: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_user_scram_credentials::DescribeUserScramCredentialsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            users: dice.option(|dice| {
-                dice.array(|dice| describe_user_scram_credentials::UserName::sample(dice, version))
+            users: random.option(|random| {
+                random.array(|random| {
+                    describe_user_scram_credentials::UserName::sample(random, version)
+                })
             }),
         }
     }
 }
 
 impl Sample for describe_user_scram_credentials::UserName<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
+            name: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for describe_user_scram_credentials::DescribeUserScramCredentialsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            results: dice.array(|dice| {
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            results: random.array(|random| {
                 describe_user_scram_credentials::DescribeUserScramCredentialsResult::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -2672,231 +2711,236 @@ impl Sample for describe_user_scram_credentials::DescribeUserScramCredentialsRes
 }
 
 impl Sample for describe_user_scram_credentials::DescribeUserScramCredentialsResult<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            user: Cow::Owned(dice.string()),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            credential_infos: dice.array(|dice| {
-                describe_user_scram_credentials::CredentialInfo::sample(dice, version)
+            user: Cow::Owned(random.string()),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            credential_infos: random.array(|random| {
+                describe_user_scram_credentials::CredentialInfo::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for describe_user_scram_credentials::CredentialInfo {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            mechanism: dice.i8(),
-            iterations: dice.i32(),
+            mechanism: random.i8(),
+            iterations: random.i32(),
         }
     }
 }
 
 impl Sample for alter_user_scram_credentials::AlterUserScramCredentialsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            deletions: dice.array(|dice| {
-                alter_user_scram_credentials::ScramCredentialDeletion::sample(dice, version)
+            deletions: random.array(|random| {
+                alter_user_scram_credentials::ScramCredentialDeletion::sample(random, version)
             }),
-            upsertions: dice.array(|dice| {
-                alter_user_scram_credentials::ScramCredentialUpsertion::sample(dice, version)
+            upsertions: random.array(|random| {
+                alter_user_scram_credentials::ScramCredentialUpsertion::sample(random, version)
             }),
         }
     }
 }
 
 impl Sample for alter_user_scram_credentials::ScramCredentialDeletion<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            mechanism: dice.i8(),
+            name: Cow::Owned(random.string()),
+            mechanism: random.i8(),
         }
     }
 }
 
 impl Sample for alter_user_scram_credentials::ScramCredentialUpsertion<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            mechanism: dice.i8(),
-            iterations: dice.i32(),
-            salt: Cow::Owned(dice.bytes()),
-            salted_password: Cow::Owned(dice.bytes()),
+            name: Cow::Owned(random.string()),
+            mechanism: random.i8(),
+            iterations: random.i32(),
+            salt: Cow::Owned(random.bytes()),
+            salted_password: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for alter_user_scram_credentials::AlterUserScramCredentialsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            results: dice.array(|dice| {
-                alter_user_scram_credentials::AlterUserScramCredentialsResult::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            results: random.array(|random| {
+                alter_user_scram_credentials::AlterUserScramCredentialsResult::sample(
+                    random, version,
+                )
             }),
         }
     }
 }
 
 impl Sample for alter_user_scram_credentials::AlterUserScramCredentialsResult<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            user: Cow::Owned(dice.string()),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            user: Cow::Owned(random.string()),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_cluster::DescribeClusterRequest {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            include_cluster_authorized_operations: dice.bool(),
-            endpoint_type: if version >= 1 { dice.i8() } else { 1 },
-            include_fenced_brokers: if version >= 2 { dice.bool() } else { false },
+            include_cluster_authorized_operations: random.bool(),
+            endpoint_type: if version >= 1 { random.i8() } else { 1 },
+            include_fenced_brokers: if version >= 2 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for describe_cluster::DescribeClusterResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            endpoint_type: if version >= 1 { dice.i8() } else { 1 },
-            cluster_id: Cow::Owned(dice.string()),
-            controller_id: dice.i32(),
-            brokers: dice
-                .array(|dice| describe_cluster::DescribeClusterBroker::sample(dice, version)),
-            cluster_authorized_operations: dice.i32(),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            endpoint_type: if version >= 1 { random.i8() } else { 1 },
+            cluster_id: Cow::Owned(random.string()),
+            controller_id: random.i32(),
+            brokers: random
+                .array(|random| describe_cluster::DescribeClusterBroker::sample(random, version)),
+            cluster_authorized_operations: random.i32(),
         }
     }
 }
 
 impl Sample for describe_cluster::DescribeClusterBroker<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            broker_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            rack: dice.option(|dice| Cow::Owned(dice.string())),
-            is_fenced: if version >= 2 { dice.bool() } else { false },
+            broker_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            rack: random.option(|random| Cow::Owned(random.string())),
+            is_fenced: if version >= 2 { random.bool() } else { false },
         }
     }
 }
 
 impl Sample for describe_producers::DescribeProducersRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice.array(|dice| describe_producers::TopicRequest::sample(dice, version)),
+            topics: random
+                .array(|random| describe_producers::TopicRequest::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_producers::TopicRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partition_indexes: dice.array(Dice::i32),
+            name: Cow::Owned(random.string()),
+            partition_indexes: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for describe_producers::DescribeProducersResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice.array(|dice| describe_producers::TopicResponse::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            topics: random
+                .array(|random| describe_producers::TopicResponse::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_producers::TopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
-            partitions: dice
-                .array(|dice| describe_producers::PartitionResponse::sample(dice, version)),
+            name: Cow::Owned(random.string()),
+            partitions: random
+                .array(|random| describe_producers::PartitionResponse::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_producers::PartitionResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            active_producers: dice
-                .array(|dice| describe_producers::ProducerState::sample(dice, version)),
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            active_producers: random
+                .array(|random| describe_producers::ProducerState::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_producers::ProducerState {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            producer_id: dice.i64(),
-            producer_epoch: dice.i32(),
-            last_sequence: dice.i32(),
-            last_timestamp: dice.i64(),
-            coordinator_epoch: dice.i32(),
-            current_txn_start_offset: dice.i64(),
+            producer_id: random.i64(),
+            producer_epoch: random.i32(),
+            last_sequence: random.i32(),
+            last_timestamp: random.i64(),
+            coordinator_epoch: random.i32(),
+            current_txn_start_offset: random.i64(),
         }
     }
 }
 
 impl Sample for describe_transactions::DescribeTransactionsRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            transactional_ids: dice.array(|dice| Cow::Owned(dice.string())),
+            transactional_ids: random.array(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_transactions::DescribeTransactionsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            transaction_states: dice
-                .array(|dice| describe_transactions::TransactionState::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            transaction_states: random
+                .array(|random| describe_transactions::TransactionState::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_transactions::TransactionState<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            transactional_id: Cow::Owned(dice.string()),
-            transaction_state: Cow::Owned(dice.string()),
-            transaction_timeout_ms: dice.i32(),
-            transaction_start_time_ms: dice.i64(),
-            producer_id: dice.i64(),
-            producer_epoch: dice.i16(),
-            topics: dice.array(|dice| describe_transactions::TopicData::sample(dice, version)),
+            error_code: random.i16(),
+            transactional_id: Cow::Owned(random.string()),
+            transaction_state: Cow::Owned(random.string()),
+            transaction_timeout_ms: random.i32(),
+            transaction_start_time_ms: random.i64(),
+            producer_id: random.i64(),
+            producer_epoch: random.i16(),
+            topics: random
+                .array(|random| describe_transactions::TopicData::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_transactions::TopicData<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for list_transactions::ListTransactionsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            state_filters: dice.array(|dice| Cow::Owned(dice.string())),
-            producer_id_filters: dice.array(Dice::i64),
-            duration_filter: if version >= 1 { dice.i64() } else { -1 },
+            state_filters: random.array(|random| Cow::Owned(random.string())),
+            producer_id_filters: random.array(RandomSource::i64),
+            duration_filter: if version >= 1 { random.i64() } else { -1 },
             transactional_id_pattern: if version >= 2 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -2905,206 +2949,209 @@ impl Sample for list_transactions::ListTransactionsRequest<'_> {
 }
 
 impl Sample for list_transactions::ListTransactionsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            unknown_state_filters: dice.array(|dice| Cow::Owned(dice.string())),
-            transaction_states: dice
-                .array(|dice| list_transactions::TransactionState::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            unknown_state_filters: random.array(|random| Cow::Owned(random.string())),
+            transaction_states: random
+                .array(|random| list_transactions::TransactionState::sample(random, version)),
         }
     }
 }
 
 impl Sample for list_transactions::TransactionState<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            transactional_id: Cow::Owned(dice.string()),
-            producer_id: dice.i64(),
-            transaction_state: Cow::Owned(dice.string()),
+            transactional_id: Cow::Owned(random.string()),
+            producer_id: random.i64(),
+            transaction_state: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for consumer_group_heartbeat::ConsumerGroupHeartbeatRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            member_id: Cow::Owned(dice.string()),
-            member_epoch: dice.i32(),
-            instance_id: dice.option(|dice| Cow::Owned(dice.string())),
-            rack_id: dice.option(|dice| Cow::Owned(dice.string())),
-            rebalance_timeout_ms: dice.i32(),
-            subscribed_topic_names: dice
-                .option(|dice| dice.array(|dice| Cow::Owned(dice.string()))),
+            group_id: Cow::Owned(random.string()),
+            member_id: Cow::Owned(random.string()),
+            member_epoch: random.i32(),
+            instance_id: random.option(|random| Cow::Owned(random.string())),
+            rack_id: random.option(|random| Cow::Owned(random.string())),
+            rebalance_timeout_ms: random.i32(),
+            subscribed_topic_names: random
+                .option(|random| random.array(|random| Cow::Owned(random.string()))),
             subscribed_topic_regex: if version >= 1 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
-            server_assignor: dice.option(|dice| Cow::Owned(dice.string())),
-            topic_partitions: dice.option(|dice| {
-                dice.array(|dice| consumer_group_heartbeat::TopicPartitions::sample(dice, version))
+            server_assignor: random.option(|random| Cow::Owned(random.string())),
+            topic_partitions: random.option(|random| {
+                random.array(|random| {
+                    consumer_group_heartbeat::TopicPartitions::sample(random, version)
+                })
             }),
         }
     }
 }
 
 impl Sample for consumer_group_heartbeat::ConsumerGroupHeartbeatResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            member_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_epoch: dice.i32(),
-            heartbeat_interval_ms: dice.i32(),
-            assignment: dice
-                .option(|dice| consumer_group_heartbeat::Assignment::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            member_id: random.option(|random| Cow::Owned(random.string())),
+            member_epoch: random.i32(),
+            heartbeat_interval_ms: random.i32(),
+            assignment: random
+                .option(|random| consumer_group_heartbeat::Assignment::sample(random, version)),
         }
     }
 }
 
 impl Sample for consumer_group_heartbeat::Assignment {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_partitions: dice
-                .array(|dice| consumer_group_heartbeat::TopicPartitions::sample(dice, version)),
+            topic_partitions: random
+                .array(|random| consumer_group_heartbeat::TopicPartitions::sample(random, version)),
         }
     }
 }
 
 impl Sample for consumer_group_heartbeat::TopicPartitions {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(Dice::i32),
+            topic_id: random.uuid(),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for consumer_group_describe::ConsumerGroupDescribeRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            group_ids: dice.array(|dice| Cow::Owned(dice.string())),
-            include_authorized_operations: dice.bool(),
+            group_ids: random.array(|random| Cow::Owned(random.string())),
+            include_authorized_operations: random.bool(),
         }
     }
 }
 
 impl Sample for consumer_group_describe::ConsumerGroupDescribeResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            groups: dice
-                .array(|dice| consumer_group_describe::DescribedGroup::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            groups: random
+                .array(|random| consumer_group_describe::DescribedGroup::sample(random, version)),
         }
     }
 }
 
 impl Sample for consumer_group_describe::DescribedGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            group_id: Cow::Owned(dice.string()),
-            group_state: Cow::Owned(dice.string()),
-            group_epoch: dice.i32(),
-            assignment_epoch: dice.i32(),
-            assignor_name: Cow::Owned(dice.string()),
-            members: dice.array(|dice| consumer_group_describe::Member::sample(dice, version)),
-            authorized_operations: dice.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            group_id: Cow::Owned(random.string()),
+            group_state: Cow::Owned(random.string()),
+            group_epoch: random.i32(),
+            assignment_epoch: random.i32(),
+            assignor_name: Cow::Owned(random.string()),
+            members: random
+                .array(|random| consumer_group_describe::Member::sample(random, version)),
+            authorized_operations: random.i32(),
         }
     }
 }
 
 impl Sample for consumer_group_describe::Member<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
-            instance_id: dice.option(|dice| Cow::Owned(dice.string())),
-            rack_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_epoch: dice.i32(),
-            client_id: Cow::Owned(dice.string()),
-            client_host: Cow::Owned(dice.string()),
-            subscribed_topic_names: dice.array(|dice| Cow::Owned(dice.string())),
-            subscribed_topic_regex: dice.option(|dice| Cow::Owned(dice.string())),
-            assignment: consumer_group_describe::Assignment::sample(dice, version),
-            target_assignment: consumer_group_describe::Assignment::sample(dice, version),
-            member_type: if version >= 1 { dice.i8() } else { -1 },
+            member_id: Cow::Owned(random.string()),
+            instance_id: random.option(|random| Cow::Owned(random.string())),
+            rack_id: random.option(|random| Cow::Owned(random.string())),
+            member_epoch: random.i32(),
+            client_id: Cow::Owned(random.string()),
+            client_host: Cow::Owned(random.string()),
+            subscribed_topic_names: random.array(|random| Cow::Owned(random.string())),
+            subscribed_topic_regex: random.option(|random| Cow::Owned(random.string())),
+            assignment: consumer_group_describe::Assignment::sample(random, version),
+            target_assignment: consumer_group_describe::Assignment::sample(random, version),
+            member_type: if version >= 1 { random.i8() } else { -1 },
         }
     }
 }
 
 impl Sample for consumer_group_describe::TopicPartitions<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            topic_name: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic_id: random.uuid(),
+            topic_name: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for consumer_group_describe::Assignment<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_partitions: dice
-                .array(|dice| consumer_group_describe::TopicPartitions::sample(dice, version)),
+            topic_partitions: random
+                .array(|random| consumer_group_describe::TopicPartitions::sample(random, version)),
         }
     }
 }
 
 impl Sample for get_telemetry_subscriptions::GetTelemetrySubscriptionsRequest {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            client_instance_id: dice.uuid(),
+            client_instance_id: random.uuid(),
         }
     }
 }
 
 impl Sample for get_telemetry_subscriptions::GetTelemetrySubscriptionsResponse<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            client_instance_id: dice.uuid(),
-            subscription_id: dice.i32(),
-            accepted_compression_types: dice.array(Dice::i8),
-            push_interval_ms: dice.i32(),
-            telemetry_max_bytes: dice.i32(),
-            delta_temporality: dice.bool(),
-            requested_metrics: dice.array(|dice| Cow::Owned(dice.string())),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            client_instance_id: random.uuid(),
+            subscription_id: random.i32(),
+            accepted_compression_types: random.array(RandomSource::i8),
+            push_interval_ms: random.i32(),
+            telemetry_max_bytes: random.i32(),
+            delta_temporality: random.bool(),
+            requested_metrics: random.array(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for push_telemetry::PushTelemetryRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            client_instance_id: dice.uuid(),
-            subscription_id: dice.i32(),
-            terminating: dice.bool(),
-            compression_type: dice.i8(),
-            metrics: Cow::Owned(dice.bytes()),
+            client_instance_id: random.uuid(),
+            subscription_id: random.i32(),
+            terminating: random.bool(),
+            compression_type: random.i8(),
+            metrics: Cow::Owned(random.bytes()),
         }
     }
 }
 
 impl Sample for push_telemetry::PushTelemetryResponse {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
         }
     }
 }
 
 impl Sample for list_config_resources::ListConfigResourcesRequest {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
             resource_types: if version >= 1 {
-                dice.array(Dice::i8)
+                random.array(RandomSource::i8)
             } else {
                 Vec::new()
             },
@@ -3113,445 +3160,450 @@ impl Sample for list_config_resources::ListConfigResourcesRequest {
 }
 
 impl Sample for list_config_resources::ListConfigResourcesResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            config_resources: dice
-                .array(|dice| list_config_resources::ConfigResource::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            config_resources: random
+                .array(|random| list_config_resources::ConfigResource::sample(random, version)),
         }
     }
 }
 
 impl Sample for list_config_resources::ConfigResource<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            resource_name: Cow::Owned(dice.string()),
-            resource_type: if version >= 1 { dice.i8() } else { 16 },
+            resource_name: Cow::Owned(random.string()),
+            resource_type: if version >= 1 { random.i8() } else { 16 },
         }
     }
 }
 
 impl Sample for describe_topic_partitions::DescribeTopicPartitionsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice
-                .array(|dice| describe_topic_partitions::TopicRequest::sample(dice, version)),
-            response_partition_limit: dice.i32(),
-            cursor: dice.option(|dice| describe_topic_partitions::Cursor::sample(dice, version)),
+            topics: random
+                .array(|random| describe_topic_partitions::TopicRequest::sample(random, version)),
+            response_partition_limit: random.i32(),
+            cursor: random
+                .option(|random| describe_topic_partitions::Cursor::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_topic_partitions::TopicRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            name: Cow::Owned(dice.string()),
+            name: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for describe_topic_partitions::DescribeTopicPartitionsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            topics: dice.array(|dice| {
+            throttle_time_ms: random.i32(),
+            topics: random.array(|random| {
                 describe_topic_partitions::DescribeTopicPartitionsResponseTopic::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
-            next_cursor: dice
-                .option(|dice| describe_topic_partitions::Cursor::sample(dice, version)),
+            next_cursor: random
+                .option(|random| describe_topic_partitions::Cursor::sample(random, version)),
         }
     }
 }
 
 impl Sample for describe_topic_partitions::DescribeTopicPartitionsResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            name: dice.option(|dice| Cow::Owned(dice.string())),
-            topic_id: dice.uuid(),
-            is_internal: dice.bool(),
-            partitions: dice.array(|dice| {
+            error_code: random.i16(),
+            name: random.option(|random| Cow::Owned(random.string())),
+            topic_id: random.uuid(),
+            is_internal: random.bool(),
+            partitions: random.array(|random| {
                 describe_topic_partitions::DescribeTopicPartitionsResponsePartition::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
-            topic_authorized_operations: dice.i32(),
+            topic_authorized_operations: random.i32(),
         }
     }
 }
 
 impl Sample for describe_topic_partitions::DescribeTopicPartitionsResponsePartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            partition_index: dice.i32(),
-            leader_id: dice.i32(),
-            leader_epoch: dice.i32(),
-            replica_nodes: dice.array(Dice::i32),
-            isr_nodes: dice.array(Dice::i32),
-            eligible_leader_replicas: dice.option(|dice| dice.array(Dice::i32)),
-            last_known_elr: dice.option(|dice| dice.array(Dice::i32)),
-            offline_replicas: dice.array(Dice::i32),
+            error_code: random.i16(),
+            partition_index: random.i32(),
+            leader_id: random.i32(),
+            leader_epoch: random.i32(),
+            replica_nodes: random.array(RandomSource::i32),
+            isr_nodes: random.array(RandomSource::i32),
+            eligible_leader_replicas: random.option(|random| random.array(RandomSource::i32)),
+            last_known_elr: random.option(|random| random.array(RandomSource::i32)),
+            offline_replicas: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for describe_topic_partitions::Cursor<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            partition_index: dice.i32(),
+            topic_name: Cow::Owned(random.string()),
+            partition_index: random.i32(),
         }
     }
 }
 
 impl Sample for share_group_heartbeat::ShareGroupHeartbeatRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            member_id: Cow::Owned(dice.string()),
-            member_epoch: dice.i32(),
-            rack_id: dice.option(|dice| Cow::Owned(dice.string())),
-            subscribed_topic_names: dice
-                .option(|dice| dice.array(|dice| Cow::Owned(dice.string()))),
+            group_id: Cow::Owned(random.string()),
+            member_id: Cow::Owned(random.string()),
+            member_epoch: random.i32(),
+            rack_id: random.option(|random| Cow::Owned(random.string())),
+            subscribed_topic_names: random
+                .option(|random| random.array(|random| Cow::Owned(random.string()))),
         }
     }
 }
 
 impl Sample for share_group_heartbeat::ShareGroupHeartbeatResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            member_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_epoch: dice.i32(),
-            heartbeat_interval_ms: dice.i32(),
-            assignment: dice
-                .option(|dice| share_group_heartbeat::Assignment::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            member_id: random.option(|random| Cow::Owned(random.string())),
+            member_epoch: random.i32(),
+            heartbeat_interval_ms: random.i32(),
+            assignment: random
+                .option(|random| share_group_heartbeat::Assignment::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_group_heartbeat::Assignment {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_partitions: dice
-                .array(|dice| share_group_heartbeat::TopicPartitions::sample(dice, version)),
+            topic_partitions: random
+                .array(|random| share_group_heartbeat::TopicPartitions::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_group_heartbeat::TopicPartitions {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(Dice::i32),
+            topic_id: random.uuid(),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for share_group_describe::ShareGroupDescribeRequest<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            group_ids: dice.array(|dice| Cow::Owned(dice.string())),
-            include_authorized_operations: dice.bool(),
+            group_ids: random.array(|random| Cow::Owned(random.string())),
+            include_authorized_operations: random.bool(),
         }
     }
 }
 
 impl Sample for share_group_describe::ShareGroupDescribeResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            groups: dice.array(|dice| share_group_describe::DescribedGroup::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            groups: random
+                .array(|random| share_group_describe::DescribedGroup::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_group_describe::DescribedGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            group_id: Cow::Owned(dice.string()),
-            group_state: Cow::Owned(dice.string()),
-            group_epoch: dice.i32(),
-            assignment_epoch: dice.i32(),
-            assignor_name: Cow::Owned(dice.string()),
-            members: dice.array(|dice| share_group_describe::Member::sample(dice, version)),
-            authorized_operations: dice.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            group_id: Cow::Owned(random.string()),
+            group_state: Cow::Owned(random.string()),
+            group_epoch: random.i32(),
+            assignment_epoch: random.i32(),
+            assignor_name: Cow::Owned(random.string()),
+            members: random.array(|random| share_group_describe::Member::sample(random, version)),
+            authorized_operations: random.i32(),
         }
     }
 }
 
 impl Sample for share_group_describe::Member<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            member_id: Cow::Owned(dice.string()),
-            rack_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_epoch: dice.i32(),
-            client_id: Cow::Owned(dice.string()),
-            client_host: Cow::Owned(dice.string()),
-            subscribed_topic_names: dice.array(|dice| Cow::Owned(dice.string())),
-            assignment: share_group_describe::Assignment::sample(dice, version),
+            member_id: Cow::Owned(random.string()),
+            rack_id: random.option(|random| Cow::Owned(random.string())),
+            member_epoch: random.i32(),
+            client_id: Cow::Owned(random.string()),
+            client_host: Cow::Owned(random.string()),
+            subscribed_topic_names: random.array(|random| Cow::Owned(random.string())),
+            assignment: share_group_describe::Assignment::sample(random, version),
         }
     }
 }
 
 impl Sample for share_group_describe::TopicPartitions<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            topic_name: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic_id: random.uuid(),
+            topic_name: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for share_group_describe::Assignment<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_partitions: dice
-                .array(|dice| share_group_describe::TopicPartitions::sample(dice, version)),
+            topic_partitions: random
+                .array(|random| share_group_describe::TopicPartitions::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::ShareFetchRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_id: dice.option(|dice| Cow::Owned(dice.string())),
-            share_session_epoch: dice.i32(),
-            max_wait_ms: dice.i32(),
-            min_bytes: dice.i32(),
-            max_bytes: dice.i32(),
-            max_records: dice.i32(),
-            batch_size: dice.i32(),
-            share_acquire_mode: if version >= 2 { dice.i8() } else { 0 },
-            is_renew_ack: if version >= 2 { dice.bool() } else { false },
-            topics: dice.array(|dice| share_fetch::FetchTopic::sample(dice, version)),
-            forgotten_topics_data: dice
-                .array(|dice| share_fetch::ForgottenTopic::sample(dice, version)),
+            group_id: random.option(|random| Cow::Owned(random.string())),
+            member_id: random.option(|random| Cow::Owned(random.string())),
+            share_session_epoch: random.i32(),
+            max_wait_ms: random.i32(),
+            min_bytes: random.i32(),
+            max_bytes: random.i32(),
+            max_records: random.i32(),
+            batch_size: random.i32(),
+            share_acquire_mode: if version >= 2 { random.i8() } else { 0 },
+            is_renew_ack: if version >= 2 { random.bool() } else { false },
+            topics: random.array(|random| share_fetch::FetchTopic::sample(random, version)),
+            forgotten_topics_data: random
+                .array(|random| share_fetch::ForgottenTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::FetchTopic {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(|dice| share_fetch::FetchPartition::sample(dice, version)),
+            topic_id: random.uuid(),
+            partitions: random.array(|random| share_fetch::FetchPartition::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::FetchPartition {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            acknowledgement_batches: dice
-                .array(|dice| share_fetch::AcknowledgementBatch::sample(dice, version)),
+            partition_index: random.i32(),
+            acknowledgement_batches: random
+                .array(|random| share_fetch::AcknowledgementBatch::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::AcknowledgementBatch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            first_offset: dice.i64(),
-            last_offset: dice.i64(),
-            acknowledge_types: dice.array(Dice::i8),
+            first_offset: random.i64(),
+            last_offset: random.i64(),
+            acknowledge_types: random.array(RandomSource::i8),
         }
     }
 }
 
 impl Sample for share_fetch::ForgottenTopic {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(Dice::i32),
+            topic_id: random.uuid(),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for share_fetch::ShareFetchResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            acquisition_lock_timeout_ms: dice.i32(),
-            responses: dice
-                .array(|dice| share_fetch::ShareFetchableTopicResponse::sample(dice, version)),
-            node_endpoints: dice.array(|dice| share_fetch::NodeEndpoint::sample(dice, version)),
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            acquisition_lock_timeout_ms: random.i32(),
+            responses: random
+                .array(|random| share_fetch::ShareFetchableTopicResponse::sample(random, version)),
+            node_endpoints: random
+                .array(|random| share_fetch::NodeEndpoint::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::ShareFetchableTopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(|dice| share_fetch::PartitionData::sample(dice, version)),
+            topic_id: random.uuid(),
+            partitions: random.array(|random| share_fetch::PartitionData::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::PartitionData<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            acknowledge_error_code: dice.i16(),
-            acknowledge_error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            current_leader: share_fetch::LeaderIdAndEpoch::sample(dice, version),
-            records: dice.records(),
-            acquired_records: dice
-                .array(|dice| share_fetch::AcquiredRecords::sample(dice, version)),
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            acknowledge_error_code: random.i16(),
+            acknowledge_error_message: random.option(|random| Cow::Owned(random.string())),
+            current_leader: share_fetch::LeaderIdAndEpoch::sample(random, version),
+            records: random.records(),
+            acquired_records: random
+                .array(|random| share_fetch::AcquiredRecords::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_fetch::LeaderIdAndEpoch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            leader_id: dice.i32(),
-            leader_epoch: dice.i32(),
+            leader_id: random.i32(),
+            leader_epoch: random.i32(),
         }
     }
 }
 
 impl Sample for share_fetch::AcquiredRecords {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            first_offset: dice.i64(),
-            last_offset: dice.i64(),
-            delivery_count: dice.i16(),
+            first_offset: random.i64(),
+            last_offset: random.i64(),
+            delivery_count: random.i16(),
         }
     }
 }
 
 impl Sample for share_fetch::NodeEndpoint<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            rack: dice.option(|dice| Cow::Owned(dice.string())),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            rack: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for share_acknowledge::ShareAcknowledgeRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: dice.option(|dice| Cow::Owned(dice.string())),
-            member_id: dice.option(|dice| Cow::Owned(dice.string())),
-            share_session_epoch: dice.i32(),
-            is_renew_ack: if version >= 2 { dice.bool() } else { false },
-            topics: dice.array(|dice| share_acknowledge::AcknowledgeTopic::sample(dice, version)),
+            group_id: random.option(|random| Cow::Owned(random.string())),
+            member_id: random.option(|random| Cow::Owned(random.string())),
+            share_session_epoch: random.i32(),
+            is_renew_ack: if version >= 2 { random.bool() } else { false },
+            topics: random
+                .array(|random| share_acknowledge::AcknowledgeTopic::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_acknowledge::AcknowledgeTopic {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice
-                .array(|dice| share_acknowledge::AcknowledgePartition::sample(dice, version)),
+            topic_id: random.uuid(),
+            partitions: random
+                .array(|random| share_acknowledge::AcknowledgePartition::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_acknowledge::AcknowledgePartition {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            acknowledgement_batches: dice
-                .array(|dice| share_acknowledge::AcknowledgementBatch::sample(dice, version)),
+            partition_index: random.i32(),
+            acknowledgement_batches: random
+                .array(|random| share_acknowledge::AcknowledgementBatch::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_acknowledge::AcknowledgementBatch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            first_offset: dice.i64(),
-            last_offset: dice.i64(),
-            acknowledge_types: dice.array(Dice::i8),
+            first_offset: random.i64(),
+            last_offset: random.i64(),
+            acknowledge_types: random.array(RandomSource::i8),
         }
     }
 }
 
 impl Sample for share_acknowledge::ShareAcknowledgeResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            acquisition_lock_timeout_ms: if version >= 2 { dice.i32() } else { 0 },
-            responses: dice.array(|dice| {
-                share_acknowledge::ShareAcknowledgeTopicResponse::sample(dice, version)
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            acquisition_lock_timeout_ms: if version >= 2 { random.i32() } else { 0 },
+            responses: random.array(|random| {
+                share_acknowledge::ShareAcknowledgeTopicResponse::sample(random, version)
             }),
-            node_endpoints: dice
-                .array(|dice| share_acknowledge::NodeEndpoint::sample(dice, version)),
+            node_endpoints: random
+                .array(|random| share_acknowledge::NodeEndpoint::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_acknowledge::ShareAcknowledgeTopicResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_id: dice.uuid(),
-            partitions: dice.array(|dice| share_acknowledge::PartitionData::sample(dice, version)),
+            topic_id: random.uuid(),
+            partitions: random
+                .array(|random| share_acknowledge::PartitionData::sample(random, version)),
         }
     }
 }
 
 impl Sample for share_acknowledge::PartitionData<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            current_leader: share_acknowledge::LeaderIdAndEpoch::sample(dice, version),
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            current_leader: share_acknowledge::LeaderIdAndEpoch::sample(random, version),
         }
     }
 }
 
 impl Sample for share_acknowledge::LeaderIdAndEpoch {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            leader_id: dice.i32(),
-            leader_epoch: dice.i32(),
+            leader_id: random.i32(),
+            leader_epoch: random.i32(),
         }
     }
 }
 
 impl Sample for share_acknowledge::NodeEndpoint<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            node_id: dice.i32(),
-            host: Cow::Owned(dice.string()),
-            port: dice.i32(),
-            rack: dice.option(|dice| Cow::Owned(dice.string())),
+            node_id: random.i32(),
+            host: Cow::Owned(random.string()),
+            port: random.i32(),
+            rack: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            groups: dice.array(|dice| {
+            groups: random.array(|random| {
                 describe_share_group_offsets::DescribeShareGroupOffsetsRequestGroup::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3559,13 +3611,13 @@ impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsRequest<'
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsRequestGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice.option(|dice| {
-                dice.array(|dice| {
+            group_id: Cow::Owned(random.string()),
+            topics: random.option(|random| {
+                random.array(|random| {
                     describe_share_group_offsets::DescribeShareGroupOffsetsRequestTopic::sample(
-                        dice, version,
+                        random, version,
                     )
                 })
             }),
@@ -3574,21 +3626,21 @@ impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsRequestGr
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsRequestTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic_name: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            groups: dice.array(|dice| {
+            throttle_time_ms: random.i32(),
+            groups: random.array(|random| {
                 describe_share_group_offsets::DescribeShareGroupOffsetsResponseGroup::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3596,28 +3648,28 @@ impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponse<
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponseGroup<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice.array(|dice| {
+            group_id: Cow::Owned(random.string()),
+            topics: random.array(|random| {
                 describe_share_group_offsets::DescribeShareGroupOffsetsResponseTopic::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            topic_id: dice.uuid(),
-            partitions: dice.array(|dice| {
+            topic_name: Cow::Owned(random.string()),
+            topic_id: random.uuid(),
+            partitions: random.array(|random| {
                 describe_share_group_offsets::DescribeShareGroupOffsetsResponsePartition::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3625,36 +3677,38 @@ impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponseT
 }
 
 impl Sample for describe_share_group_offsets::DescribeShareGroupOffsetsResponsePartition<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            start_offset: dice.i64(),
-            leader_epoch: dice.i32(),
-            lag: if version >= 1 { dice.i64() } else { -1 },
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_index: random.i32(),
+            start_offset: random.i64(),
+            leader_epoch: random.i32(),
+            lag: if version >= 1 { random.i64() } else { -1 },
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice.array(|dice| {
-                alter_share_group_offsets::AlterShareGroupOffsetsRequestTopic::sample(dice, version)
+            group_id: Cow::Owned(random.string()),
+            topics: random.array(|random| {
+                alter_share_group_offsets::AlterShareGroupOffsetsRequestTopic::sample(
+                    random, version,
+                )
             }),
         }
     }
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsRequestTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            partitions: dice.array(|dice| {
+            topic_name: Cow::Owned(random.string()),
+            partitions: random.array(|random| {
                 alter_share_group_offsets::AlterShareGroupOffsetsRequestPartition::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3662,23 +3716,23 @@ impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsRequestTopic<'_
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsRequestPartition {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            start_offset: dice.i64(),
+            partition_index: random.i32(),
+            start_offset: random.i64(),
         }
     }
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            responses: dice.array(|dice| {
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            responses: random.array(|random| {
                 alter_share_group_offsets::AlterShareGroupOffsetsResponseTopic::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3686,13 +3740,13 @@ impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsResponse<'_> {
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsResponseTopic<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            topic_id: dice.uuid(),
-            partitions: dice.array(|dice| {
+            topic_name: Cow::Owned(random.string()),
+            topic_id: random.uuid(),
+            partitions: random.array(|random| {
                 alter_share_group_offsets::AlterShareGroupOffsetsResponsePartition::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3700,22 +3754,22 @@ impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsResponseTopic<'
 }
 
 impl Sample for alter_share_group_offsets::AlterShareGroupOffsetsResponsePartition<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            partition_index: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            partition_index: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsRequest<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            group_id: Cow::Owned(dice.string()),
-            topics: dice.array(|dice| {
+            group_id: Cow::Owned(random.string()),
+            topics: random.array(|random| {
                 delete_share_group_offsets::DeleteShareGroupOffsetsRequestTopic::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3723,22 +3777,22 @@ impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsRequest<'_> {
 }
 
 impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsRequestTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
+            topic_name: Cow::Owned(random.string()),
         }
     }
 }
 
 impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsResponse<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            throttle_time_ms: dice.i32(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
-            responses: dice.array(|dice| {
+            throttle_time_ms: random.i32(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
+            responses: random.array(|random| {
                 delete_share_group_offsets::DeleteShareGroupOffsetsResponseTopic::sample(
-                    dice, version,
+                    random, version,
                 )
             }),
         }
@@ -3746,50 +3800,51 @@ impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsResponse<'_> 
 }
 
 impl Sample for delete_share_group_offsets::DeleteShareGroupOffsetsResponseTopic<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic_name: Cow::Owned(dice.string()),
-            topic_id: dice.uuid(),
-            error_code: dice.i16(),
-            error_message: dice.option(|dice| Cow::Owned(dice.string())),
+            topic_name: Cow::Owned(random.string()),
+            topic_id: random.uuid(),
+            error_code: random.i16(),
+            error_message: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for consumer_protocol_assignment::ConsumerProtocolAssignment<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            assigned_partitions: dice
-                .array(|dice| consumer_protocol_assignment::TopicPartition::sample(dice, version)),
-            user_data: dice.option(|dice| Cow::Owned(dice.bytes())),
+            assigned_partitions: random.array(|random| {
+                consumer_protocol_assignment::TopicPartition::sample(random, version)
+            }),
+            user_data: random.option(|random| Cow::Owned(random.bytes())),
         }
     }
 }
 
 impl Sample for consumer_protocol_assignment::TopicPartition<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for consumer_protocol_subscription::ConsumerProtocolSubscription<'_> {
-    fn sample(dice: &mut Dice, version: i16) -> Self {
+    fn sample(random: &mut RandomSource, version: i16) -> Self {
         Self {
-            topics: dice.array(|dice| Cow::Owned(dice.string())),
-            user_data: dice.option(|dice| Cow::Owned(dice.bytes())),
+            topics: random.array(|random| Cow::Owned(random.string())),
+            user_data: random.option(|random| Cow::Owned(random.bytes())),
             owned_partitions: if version >= 1 {
-                dice.array(|dice| {
-                    consumer_protocol_subscription::TopicPartition::sample(dice, version)
+                random.array(|random| {
+                    consumer_protocol_subscription::TopicPartition::sample(random, version)
                 })
             } else {
                 Vec::new()
             },
-            generation_id: if version >= 2 { dice.i32() } else { -1 },
+            generation_id: if version >= 2 { random.i32() } else { -1 },
             rack_id: if version >= 3 {
-                dice.option(|dice| Cow::Owned(dice.string()))
+                random.option(|random| Cow::Owned(random.string()))
             } else {
                 None
             },
@@ -3798,230 +3853,242 @@ impl Sample for consumer_protocol_subscription::ConsumerProtocolSubscription<'_>
 }
 
 impl Sample for consumer_protocol_subscription::TopicPartition<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            topic: Cow::Owned(dice.string()),
-            partitions: dice.array(Dice::i32),
+            topic: Cow::Owned(random.string()),
+            partitions: random.array(RandomSource::i32),
         }
     }
 }
 
 impl Sample for request_header::RequestHeader<'_> {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            request_api_key: dice.i16(),
-            request_api_version: dice.i16(),
-            correlation_id: dice.i32(),
-            client_id: dice.option(|dice| Cow::Owned(dice.string())),
+            request_api_key: random.i16(),
+            request_api_version: random.i16(),
+            correlation_id: random.i32(),
+            client_id: random.option(|random| Cow::Owned(random.string())),
         }
     }
 }
 
 impl Sample for response_header::ResponseHeader {
-    fn sample(dice: &mut Dice, _version: i16) -> Self {
+    fn sample(random: &mut RandomSource, _version: i16) -> Self {
         Self {
-            correlation_id: dice.i32(),
+            correlation_id: random.i32(),
         }
     }
 }
 
 /// A random request.
-pub(crate) fn request(key: ApiKey, dice: &mut Dice, version: i16) -> AnyRequest<'static> {
+pub(crate) fn request(key: ApiKey, random: &mut RandomSource, version: i16) -> AnyRequest<'static> {
     match key {
-        ApiKey::Produce => AnyRequest::Produce(Sample::sample(dice, version)),
-        ApiKey::Fetch => AnyRequest::Fetch(Sample::sample(dice, version)),
-        ApiKey::ListOffsets => AnyRequest::ListOffsets(Sample::sample(dice, version)),
-        ApiKey::Metadata => AnyRequest::Metadata(Sample::sample(dice, version)),
-        ApiKey::OffsetCommit => AnyRequest::OffsetCommit(Sample::sample(dice, version)),
-        ApiKey::OffsetFetch => AnyRequest::OffsetFetch(Sample::sample(dice, version)),
-        ApiKey::FindCoordinator => AnyRequest::FindCoordinator(Sample::sample(dice, version)),
-        ApiKey::JoinGroup => AnyRequest::JoinGroup(Sample::sample(dice, version)),
-        ApiKey::Heartbeat => AnyRequest::Heartbeat(Sample::sample(dice, version)),
-        ApiKey::LeaveGroup => AnyRequest::LeaveGroup(Sample::sample(dice, version)),
-        ApiKey::SyncGroup => AnyRequest::SyncGroup(Sample::sample(dice, version)),
-        ApiKey::DescribeGroups => AnyRequest::DescribeGroups(Sample::sample(dice, version)),
-        ApiKey::ListGroups => AnyRequest::ListGroups(Sample::sample(dice, version)),
-        ApiKey::SaslHandshake => AnyRequest::SaslHandshake(Sample::sample(dice, version)),
-        ApiKey::ApiVersions => AnyRequest::ApiVersions(Sample::sample(dice, version)),
-        ApiKey::CreateTopics => AnyRequest::CreateTopics(Sample::sample(dice, version)),
-        ApiKey::DeleteTopics => AnyRequest::DeleteTopics(Sample::sample(dice, version)),
-        ApiKey::DeleteRecords => AnyRequest::DeleteRecords(Sample::sample(dice, version)),
-        ApiKey::InitProducerId => AnyRequest::InitProducerId(Sample::sample(dice, version)),
+        ApiKey::Produce => AnyRequest::Produce(Sample::sample(random, version)),
+        ApiKey::Fetch => AnyRequest::Fetch(Sample::sample(random, version)),
+        ApiKey::ListOffsets => AnyRequest::ListOffsets(Sample::sample(random, version)),
+        ApiKey::Metadata => AnyRequest::Metadata(Sample::sample(random, version)),
+        ApiKey::OffsetCommit => AnyRequest::OffsetCommit(Sample::sample(random, version)),
+        ApiKey::OffsetFetch => AnyRequest::OffsetFetch(Sample::sample(random, version)),
+        ApiKey::FindCoordinator => AnyRequest::FindCoordinator(Sample::sample(random, version)),
+        ApiKey::JoinGroup => AnyRequest::JoinGroup(Sample::sample(random, version)),
+        ApiKey::Heartbeat => AnyRequest::Heartbeat(Sample::sample(random, version)),
+        ApiKey::LeaveGroup => AnyRequest::LeaveGroup(Sample::sample(random, version)),
+        ApiKey::SyncGroup => AnyRequest::SyncGroup(Sample::sample(random, version)),
+        ApiKey::DescribeGroups => AnyRequest::DescribeGroups(Sample::sample(random, version)),
+        ApiKey::ListGroups => AnyRequest::ListGroups(Sample::sample(random, version)),
+        ApiKey::SaslHandshake => AnyRequest::SaslHandshake(Sample::sample(random, version)),
+        ApiKey::ApiVersions => AnyRequest::ApiVersions(Sample::sample(random, version)),
+        ApiKey::CreateTopics => AnyRequest::CreateTopics(Sample::sample(random, version)),
+        ApiKey::DeleteTopics => AnyRequest::DeleteTopics(Sample::sample(random, version)),
+        ApiKey::DeleteRecords => AnyRequest::DeleteRecords(Sample::sample(random, version)),
+        ApiKey::InitProducerId => AnyRequest::InitProducerId(Sample::sample(random, version)),
         ApiKey::OffsetForLeaderEpoch => {
-            AnyRequest::OffsetForLeaderEpoch(Sample::sample(dice, version))
+            AnyRequest::OffsetForLeaderEpoch(Sample::sample(random, version))
         }
-        ApiKey::AddPartitionsToTxn => AnyRequest::AddPartitionsToTxn(Sample::sample(dice, version)),
-        ApiKey::AddOffsetsToTxn => AnyRequest::AddOffsetsToTxn(Sample::sample(dice, version)),
-        ApiKey::EndTxn => AnyRequest::EndTxn(Sample::sample(dice, version)),
-        ApiKey::TxnOffsetCommit => AnyRequest::TxnOffsetCommit(Sample::sample(dice, version)),
-        ApiKey::DescribeAcls => AnyRequest::DescribeAcls(Sample::sample(dice, version)),
-        ApiKey::CreateAcls => AnyRequest::CreateAcls(Sample::sample(dice, version)),
-        ApiKey::DeleteAcls => AnyRequest::DeleteAcls(Sample::sample(dice, version)),
-        ApiKey::DescribeConfigs => AnyRequest::DescribeConfigs(Sample::sample(dice, version)),
-        ApiKey::AlterConfigs => AnyRequest::AlterConfigs(Sample::sample(dice, version)),
-        ApiKey::DescribeLogDirs => AnyRequest::DescribeLogDirs(Sample::sample(dice, version)),
-        ApiKey::SaslAuthenticate => AnyRequest::SaslAuthenticate(Sample::sample(dice, version)),
-        ApiKey::CreatePartitions => AnyRequest::CreatePartitions(Sample::sample(dice, version)),
-        ApiKey::DeleteGroups => AnyRequest::DeleteGroups(Sample::sample(dice, version)),
-        ApiKey::ElectLeaders => AnyRequest::ElectLeaders(Sample::sample(dice, version)),
+        ApiKey::AddPartitionsToTxn => {
+            AnyRequest::AddPartitionsToTxn(Sample::sample(random, version))
+        }
+        ApiKey::AddOffsetsToTxn => AnyRequest::AddOffsetsToTxn(Sample::sample(random, version)),
+        ApiKey::EndTxn => AnyRequest::EndTxn(Sample::sample(random, version)),
+        ApiKey::TxnOffsetCommit => AnyRequest::TxnOffsetCommit(Sample::sample(random, version)),
+        ApiKey::DescribeAcls => AnyRequest::DescribeAcls(Sample::sample(random, version)),
+        ApiKey::CreateAcls => AnyRequest::CreateAcls(Sample::sample(random, version)),
+        ApiKey::DeleteAcls => AnyRequest::DeleteAcls(Sample::sample(random, version)),
+        ApiKey::DescribeConfigs => AnyRequest::DescribeConfigs(Sample::sample(random, version)),
+        ApiKey::AlterConfigs => AnyRequest::AlterConfigs(Sample::sample(random, version)),
+        ApiKey::DescribeLogDirs => AnyRequest::DescribeLogDirs(Sample::sample(random, version)),
+        ApiKey::SaslAuthenticate => AnyRequest::SaslAuthenticate(Sample::sample(random, version)),
+        ApiKey::CreatePartitions => AnyRequest::CreatePartitions(Sample::sample(random, version)),
+        ApiKey::DeleteGroups => AnyRequest::DeleteGroups(Sample::sample(random, version)),
+        ApiKey::ElectLeaders => AnyRequest::ElectLeaders(Sample::sample(random, version)),
         ApiKey::IncrementalAlterConfigs => {
-            AnyRequest::IncrementalAlterConfigs(Sample::sample(dice, version))
+            AnyRequest::IncrementalAlterConfigs(Sample::sample(random, version))
         }
         ApiKey::AlterPartitionReassignments => {
-            AnyRequest::AlterPartitionReassignments(Sample::sample(dice, version))
+            AnyRequest::AlterPartitionReassignments(Sample::sample(random, version))
         }
         ApiKey::ListPartitionReassignments => {
-            AnyRequest::ListPartitionReassignments(Sample::sample(dice, version))
+            AnyRequest::ListPartitionReassignments(Sample::sample(random, version))
         }
-        ApiKey::OffsetDelete => AnyRequest::OffsetDelete(Sample::sample(dice, version)),
+        ApiKey::OffsetDelete => AnyRequest::OffsetDelete(Sample::sample(random, version)),
         ApiKey::DescribeClientQuotas => {
-            AnyRequest::DescribeClientQuotas(Sample::sample(dice, version))
+            AnyRequest::DescribeClientQuotas(Sample::sample(random, version))
         }
-        ApiKey::AlterClientQuotas => AnyRequest::AlterClientQuotas(Sample::sample(dice, version)),
+        ApiKey::AlterClientQuotas => AnyRequest::AlterClientQuotas(Sample::sample(random, version)),
         ApiKey::DescribeUserScramCredentials => {
-            AnyRequest::DescribeUserScramCredentials(Sample::sample(dice, version))
+            AnyRequest::DescribeUserScramCredentials(Sample::sample(random, version))
         }
         ApiKey::AlterUserScramCredentials => {
-            AnyRequest::AlterUserScramCredentials(Sample::sample(dice, version))
+            AnyRequest::AlterUserScramCredentials(Sample::sample(random, version))
         }
-        ApiKey::DescribeCluster => AnyRequest::DescribeCluster(Sample::sample(dice, version)),
-        ApiKey::DescribeProducers => AnyRequest::DescribeProducers(Sample::sample(dice, version)),
+        ApiKey::DescribeCluster => AnyRequest::DescribeCluster(Sample::sample(random, version)),
+        ApiKey::DescribeProducers => AnyRequest::DescribeProducers(Sample::sample(random, version)),
         ApiKey::DescribeTransactions => {
-            AnyRequest::DescribeTransactions(Sample::sample(dice, version))
+            AnyRequest::DescribeTransactions(Sample::sample(random, version))
         }
-        ApiKey::ListTransactions => AnyRequest::ListTransactions(Sample::sample(dice, version)),
+        ApiKey::ListTransactions => AnyRequest::ListTransactions(Sample::sample(random, version)),
         ApiKey::ConsumerGroupHeartbeat => {
-            AnyRequest::ConsumerGroupHeartbeat(Sample::sample(dice, version))
+            AnyRequest::ConsumerGroupHeartbeat(Sample::sample(random, version))
         }
         ApiKey::ConsumerGroupDescribe => {
-            AnyRequest::ConsumerGroupDescribe(Sample::sample(dice, version))
+            AnyRequest::ConsumerGroupDescribe(Sample::sample(random, version))
         }
         ApiKey::GetTelemetrySubscriptions => {
-            AnyRequest::GetTelemetrySubscriptions(Sample::sample(dice, version))
+            AnyRequest::GetTelemetrySubscriptions(Sample::sample(random, version))
         }
-        ApiKey::PushTelemetry => AnyRequest::PushTelemetry(Sample::sample(dice, version)),
+        ApiKey::PushTelemetry => AnyRequest::PushTelemetry(Sample::sample(random, version)),
         ApiKey::ListConfigResources => {
-            AnyRequest::ListConfigResources(Sample::sample(dice, version))
+            AnyRequest::ListConfigResources(Sample::sample(random, version))
         }
         ApiKey::DescribeTopicPartitions => {
-            AnyRequest::DescribeTopicPartitions(Sample::sample(dice, version))
+            AnyRequest::DescribeTopicPartitions(Sample::sample(random, version))
         }
         ApiKey::ShareGroupHeartbeat => {
-            AnyRequest::ShareGroupHeartbeat(Sample::sample(dice, version))
+            AnyRequest::ShareGroupHeartbeat(Sample::sample(random, version))
         }
-        ApiKey::ShareGroupDescribe => AnyRequest::ShareGroupDescribe(Sample::sample(dice, version)),
-        ApiKey::ShareFetch => AnyRequest::ShareFetch(Sample::sample(dice, version)),
-        ApiKey::ShareAcknowledge => AnyRequest::ShareAcknowledge(Sample::sample(dice, version)),
+        ApiKey::ShareGroupDescribe => {
+            AnyRequest::ShareGroupDescribe(Sample::sample(random, version))
+        }
+        ApiKey::ShareFetch => AnyRequest::ShareFetch(Sample::sample(random, version)),
+        ApiKey::ShareAcknowledge => AnyRequest::ShareAcknowledge(Sample::sample(random, version)),
         ApiKey::DescribeShareGroupOffsets => {
-            AnyRequest::DescribeShareGroupOffsets(Sample::sample(dice, version))
+            AnyRequest::DescribeShareGroupOffsets(Sample::sample(random, version))
         }
         ApiKey::AlterShareGroupOffsets => {
-            AnyRequest::AlterShareGroupOffsets(Sample::sample(dice, version))
+            AnyRequest::AlterShareGroupOffsets(Sample::sample(random, version))
         }
         ApiKey::DeleteShareGroupOffsets => {
-            AnyRequest::DeleteShareGroupOffsets(Sample::sample(dice, version))
+            AnyRequest::DeleteShareGroupOffsets(Sample::sample(random, version))
         }
     }
 }
 /// A random response.
-pub(crate) fn response(key: ApiKey, dice: &mut Dice, version: i16) -> AnyResponse<'static> {
+pub(crate) fn response(
+    key: ApiKey,
+    random: &mut RandomSource,
+    version: i16,
+) -> AnyResponse<'static> {
     match key {
-        ApiKey::Produce => AnyResponse::Produce(Sample::sample(dice, version)),
-        ApiKey::Fetch => AnyResponse::Fetch(Sample::sample(dice, version)),
-        ApiKey::ListOffsets => AnyResponse::ListOffsets(Sample::sample(dice, version)),
-        ApiKey::Metadata => AnyResponse::Metadata(Sample::sample(dice, version)),
-        ApiKey::OffsetCommit => AnyResponse::OffsetCommit(Sample::sample(dice, version)),
-        ApiKey::OffsetFetch => AnyResponse::OffsetFetch(Sample::sample(dice, version)),
-        ApiKey::FindCoordinator => AnyResponse::FindCoordinator(Sample::sample(dice, version)),
-        ApiKey::JoinGroup => AnyResponse::JoinGroup(Sample::sample(dice, version)),
-        ApiKey::Heartbeat => AnyResponse::Heartbeat(Sample::sample(dice, version)),
-        ApiKey::LeaveGroup => AnyResponse::LeaveGroup(Sample::sample(dice, version)),
-        ApiKey::SyncGroup => AnyResponse::SyncGroup(Sample::sample(dice, version)),
-        ApiKey::DescribeGroups => AnyResponse::DescribeGroups(Sample::sample(dice, version)),
-        ApiKey::ListGroups => AnyResponse::ListGroups(Sample::sample(dice, version)),
-        ApiKey::SaslHandshake => AnyResponse::SaslHandshake(Sample::sample(dice, version)),
-        ApiKey::ApiVersions => AnyResponse::ApiVersions(Sample::sample(dice, version)),
-        ApiKey::CreateTopics => AnyResponse::CreateTopics(Sample::sample(dice, version)),
-        ApiKey::DeleteTopics => AnyResponse::DeleteTopics(Sample::sample(dice, version)),
-        ApiKey::DeleteRecords => AnyResponse::DeleteRecords(Sample::sample(dice, version)),
-        ApiKey::InitProducerId => AnyResponse::InitProducerId(Sample::sample(dice, version)),
+        ApiKey::Produce => AnyResponse::Produce(Sample::sample(random, version)),
+        ApiKey::Fetch => AnyResponse::Fetch(Sample::sample(random, version)),
+        ApiKey::ListOffsets => AnyResponse::ListOffsets(Sample::sample(random, version)),
+        ApiKey::Metadata => AnyResponse::Metadata(Sample::sample(random, version)),
+        ApiKey::OffsetCommit => AnyResponse::OffsetCommit(Sample::sample(random, version)),
+        ApiKey::OffsetFetch => AnyResponse::OffsetFetch(Sample::sample(random, version)),
+        ApiKey::FindCoordinator => AnyResponse::FindCoordinator(Sample::sample(random, version)),
+        ApiKey::JoinGroup => AnyResponse::JoinGroup(Sample::sample(random, version)),
+        ApiKey::Heartbeat => AnyResponse::Heartbeat(Sample::sample(random, version)),
+        ApiKey::LeaveGroup => AnyResponse::LeaveGroup(Sample::sample(random, version)),
+        ApiKey::SyncGroup => AnyResponse::SyncGroup(Sample::sample(random, version)),
+        ApiKey::DescribeGroups => AnyResponse::DescribeGroups(Sample::sample(random, version)),
+        ApiKey::ListGroups => AnyResponse::ListGroups(Sample::sample(random, version)),
+        ApiKey::SaslHandshake => AnyResponse::SaslHandshake(Sample::sample(random, version)),
+        ApiKey::ApiVersions => AnyResponse::ApiVersions(Sample::sample(random, version)),
+        ApiKey::CreateTopics => AnyResponse::CreateTopics(Sample::sample(random, version)),
+        ApiKey::DeleteTopics => AnyResponse::DeleteTopics(Sample::sample(random, version)),
+        ApiKey::DeleteRecords => AnyResponse::DeleteRecords(Sample::sample(random, version)),
+        ApiKey::InitProducerId => AnyResponse::InitProducerId(Sample::sample(random, version)),
         ApiKey::OffsetForLeaderEpoch => {
-            AnyResponse::OffsetForLeaderEpoch(Sample::sample(dice, version))
+            AnyResponse::OffsetForLeaderEpoch(Sample::sample(random, version))
         }
         ApiKey::AddPartitionsToTxn => {
-            AnyResponse::AddPartitionsToTxn(Sample::sample(dice, version))
+            AnyResponse::AddPartitionsToTxn(Sample::sample(random, version))
         }
-        ApiKey::AddOffsetsToTxn => AnyResponse::AddOffsetsToTxn(Sample::sample(dice, version)),
-        ApiKey::EndTxn => AnyResponse::EndTxn(Sample::sample(dice, version)),
-        ApiKey::TxnOffsetCommit => AnyResponse::TxnOffsetCommit(Sample::sample(dice, version)),
-        ApiKey::DescribeAcls => AnyResponse::DescribeAcls(Sample::sample(dice, version)),
-        ApiKey::CreateAcls => AnyResponse::CreateAcls(Sample::sample(dice, version)),
-        ApiKey::DeleteAcls => AnyResponse::DeleteAcls(Sample::sample(dice, version)),
-        ApiKey::DescribeConfigs => AnyResponse::DescribeConfigs(Sample::sample(dice, version)),
-        ApiKey::AlterConfigs => AnyResponse::AlterConfigs(Sample::sample(dice, version)),
-        ApiKey::DescribeLogDirs => AnyResponse::DescribeLogDirs(Sample::sample(dice, version)),
-        ApiKey::SaslAuthenticate => AnyResponse::SaslAuthenticate(Sample::sample(dice, version)),
-        ApiKey::CreatePartitions => AnyResponse::CreatePartitions(Sample::sample(dice, version)),
-        ApiKey::DeleteGroups => AnyResponse::DeleteGroups(Sample::sample(dice, version)),
-        ApiKey::ElectLeaders => AnyResponse::ElectLeaders(Sample::sample(dice, version)),
+        ApiKey::AddOffsetsToTxn => AnyResponse::AddOffsetsToTxn(Sample::sample(random, version)),
+        ApiKey::EndTxn => AnyResponse::EndTxn(Sample::sample(random, version)),
+        ApiKey::TxnOffsetCommit => AnyResponse::TxnOffsetCommit(Sample::sample(random, version)),
+        ApiKey::DescribeAcls => AnyResponse::DescribeAcls(Sample::sample(random, version)),
+        ApiKey::CreateAcls => AnyResponse::CreateAcls(Sample::sample(random, version)),
+        ApiKey::DeleteAcls => AnyResponse::DeleteAcls(Sample::sample(random, version)),
+        ApiKey::DescribeConfigs => AnyResponse::DescribeConfigs(Sample::sample(random, version)),
+        ApiKey::AlterConfigs => AnyResponse::AlterConfigs(Sample::sample(random, version)),
+        ApiKey::DescribeLogDirs => AnyResponse::DescribeLogDirs(Sample::sample(random, version)),
+        ApiKey::SaslAuthenticate => AnyResponse::SaslAuthenticate(Sample::sample(random, version)),
+        ApiKey::CreatePartitions => AnyResponse::CreatePartitions(Sample::sample(random, version)),
+        ApiKey::DeleteGroups => AnyResponse::DeleteGroups(Sample::sample(random, version)),
+        ApiKey::ElectLeaders => AnyResponse::ElectLeaders(Sample::sample(random, version)),
         ApiKey::IncrementalAlterConfigs => {
-            AnyResponse::IncrementalAlterConfigs(Sample::sample(dice, version))
+            AnyResponse::IncrementalAlterConfigs(Sample::sample(random, version))
         }
         ApiKey::AlterPartitionReassignments => {
-            AnyResponse::AlterPartitionReassignments(Sample::sample(dice, version))
+            AnyResponse::AlterPartitionReassignments(Sample::sample(random, version))
         }
         ApiKey::ListPartitionReassignments => {
-            AnyResponse::ListPartitionReassignments(Sample::sample(dice, version))
+            AnyResponse::ListPartitionReassignments(Sample::sample(random, version))
         }
-        ApiKey::OffsetDelete => AnyResponse::OffsetDelete(Sample::sample(dice, version)),
+        ApiKey::OffsetDelete => AnyResponse::OffsetDelete(Sample::sample(random, version)),
         ApiKey::DescribeClientQuotas => {
-            AnyResponse::DescribeClientQuotas(Sample::sample(dice, version))
+            AnyResponse::DescribeClientQuotas(Sample::sample(random, version))
         }
-        ApiKey::AlterClientQuotas => AnyResponse::AlterClientQuotas(Sample::sample(dice, version)),
+        ApiKey::AlterClientQuotas => {
+            AnyResponse::AlterClientQuotas(Sample::sample(random, version))
+        }
         ApiKey::DescribeUserScramCredentials => {
-            AnyResponse::DescribeUserScramCredentials(Sample::sample(dice, version))
+            AnyResponse::DescribeUserScramCredentials(Sample::sample(random, version))
         }
         ApiKey::AlterUserScramCredentials => {
-            AnyResponse::AlterUserScramCredentials(Sample::sample(dice, version))
+            AnyResponse::AlterUserScramCredentials(Sample::sample(random, version))
         }
-        ApiKey::DescribeCluster => AnyResponse::DescribeCluster(Sample::sample(dice, version)),
-        ApiKey::DescribeProducers => AnyResponse::DescribeProducers(Sample::sample(dice, version)),
+        ApiKey::DescribeCluster => AnyResponse::DescribeCluster(Sample::sample(random, version)),
+        ApiKey::DescribeProducers => {
+            AnyResponse::DescribeProducers(Sample::sample(random, version))
+        }
         ApiKey::DescribeTransactions => {
-            AnyResponse::DescribeTransactions(Sample::sample(dice, version))
+            AnyResponse::DescribeTransactions(Sample::sample(random, version))
         }
-        ApiKey::ListTransactions => AnyResponse::ListTransactions(Sample::sample(dice, version)),
+        ApiKey::ListTransactions => AnyResponse::ListTransactions(Sample::sample(random, version)),
         ApiKey::ConsumerGroupHeartbeat => {
-            AnyResponse::ConsumerGroupHeartbeat(Sample::sample(dice, version))
+            AnyResponse::ConsumerGroupHeartbeat(Sample::sample(random, version))
         }
         ApiKey::ConsumerGroupDescribe => {
-            AnyResponse::ConsumerGroupDescribe(Sample::sample(dice, version))
+            AnyResponse::ConsumerGroupDescribe(Sample::sample(random, version))
         }
         ApiKey::GetTelemetrySubscriptions => {
-            AnyResponse::GetTelemetrySubscriptions(Sample::sample(dice, version))
+            AnyResponse::GetTelemetrySubscriptions(Sample::sample(random, version))
         }
-        ApiKey::PushTelemetry => AnyResponse::PushTelemetry(Sample::sample(dice, version)),
+        ApiKey::PushTelemetry => AnyResponse::PushTelemetry(Sample::sample(random, version)),
         ApiKey::ListConfigResources => {
-            AnyResponse::ListConfigResources(Sample::sample(dice, version))
+            AnyResponse::ListConfigResources(Sample::sample(random, version))
         }
         ApiKey::DescribeTopicPartitions => {
-            AnyResponse::DescribeTopicPartitions(Sample::sample(dice, version))
+            AnyResponse::DescribeTopicPartitions(Sample::sample(random, version))
         }
         ApiKey::ShareGroupHeartbeat => {
-            AnyResponse::ShareGroupHeartbeat(Sample::sample(dice, version))
+            AnyResponse::ShareGroupHeartbeat(Sample::sample(random, version))
         }
         ApiKey::ShareGroupDescribe => {
-            AnyResponse::ShareGroupDescribe(Sample::sample(dice, version))
+            AnyResponse::ShareGroupDescribe(Sample::sample(random, version))
         }
-        ApiKey::ShareFetch => AnyResponse::ShareFetch(Sample::sample(dice, version)),
-        ApiKey::ShareAcknowledge => AnyResponse::ShareAcknowledge(Sample::sample(dice, version)),
+        ApiKey::ShareFetch => AnyResponse::ShareFetch(Sample::sample(random, version)),
+        ApiKey::ShareAcknowledge => AnyResponse::ShareAcknowledge(Sample::sample(random, version)),
         ApiKey::DescribeShareGroupOffsets => {
-            AnyResponse::DescribeShareGroupOffsets(Sample::sample(dice, version))
+            AnyResponse::DescribeShareGroupOffsets(Sample::sample(random, version))
         }
         ApiKey::AlterShareGroupOffsets => {
-            AnyResponse::AlterShareGroupOffsets(Sample::sample(dice, version))
+            AnyResponse::AlterShareGroupOffsets(Sample::sample(random, version))
         }
         ApiKey::DeleteShareGroupOffsets => {
-            AnyResponse::DeleteShareGroupOffsets(Sample::sample(dice, version))
+            AnyResponse::DeleteShareGroupOffsets(Sample::sample(random, version))
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What the codec promises, tested over every message and version.
 
 mod captured;
-pub(crate) mod dice;
 mod hostile;
 mod mutated;
 mod oracle;
+pub(crate) mod random;
 mod round_trip;
 mod versions;
 mod zero_copy;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::generated::sample;
 use super::{AnyRequest, AnyResponse, ApiKey, Reader, Result, Writer};
-use dice::Dice;
+use random::RandomSource;
 
 /// Random messages per API, version and direction.
 const SAMPLES: u64 = 20;
@@ -35,20 +35,20 @@ fn for_each_version(mut each: impl FnMut(ApiKey, i16)) {
 }
 
 /// A seed per API, so that adding one does not change the samples of the others.
-fn dice_for(key: ApiKey) -> Dice {
-    Dice::new(u64::from(i16::from(key).cast_unsigned()) << 8)
+fn random_for(key: ApiKey) -> RandomSource {
+    RandomSource::new(u64::from(i16::from(key).cast_unsigned()) << 8)
 }
 
 /// Random requests of one version.
 fn requests(key: ApiKey, version: i16) -> impl Iterator<Item = AnyRequest<'static>> {
-    let mut dice = dice_for(key);
-    (0..SAMPLES).map(move |_| sample::request(key, &mut dice, version))
+    let mut random = random_for(key);
+    (0..SAMPLES).map(move |_| sample::request(key, &mut random, version))
 }
 
 /// Random responses of one version.
 fn responses(key: ApiKey, version: i16) -> impl Iterator<Item = AnyResponse<'static>> {
-    let mut dice = dice_for(key);
-    (0..SAMPLES).map(move |_| sample::response(key, &mut dice, version))
+    let mut random = random_for(key);
+    (0..SAMPLES).map(move |_| sample::response(key, &mut random, version))
 }
 
 fn decode_request(key: ApiKey, bytes: &Bytes, version: i16) -> Result<AnyRequest<'_>> {

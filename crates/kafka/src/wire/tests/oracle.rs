@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
 
-use super::dice::Dice;
+use super::random::RandomSource;
 use super::sample::Sample as _;
 use super::{bytes_of, decode_request, decode_response, for_each_version, requests, responses};
 use crate::wire::{
@@ -121,9 +121,9 @@ fn through<T: Decodable + Encodable>(bytes: &Bytes, version: i16) -> Bytes {
 
 #[test]
 fn request_headers_agree() {
-    let mut dice = Dice::new(1);
+    let mut random = RandomSource::new(1);
     for version in [1, 2] {
-        let ours = RequestHeader::sample(&mut dice, version);
+        let ours = RequestHeader::sample(&mut random, version);
         let bytes = bytes_of(|w| ours.encode(w, version));
         assert_eq!(through::<TheirHeader>(&bytes, version), bytes, "v{version}");
         let decoded = RequestHeader::decode(&mut Reader::new(&bytes), version);
@@ -133,9 +133,9 @@ fn request_headers_agree() {
 
 #[test]
 fn consumer_protocol_agrees() {
-    let mut dice = Dice::new(2);
+    let mut random = RandomSource::new(2);
     for version in [0, 1, 2, 3].repeat(10) {
-        let ours = ConsumerProtocolSubscription::sample(&mut dice, version);
+        let ours = ConsumerProtocolSubscription::sample(&mut random, version);
         let bytes = bytes_of(|w| ours.encode(w, version));
         assert_eq!(
             through::<TheirSubscription>(&bytes, version),
@@ -145,7 +145,7 @@ fn consumer_protocol_agrees() {
         let decoded = ConsumerProtocolSubscription::decode(&mut Reader::new(&bytes), version);
         assert_eq!(decoded, Ok(ours));
 
-        let ours = ConsumerProtocolAssignment::sample(&mut dice, version);
+        let ours = ConsumerProtocolAssignment::sample(&mut random, version);
         let bytes = bytes_of(|w| ours.encode(w, version));
         assert_eq!(
             through::<TheirAssignment>(&bytes, version),

@@ -8,9 +8,9 @@ use crate::wire::{Records, SHARED_BYTES_MIN};
 /// Most elements of a generated array; enough to notice a length that is not one.
 const ARRAY_LENGTH_MAX: u64 = 3;
 
-pub(crate) struct Dice(u64);
+pub(crate) struct RandomSource(u64);
 
-impl Dice {
+impl RandomSource {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -4,35 +4,36 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::stage::{Message, Stage};
-use crate::queue::lane::{Lane, LaneEvent, fuzz, message_id};
+use crate::queue::queue_partition::{QueueEvent, QueuePartition, fuzz, message_id};
 use crate::queue::{QueueSettings, Settle};
 
-fn event() -> impl Strategy<Value = LaneEvent> {
+fn event() -> impl Strategy<Value = QueueEvent> {
     let offsets = || proptest::collection::vec(any::<u64>(), 0..5);
     let id = || any::<u128>().prop_map(Uuid::from_u128);
     prop_oneof![
         (any::<[u64; 3]>(), any::<Option<String>>(), offsets()).prop_map(
-            |([loan, at, until], attempt, offsets)| LaneEvent::Lent {
-                loan,
+            |([lease, at, until], attempt, offsets)| QueueEvent::Leased {
+                lease,
                 at,
                 until,
                 attempt,
                 offsets
             }
         ),
-        offsets().prop_map(|offsets| LaneEvent::Acked { offsets }),
-        any::<(u64, u64, u64)>().prop_map(|(offset, due, before)| LaneEvent::Released {
+        offsets().prop_map(|offsets| QueueEvent::Acked { offsets }),
+        any::<(u64, u64, u64)>().prop_map(|(offset, due, before)| QueueEvent::Released {
             offset,
             due,
             before
         }),
-        any::<(u64, u64)>().prop_map(|(offset, until)| LaneEvent::Extended { offset, until }),
-        (any::<u64>(), offsets()).prop_map(|(loan, offsets)| LaneEvent::Undone { loan, offsets }),
+        any::<(u64, u64)>().prop_map(|(offset, until)| QueueEvent::Extended { offset, until }),
+        (any::<u64>(), offsets())
+            .prop_map(|(lease, offsets)| QueueEvent::Undone { lease, offsets }),
         (offsets(), proptest::option::of(id()))
-            .prop_map(|(offsets, task)| LaneEvent::Left { offsets, task }),
-        any::<u64>().prop_map(|before| LaneEvent::Trimmed { before }),
-        any::<u64>().prop_map(|before| LaneEvent::Purged { before }),
-        (any::<(u64, u64)>(), offsets()).prop_map(|((from, upto), kept)| LaneEvent::Replayed {
+            .prop_map(|(offsets, task)| QueueEvent::Left { offsets, task }),
+        any::<u64>().prop_map(|before| QueueEvent::Trimmed { before }),
+        any::<u64>().prop_map(|before| QueueEvent::Purged { before }),
+        (any::<(u64, u64)>(), offsets()).prop_map(|((from, upto), kept)| QueueEvent::Replayed {
             from,
             upto,
             kept
@@ -44,7 +45,7 @@ fn event() -> impl Strategy<Value = LaneEvent> {
             any::<Option<String>>()
         )
             .prop_map(|(task, [at, upto, to_move], rate_max, destination)| {
-                LaneEvent::MoveStarted {
+                QueueEvent::MoveStarted {
                     task,
                     at,
                     upto,
@@ -54,30 +55,30 @@ fn event() -> impl Strategy<Value = LaneEvent> {
                 }
             }),
         (id(), any::<bool>(), any::<Option<String>>()).prop_map(|(task, cancelled, failure)| {
-            LaneEvent::MoveEnded {
+            QueueEvent::MoveEnded {
                 task,
                 cancelled,
                 failure,
             }
         }),
         proptest::collection::vec(any::<(u64, u64)>(), 0..5)
-            .prop_map(|runs| LaneEvent::Revived { runs }),
-        any::<u64>().prop_map(|before| LaneEvent::Unkept { before }),
+            .prop_map(|runs| QueueEvent::Revived { runs }),
+        any::<u64>().prop_map(|before| QueueEvent::Unkept { before }),
         (any::<(u64, u64)>(), any::<Vec<u8>>())
-            .prop_map(|((part, parts), bytes)| { LaneEvent::Snapshot { part, parts, bytes } }),
+            .prop_map(|((part, parts), bytes)| { QueueEvent::Snapshot { part, parts, bytes } }),
     ]
 }
 
 proptest! {
     #[test]
     fn events_come_back_as_they_were(event in event()) {
-        prop_assert_eq!(LaneEvent::decode(&event.encode()), Ok(event));
+        prop_assert_eq!(QueueEvent::decode(&event.encode()), Ok(event));
     }
 
     #[test]
     fn noise_is_refused_or_read_and_never_worse(bytes in any::<Vec<u8>>()) {
         fuzz(&bytes);
-        let _ = Lane::decode(&bytes, 300_000);
+        let _ = QueuePartition::decode(&bytes, 300_000);
     }
 
     #[test]
@@ -91,12 +92,12 @@ proptest! {
 
 #[test]
 fn a_version_nobody_knows_is_refused() {
-    let mut bytes = LaneEvent::Purged { before: 7 }.encode();
+    let mut bytes = QueueEvent::Purged { before: 7 }.encode();
     bytes[0] = 2;
-    LaneEvent::decode(&bytes).expect_err("the version");
+    QueueEvent::decode(&bytes).expect_err("the version");
     bytes[0] = 1;
     bytes[1] = 99;
-    LaneEvent::decode(&bytes).expect_err("the kind");
+    QueueEvent::decode(&bytes).expect_err("the kind");
 }
 
 #[test]
@@ -110,10 +111,10 @@ fn a_large_snapshot_has_several_parts() {
     for _ in 0..100 {
         stage.send(&pair.iter().cycle().take(2000).cloned().collect::<Vec<_>>());
     }
-    assert!(stage.lane.snapshot().len() > 1);
+    assert!(stage.state.snapshot().len() > 1);
     stage.take_snapshot();
     stage.restart();
-    assert_eq!(stage.lane.counts().ready, 200_000);
+    assert_eq!(stage.state.counts().ready, 200_000);
     assert_eq!(stage.receive(3, 1000).0, [0, 2, 4]);
 }
 
@@ -134,15 +135,15 @@ fn what_lasts_for_ever_does_so_after_a_restart() {
     };
     stage.send(&[ever, named, Message::default()]);
     assert_eq!(stage.receive(1, u64::MAX).0, [1]);
-    let (taken, loan) = stage.receive(1, 1000);
+    let (taken, lease) = stage.receive(1, 1000);
     assert_eq!(taken, [2]);
-    stage.settle((2, loan), Settle::Release(Some(u64::MAX)));
+    stage.settle((2, lease), Settle::Release(Some(u64::MAX)));
     for _ in 0..2 {
         stage.pass(1 << 40);
-        stage.lane.expire_dedup(u64::MAX, stage.now);
-        let counts = stage.lane.counts();
-        assert_eq!((counts.ready, counts.lent, counts.waiting), (0, 1, 2));
-        assert_eq!(stage.lane.dedup_ids(), 1);
+        stage.state.expire_dedup(u64::MAX, stage.now);
+        let counts = stage.state.counts();
+        assert_eq!((counts.ready, counts.leased, counts.waiting), (0, 1, 2));
+        assert_eq!(stage.state.dedup_ids(), 1);
         stage.take_snapshot();
         stage.restart();
     }

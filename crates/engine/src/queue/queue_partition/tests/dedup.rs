@@ -2,7 +2,7 @@
 
 use super::stage::{Message, Stage};
 use crate::queue::QueueSettings;
-use crate::queue::lane::{LaneEvent, hash};
+use crate::queue::queue_partition::{QueueEvent, hash};
 
 const WINDOW: u64 = 300_000;
 
@@ -23,13 +23,13 @@ fn an_id_is_remembered_for_exactly_the_window() {
         if restarted {
             stage.restart();
         }
-        let at = |after| stage.lane.duplicate(id, WINDOW, stage.now + after);
+        let at = |after| stage.state.duplicate(id, WINDOW, stage.now + after);
         assert_eq!(at(0), Some(1));
         assert_eq!(at(WINDOW - 1), Some(1));
         assert_eq!(at(WINDOW), None);
         assert_eq!(
             stage
-                .lane
+                .state
                 .duplicate(hash(None, b"order-2"), WINDOW, stage.now),
             None
         );
@@ -40,24 +40,24 @@ fn an_id_is_remembered_for_exactly_the_window() {
 fn an_id_outlives_its_message_and_a_snapshot() {
     let (mut stage, id) = sent_with_id("order-1");
     stage.apply(
-        &LaneEvent::Acked {
+        &QueueEvent::Acked {
             offsets: vec![0, 1],
         },
         None,
     );
     stage.take_snapshot();
     stage.restart();
-    assert_eq!(stage.lane.counts().ready, 0);
-    assert_eq!(stage.lane.duplicate(id, WINDOW, stage.now), Some(1));
+    assert_eq!(stage.state.counts().ready, 0);
+    assert_eq!(stage.state.duplicate(id, WINDOW, stage.now), Some(1));
 }
 
 #[test]
 fn a_purge_forgets_ids() {
     let (mut stage, id) = sent_with_id("order-1");
-    stage.apply(&LaneEvent::Purged { before: 2 }, None);
-    assert_eq!(stage.lane.duplicate(id, WINDOW, stage.now), None);
+    stage.apply(&QueueEvent::Purged { before: 2 }, None);
+    assert_eq!(stage.state.duplicate(id, WINDOW, stage.now), None);
     stage.restart();
-    assert_eq!(stage.lane.duplicate(id, WINDOW, stage.now), None);
+    assert_eq!(stage.state.duplicate(id, WINDOW, stage.now), None);
 }
 
 #[test]
@@ -70,15 +70,15 @@ fn old_ids_are_given_up() {
         };
         stage.send(&[message]);
         stage.pass(10_000);
-        stage.lane.expire_dedup(WINDOW, stage.now);
+        stage.state.expire_dedup(WINDOW, stage.now);
         // 30 ids fit into the window, and a tenth of it may be kept longer.
-        assert!(stage.lane.dedup_ids() <= 34, "{}", stage.lane.dedup_ids());
+        assert!(stage.state.dedup_ids() <= 34, "{}", stage.state.dedup_ids());
     }
     let newest = hash(None, b"id-99");
-    assert_eq!(stage.lane.duplicate(newest, WINDOW, stage.now), Some(99));
+    assert_eq!(stage.state.duplicate(newest, WINDOW, stage.now), Some(99));
     stage.pass(2 * WINDOW);
-    stage.lane.expire_dedup(WINDOW, stage.now);
-    assert_eq!(stage.lane.dedup_ids(), 0);
+    stage.state.expire_dedup(WINDOW, stage.now);
+    assert_eq!(stage.state.dedup_ids(), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn of(key: &'static str) -> Message {
 }
 
 #[test]
-fn a_tenant_with_much_on_loan_steps_back() {
+fn a_tenant_with_much_in_flight_steps_back() {
     let mut stage = Stage::new(QueueSettings::default());
     stage.send(&vec![of("noisy"); 100]);
     let quiet = stage.send(&[of("quiet")]);
@@ -27,16 +27,16 @@ fn a_tenant_with_much_on_loan_steps_back() {
 fn a_tenant_that_takes_the_receivers_time_steps_back() {
     let mut stage = Stage::new(QueueSettings::default());
     stage.send(&vec![of("slow"); 10]);
-    let (taken, loan) = stage.receive(1, 30_000);
+    let (taken, lease) = stage.receive(1, 30_000);
     stage.pass(20_000);
-    stage.settle((taken[0], loan), Settle::Ack);
+    stage.settle((taken[0], lease), Settle::Ack);
     let quick = stage.send(&[of("quick")]);
     assert_eq!(stage.receive(1, 30_000).0, [quick]);
     assert_eq!(stage.receive(1, 30_000).0, [1]);
 }
 
 #[test]
-fn messages_of_a_tenant_are_lent_side_by_side() {
+fn messages_of_a_tenant_are_leased_side_by_side() {
     let mut stage = Stage::new(QueueSettings::default());
     stage.send(&[of("a"), of("a"), of("b"), Message::default()]);
     assert_eq!(stage.receive(1, 30_000).0, [0]);
@@ -73,9 +73,9 @@ fn waits_grow_with_failures_up_to_their_limit() {
     });
     stage.send(&[Message::default()]);
     for wait in [1000, 2000, 4000, 5000, 5000] {
-        let (taken, loan) = stage.receive(1, 30_000);
+        let (taken, lease) = stage.receive(1, 30_000);
         assert_eq!(taken, [0]);
-        stage.settle((0, loan), Settle::Release(None));
+        stage.settle((0, lease), Settle::Release(None));
         stage.pass(wait - 1);
         assert_eq!(stage.receive(1, 30_000).0, [0_u64; 0]);
         stage.pass(1);
@@ -97,18 +97,18 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
             ..QueueSettings::default()
         });
         stage.send(&[Message::default()]);
-        let (_, loan) = stage.receive(1, 30_000);
+        let (_, lease) = stage.receive(1, 30_000);
         let clock = (stage.now, chance);
         let release = Settle::Release(None);
         let (_, event) = stage
-            .lane
-            .settle((0, loan), release, &stage.settings, clock);
+            .state
+            .settle((0, lease), release, &stage.settings, clock);
         let due = if due_after == 0 {
             0
         } else {
             stage.now + due_after
         };
-        let expected = crate::queue::lane::LaneEvent::Released {
+        let expected = crate::queue::queue_partition::QueueEvent::Released {
             offset: 0,
             due,
             before: 1,

@@ -1,7 +1,7 @@
 //! What can be read by offset after it was acknowledged, and for how long.
 
 use super::stage::Stage;
-use crate::queue::lane::LaneEvent;
+use crate::queue::queue_partition::QueueEvent;
 use crate::queue::{QueueSettings, Settle};
 
 fn keeping(replay_ms: u64) -> Stage {
@@ -16,29 +16,29 @@ fn acknowledged(stage: &mut Stage, count: u64, acks: &[u64]) {
     for _ in 0..count {
         stage.send_key("a");
     }
-    let (_, loan) = stage.receive(10, 30_000);
+    let (_, lease) = stage.receive(10, 30_000);
     for offset in acks {
-        stage.settle((*offset, loan), Settle::Ack);
+        stage.settle((*offset, lease), Settle::Ack);
     }
 }
 
 fn visible(stage: &Stage) -> Vec<u64> {
     let mut runs = Vec::new();
-    let end = stage.lane.end();
-    stage.lane.visible_within((0, end), &mut runs);
+    let end = stage.state.end();
+    stage.state.visible_within((0, end), &mut runs);
     let mut all: Vec<u64> = runs
         .into_iter()
         .flat_map(|(start, end)| start..end)
         .collect();
     all.sort_unstable();
-    assert_eq!(all.len() as u64, stage.lane.visible_count());
+    assert_eq!(all.len() as u64, stage.state.visible_count());
     assert_eq!(
         all.first().copied().unwrap_or(end),
-        stage.lane.lowest_visible()
+        stage.state.lowest_visible()
     );
     for from in 0..=end {
         let first = all.iter().copied().find(|offset| *offset >= from);
-        assert_eq!(stage.lane.first_visible(from), first);
+        assert_eq!(stage.state.first_visible(from), first);
     }
     all
 }
@@ -60,10 +60,10 @@ fn what_is_acknowledged_is_gone_at_once_unless_it_is_kept() {
         assert_eq!(visible(&stage), [0, 1, 2, 3, 4], "snapshot: {snapshot}");
     }
     let (now, settings) = (stage.now, stage.settings.clone());
-    assert_eq!(stage.lane.next_due(&settings), Some(now + 1000));
-    stage.lane.expire_kept(now + 999, &settings);
+    assert_eq!(stage.state.next_due(&settings), Some(now + 1000));
+    stage.state.expire_kept(now + 999, &settings);
     assert_eq!(visible(&stage), [0, 1, 2, 3, 4]);
-    stage.lane.expire_kept(now + 1000, &settings);
+    stage.state.expire_kept(now + 1000, &settings);
     assert_eq!(visible(&stage), [0, 2, 4]);
 }
 
@@ -71,7 +71,7 @@ fn what_is_acknowledged_is_gone_at_once_unless_it_is_kept() {
 fn only_what_is_kept_is_ready_again() {
     let mut stage = keeping(1000);
     acknowledged(&mut stage, 6, &[0, 1, 2, 4]);
-    let (events, count) = stage.lane.revive_events(1);
+    let (events, count) = stage.state.revive_events(1);
     assert_eq!(count, 3);
     for event in &events {
         stage.apply(event, None);
@@ -80,10 +80,10 @@ fn only_what_is_kept_is_ready_again() {
         if restarted {
             stage.restart();
         }
-        assert_eq!(stage.lane.counts().ready, 3, "3 and 5 are in flight");
+        assert_eq!(stage.state.counts().ready, 3, "3 and 5 are in flight");
         assert_eq!(visible(&stage), [0, 1, 2, 3, 4, 5]);
         assert_eq!(
-            stage.lane.revive_events(1).1,
+            stage.state.revive_events(1).1,
             0,
             "nothing is made ready twice"
         );
@@ -94,8 +94,8 @@ fn only_what_is_kept_is_ready_again() {
 #[test]
 fn a_purge_is_final() {
     for event in [
-        LaneEvent::Purged { before: 5 },
-        LaneEvent::Unkept { before: 5 },
+        QueueEvent::Purged { before: 5 },
+        QueueEvent::Unkept { before: 5 },
     ] {
         let mut stage = keeping(1000);
         acknowledged(&mut stage, 5, &[0, 1, 2, 3, 4]);
@@ -105,7 +105,7 @@ fn a_purge_is_final() {
                 stage.restart();
             }
             assert_eq!(visible(&stage), [0_u64; 0]);
-            assert_eq!(stage.lane.revive_events(0).1, 0);
+            assert_eq!(stage.state.revive_events(0).1, 0);
         }
     }
 }
@@ -114,10 +114,10 @@ fn a_purge_is_final() {
 fn what_a_queue_keeps_no_longer_goes_and_what_is_in_flight_stays() {
     let mut stage = keeping(1000);
     acknowledged(&mut stage, 12, &[0]);
-    assert!(stage.lane.outdate_event(0).is_none());
-    let event = stage.lane.outdate_event(11).unwrap();
+    assert!(stage.state.outdate_event(0).is_none());
+    let event = stage.state.outdate_event(11).unwrap();
     stage.apply(&event, None);
     // Ten were received, one of them is acknowledged and kept; of the two that were not one is too old.
     assert_eq!(visible(&stage), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11]);
-    assert!(stage.lane.outdate_event(11).is_none());
+    assert!(stage.state.outdate_event(11).is_none());
 }

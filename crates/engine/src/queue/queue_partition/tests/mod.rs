@@ -1,4 +1,4 @@
-//! Lanes: by tables, and against a model that does everything the slow way.
+//! Queue partitions: by tables, and against a model that does everything the slow way.
 
 mod codec;
 mod dedup;

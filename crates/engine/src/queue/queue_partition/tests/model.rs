@@ -7,10 +7,10 @@ use crate::queue::{Backoff, Limits, Ordering, Outcome, Settle, Settled};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
     Ready,
-    Lent,
+    Leased,
     Waiting,
     Delayed,
-    Dying,
+    Removing,
     Gone,
 }
 
@@ -25,18 +25,18 @@ pub(super) struct Known {
     pub(super) level: u8,
     pub(super) is: Is,
     pub(super) due: u64,
-    pub(super) loan: u64,
-    pub(super) lent: u32,
+    pub(super) lease: u64,
+    pub(super) leased: u32,
     pub(super) dedup: Option<(Option<&'static str>, u64)>,
     failed: u32,
-    /// The last loan was neither settled nor given back.
+    /// The last lease was neither settled nor given back.
     open: bool,
     /// When it was sent.
     sent: u64,
     at: u64,
-    /// When it was first lent.
+    /// When it was first leased.
     first: u64,
-    /// When it dies, if it has a time of its own.
+    /// When it expires, if it has a time of its own.
     pub(super) expires: Option<u64>,
     bytes: u64,
     /// Where it stands among those that are ready: at a message's offset, as this one of those put behind it.
@@ -47,9 +47,9 @@ pub(super) struct Known {
     plain: bool,
     /// What a restart would make of it.
     durable: Is,
-    /// On loan without a deadline: what the log knows instead.
+    /// In flight without a deadline: what the log knows instead.
     logged: Option<Box<Self>>,
-    /// A restart forgets whose it is: it was one of many in a replay while it was on loan.
+    /// A restart forgets whose it is: it was one of many in a replay while it was in flight.
     loses_key: bool,
 }
 
@@ -69,12 +69,12 @@ pub(super) struct Model {
     attempts_max: u32,
     pub(super) backoff: Option<Backoff>,
     pub(super) delivery_limit: Option<u32>,
-    loans: u64,
+    leases: u64,
     /// How many messages were put behind others.
     turns: u64,
-    /// The last loan the log knows of.
-    loans_logged: u64,
-    /// When, as which loan, and which messages.
+    /// The last lease the log knows of.
+    leases_logged: u64,
+    /// When, as which lease, and which messages.
     attempts: BTreeMap<&'static str, (u64, u64, Vec<u64>)>,
 }
 
@@ -86,9 +86,9 @@ impl Model {
             attempts_max,
             backoff: None,
             delivery_limit: None,
-            loans: 0,
+            leases: 0,
             turns: 0,
-            loans_logged: 0,
+            leases_logged: 0,
             attempts: BTreeMap::new(),
         }
     }
@@ -107,8 +107,8 @@ impl Model {
             level,
             is,
             due,
-            loan: 0,
-            lent: 0,
+            lease: 0,
+            leased: 0,
             dedup,
             failed: 0,
             open: false,
@@ -127,14 +127,14 @@ impl Model {
     }
 
     pub(super) fn tick(&mut self, now: u64) {
-        let timed = |k: &&mut Known| matches!(k.is, Is::Lent | Is::Waiting | Is::Delayed);
+        let timed = |k: &&mut Known| matches!(k.is, Is::Leased | Is::Waiting | Is::Delayed);
         let last = self.all.len() as u64;
         let over = self.all.iter_mut().filter(timed);
         let mut over: Vec<&mut Known> = over.filter(|k| k.due <= now).collect();
         over.sort_by_key(|known| (known.due, known.offset));
         for known in over {
             known.place = (known.offset, 0);
-            if known.is == Is::Lent || (known.is == Is::Waiting && known.behind) {
+            if known.is == Is::Leased || (known.is == Is::Waiting && known.behind) {
                 self.turns += 1;
                 known.place = (last - 1, self.turns);
             }
@@ -144,14 +144,14 @@ impl Model {
 
     /// A snapshot keeps what time has done so far.
     pub(super) fn snapshot(&mut self) {
-        self.loans_logged = self.loans;
+        self.leases_logged = self.leases;
         for known in &mut self.all {
             (known.plain, known.loses_key) = (false, false);
             if known.is == Is::Ready {
                 known.durable = Is::Ready;
             }
-            let borrowed = known.is == Is::Lent && known.logged.is_some();
-            known.logged = borrowed.then(|| Box::new(Self::as_ready(known)));
+            let leased_untimed = known.is == Is::Leased && known.logged.is_some();
+            known.logged = leased_untimed.then(|| Box::new(Self::as_ready(known)));
         }
     }
 
@@ -160,9 +160,9 @@ impl Model {
             is: Is::Ready,
             durable: Is::Ready,
             due: 0,
-            lent: known.lent - 1,
+            leased: known.leased - 1,
             place: (known.offset, 0),
-            loan: if known.lent == 1 { 0 } else { known.loan },
+            lease: if known.leased == 1 { 0 } else { known.lease },
             logged: None,
             ..known.clone()
         }
@@ -171,7 +171,7 @@ impl Model {
     /// In order, the queue's delay holds for everything that waits for its first time.
     pub(super) fn restart(&mut self, now: u64, delay_ms: u64) {
         let in_order = self.ordering == Ordering::Key;
-        self.loans = self.loans_logged;
+        self.leases = self.leases_logged;
         for known in &mut self.all {
             if let Some(logged) = known.logged.take() {
                 *known = *logged;
@@ -211,43 +211,44 @@ impl Model {
 
     /// What an attempt got that can be repeated.
     pub(super) fn repeat(&self, name: &str, now: u64) -> Option<Vec<u64>> {
-        let (at, loan, offsets) = self.attempts.get(name)?;
+        let (at, lease, offsets) = self.attempts.get(name)?;
         let still = |offset: &u64| {
             let known = self.all.iter().find(|k| k.offset == *offset);
-            known.is_some_and(|k| k.is == Is::Lent && k.loan == *loan)
+            known.is_some_and(|k| k.is == Is::Leased && k.lease == *lease)
         };
         let valid = now.saturating_sub(*at) < 300_000 && offsets.iter().all(still);
         valid.then(|| offsets.clone())
     }
 
     pub(super) fn attempted(&mut self, name: &'static str, now: u64, offsets: &[u64]) {
-        let attempt = (now, self.loans, offsets.to_vec());
+        let attempt = (now, self.leases, offsets.to_vec());
         self.attempts.insert(name, attempt);
     }
 
-    /// Messages that can be lent, of any tenant.
-    pub(super) fn lendable(&self) -> Vec<&Known> {
+    /// Messages that can be leased, of any tenant.
+    pub(super) fn available(&self) -> Vec<&Known> {
         let mut all = self.candidates();
-        all.retain(|k| k.lent < self.attempts_max);
+        all.retain(|k| k.leased < self.attempts_max);
         all
     }
 
-    /// Whether a tenant has much of what is on loan, at one priority.
+    /// Whether a tenant has much of what is in flight, at one priority.
     pub(super) fn has_much(&self, key: Option<&str>, level: u8) -> bool {
-        let lent = self.all.iter().filter(|k| k.is == Is::Lent);
-        let own = lent.clone().filter(|k| k.key == key && k.level == level);
+        let leased = self.all.iter().filter(|k| k.is == Is::Leased);
+        let own = leased.clone().filter(|k| k.key == key && k.level == level);
         let own = own.count();
-        key.is_some() && own >= 30 && own * 10 > lent.count()
+        key.is_some() && own >= 30 && own * 10 > leased.count()
     }
 
-    /// In the order in which they are lent.
+    /// In the order in which they are leased.
     fn candidates(&self) -> Vec<&Known> {
         let mut all: Vec<&Known> = self.all.iter().filter(|k| k.is == Is::Ready).collect();
         all.sort_by_key(|known| (u8::MAX - known.level, known.place));
         all
     }
 
-    /// In order, the messages of a key are delivered by their offsets, and the key stands where the first of them stands.
+    /// In order, the messages of a key are delivered by their offsets, and the key stands where the first of them
+    /// stands.
     fn heads(&self) -> Vec<&Known> {
         let mut all = self.candidates();
         if self.ordering == Ordering::Key {
@@ -261,9 +262,9 @@ impl Model {
         all
     }
 
-    /// Whether a message before it of the same key is lent, waits or is about to leave.
+    /// Whether a message before it of the same key is leased, waits or is about to leave.
     fn blocked(&self, known: &Known) -> bool {
-        let holds = |k: &Known| matches!(k.is, Is::Lent | Is::Waiting | Is::Dying);
+        let holds = |k: &Known| matches!(k.is, Is::Leased | Is::Waiting | Is::Removing);
         self.ordering == Ordering::Key
             && known.key.is_some()
             && self
@@ -272,21 +273,21 @@ impl Model {
                 .any(|k| k.key == known.key && k.offset < known.offset && holds(k))
     }
 
-    /// What is lent, and what is found to have been lent too often.
+    /// What is leased, and what is found to have been leased too often.
     pub(super) fn pick(&self, max: usize) -> (Vec<u64>, Vec<u64>) {
-        let (mut taken, mut dying) = (Vec::new(), Vec::new());
+        let (mut taken, mut removing) = (Vec::new(), Vec::new());
         if self.ordering == Ordering::None {
             for known in self.candidates() {
                 if taken.len() == max {
                     break;
                 }
-                if known.lent >= self.attempts_max {
-                    dying.push(known.offset);
+                if known.leased >= self.attempts_max {
+                    removing.push(known.offset);
                 } else {
                     taken.push(known.offset);
                 }
             }
-            return (taken, dying);
+            return (taken, removing);
         }
         let mut done: Vec<Option<&str>> = Vec::new();
         for head in self.heads() {
@@ -301,25 +302,25 @@ impl Model {
             }
             for known in of_key {
                 if taken.len() == max {
-                    return (taken, dying);
+                    return (taken, removing);
                 }
-                if known.lent >= self.attempts_max {
-                    dying.push(known.offset);
+                if known.leased >= self.attempts_max {
+                    removing.push(known.offset);
                     break;
                 }
                 taken.push(known.offset);
             }
         }
-        (taken, dying)
+        (taken, removing)
     }
 
     /// What leaves: greatest priority and oldest first, nothing out of turn.
-    pub(super) fn pick_leaving(&self, max: usize, upto: u64) -> Vec<u64> {
+    pub(super) fn pick_removing(&self, max: usize, upto: u64) -> Vec<u64> {
         let mut left = self.candidates();
         left.retain(|k| k.offset < upto && !self.blocked(k));
         let is_key = |k: &Known| self.ordering == Ordering::Key && k.key.is_some();
-        let mut leaving = Vec::new();
-        while leaving.len() < max {
+        let mut removing = Vec::new();
+        while removing.len() < max {
             // Whose turn it is: a key where its first message stands.
             let comes_first = |k: &&Known| {
                 let before = |o: &&Known| o.key == k.key && o.offset < k.offset;
@@ -328,24 +329,24 @@ impl Model {
             let Some(next) = left.iter().copied().find(comes_first) else {
                 break;
             };
-            leaving.push(next.offset);
+            removing.push(next.offset);
             left.retain(|k| k.offset != next.offset);
         }
-        leaving
+        removing
     }
 
-    pub(super) fn lend(&mut self, offsets: &[u64], now: u64, until: u64) {
-        self.loans += 1;
-        self.loans_logged = self.loans;
-        let loan = self.loans;
+    pub(super) fn acquire(&mut self, offsets: &[u64], now: u64, until: u64) {
+        self.leases += 1;
+        self.leases_logged = self.leases;
+        let lease = self.leases;
         for offset in offsets {
             let known = self.find(*offset);
-            known.is = Is::Lent;
-            known.durable = Is::Lent;
+            known.is = Is::Leased;
+            known.durable = Is::Leased;
             known.log();
-            (known.loan, known.at, known.due) = (loan, now, until);
-            known.lent += 1;
-            if known.lent == 1 {
+            (known.lease, known.at, known.due) = (lease, now, until);
+            known.leased += 1;
+            if known.leased == 1 {
                 known.first = now;
             }
             known.failed += u32::from(known.open);
@@ -353,30 +354,30 @@ impl Model {
         }
     }
 
-    /// Lends without a deadline: not for the log.
-    pub(super) fn borrow(&mut self, offsets: &[u64], now: u64) {
-        self.loans += 1;
-        let loan = self.loans;
+    /// Leases without a deadline: not for the log.
+    pub(super) fn lease_untimed(&mut self, offsets: &[u64], now: u64) {
+        self.leases += 1;
+        let lease = self.leases;
         for offset in offsets {
             let known = self.find(*offset);
             let before = known.clone();
             known.logged.get_or_insert_with(|| Box::new(before));
-            known.is = Is::Lent;
-            (known.loan, known.at, known.due) = (loan, now, u64::MAX);
-            known.lent += 1;
+            known.is = Is::Leased;
+            (known.lease, known.at, known.due) = (lease, now, u64::MAX);
+            known.leased += 1;
             known.failed += u32::from(known.open);
             known.open = false;
-            if known.lent == 1 {
+            if known.leased == 1 {
                 known.first = now;
             }
         }
     }
 
-    /// What becomes of a message lent so; returns whether it was.
-    pub(super) fn outcome(&mut self, (offset, loan): (u64, u64), what: Outcome, now: u64) -> bool {
+    /// What becomes of a message leased so; returns whether it was.
+    pub(super) fn outcome(&mut self, (offset, lease): (u64, u64), what: Outcome, now: u64) -> bool {
         let backoff = self.backoff;
         let known = self.find(offset);
-        if known.is != Is::Lent || known.loan != loan || known.logged.is_none() {
+        if known.is != Is::Leased || known.lease != lease || known.logged.is_none() {
             return false;
         }
         let charged = matches!(what, Outcome::Fail | Outcome::Lost { charged: true });
@@ -391,26 +392,27 @@ impl Model {
         if what == Outcome::Unsent {
             known.is = Is::Ready;
             known.due = 0;
-            known.lent -= 1;
-            if known.lent == 0 {
-                (known.loan, known.failed) = (0, 0);
+            known.leased -= 1;
+            if known.leased == 0 {
+                (known.lease, known.failed) = (0, 0);
             }
             // The log still knows nothing of it.
             return true;
         }
         let grown = |b: Backoff| (b.base_ms << known.failed.min(30)).min(b.max_ms);
-        let hot =
-            if known.lent >= 10 && now.saturating_sub(known.first) < u64::from(known.lent) * 100 {
-                (100 << (known.lent / 10 - 1)).min(10_000)
-            } else {
-                0
-            };
+        let hot = if known.leased >= 10
+            && now.saturating_sub(known.first) < u64::from(known.leased) * 100
+        {
+            (100 << (known.leased / 10 - 1)).min(10_000)
+        } else {
+            0
+        };
         let delay = backoff.map_or(0, grown).max(hot);
         known.failed = total;
         known.log();
         (known.plain, known.behind) = (false, false);
-        // After a restart no loan is known, but that there was one.
-        known.loan = u64::MAX;
+        // After a restart no lease is known, but that there was one.
+        known.lease = u64::MAX;
         let is = if delay == 0 { Is::Ready } else { Is::Waiting };
         (known.is, known.durable) = (is, is);
         known.due = if delay == 0 { 0 } else { now + delay };
@@ -421,31 +423,36 @@ impl Model {
         self.all.iter_mut().find(|k| k.offset == offset).unwrap()
     }
 
-    pub(super) fn settle(&mut self, (offset, loan): (u64, u64), what: Settle, now: u64) -> Settled {
+    pub(super) fn settle(
+        &mut self,
+        (offset, lease): (u64, u64),
+        what: Settle,
+        now: u64,
+    ) -> Settled {
         let (ordering, backoff) = (self.ordering, self.backoff);
         let (last, turn) = (self.all.len() as u64 - 1, self.turns + 1);
         let Some(known) = self.all.iter_mut().find(|k| k.offset == offset) else {
             return Settled::Gone;
         };
-        if known.is == Is::Gone || known.loan == 0 {
+        if known.is == Is::Gone || known.lease == 0 {
             return Settled::Gone;
         }
-        if known.loan != loan {
+        if known.lease != lease {
             return Settled::Stale;
         }
-        let lent = known.is == Is::Lent;
+        let leased = known.is == Is::Leased;
         match what {
             Settle::Ack => {
-                if lent || ordering == Ordering::None {
+                if leased || ordering == Ordering::None {
                     (known.is, known.durable) = (Is::Gone, Is::Gone);
                 }
-                if lent {
+                if leased {
                     Settled::Done
                 } else {
                     Settled::Expired
                 }
             }
-            _ if !lent => Settled::Expired,
+            _ if !leased => Settled::Expired,
             Settle::Extend(ms) if now + ms > known.at + 12 * 3_600_000 => Settled::TooLong,
             Settle::Extend(ms) => {
                 known.due = now + ms;
@@ -470,15 +477,15 @@ impl Model {
         }
     }
 
-    pub(super) fn undo(&mut self, (offset, loan): (u64, u64)) {
+    pub(super) fn undo(&mut self, (offset, lease): (u64, u64)) {
         let known = self.find(offset);
-        if known.is == Is::Lent && known.loan == loan {
+        if known.is == Is::Leased && known.lease == lease {
             (known.is, known.durable) = (Is::Ready, Is::Ready);
             known.place = (offset, 0);
-            known.lent -= 1;
+            known.leased -= 1;
             known.open = false;
-            if known.lent == 0 {
-                (known.loan, known.failed) = (0, 0);
+            if known.leased == 0 {
+                (known.lease, known.failed) = (0, 0);
             }
         }
     }
@@ -502,7 +509,7 @@ impl Model {
         }
     }
 
-    /// What came back and has failed more often than it may is gone, whoever failed it.
+    /// What came back and has failed more often than it may is gone, whichever consumer failed it.
     pub(super) fn spend(&mut self) -> Vec<u64> {
         let Some(limit) = self.delivery_limit else {
             return Vec::new();
@@ -523,8 +530,8 @@ impl Model {
     pub(super) fn enforce(&mut self, limits: &Limits, now: u64) -> (Vec<u64>, Vec<u64>) {
         let is_over = |k: &&Known| {
             let age = limits.message_ttl_ms.map(|age| k.sent + age);
-            let dies = age.into_iter().chain(k.expires).min();
-            k.is == Is::Ready && dies.is_some_and(|dies| dies <= now)
+            let expires = age.into_iter().chain(k.expires).min();
+            k.is == Is::Ready && expires.is_some_and(|expires| expires <= now)
         };
         let old: Vec<u64> = self.all.iter().filter(is_over).map(|k| k.offset).collect();
         for offset in &old {
@@ -532,11 +539,11 @@ impl Model {
         }
         let mut ready: Vec<&Known> = self.all.iter().filter(|k| k.is == Is::Ready).collect();
         ready.sort_by_key(|k| (k.level, k.offset));
-        // Those on loan do not count, of their bytes neither.
+        // Those in flight do not count, of their bytes neither.
         let held = self
             .all
             .iter()
-            .filter(|k| !matches!(k.is, Is::Gone | Is::Lent));
+            .filter(|k| !matches!(k.is, Is::Gone | Is::Leased));
         let held: u64 = held.map(|k| k.bytes).sum();
         let over = |have: u64, most: Option<u64>| most.map_or(0, |most| have.saturating_sub(most));
         let count = over(ready.len() as u64, limits.messages_max);
@@ -566,9 +573,9 @@ impl Model {
 
     pub(super) fn replay(&mut self, from: u64) {
         for known in self.all.iter_mut().filter(|k| k.offset >= from) {
-            // What is on loan and was untouched before is one of many when it comes back in a restart.
-            if let Some(logged) = known.logged.as_mut().filter(|_| known.is == Is::Lent)
-                && (logged.loan, logged.durable) == (0, Is::Ready)
+            // What is in flight and was untouched before is one of many when it comes back in a restart.
+            if let Some(logged) = known.logged.as_mut().filter(|_| known.is == Is::Leased)
+                && (logged.lease, logged.durable) == (0, Is::Ready)
             {
                 logged.key = None;
                 logged.plain = false;
@@ -580,7 +587,7 @@ impl Model {
             if matches!(known.is, Is::Gone | Is::Ready) {
                 known.logged = None;
                 (known.is, known.durable) = (Is::Ready, Is::Ready);
-                (known.loan, known.lent) = (0, 0);
+                (known.lease, known.leased) = (0, 0);
                 (known.failed, known.open, known.plain) = (0, false, false);
                 known.place = (known.offset, 0);
                 // It is one of many from now on.
@@ -589,12 +596,12 @@ impl Model {
         }
     }
 
-    /// Ready, lent, waiting.
+    /// Ready, leased, waiting.
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         let count = |of: &[Is]| self.all.iter().filter(|k| of.contains(&k.is)).count() as u64;
         (
-            count(&[Is::Ready, Is::Dying]),
-            count(&[Is::Lent]),
+            count(&[Is::Ready, Is::Removing]),
+            count(&[Is::Leased]),
             count(&[Is::Waiting, Is::Delayed]),
         )
     }

@@ -4,18 +4,18 @@ use super::stage::{Message, Stage};
 use crate::queue::{Settle, Settled};
 
 #[test]
-fn a_key_is_locked_while_a_message_of_it_is_lent_and_only_that_key() {
+fn a_key_is_locked_while_a_message_of_it_is_leased_and_only_that_key() {
     let mut stage = Stage::ordered();
     let (a1, a2, b1) = (
         stage.send_key("a"),
         stage.send_key("a"),
         stage.send_key("b"),
     );
-    let (taken, loan) = stage.receive(1, 30_000);
+    let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [a1]);
     assert_eq!(stage.receive(10, 30_000).0, [b1]);
     assert_eq!(stage.receive(10, 30_000).0, [0_u64; 0]);
-    assert_eq!(stage.settle((a1, loan), Settle::Ack), Settled::Done);
+    assert_eq!(stage.settle((a1, lease), Settle::Ack), Settled::Done);
     assert_eq!(stage.receive(10, 30_000).0, [a2]);
 }
 
@@ -37,25 +37,25 @@ fn one_receive_fills_from_one_key_before_the_next() {
 fn acknowledging_some_keeps_the_lock() {
     let mut stage = Stage::ordered();
     let offsets: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
-    let (_, loan) = stage.receive(2, 30_000);
-    stage.settle((offsets[0], loan), Settle::Ack);
+    let (_, lease) = stage.receive(2, 30_000);
+    stage.settle((offsets[0], lease), Settle::Ack);
     assert_eq!(stage.receive(10, 30_000).0, [0_u64; 0]);
-    stage.settle((offsets[1], loan), Settle::Ack);
+    stage.settle((offsets[1], lease), Settle::Ack);
     assert_eq!(stage.receive(10, 30_000).0, [offsets[2]]);
 }
 
 #[test]
-fn a_longer_loan_hides_what_is_behind_and_not_what_is_before() {
+fn a_longer_lease_hides_what_is_behind_and_not_what_is_before() {
     let mut stage = Stage::ordered();
     let offsets: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
-    let (_, loan) = stage.receive(3, 10_000);
-    stage.settle((offsets[1], loan), Settle::Extend(60_000));
+    let (_, lease) = stage.receive(3, 10_000);
+    stage.settle((offsets[1], lease), Settle::Extend(60_000));
     stage.pass(10_000);
     assert_eq!(stage.receive(10, 1000).0, [offsets[0]]);
 }
 
 #[test]
-fn an_acknowledgement_after_the_end_of_the_loan_is_refused_in_order_only() {
+fn an_acknowledgement_after_the_end_of_the_lease_is_refused_in_order_only() {
     for ordered in [true, false] {
         let mut stage = if ordered {
             Stage::ordered()
@@ -63,10 +63,10 @@ fn an_acknowledgement_after_the_end_of_the_loan_is_refused_in_order_only() {
             Stage::new(crate::queue::QueueSettings::default())
         };
         let offset = stage.send_key("a");
-        let (_, loan) = stage.receive(1, 1000);
+        let (_, lease) = stage.receive(1, 1000);
         stage.pass(1000);
-        assert_eq!(stage.settle((offset, loan), Settle::Ack), Settled::Expired);
-        let left = stage.lane.counts().ready;
+        assert_eq!(stage.settle((offset, lease), Settle::Ack), Settled::Expired);
+        let left = stage.state.counts().ready;
         assert_eq!(left, u64::from(ordered));
     }
 }
@@ -80,10 +80,10 @@ fn a_delayed_message_does_not_hold_up_its_key_and_a_retry_does() {
         ..Message::default()
     }]);
     let soon = stage.send_key("a");
-    let (taken, loan) = stage.receive(1, 30_000);
+    let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [soon]);
     let next = stage.send_key("a");
-    stage.settle((soon, loan), Settle::Release(Some(2000)));
+    stage.settle((soon, lease), Settle::Release(Some(2000)));
     assert_eq!(stage.receive(1, 1000).0, [0_u64; 0]);
     stage.pass(5000);
     assert_eq!(stage.receive(10, 1000).0, [late, soon, next]);
@@ -96,7 +96,7 @@ fn a_new_delay_holds_for_what_is_delayed_already() {
     let offset = stage.send_key("a");
     assert_eq!(stage.receive(1, 1000).0, [0_u64; 0]);
     stage.settings.delay_ms = 1000;
-    stage.lane.redelay(1000);
+    stage.state.redelay(1000);
     stage.pass(1000);
     assert_eq!(stage.receive(1, 1000).0, [offset]);
 }
@@ -120,23 +120,26 @@ fn a_million_messages_of_one_key_do_not_hide_another() {
 }
 
 #[test]
-fn a_repeated_attempt_gives_the_same_loans_until_one_changes() {
+fn a_repeated_attempt_gives_the_same_leases_until_one_changes() {
     let mut stage = Stage::ordered();
     let offsets: Vec<u64> = (0..2).map(|_| stage.send_key("a")).collect();
-    let (taken, loan, _) = stage.receive_as(2, 30_000, Some("try-1"));
+    let (taken, lease, _) = stage.receive_as(2, 30_000, Some("try-1"));
     assert_eq!(taken, offsets);
     for restarted in [false, true] {
         if restarted {
             stage.take_snapshot();
             stage.restart();
         }
-        assert_eq!(stage.lane.repeat("try-1", stage.now), Some(offsets.clone()));
-        assert_eq!(stage.lane.loan(offsets[1]).unwrap().number, loan);
-        assert_eq!(stage.lane.repeat("try-2", stage.now), None);
-        assert_eq!(stage.lane.repeat("try-1", stage.now + 300_000), None);
+        assert_eq!(
+            stage.state.repeat("try-1", stage.now),
+            Some(offsets.clone())
+        );
+        assert_eq!(stage.state.lease(offsets[1]).unwrap().number, lease);
+        assert_eq!(stage.state.repeat("try-2", stage.now), None);
+        assert_eq!(stage.state.repeat("try-1", stage.now + 300_000), None);
     }
-    stage.settle((offsets[0], loan), Settle::Ack);
-    assert_eq!(stage.lane.repeat("try-1", stage.now), None);
+    stage.settle((offsets[0], lease), Settle::Ack);
+    assert_eq!(stage.state.repeat("try-1", stage.now), None);
 }
 
 #[test]
@@ -144,9 +147,9 @@ fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
     let mut stage = Stage::new(crate::queue::QueueSettings::default());
     let sent: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
     // Given back by its receipt, or run out: it is all the same.
-    let (taken, loan) = stage.receive(1, 30_000);
+    let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [sent[0]]);
-    stage.settle((sent[0], loan), Settle::Release(Some(0)));
+    stage.settle((sent[0], lease), Settle::Release(Some(0)));
     assert_eq!(stage.receive(1, 1000).0, [sent[1]]);
     stage.pass(1000);
     let late = stage.send_key("a");
@@ -156,9 +159,9 @@ fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
         }
         stage.restart();
         let ready: Vec<u64> = stage
-            .lane
+            .state
             .pick(9, &stage.settings, stage.now)
-            .lend
+            .leases
             .iter()
             .map(|(o, _)| *o)
             .collect();
@@ -174,9 +177,9 @@ fn a_message_that_always_fails_does_not_keep_others_waiting() {
     let all: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
     let mut served = Vec::new();
     for _ in 0..8 {
-        let (taken, loan) = stage.receive(1, 30_000);
+        let (taken, lease) = stage.receive(1, 30_000);
         served.push(taken[0]);
-        stage.settle((taken[0], loan), Settle::Release(Some(0)));
+        stage.settle((taken[0], lease), Settle::Release(Some(0)));
     }
     assert_eq!(served, [&all[..], &all[..]].concat());
 }
@@ -186,23 +189,23 @@ fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
     let mut stage = Stage::ordered();
     let (a1, a2) = (stage.send_key("a"), stage.send_key("a"));
     let (b1, c1) = (stage.send_key("b"), stage.send_key("c"));
-    let (taken, loan) = stage.receive(1, 30_000);
+    let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [a1]);
-    stage.settle((a1, loan), Settle::Release(Some(0)));
+    stage.settle((a1, lease), Settle::Release(Some(0)));
     let d1 = stage.send_key("d");
     for restarted in [false, true] {
         if restarted {
             stage.take_snapshot();
             stage.restart();
         }
-        let picked = stage.lane.pick(9, &stage.settings, stage.now).lend;
+        let picked = stage.state.pick(9, &stage.settings, stage.now).leases;
         let picked: Vec<u64> = picked.iter().map(|(offset, _)| *offset).collect();
         assert_eq!(picked, [b1, c1, a1, a2, d1], "restarted: {restarted}");
     }
     // When the message is done, the key stands where its next message stands.
     assert_eq!(stage.receive(3, 1000).0, [b1, c1, a1]);
-    let loan = stage.lane.loan(a1).unwrap().number;
-    stage.settle((a1, loan), Settle::Ack);
+    let lease = stage.state.lease(a1).unwrap().number;
+    stage.settle((a1, lease), Settle::Ack);
     stage.pass(1000);
     assert_eq!(stage.receive(9, 1000).0, [a2, d1, b1, c1]);
 }
@@ -211,10 +214,13 @@ fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
 fn who_requeues_gives_back_the_old_place() {
     let mut stage = Stage::new(crate::queue::QueueSettings::default());
     let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
-    let (taken, loan, _) = stage.borrow(1);
+    let (taken, lease, _) = stage.lease_untimed(1);
     assert_eq!(taken, [all[0]]);
-    stage.outcome((all[0], loan), crate::queue::lane::Outcome::Requeue);
-    assert_eq!(stage.borrow(3).0, all);
+    stage.outcome(
+        (all[0], lease),
+        crate::queue::queue_partition::Outcome::Requeue,
+    );
+    assert_eq!(stage.lease_untimed(3).0, all);
 }
 
 #[test]
@@ -223,12 +229,12 @@ fn a_give_back_written_before_places_were_known_is_read_as_its_old_place() {
     let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
     stage.receive(2, 30_000);
     let old = [1, 3, 0, 0];
-    let event = crate::queue::lane::LaneEvent::decode(&old).unwrap();
+    let event = crate::queue::queue_partition::QueueEvent::decode(&old).unwrap();
     stage.apply(&event, None);
     let (offset, due, before) = (0, 0, 1);
     assert_eq!(
         event,
-        crate::queue::lane::LaneEvent::Released {
+        crate::queue::queue_partition::QueueEvent::Released {
             offset,
             due,
             before

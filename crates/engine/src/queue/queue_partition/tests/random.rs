@@ -1,9 +1,9 @@
 //! Random histories against the model: every outcome, every count, after every step.
 //!
 //! In order or not, with priorities or tenants or neither, with backoff, delays and deduplication; the clock steps,
-//! also backwards, and the lane is folded out of its logs again and again while the log forgets what is done. What
-//! tenants get is checked for less than the model could say: nothing is lost or doubled, each tenant's messages come
-//! in their order, and who has no tenant comes before tenants that have much.
+//! also backwards, and the queue partition is folded out of its logs again and again while the log forgets what is
+//! done. What tenants get is checked for less than the model could say: nothing is lost or doubled, each tenant's
+//! messages come in their order, and who has no tenant comes before tenants that have much.
 //!
 //! `FOREBAY_MODEL_STEPS` sets how many steps are taken in all; a failure names the seed of its history.
 
@@ -12,7 +12,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::model::{Is, Known, Model};
 use super::stage::{Message, Stage};
-use crate::queue::lane::{Came, LaneEvent, hash};
+use crate::queue::queue_partition::{QueueEvent, Settlement, hash};
 use crate::queue::{
     After, Backoff, DeadLetterPolicy, DedupScope, Growth, Limits, Ordering, Outcome, QueueSettings,
     Settle,
@@ -29,8 +29,8 @@ const STEPS_OF_ONE: u64 = 400;
 struct Totals {
     sent: u64,
     duplicates: u64,
-    lent: u64,
-    borrowed: u64,
+    leased: u64,
+    leased_untimed: u64,
     died: u64,
     repeats: u64,
     restarts: u64,
@@ -40,16 +40,16 @@ struct World {
     stage: Stage,
     model: Model,
     rng: TestRng,
-    /// Receipts somebody may still use.
+    /// Receipts that may still be used.
     receipts: Vec<(u64, u64)>,
-    /// Messages on loan without a deadline.
-    claims: Vec<(u64, u64)>,
+    /// Messages in flight without a deadline.
+    all_unacked: Vec<(u64, u64)>,
     levels: u8,
     /// Keys are tenants: a queue without order.
     tenants: bool,
     backwards: bool,
     totals: Totals,
-    /// What was done, for whoever has to find out why.
+    /// What was done, to find out why.
     history: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl World {
             stage: Stage::new(settings),
             model,
             receipts: Vec::new(),
-            claims: Vec::new(),
+            all_unacked: Vec::new(),
             levels: u8::try_from(levels).unwrap(),
             tenants,
             totals: Totals::default(),
@@ -120,13 +120,13 @@ impl World {
     }
 
     fn step(&mut self) {
-        let dice = self.below(100);
+        let random = self.below(100);
         self.history
-            .push(format!("step {dice} at {}", self.stage.now));
-        match dice {
+            .push(format!("step {random} at {}", self.stage.now));
+        match random {
             0..=24 => self.send(),
             25..=37 => self.receive(),
-            38..=46 => self.borrow(),
+            38..=46 => self.lease_untimed(),
             47..=48 => self.clear(),
             49..=58 => self.settle(),
             59..=69 => self.outcome(),
@@ -143,24 +143,32 @@ impl World {
             87 if self.ordered() => self.redelay(),
             88 if !self.backwards => {
                 let (window, now) = (WINDOW, self.stage.now);
-                self.stage.lane.expire_dedup(window, now);
+                self.stage.state.expire_dedup(window, now);
             }
             _ => self.pass(),
         }
         self.enforce();
         // Slow, and what it finds stays wrong.
-        if dice.is_multiple_of(8) {
-            let held = self.stage.lane.held_from(0, usize::MAX);
-            let held: Vec<u64> = held.iter().map(|loan| loan.offset).collect();
+        if random.is_multiple_of(8) {
+            assert_eq!(self.stage.state.check(), Ok(()), "{:?}", self.history);
+            let held = self.stage.state.held_from(0, usize::MAX);
+            let held: Vec<u64> = held.iter().map(|lease| lease.offset).collect();
             assert_eq!(held, self.model.held());
         }
-        let counts = self.stage.lane.counts();
+        let counts = self.stage.state.counts();
         assert_eq!(
-            (counts.ready + counts.leaving, counts.lent, counts.waiting),
+            (
+                counts.ready + counts.removing,
+                counts.leased,
+                counts.waiting
+            ),
             self.model.counts()
         );
-        let end = self.stage.lane.end();
-        assert_eq!(self.stage.lane.oldest(), self.model.oldest().unwrap_or(end));
+        let end = self.stage.state.end();
+        assert_eq!(
+            self.stage.state.oldest(),
+            self.model.oldest().unwrap_or(end)
+        );
     }
 
     fn send(&mut self) {
@@ -193,8 +201,8 @@ impl World {
             let queue_delay = self.stage.settings.delay_ms;
             let delay = if in_order { queue_delay } else { message.delay };
             let due = if delay > 0 { now + delay } else { 0 };
-            let line = (message.key, message.priority);
-            self.model.send(offset, line, id, (now, due));
+            let group = (message.key, message.priority);
+            self.model.send(offset, group, id, (now, due));
             self.model.find(offset).expires = message.ttl.map(|ttl| now + delay + ttl);
         }
         self.model.tick(now);
@@ -212,7 +220,7 @@ impl World {
             delay,
             dedup: (self.below(3) == 0).then(|| id.to_string()),
             priority: u8::try_from(level).unwrap(),
-            // A clock that goes back would have them come to life again.
+            // A clock that goes back would make them ready again.
             ttl: (!self.backwards && self.below(6) == 0).then(|| self.below(4000)),
         }
     }
@@ -242,7 +250,7 @@ impl World {
         let text = message.dedup.as_ref().unwrap();
         let hashed = hash(id.0.map(str::as_bytes), text.as_bytes());
         let now = self.stage.now;
-        let found = self.stage.lane.duplicate(hashed, WINDOW, now);
+        let found = self.stage.state.duplicate(hashed, WINDOW, now);
         let expected = self.model.duplicate(id, now, Some(WINDOW));
         if self.backwards {
             // A clock that went back makes ids look younger than they are.
@@ -257,101 +265,101 @@ impl World {
 
     fn receive(&mut self) {
         let max = usize::try_from(1 + self.below(10)).unwrap();
-        let leases = if self.tenants {
+        let lease_choices = if self.tenants {
             [500, 3000, 60_000]
         } else {
             [0, 500, 3000]
         };
-        let lease = leases[usize::try_from(self.below(3)).unwrap()];
+        let lease_ms = lease_choices[usize::try_from(self.below(3)).unwrap()];
         let now = self.stage.now;
         self.model.tick(now);
         let attempt = (self.ordered() && self.below(4) == 0)
             .then(|| ATTEMPTS[usize::try_from(self.below(3)).unwrap()]);
         if let Some(name) = attempt
-            && self.repeat(name, lease)
+            && self.repeat(name, lease_ms)
         {
             return;
         }
         let expected = self.model.pick(max);
         let before: Vec<Known> = if self.tenants {
-            self.model.lendable().into_iter().cloned().collect()
+            self.model.available().into_iter().cloned().collect()
         } else {
             Vec::new()
         };
-        let (taken, loan, dying) = self.stage.receive_as(max, lease, attempt);
+        let (taken, lease, removing) = self.stage.receive_as(max, lease_ms, attempt);
         if self.tenants {
             self.check_tenants(max, &before, &taken);
         } else {
-            assert_eq!((&taken, &dying), (&expected.0, &expected.1));
+            assert_eq!((&taken, &removing), (&expected.0, &expected.1));
         }
-        self.totals.lent += taken.len() as u64;
+        self.totals.leased += taken.len() as u64;
         if !taken.is_empty() {
-            self.model.lend(&taken, now, now + lease);
+            self.model.acquire(&taken, now, now + lease_ms);
             if let Some(name) = attempt {
                 self.model.attempted(name, now, &taken);
             }
             self.model.tick(now);
         }
-        for offset in &dying {
+        for offset in &removing {
             assert_eq!(self.model.find(*offset).is, Is::Ready);
-            self.model.find(*offset).is = Is::Dying;
+            self.model.find(*offset).is = Is::Removing;
         }
         self.history.push(format!(
-            "lent {taken:?} as {loan} for {lease}, dying {dying:?}"
+            "leased {taken:?} as {lease} for {lease_ms}, removing {removing:?}"
         ));
-        self.receipts.extend(taken.iter().map(|o| (*o, loan)));
+        self.receipts.extend(taken.iter().map(|o| (*o, lease)));
         // They leave at once, or stay.
-        if !dying.is_empty() {
+        if !removing.is_empty() {
             if self.below(2) == 0 {
-                self.left(&dying);
+                self.left(&removing);
             } else {
-                self.stage.lane.take_back(&dying);
-                for offset in &dying {
+                self.stage.state.unreserve(&removing);
+                for offset in &removing {
                     self.model.find(*offset).place = (*offset, 0);
                     self.model.find(*offset).is = Is::Ready;
                 }
-                // It would be lent once more whatever the limit, which the model does not know: it leaves instead.
-                self.stage.lane.set_aside(&dying);
-                self.left(&dying);
+                // It would be leased once more whatever the limit, which the model does not know: it leaves instead.
+                self.stage.state.reserve_for_removal(&removing);
+                self.left(&removing);
             }
         }
     }
 
-    /// Lends without a deadline.
-    fn borrow(&mut self) {
+    /// Leases without a deadline.
+    fn lease_untimed(&mut self) {
         let max = usize::try_from(1 + self.below(6)).unwrap();
         let now = self.stage.now;
         self.model.tick(now);
         let expected = self.model.pick(max);
-        let before: Vec<Known> = self.model.lendable().into_iter().cloned().collect();
-        let (taken, loan, dying) = self.stage.borrow(max);
+        let before: Vec<Known> = self.model.available().into_iter().cloned().collect();
+        let (taken, lease, removing) = self.stage.lease_untimed(max);
         if self.tenants {
             self.check_tenants(max, &before, &taken);
         } else {
-            assert_eq!((&taken, &dying), (&expected.0, &expected.1));
+            assert_eq!((&taken, &removing), (&expected.0, &expected.1));
         }
-        self.totals.borrowed += taken.len() as u64;
+        self.totals.leased_untimed += taken.len() as u64;
         if !taken.is_empty() {
-            self.model.borrow(&taken, now);
+            self.model.lease_untimed(&taken, now);
         }
-        let said = format!("borrowed {taken:?} as {loan}, dying {dying:?}");
-        self.history.push(said);
-        self.claims.extend(taken.iter().map(|o| (*o, loan)));
-        if !dying.is_empty() {
-            for offset in &dying {
-                self.model.find(*offset).is = Is::Dying;
+        let step = format!("leased {taken:?} as {lease}, removing {removing:?}");
+        self.history.push(step);
+        self.all_unacked.extend(taken.iter().map(|o| (*o, lease)));
+        if !removing.is_empty() {
+            for offset in &removing {
+                self.model.find(*offset).is = Is::Removing;
             }
-            self.left(&dying);
+            self.left(&removing);
         }
     }
 
     /// What becomes of it.
     fn outcome(&mut self) {
-        if self.claims.is_empty() {
+        if self.all_unacked.is_empty() {
             return;
         }
-        let i = usize::try_from(self.below(self.claims.len() as u64)).unwrap();
-        let claim = self.claims.swap_remove(i);
+        let i = usize::try_from(self.below(self.all_unacked.len() as u64)).unwrap();
+        let unacked = self.all_unacked.swap_remove(i);
         let charged = self.below(2) == 0;
         let outcome = match self.below(10) {
             0..=3 => Outcome::Ack,
@@ -363,15 +371,15 @@ impl World {
         };
         let now = self.stage.now;
         self.model.tick(now);
-        self.history.push(format!("{outcome:?} of {claim:?}"));
-        let expected = self.model.outcome(claim, outcome, now);
-        let came = self.stage.outcome(claim, outcome);
-        assert_eq!(came != Came::Stale, expected, "{came:?}");
+        self.history.push(format!("{outcome:?} of {unacked:?}"));
+        let expected = self.model.outcome(unacked, outcome, now);
+        let settlement = self.stage.outcome(unacked, outcome);
+        assert_eq!(settlement != Settlement::Stale, expected, "{settlement:?}");
     }
 
-    /// Has what failed too often die, what is too old, and what is too much.
+    /// Removes what failed too often, what is too old, and what is too much.
     fn enforce(&mut self) {
-        self.stage.lane.tick(self.stage.now);
+        self.stage.state.tick(self.stage.now);
         self.model.tick(self.stage.now);
         let spent = self.model.spend();
         assert_eq!(self.stage.spend(), spent);
@@ -390,31 +398,31 @@ impl World {
         if self.below(3) > 0 {
             return;
         }
-        self.stage.lane.tick(self.stage.now);
+        self.stage.state.tick(self.stage.now);
         self.model.tick(self.stage.now);
-        let event = self.stage.lane.clear_event();
+        let event = self.stage.state.clear_event();
         self.stage.apply(&event, None);
         self.model.clear();
     }
 
-    /// What was lent is what could be, as much as could be, each tenant's in order, and the quiet before the greedy.
+    /// What was leased is what could be, as much as could be, each tenant's in order, and the quiet before the greedy.
     fn check_tenants(&self, max: usize, before: &[Known], taken: &[u64]) {
         assert_eq!(taken.len(), before.len().min(max));
         let mut last = std::collections::BTreeMap::new();
         for offset in taken {
             let known = before.iter().find(|k| k.offset == *offset);
-            let known = known.expect("only what is ready is lent");
-            let line = (known.key, known.level);
+            let known = known.expect("only what is ready is leased");
+            let group = (known.key, known.level);
             assert!(
-                last.insert(line, known.place)
+                last.insert(group, known.place)
                     .is_none_or(|b| b < known.place),
-                "out of order in {line:?}"
+                "out of order in {group:?}"
             );
         }
         for known in before {
-            let line = (known.key, known.level);
+            let group = (known.key, known.level);
             let passed = last
-                .get(&line)
+                .get(&group)
                 .is_some_and(|last: &(u64, u64)| known.place < *last);
             assert!(!passed || taken.contains(&known.offset), "passed over");
         }
@@ -430,26 +438,26 @@ impl World {
     }
 
     /// The same once more, if the attempt is known and nothing of it has ended.
-    fn repeat(&mut self, name: &str, lease: u64) -> bool {
+    fn repeat(&mut self, name: &str, lease_ms: u64) -> bool {
         let now = self.stage.now;
-        self.stage.lane.tick(now);
-        let again = self.stage.lane.repeat(name, now);
+        self.stage.state.tick(now);
+        let again = self.stage.state.repeat(name, now);
         assert_eq!(again, self.model.repeat(name, now), "{name}");
         let Some(offsets) = again else { return false };
         self.totals.repeats += 1;
-        let until = now + lease;
+        let until = now + lease_ms;
         for offset in offsets {
             self.stage
-                .apply(&LaneEvent::Extended { offset, until }, None);
+                .apply(&QueueEvent::Extended { offset, until }, None);
             self.model.find(offset).due = until;
         }
-        self.stage.lane.tick(now);
+        self.stage.state.tick(now);
         self.model.tick(now);
         true
     }
 
     fn left(&mut self, offsets: &[u64]) {
-        let event = LaneEvent::Left {
+        let event = QueueEvent::Left {
             offsets: offsets.to_vec(),
             task: None,
         };
@@ -490,11 +498,11 @@ impl World {
     }
 
     fn undo(&mut self) {
-        let Some((offset, loan)) = self.pick_receipt() else {
+        let Some((offset, lease)) = self.pick_receipt() else {
             return;
         };
-        self.model.undo((offset, loan));
-        if let Some(event) = self.stage.lane.undo_event(offset, loan) {
+        self.model.undo((offset, lease));
+        if let Some(event) = self.stage.state.undo_event(offset, lease) {
             self.stage.apply(&event, None);
         }
     }
@@ -502,11 +510,11 @@ impl World {
     /// Messages that are ready leave for another queue.
     fn leave(&mut self) {
         let max = usize::try_from(1 + self.below(4)).unwrap();
-        let upto = self.stage.lane.end() - self.below(4).min(self.stage.lane.end());
-        let picked = self.stage.lane.pick_leaving(max, upto);
-        self.stage.lane.set_aside_picked(&picked);
+        let upto = self.stage.state.end() - self.below(4).min(self.stage.state.end());
+        let picked = self.stage.state.pick_removing(max, upto);
+        self.stage.state.reserve_picked(&picked);
         let offsets: Vec<u64> = picked.iter().map(|(o, _)| *o).collect();
-        assert_eq!(offsets, self.model.pick_leaving(max, upto));
+        assert_eq!(offsets, self.model.pick_removing(max, upto));
         for offset in &offsets {
             assert_eq!(self.model.find(*offset).is, Is::Ready);
         }
@@ -514,25 +522,25 @@ impl World {
     }
 
     fn drop_before(&mut self) {
-        let end = self.stage.lane.end();
+        let end = self.stage.state.end();
         let before = self.below(end + 1);
         let purge = self.below(2) == 0;
         let event = if purge {
-            LaneEvent::Purged { before }
+            QueueEvent::Purged { before }
         } else {
-            LaneEvent::Trimmed { before }
+            QueueEvent::Trimmed { before }
         };
         self.stage.apply(&event, None);
         self.model.drop_before(before, purge);
     }
 
     fn replay(&mut self) {
-        let end = self.stage.lane.end();
+        let end = self.stage.state.end();
         // Sometimes from beyond the end; never what the log has forgotten.
         let from = (end + 3)
             .saturating_sub(self.below(25))
             .max(self.stage.start);
-        let event = self.stage.lane.replay_event(from);
+        let event = self.stage.state.replay_event(from);
         self.stage.apply(&event, None);
         self.model.replay(from);
     }
@@ -541,17 +549,17 @@ impl World {
         self.stage.restart();
         let delay_ms = self.stage.settings.delay_ms;
         self.model.restart(self.stage.now, delay_ms);
-        // Whoever borrowed without a deadline is gone.
-        self.claims.clear();
+        // The consumers with leases without a deadline are gone.
+        self.all_unacked.clear();
         self.totals.restarts += 1;
     }
 
     fn redelay(&mut self) {
         let delay_ms = [0, 0, 500, 2000][usize::try_from(self.below(4)).unwrap()];
         self.stage.settings.delay_ms = delay_ms;
-        self.stage.lane.redelay(delay_ms);
+        self.stage.state.redelay(delay_ms);
         self.model.redelay(delay_ms);
-        self.stage.lane.tick(self.stage.now);
+        self.stage.state.tick(self.stage.now);
         self.model.tick(self.stage.now);
     }
 
@@ -567,7 +575,7 @@ impl World {
             };
             self.stage.pass(by);
         }
-        self.stage.lane.tick(self.stage.now);
+        self.stage.state.tick(self.stage.now);
         self.model.tick(self.stage.now);
     }
 }
@@ -597,14 +605,20 @@ fn random_histories_end_as_in_the_model() {
         }
         all.sent += world.totals.sent;
         all.duplicates += world.totals.duplicates;
-        all.lent += world.totals.lent;
-        all.borrowed += world.totals.borrowed;
+        all.leased += world.totals.leased;
+        all.leased_untimed += world.totals.leased_untimed;
         all.died += world.totals.died;
         all.repeats += world.totals.repeats;
         all.restarts += world.totals.restarts;
     }
     println!(
-        "model test: {histories} histories of {STEPS_OF_ONE} steps as in the model: {} messages sent, {} duplicates found, {} loans, {} without a deadline, {} died, {} attempts repeated, {} restarts",
-        all.sent, all.duplicates, all.lent, all.borrowed, all.died, all.repeats, all.restarts
+        "model test: {histories} histories of {STEPS_OF_ONE} steps as in the model: {} messages sent, {} duplicates found, {} leases, {} without a deadline, {} died, {} attempts repeated, {} restarts",
+        all.sent,
+        all.duplicates,
+        all.leased,
+        all.leased_untimed,
+        all.died,
+        all.repeats,
+        all.restarts
     );
 }

@@ -1,13 +1,14 @@
-//! A lane with its two logs, and a clock the test sets.
+//! A queue partition with its two logs, and a clock the test sets.
 
 use std::collections::BTreeSet;
 
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use crate::queue::lane::{
-    Arrival, Came, DEDUP, DUE, EXPIRES, Lane, LaneEvent, LineId, Outcome, PRIORITY, Picked,
-    Receiving,
+use crate::queue::queue_partition::decide::Picked;
+use crate::queue::queue_partition::{
+    Arrival, DEDUP, DUE, EXPIRES, MessageGroupId, Outcome, PRIORITY, QueueEvent, QueuePartition,
+    Receiving, Settlement,
 };
 use crate::queue::{Ordering, QueueSettings, Settle, Settled};
 use crate::time::Moment;
@@ -21,12 +22,12 @@ pub(super) struct Message {
     pub(super) delay: u64,
     pub(super) dedup: Option<String>,
     pub(super) priority: u8,
-    /// How long after it can be lent for the first time it dies, ms.
+    /// How long after it can be leased for the first time it expires, ms.
     pub(super) ttl: Option<u64>,
 }
 
 pub(super) struct Stage {
-    pub(super) lane: Lane,
+    pub(super) state: QueuePartition,
     pub(super) settings: QueueSettings,
     pub(super) now: u64,
     records: Vec<Batch>,
@@ -42,7 +43,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(settings: QueueSettings) -> Self {
         Self {
-            lane: Lane::new(0),
+            state: QueuePartition::new(0),
             settings,
             now: START,
             records: Vec::new(),
@@ -62,7 +63,7 @@ impl Stage {
 
     /// Appends messages in one batch; returns the first offset.
     pub(super) fn send(&mut self, messages: &[Message]) -> u64 {
-        let base = self.lane.end();
+        let base = self.state.end();
         let mut builder = BatchBuilder::new(self.now.cast_signed()).made_here();
         for message in messages {
             let due = (self.now + message.delay).to_be_bytes();
@@ -91,13 +92,13 @@ impl Stage {
             builder.push_record(time, key, Some(b"x"), headers.iter().copied());
         }
         let batch = builder.build().placed(base, 0, None);
-        self.lane.index(
+        self.state.index(
             (&batch, None),
             &self.settings,
             Arrival::Now(Moment::both(self.now)),
         );
         self.records.push(batch);
-        self.lane.tick(self.now);
+        self.state.tick(self.now);
         base
     }
 
@@ -109,11 +110,11 @@ impl Stage {
         }])
     }
 
-    /// Lends up to `max`; returns offsets and loan number.
+    /// Leases up to `max`; returns offsets and lease number.
     pub(super) fn receive(&mut self, max: usize, lease_ms: u64) -> (Vec<u64>, u64) {
-        let (taken, loan, dying) = self.receive_as(max, lease_ms, None);
-        assert_eq!(dying, [0_u64; 0]);
-        (taken, loan)
+        let (taken, lease, removing) = self.receive_as(max, lease_ms, None);
+        assert_eq!(removing, [0_u64; 0]);
+        (taken, lease)
     }
 
     pub(super) fn receive_as(
@@ -122,162 +123,164 @@ impl Stage {
         lease_ms: u64,
         attempt: Option<&str>,
     ) -> (Vec<u64>, u64, Vec<u64>) {
-        self.lane.tick(self.now);
-        let picked = self.lane.pick(max, &self.settings, self.now);
-        let Picked { lend, dying } = &picked;
-        let offsets: Vec<u64> = lend.iter().map(|(offset, _)| *offset).collect();
-        let mut loan = 0;
-        if !lend.is_empty() {
+        self.state.tick(self.now);
+        let picked = self.state.pick(max, &self.settings, self.now);
+        let Picked { leases, removing } = &picked;
+        let offsets: Vec<u64> = leases.iter().map(|(offset, _)| *offset).collect();
+        let mut lease = 0;
+        if !leases.is_empty() {
             let spec = Receiving { lease_ms, attempt };
-            let event = self.lane.lend_event(&picked, &spec, self.now);
-            if let LaneEvent::Lent { loan: number, .. } = &event {
-                loan = *number;
+            let event = self.state.lease_event(&picked, &spec, self.now);
+            if let QueueEvent::Leased { lease: number, .. } = &event {
+                lease = *number;
             }
-            let lines: Vec<LineId> = lend.iter().map(|(_, line)| *line).collect();
-            self.apply(&event, Some(&lines));
-            self.lane.tick(self.now);
+            let groups: Vec<MessageGroupId> = leases.iter().map(|(_, group)| *group).collect();
+            self.apply(&event, Some(&groups));
+            self.state.tick(self.now);
         }
-        self.lane.set_aside(dying);
-        (offsets, loan, dying.clone())
+        self.state.reserve_for_removal(removing);
+        (offsets, lease, removing.clone())
     }
 
-    /// Lends up to `max` without a deadline; returns offsets, loan number, and what must not be lent any more.
-    pub(super) fn borrow(&mut self, max: usize) -> (Vec<u64>, u64, Vec<u64>) {
-        self.lane.tick(self.now);
-        let picked = self.lane.pick(max, &self.settings, self.now);
-        let loans = if picked.lend.is_empty() {
+    /// Leases up to `max` without a deadline; returns offsets, lease number, and what must not be leased any more.
+    pub(super) fn lease_untimed(&mut self, max: usize) -> (Vec<u64>, u64, Vec<u64>) {
+        self.state.tick(self.now);
+        let picked = self.state.pick(max, &self.settings, self.now);
+        let leases = if picked.leases.is_empty() {
             Vec::new()
         } else {
-            self.lane.lend_untimed(&picked.lend, self.now)
+            self.state.acquire_untimed(&picked.leases, self.now)
         };
-        self.lane.set_aside(&picked.dying);
-        let loan = loans.first().map_or(0, |loan| loan.number);
-        let offsets = loans.iter().map(|loan| loan.offset).collect();
-        (offsets, loan, picked.dying)
+        self.state.reserve_for_removal(&picked.removing);
+        let lease = leases.first().map_or(0, |lease| lease.number);
+        let offsets = leases.iter().map(|lease| lease.offset).collect();
+        (offsets, lease, picked.removing)
     }
 
-    /// Says what becomes of a message on loan without a deadline.
-    pub(super) fn outcome(&mut self, at: (u64, u64), outcome: Outcome) -> Came {
-        self.lane.tick(self.now);
+    /// Says what becomes of a message in flight without a deadline.
+    pub(super) fn outcome(&mut self, at: (u64, u64), outcome: Outcome) -> Settlement {
+        self.state.tick(self.now);
         let decided = (self.now, 1.0);
-        let came = self.lane.outcome(at, outcome, &self.settings, decided);
+        let settlement = self.state.outcome(at, outcome, &self.settings, decided);
         let offsets = vec![at.0];
-        match &came {
-            Came::Stale => {}
-            Came::Undone => self.lane.undo(at.0, at.1),
-            Came::Back(event) => self.apply(event, None),
-            Came::Done | Came::Dies(_) => self.apply(&LaneEvent::Acked { offsets }, None),
+        match &settlement {
+            Settlement::Stale => {}
+            Settlement::Undone => self.state.undo(at.0, at.1),
+            Settlement::Returned(event) => self.apply(event, None),
+            Settlement::Acked | Settlement::Removed(_) => {
+                self.apply(&QueueEvent::Acked { offsets }, None);
+            }
         }
-        came
+        settlement
     }
 
-    /// Has messages die that failed too often; returns them.
+    /// Removes messages that failed too often; returns them.
     pub(super) fn spend(&mut self) -> Vec<u64> {
-        let spent = self.lane.failed_too_often(&self.settings);
+        let spent = self.state.failed_too_often(&self.settings);
         self.leave(&spent);
         spent.into_iter().map(|(offset, _)| offset).collect()
     }
 
-    /// Has messages die that are too old, and those that are too many; returns them.
+    /// Removes messages that are too old, and those that are too many; returns them.
     pub(super) fn enforce(&mut self) -> (Vec<u64>, Vec<u64>) {
         let before = self.held();
         let moment = (self.now, true);
-        let old = self.lane.too_old(moment, &self.settings, 0);
-        if let Some(event) = self.lane.expire_event() {
+        let old = self.state.too_old(moment, &self.settings, 0);
+        if let Some(event) = self.state.expire_event() {
             self.apply(&event, None);
         }
         self.leave(&old);
         let after = self.held();
         let old = before.difference(&after).copied().collect();
-        let many = self.lane.too_many(&self.settings, usize::MAX);
+        let many = self.state.too_many(&self.settings, usize::MAX);
         self.leave(&many);
         (old, many.into_iter().map(|(offset, _)| offset).collect())
     }
 
     fn held(&self) -> BTreeSet<u64> {
-        let held = self.lane.held_from(0, usize::MAX);
-        held.iter().map(|loan| loan.offset).collect()
+        let held = self.state.held_from(0, usize::MAX);
+        held.iter().map(|lease| lease.offset).collect()
     }
 
-    fn leave(&mut self, dying: &[(u64, LineId)]) {
-        self.lane.set_aside_picked(dying);
-        let mut offsets: Vec<u64> = dying.iter().map(|(offset, _)| *offset).collect();
+    fn leave(&mut self, removing: &[(u64, MessageGroupId)]) {
+        self.state.reserve_picked(removing);
+        let mut offsets: Vec<u64> = removing.iter().map(|(offset, _)| *offset).collect();
         offsets.sort_unstable();
         if !offsets.is_empty() {
-            self.apply(&LaneEvent::Acked { offsets }, None);
+            self.apply(&QueueEvent::Acked { offsets }, None);
         }
     }
 
     pub(super) fn settle(&mut self, at: (u64, u64), settle: Settle) -> Settled {
-        self.lane.tick(self.now);
+        self.state.tick(self.now);
         let (settled, event) = self
-            .lane
+            .state
             .settle(at, settle, &self.settings, (self.now, 1.0));
         if let Some(event) = event {
-            self.lane.settled(at.0, self.now);
+            self.state.settled(at.0, self.now);
             self.apply(&event, None);
         }
         settled
     }
 
-    pub(super) fn apply(&mut self, event: &LaneEvent, lines: Option<&[LineId]>) {
-        self.lane.apply(event, lines);
-        self.lane.note_kept(event, self.now, &self.settings);
+    pub(super) fn apply(&mut self, event: &QueueEvent, groups: Option<&[MessageGroupId]>) {
+        self.state.apply(event, groups);
+        self.state.note_kept(event, self.now, &self.settings);
         self.events.push((event.encode(), self.now));
     }
 
     pub(super) fn pass(&mut self, millis: u64) {
         self.now += millis;
-        self.lane.tick(self.now);
+        self.state.tick(self.now);
     }
 
     pub(super) fn take_snapshot(&mut self) {
         let mut whole = Vec::new();
-        for event in self.lane.snapshot() {
+        for event in self.state.snapshot() {
             // Through its bytes, as everything that is kept.
-            let LaneEvent::Snapshot { bytes, .. } = LaneEvent::decode(&event.encode()).unwrap()
+            let QueueEvent::Snapshot { bytes, .. } = QueueEvent::decode(&event.encode()).unwrap()
             else {
                 unreachable!()
             };
             whole.extend(bytes);
         }
         self.snapshot = Some(whole);
-        self.snapshot_end = self.lane.end();
+        self.snapshot_end = self.state.end();
         self.events.clear();
     }
 
-    /// Lets the log forget what the lane is done with, as its owner would.
+    /// Lets the log forget what the queue partition is done with, as its owner would.
     pub(super) fn forget(&mut self) {
-        let ids = self.lane.dedup_ids() > 0;
+        let ids = self.state.dedup_ids() > 0;
         let most = if ids { self.snapshot_end } else { u64::MAX };
-        self.start = self.start.max(self.lane.lowest_visible().min(most));
+        self.start = self.start.max(self.state.lowest_visible().min(most));
         let start = self.start;
         self.records
             .retain(|batch| batch.header.next_offset() > start);
     }
 
-    /// Folds the lane out of its logs again.
+    /// Folds the queue partition out of its logs again.
     pub(super) fn restart(&mut self) {
         let window = self.settings.dedup_window_ms;
-        let mut lane = self.snapshot.as_ref().map_or_else(
-            || Lane::new(self.start),
-            |bytes| Lane::decode(bytes, window).unwrap(),
+        let mut queue_partition = self.snapshot.as_ref().map_or_else(
+            || QueuePartition::new(self.start),
+            |bytes| QueuePartition::decode(bytes, window).unwrap(),
         );
-        lane.start_restoring();
-        lane.skip_to(self.start);
+        queue_partition.start_restoring();
+        queue_partition.skip_to(self.start);
         // Both clocks of a test are one: stamps say what they said, also when it was set back since.
-        let told = Arrival::Before(Moment::both(u64::MAX / 2));
+        let arrival = Arrival::Before(Moment::both(u64::MAX / 2));
         for batch in &self.records {
-            lane.index((batch, None), &self.settings, told);
+            queue_partition.index((batch, None), &self.settings, arrival);
         }
         for (event, at) in &self.events {
-            let event = LaneEvent::decode(event).unwrap();
-            lane.apply(&event, None);
-            lane.note_kept(&event, *at, &self.settings);
+            let event = QueueEvent::decode(event).unwrap();
+            queue_partition.apply(&event, None);
+            queue_partition.note_kept(&event, *at, &self.settings);
         }
-        lane.restored(self.start, &self.settings, self.now);
-        lane.stop_restoring();
-        lane.tick(self.now);
-        self.lane = lane;
+        queue_partition.restored(self.start, &self.settings, self.now);
+        queue_partition.stop_restoring();
+        queue_partition.tick(self.now);
+        self.state = queue_partition;
     }
 }
