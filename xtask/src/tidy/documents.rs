@@ -12,7 +12,15 @@ const TEST_COMMAND: &str = "cargo test --workspace";
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
     let documents = files.iter().filter(|file| file.has_extension("md"));
     let mut findings: Vec<Finding> = documents
-        .flat_map(|file| [length(file), named_paths(file, files), links(file, files)].concat())
+        .flat_map(|file| {
+            [
+                length(file),
+                named_paths(file, files),
+                links(file, files),
+                items(file, files),
+            ]
+            .concat()
+        })
         .collect();
     findings.extend(test_command(files));
     findings
@@ -75,6 +83,50 @@ fn links(file: &TextFile, files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
+/// Links from the name of an item to a source file: the item has to be there.
+fn items(file: &TextFile, files: &[TextFile]) -> Vec<Finding> {
+    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(file.text.lines()) {
+        for (name, target) in linked_items(line) {
+            let path = resolve(folder, target);
+            let source = path.and_then(|path| files.iter().find(|file| file.path == path));
+            if source.is_some_and(|source| !has_item(&source.text, name)) {
+                findings.push(Finding::new(
+                    file,
+                    number,
+                    format!("`{name}` is not in `{target}`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Names in backticks that lead to a source file, with where they lead.
+fn linked_items(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split("[`").skip(1).filter_map(|rest| {
+        let (name, rest) = rest.split_once("`](")?;
+        let (target, _) = rest.split_once(')')?;
+        let is_item = !name.contains('/') && target.ends_with(".rs");
+        is_item.then_some((name, target))
+    })
+}
+
+/// Whether a source file defines an item, by the last part of its name.
+fn has_item(source: &str, name: &str) -> bool {
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let defines = |line: &str| {
+        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let keywords = ["fn", "struct", "enum", "trait", "type", "const", "mod"];
+        let is_defined = |pair: &[&str]| keywords.contains(&pair[0]) && pair[1] == name;
+        let is_variant = line.starts_with("    ") && words.first() == Some(&name);
+        is_variant || words.windows(2).any(is_defined)
+    };
+    source.lines().any(defines)
+}
+
 fn resolve(folder: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in target.split('/') {
@@ -125,7 +177,7 @@ mod tests {
         };
         let files = [
             file(path, text),
-            file("crates/net/src/lib.rs", ""),
+            file("crates/net/src/lib.rs", "pub fn serve() {}\n"),
             file("docs/a.md", ""),
         ];
         check(&files)
@@ -184,6 +236,17 @@ mod tests {
         assert_eq!(
             messages(".ci/run", "cargo test --workspace --release").len(),
             1
+        );
+    }
+
+    #[test]
+    fn an_item_that_is_named_has_to_be_where_the_link_leads() {
+        let link = |name| format!("see [`{name}`](../crates/net/src/lib.rs)");
+        assert!(messages("docs/b.md", &link("serve")).is_empty());
+        assert!(messages("docs/b.md", &link("net::serve")).is_empty());
+        assert_eq!(
+            messages("docs/b.md", &link("listen")),
+            ["`listen` is not in `../crates/net/src/lib.rs`"]
         );
     }
 }

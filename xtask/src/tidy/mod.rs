@@ -4,6 +4,7 @@
 //! is a test too, so that `cargo test` refuses what `cargo xtask tidy` refuses.
 
 mod documents;
+mod glossary;
 mod layers;
 mod sources;
 mod tree;
@@ -59,6 +60,7 @@ fn check(files: &[TextFile]) -> Vec<Finding> {
             findings.extend(sources::check(file));
         }
     }
+    findings.extend(glossary::check(files));
     findings.extend(layers::check(files));
     findings.extend(documents::check(files));
     findings
