@@ -1,4 +1,4 @@
-//! Consumer groups through the door.
+//! Consumer groups, as they are asked for from outside.
 
 use std::sync::{Arc, PoisonError};
 
@@ -24,9 +24,25 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// What a principal must be allowed to do with a group that it asks for this: members of a group consume, and what
+/// removes the work of others is deletion.
+fn right_for(command: &group::Command) -> Verb {
+    use group::Command as Asked;
+    match command {
+        Asked::Join(_)
+        | Asked::Sync(_)
+        | Asked::Heartbeat(_)
+        | Asked::Leave { .. }
+        | Asked::CommitOffsets(_)
+        | Asked::EndTransaction { .. } => Verb::Consume,
+        Asked::DeleteOffsets { .. } | Asked::Delete | Asked::TopicDeleted(_) => Verb::Delete,
+    }
+}
+
 impl Broker {
     /// Carries out a command on a group. With `create`, a group that does not exist comes into being first: when there is
-    /// no memory for it, the error is `group::Error::StateFull`.
+    /// no memory for it, the error is `group::Error::StateFull`. Needs the right to consume; to delete the group or its
+    /// offsets, the right to delete.
     pub async fn group_command(
         &self,
         principal: &Principal,
@@ -34,7 +50,7 @@ impl Broker {
         command: group::Command,
         create: bool,
     ) -> Result<group::Reply> {
-        self.authorize(principal, Verb::Consume, Resource::Group(name))?;
+        self.authorize(principal, right_for(&command), Resource::Group(name))?;
         check_name(name)?;
         let name: Arc<str> = Arc::from(name);
         if create && !self.group_exists(&name) {

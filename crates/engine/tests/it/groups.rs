@@ -8,6 +8,7 @@ use engine::group::{
 };
 use engine::topic::Topic;
 use engine::{Error, group};
+use security::Verb;
 use storage::Catalog;
 
 use crate::stage::{ENDS, Stage, anyone, eventually};
@@ -137,6 +138,29 @@ async fn members_and_generations_are_kept() {
             "{end:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_consume_may_not_delete() {
+    let stage = Stage::new().await;
+    let topic = stage.make("orders", &[]).await.unwrap();
+    commit(&stage, &topic, 7).await.unwrap();
+    let ask = |command| {
+        stage
+            .broker
+            .group_command(anyone(), "readers", command, false)
+    };
+    let forget = || Command::DeleteOffsets {
+        partitions: vec![at(&topic)],
+    };
+    stage.denied.set(&[Verb::Delete]);
+    assert_eq!(ask(forget()).await, Err(Error::Denied));
+    assert_eq!(ask(Command::Delete).await, Err(Error::Denied));
+    commit(&stage, &topic, 8).await.unwrap();
+    assert_eq!(stage.broker.group_names().len(), 1);
+    stage.denied.set(&[Verb::Consume]);
+    assert_eq!(commit(&stage, &topic, 9).await, Err(Error::Denied));
+    assert_eq!(ask(Command::Delete).await, Ok(Reply::Delete(Ok(()))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use engine::topic::Topic;
@@ -10,7 +10,7 @@ use engine::{
     Broker, Chunk, Clock, FetchPartition, FetchSpec, NewTopic, Parts, Publish, Published,
     RandomSource, Result, Settings, TopicKey,
 };
-use security::{AllowAll, Principal};
+use security::{Authorizer, Principal, Resource, Verb};
 use storage::batch::BatchBuilder;
 use storage::local::{LocalStore, Options};
 use storage::{Batch, Catalog};
@@ -41,6 +41,22 @@ impl RandomSource for Counting {
     }
 }
 
+/// Allows everything but these verbs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Denied(Arc<Mutex<Vec<Verb>>>);
+
+impl Denied {
+    pub(crate) fn set(&self, verbs: &[Verb]) {
+        *self.0.lock().unwrap() = verbs.to_vec();
+    }
+}
+
+impl Authorizer for Denied {
+    fn allows(&self, _: &Principal, verb: Verb, _: Resource<'_>) -> bool {
+        !self.0.lock().unwrap().contains(&verb)
+    }
+}
+
 /// How a broker's life ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
@@ -59,6 +75,8 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) store: LocalStore,
     pub(crate) disk: SimDisk,
+    /// What no principal may do.
+    pub(crate) denied: Denied,
     time: Arc<AtomicU64>,
     ids: Arc<AtomicU64>,
     settings: Settings,
@@ -97,12 +115,13 @@ impl Stage {
             ..Options::default()
         };
         let store = LocalStore::open(Arc::new(disk.clone()), options).unwrap();
+        let denied = Denied::default();
         let parts = Parts {
             log: Arc::new(store.clone()),
             catalog: Arc::new(store.clone()),
             clock: Arc::new(SetClock(Arc::clone(&time))),
             random: Arc::new(Counting(Arc::clone(&ids))),
-            authorizer: Arc::new(AllowAll),
+            authorizer: Arc::new(denied.clone()),
             supervisor: storage::Supervisor::new(),
         };
         let broker = Broker::start(parts, settings.clone()).await.unwrap();
@@ -110,6 +129,7 @@ impl Stage {
             broker,
             store,
             disk,
+            denied,
             time,
             ids,
             settings,
