@@ -196,9 +196,11 @@ fn every_page_is_run() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
     let source = include_str!("guides.rs");
     for page in fs::read_dir(pages).unwrap() {
-        let name = page.unwrap().file_name().into_string().unwrap();
+        let page = page.unwrap();
+        let has_commands = fs::read_to_string(page.path()).unwrap().contains("```");
+        let name = page.file_name().into_string().unwrap();
         let is_run = source.contains(&format!("check(\"{name}\")"));
-        assert!(is_run, "{name} is not run");
+        assert!(is_run || !has_commands, "{name} is not run");
     }
 }
 
