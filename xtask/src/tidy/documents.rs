@@ -1,5 +1,7 @@
 //! Rules for the documents: short enough to be read, and true about what exists.
 
+use std::path::Path;
+
 use super::{Finding, TextFile};
 
 /// Documents that a newcomer must be able to read in one sitting.
@@ -108,7 +110,8 @@ fn linked_items(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.split("[`").skip(1).filter_map(|rest| {
         let (name, rest) = rest.split_once("`](")?;
         let (target, _) = rest.split_once(')')?;
-        let is_item = !name.contains('/') && target.ends_with(".rs");
+        let is_source = Path::new(target).extension() == Some("rs".as_ref());
+        let is_item = is_source && !name.contains('/');
         is_item.then_some((name, target))
     })
 }
