@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::error::{NO_ROUTE, NOT_ALLOWED, Problem};
 
-/// The principal of a request. There are no logins yet; the door decides what that allows.
+/// The principal of a request. There are no logins yet; the engine decides what that allows.
 fn principal() -> Principal {
     Principal::anonymous()
 }

@@ -268,7 +268,7 @@ impl Handing<'_> {
         let (done, decided) = oneshot::channel();
         self.sends.parts.push((places, decided));
         let keys = group.partitions.keys().copied();
-        // A broker that stops answers nobody: the channel closes.
+        // A broker that stops does not answer: the channel closes.
         let _ = inner.owners.run_all(keys, |turn| {
             let outcomes = place(turn, &group.messages);
             turn.answer(Box::new(move |failed| {

@@ -1,4 +1,4 @@
-//! Queues through the door: make, find, change and remove them; send, receive, settle.
+//! Queues: make, find, change and remove them; send, receive, settle.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

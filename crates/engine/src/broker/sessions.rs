@@ -1,4 +1,4 @@
-//! Sessions through the door: connected consumers, who consume, hold messages without a deadline, and whose going gives
+//! Sessions: connected consumers, who consume, hold messages without a deadline, and whose going gives
 //! everything back.
 
 use std::collections::BTreeSet;
@@ -502,7 +502,7 @@ impl Subscription {
         for at in std::mem::take(&mut self.queue_partitions) {
             let consumer = self.id;
             let leave = |round: &mut Round<'_>| round.leave(at.queue, consumer);
-            // One that is gone serves nobody.
+            // One that is gone serves nothing.
             let _ = queue_partitions::run(&self.broker.inner, at, leave);
         }
     }

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub(super) struct Waiting {
     /// Partitions that grow by this, and how far they may then be read.
     pub(super) grown: Vec<(Arc<Partition>, u64)>,
-    /// Answers, and what they are told went wrong.
+    /// Answers, each called with what went wrong.
     pub(super) answers: Vec<Answer>,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Completions {
     pending: Mutex<Pending>,
     durable: AtomicU64,
     written: AtomicU64,
-    /// Told when nothing waits any more.
+    /// Notified when nothing waits any more.
     drained: Notify,
     looks: Notify,
 }
@@ -135,7 +135,7 @@ impl Completions {
     /// Returns when nothing waits. Errors: `Unavailable` when the log has failed.
     pub(super) async fn drained(&self) -> Result<()> {
         loop {
-            let told = self.drained.notified();
+            let notified = self.drained.notified();
             {
                 let pending = self.lock();
                 if pending.failed {
@@ -145,7 +145,7 @@ impl Completions {
                     return Ok(());
                 }
             }
-            told.await;
+            notified.await;
         }
     }
 

@@ -43,15 +43,15 @@ pub(crate) enum Request {
         chance: f64,
         done: oneshot::Sender<Result<Vec<Settled>>>,
     },
-    /// Says what becomes of messages that consumers hold.
+    /// Settles messages that consumers hold.
     SettleHeld {
         queue: Uuid,
         outcomes: Outcomes,
         chance: f64,
     },
-    /// Takes leases back that reached nobody.
+    /// Takes leases back that never reached a receiver.
     Undo { queue: Uuid, leases: Vec<Lease> },
-    /// What a session says.
+    /// A message of a session.
     Session(SessionMessage),
 }
 
@@ -362,7 +362,7 @@ impl Turn<'_, '_> {
 }
 
 /// One turn with partitions that are locked: what waits for them, then the work, then everything that follows from it. They
-/// are let go before anybody is answered.
+/// are let go before answers are sent.
 fn turn<'p, T>(
     env: &Arc<Env>,
     mut held: impl AsMut<[Held<'p>]>,

@@ -62,7 +62,7 @@ impl Timers {
         Some(key)
     }
 
-    /// Nobody wants to be looked at any more.
+    /// It is not to be looked at any more.
     pub(super) fn forget(&self, due: Option<Due>) {
         if let Some(due) = due {
             self.lock().due.remove(&due);
@@ -81,7 +81,7 @@ impl Timers {
         due.into_values().filter_map(|who| who.upgrade()).collect()
     }
 
-    /// Says when something is due next, and is told from now on when that becomes earlier.
+    /// When something is due next; from now on an earlier time wakes the task.
     fn next(&self) -> Option<u64> {
         let mut table = self.lock();
         let next = table.due.first_key_value().map(|((at, _), _)| *at);

@@ -43,7 +43,7 @@ pub(crate) enum Source {
     Log(Arc<Notify>),
 }
 
-/// Where the owner of a queue partition hears what sessions say.
+/// Where the owner of a queue partition receives the messages of sessions.
 pub(crate) trait Mailbox: Send + Sync + std::fmt::Debug {
     /// Hands something over; never waits.
     fn notify(self: Arc<Self>, event: SessionMessage);
@@ -77,7 +77,7 @@ impl Credit {
         })
     }
 
-    /// The same for room that nobody outside sees: waiters are notified when half of it is free.
+    /// The same for room that is not seen from outside: waiters are notified when half of it is free.
     pub(crate) fn lazy(max: u32) -> Arc<Self> {
         Arc::new(Self {
             max: AtomicU32::new(max),
@@ -227,7 +227,7 @@ impl Consumer {
     }
 }
 
-/// What is said to a session.
+/// What a session receives.
 #[derive(Debug)]
 pub(crate) enum ConsumerEvent {
     /// Messages for a consumer.
@@ -241,7 +241,7 @@ pub(crate) enum ConsumerEvent {
     },
 }
 
-/// Messages handed to a consumer. Those nobody takes go back as if never leased.
+/// Messages handed to a consumer. Those that are not taken go back as if never leased.
 #[derive(Debug)]
 pub(crate) struct Handed {
     pub(crate) consumer: Arc<Consumer>,
@@ -260,7 +260,7 @@ impl Drop for Handed {
     }
 }
 
-/// What sessions say to the owner of a queue partition.
+/// What the owner of a queue partition receives from sessions.
 #[derive(Debug)]
 pub(crate) enum SessionMessage {
     /// A message comes back that was not settled.

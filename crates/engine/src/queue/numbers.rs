@@ -72,7 +72,7 @@ impl Numbers {
         self.totals.messages_received.fetch_add(count, Relaxed);
     }
 
-    /// Leases that reached nobody are not counted as received.
+    /// Leases that never reached a receiver are not counted as received.
     pub(crate) fn not_received(&self, count: u64) {
         self.counted().received.fetch_sub(count, Relaxed);
         self.totals.messages_received.fetch_sub(count, Relaxed);

@@ -126,7 +126,7 @@ impl Poll {
         (poll, answered)
     }
 
-    /// Takes the right to answer; `None` when another queue partition has it, or nobody listens any more.
+    /// Takes the right to answer; `None` when another queue partition has it, or the receiver is gone.
     pub(crate) fn take_answer(&self) -> Option<oneshot::Sender<Result<Leases>>> {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         answer.take().filter(|answer| !answer.is_closed())

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// Names one lease of one message. Not a secret: who may settle is decided at the door.
+/// Names one lease of one message. Not a secret: who may settle is decided where it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
     /// The queue.

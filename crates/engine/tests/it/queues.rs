@@ -1,4 +1,4 @@
-//! Queues through the door: what is sent is leased, once at a time, and everything outlives the process.
+//! Queues: what is sent is leased, once at a time, and everything outlives the process.
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ impl Round<'_> {
         Ok(got)
     }
 
-    /// Says what becomes of messages that consumers hold.
+    /// Settles messages that consumers hold.
     pub(in crate::owner) fn settle_held(
         &mut self,
         queue: Uuid,

@@ -80,7 +80,7 @@ impl Round<'_> {
             owned.short_polls += 1;
             now + PATIENCE_MS
         } else {
-            // Nothing is claimed by it, so nothing has to wait.
+            // Nothing is leased by it, so nothing has to wait.
             let answer = poll.take_answer()?;
             drop(answer.send(Ok(Leases::none(at))));
             return None;
@@ -126,7 +126,7 @@ impl Round<'_> {
         Ok(settled)
     }
 
-    /// Takes leases back that reached nobody.
+    /// Takes leases back that never reached a receiver.
     pub(super) fn undo(&mut self, queue: Uuid, leases: &[Lease]) {
         if let Some(owned) = self.queue_partition(queue) {
             undo(owned, leases);
@@ -281,7 +281,7 @@ impl Round<'_> {
         self.gather(queue);
     }
 
-    /// Leases run out, delays end, and what failed too often by it dies.
+    /// Leases run out, delays end, and what failed too often by it is removed.
     fn look_at_time(&mut self, queue: Uuid) {
         let now = self.now.now;
         if let Some(owned) = self.queue_partition(queue) {

@@ -113,7 +113,7 @@ pub(super) fn settle(
     outcomes
 }
 
-/// Takes leases back that reached nobody.
+/// Takes leases back that never reached a receiver.
 pub(super) fn undo(owned: &mut OwnedQueuePartition, leases: &[Lease]) {
     for lease in leases {
         if let Some(event) = owned.state.undo_event(lease.offset, lease.number) {

@@ -247,7 +247,7 @@ impl QueuePartition {
         }
     }
 
-    /// The event that takes a lease back which reached nobody; `None` when it has ended already.
+    /// The event that takes a lease back which never reached a receiver; `None` when it has ended already.
     pub(crate) fn undo_event(&self, offset: u64, lease: u64) -> Option<QueueEvent> {
         let entry = self.entries.get(&offset)?;
         let offsets = vec![offset];

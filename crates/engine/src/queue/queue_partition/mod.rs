@@ -711,7 +711,7 @@ impl QueuePartition {
 
     /// A message was in flight until `now`: counts for how busy its tenant keeps receivers.
     fn count_busy(&mut self, entry: &Entry, now: u64) {
-        // Nobody held it longer than it was leased, however late that is looked at.
+        // It was not held longer than it was leased, however late that is looked at.
         let held = now.min(entry.due).saturating_sub(entry.at_ms);
         self.busy.add(held, now);
         self.groups

@@ -55,7 +55,7 @@ pub(crate) enum Settlement {
 }
 
 impl QueuePartition {
-    /// Leases what was picked; returns what the consumer is told.
+    /// Leases what was picked; returns what the consumer gets.
     pub(crate) fn acquire_untimed(
         &mut self,
         picked: &[(u64, MessageGroupId)],
