@@ -61,9 +61,8 @@ impl Broker {
                 .map_err(|_| Error::Unavailable)?;
         }
         let chance = self.chance();
-        let (done, durable) = oneshot::channel();
         let keys = settles.keys().map(|at| partition_of(*at));
-        let settled = self.inner.owners.run_all(keys, |turn| {
+        let commit = self.inner.owners.commit_all(keys, |turn| {
             let mut settled = Vec::new();
             for (at, settles) in &settles {
                 // The partitions of a topic go together: the first one that is gone finds nothing settled.
@@ -72,14 +71,9 @@ impl Broker {
                     .ok_or(Error::UnknownQueue)?;
                 settled.extend(round.settle_now(at.queue, settles, chance)?);
             }
-            turn.answer_synced(Box::new(move |failed| drop(done.send(failed))));
-            Ok::<_, Error>(settled)
-        })??;
-        match durable.await {
-            Ok(None) => Ok(settled),
-            Ok(Some(error)) => Err(error),
-            Err(_) => Err(Error::Unavailable),
-        }
+            Ok(settled)
+        });
+        commit.await
     }
 
     /// Has messages of one queue partition settled.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use storage::supervisor::Owner;
 use storage::{Durability, Lsn, Progress};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::Env;
 use crate::partition::Partition;
@@ -22,6 +22,24 @@ pub(super) struct Waiting {
 
 /// An answer: called with what went wrong, if anything did.
 pub(crate) type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// Where to wait until a commit is on disk.
+pub(super) struct Durable(oneshot::Receiver<Option<Error>>);
+
+/// An answer that carries nothing but that the commit is on disk, and where to wait for it.
+pub(super) fn when_durable() -> (Answer, Durable) {
+    let (done, durable) = oneshot::channel();
+    let answer = move |failed| drop(done.send(failed));
+    (Box::new(answer), Durable(durable))
+}
+
+impl Durable {
+    /// Errors: what went wrong; `Unavailable` when the log has failed.
+    pub(super) async fn wait(self) -> Result<()> {
+        let failed = self.0.await.map_err(|_| Error::Unavailable)?;
+        failed.map_or(Ok(()), Err)
+    }
+}
 
 impl Waiting {
     /// Makes it true for readers, then answers.
@@ -130,6 +148,24 @@ impl Completions {
         let newest = line.back().map_or(Lsn(0), |(newest, _)| *newest);
         line.push_back((lsn.max(newest), waiting));
         None
+    }
+
+    /// Answers when the log is durable up to here.
+    pub(super) fn answer_synced(&self, lsn: Lsn, answer: Answer) {
+        let waiting = Waiting {
+            grown: Vec::new(),
+            answers: vec![answer],
+        };
+        if let Some(ready) = self.push((lsn, Durability::Sync), waiting) {
+            ready.send();
+        }
+    }
+
+    /// Returns when the log is durable up to here. Errors: `Unavailable` when it has failed.
+    pub(super) async fn synced(&self, lsn: Lsn) -> Result<()> {
+        let (answer, durable) = when_durable();
+        self.answer_synced(lsn, answer);
+        durable.wait().await
     }
 
     /// Returns when nothing waits. Errors: `Unavailable` when the log has failed.

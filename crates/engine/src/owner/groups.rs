@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::Env;
 use super::acquire::acquire;
-use super::completions::{Answer as Answered, Waiting};
 use super::timers::{Due, Timed};
 use crate::group::{self, Group, GroupEvent, Outcome, Ticket};
 use crate::memory::StateShare;
@@ -124,25 +123,17 @@ impl GroupOwner {
     ) -> Result<T> {
         // As it stands now: what is due has happened.
         self.turn(|_, _| None);
-        let (done, durable) = oneshot::channel();
         let (seen, lsn) = {
             let state = self.lock();
             let lsn = state.as_ref().map_or(Lsn(0), |owned| owned.last_lsn);
             (look(state.as_ref().map(|owned| &owned.group)), lsn)
         };
-        self.answer_at(
-            lsn,
-            Box::new(move |_| {
-                let _ = done.send(());
-            }),
-        );
-        durable.await.map_err(|_| Error::Unavailable)?;
+        self.env.completions.synced(lsn).await?;
         Ok(seen)
     }
 
     /// Gives up a dead group's log, and the group with it; says whether it was dead, once that is durable.
     pub(super) async fn close(self: &Arc<Self>) -> Result<bool> {
-        let (done, closed) = oneshot::channel();
         let lsn = {
             let mut state = self.lock();
             let is_dead = |owned: &Owned| owned.group.state() == group::State::Dead;
@@ -157,13 +148,7 @@ impl GroupOwner {
             });
             lsn.unwrap_or_default()
         };
-        self.answer_at(
-            lsn,
-            Box::new(move |_| {
-                let _ = done.send(());
-            }),
-        );
-        closed.await.map_err(|_| Error::Unavailable)?;
+        self.env.completions.synced(lsn).await?;
         Ok(true)
     }
 
@@ -224,18 +209,8 @@ impl GroupOwner {
                 let _ = done.send(failed.clone().map_or(Ok(reply), Err));
             }
         };
-        self.answer_at(owned.last_lsn, Box::new(send));
-    }
-
-    fn answer_at(&self, lsn: Lsn, answer: Answered) {
-        let waiting = Waiting {
-            grown: Vec::new(),
-            answers: vec![answer],
-        };
-        let at = (lsn, Durability::Sync);
-        if let Some(ready) = self.env.completions.push(at, waiting) {
-            ready.send();
-        }
+        let completions = &self.env.completions;
+        completions.answer_synced(owned.last_lsn, Box::new(send));
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Owned>> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::acquire::acquire;
 use super::commit::{Commit, Newest, Outcome};
-use super::completions::{Answer, Waiting};
+use super::completions::{Answer, Waiting, when_durable};
 use super::round::Round;
 use super::timers::Timed;
 use super::turns::holds_some;
@@ -192,44 +192,28 @@ impl PartitionOwner {
         self: &Arc<Self>,
         work: impl FnOnce(&mut Round<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (done, durable) = oneshot::channel();
+        let (answer, durable) = when_durable();
         let outcome = self.run(|round| {
             let outcome = work(round);
-            round.answer(true, Box::new(move |failed| drop(done.send(failed))));
+            round.answer(true, answer);
             outcome
         })??;
-        match durable.await {
-            Ok(None) => Ok(outcome),
-            Ok(Some(error)) => Err(error),
-            Err(_) => Err(Error::Unavailable),
-        }
+        durable.wait().await?;
+        Ok(outcome)
     }
 
     /// Gives the partition up with its records; returns when that is durable.
     pub(super) async fn close(self: &Arc<Self>) -> Result<()> {
-        let (done, closed) = oneshot::channel();
-        {
+        let lsn = {
             let mut state = acquire(&self.state).map_err(|_| Error::Unavailable)?;
             let Some(owned) = state.take() else {
                 return Ok(());
             };
-            let inside = self.env.turns.begin();
-            let lsn = super::publish::close(&self.env, &self.partition, &owned);
-            drop(state);
-            drop(inside);
-            let waiting = Waiting {
-                grown: Vec::new(),
-                answers: vec![Box::new(move |_| {
-                    let _ = done.send(());
-                })],
-            };
-            let at = (lsn, Durability::Sync);
-            if let Some(ready) = self.env.completions.push(at, waiting) {
-                ready.send();
-            }
-        }
+            let _inside = self.env.turns.begin();
+            super::publish::close(&self.env, &self.partition, &owned)
+        };
         self.serve();
-        closed.await.map_err(|_| Error::Unavailable)
+        self.env.completions.synced(lsn).await
     }
 
     /// Writes what makes the next start quick.
@@ -419,6 +403,22 @@ impl Owners {
             owner.serve();
         }
         Ok(done)
+    }
+
+    /// The same, and waits until everything it rests on is on disk.
+    pub(crate) async fn commit_all<T>(
+        &self,
+        keys: impl IntoIterator<Item = PartitionKey>,
+        work: impl FnOnce(&mut Turn<'_, '_>) -> Result<T>,
+    ) -> Result<T> {
+        let (answer, durable) = when_durable();
+        let outcome = self.run_all(keys, |turn| {
+            let outcome = work(turn);
+            turn.answer_synced(answer);
+            outcome
+        })??;
+        durable.wait().await?;
+        Ok(outcome)
     }
 }
 

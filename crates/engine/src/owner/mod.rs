@@ -24,7 +24,7 @@ mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use storage::supervisor::Work;
 use storage::{Log, Supervisor};
@@ -73,6 +73,14 @@ pub(crate) struct Env {
     are_restored: AtomicBool,
     /// Nothing is taken any more: the broker stops.
     stopped: AtomicBool,
+}
+
+fn read<T>(table: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(table: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All partitions and groups. Dropping it ends the tasks that serve them.
@@ -136,19 +144,13 @@ impl Owners {
     pub(crate) fn open(&self, partition: &Arc<Partition>, opening: Opening, config: Config) {
         let key = (partition.topic_id, partition.index);
         let owner = PartitionOwner::new(&self.env, partition, Owned::new(opening, config));
-        let mut all = self
-            .partitions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = write(&self.partitions);
         all.insert(key, Arc::new(owner));
     }
 
     /// A partition's owner. Errors: `UnknownPartition`.
     pub(crate) fn partition(&self, key: PartitionKey) -> Result<Arc<PartitionOwner>> {
-        let all = self
-            .partitions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.partitions);
         all.get(&key).cloned().ok_or(Error::UnknownPartition)
     }
 
@@ -160,20 +162,14 @@ impl Owners {
 
     /// Owners of a topic's partitions.
     pub(crate) fn of_topic(&self, topic: Uuid) -> Vec<Arc<PartitionOwner>> {
-        let all = self
-            .partitions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.partitions);
         let range = all.range((topic, 0)..=(topic, u32::MAX));
         range.map(|(_, owner)| Arc::clone(owner)).collect()
     }
 
     /// Owners of all partitions.
     pub(crate) fn all(&self) -> Vec<Arc<PartitionOwner>> {
-        let all = self
-            .partitions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.partitions);
         all.values().cloned().collect()
     }
 
@@ -181,10 +177,7 @@ impl Owners {
     pub(crate) async fn close(&self, topic: Uuid) -> Result<()> {
         for owner in self.of_topic(topic) {
             owner.close().await?;
-            let mut all = self
-                .partitions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut all = write(&self.partitions);
             all.remove(&(topic, owner.partition.index));
         }
         Ok(())
@@ -192,14 +185,14 @@ impl Owners {
 
     /// Takes a group over.
     pub(crate) fn open_group(&self, name: &Arc<str>, group: OwnedGroup) {
-        let mut all = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = write(&self.groups);
         all.entry(Arc::clone(name))
             .or_insert_with(|| GroupOwner::start(&self.env, name, group));
     }
 
     /// A group's owner.
     pub(crate) fn group(&self, name: &str) -> Option<Arc<GroupOwner>> {
-        let all = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.groups);
         all.get(name).cloned()
     }
 
@@ -210,7 +203,7 @@ impl Owners {
         };
         let closed = owner.close().await?;
         if closed {
-            let mut all = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+            let mut all = write(&self.groups);
             all.remove(name);
         }
         Ok(closed)
@@ -218,7 +211,7 @@ impl Owners {
 
     /// A topic is gone: groups drop their offsets for it.
     pub(crate) fn topic_removed(&self, topic: Uuid) {
-        let all = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let all = read(&self.groups);
         let all: Vec<_> = all.values().cloned().collect();
         for group in all {
             group.topic_removed(topic);

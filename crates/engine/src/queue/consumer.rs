@@ -69,20 +69,19 @@ impl Source {
 impl Credit {
     /// A credit of `max` messages; absent: without a limit.
     pub fn new(max: Option<u32>) -> Arc<Self> {
-        Arc::new(Self {
-            max: AtomicU32::new(max.unwrap_or(u32::MAX)),
-            held: AtomicU32::new(0),
-            is_lazy: false,
-            waiters: Mutex::default(),
-        })
+        Self::of(max.unwrap_or(u32::MAX), false)
     }
 
     /// The same for room that is not seen from outside: waiters are notified when half of it is free.
     pub(crate) fn lazy(max: u32) -> Arc<Self> {
+        Self::of(max, true)
+    }
+
+    fn of(max: u32, is_lazy: bool) -> Arc<Self> {
         Arc::new(Self {
             max: AtomicU32::new(max),
             held: AtomicU32::new(0),
-            is_lazy: true,
+            is_lazy,
             waiters: Mutex::default(),
         })
     }
