@@ -63,7 +63,7 @@ pub trait Catalog: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<u64>>;
 
     /// Writes a small document without which nobody could free space: also below the watermark, out of a part of what is
-    /// kept free that is set aside for such documents and is small. Otherwise as [`Catalog::put_if`].
+    /// kept free that is reserved for such documents and is small. Otherwise as [`Catalog::put_if`].
     fn put_vital<'a>(
         &'a self,
         key: &'a str,

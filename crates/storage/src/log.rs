@@ -178,7 +178,7 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, appends: Vec<Append>, durability: Durability) -> Result<Lsn>;
 
     /// Watches how far the log has come. The sender is dropped when the log stops after a failed write or is
-    /// closed: whoever still waits then must not acknowledge.
+    /// closed: what still waits then must not be acknowledged.
     fn progress(&self) -> watch::Receiver<Progress>;
 
     /// Whole batches from the one that contains `from`, up to and excluding the first batch that reaches

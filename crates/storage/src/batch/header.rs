@@ -181,7 +181,7 @@ impl BatchHeader {
     }
 
     /// Whether the broker made the batch itself, and none of its records has a key or anything else that decides about
-    /// its delivery: whoever delivers them need not look into them.
+    /// its delivery: they can be delivered without a look into them.
     pub fn is_bare(&self) -> bool {
         self.is_made_here() && self.attributes & BARE != 0
     }

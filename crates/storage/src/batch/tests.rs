@@ -307,7 +307,7 @@ fn what_a_record_says_of_itself_is_not_believed() {
                 matches!(refused, Err(Refusal::Batch(BatchError::Inconsistent(_)))),
                 "{what} in {codec}: {refused:?}"
             );
-            // Whoever reads it all the same comes to an end, with no more records than there are.
+            // A reader that reads it all the same comes to an end, with no more records than there are.
             let read = batch.records().flatten().count();
             assert!(read <= 3, "{what} in {codec}");
             assert!(!batch.is_whole(), "{what} in {codec}");

@@ -1,6 +1,6 @@
 //! The queue in front of the journal: the only lock every append takes, held for the length of a push.
 //!
-//! Whoever hands over a change takes a number, puts batches into their streams' tails and the change into the
+//! The thread that hands over a change takes a number, puts batches into their streams' tails and the change into the
 //! queue under this one lock, so that journal order, number order and stream order are the same order.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -54,7 +54,7 @@ pub(super) struct Queue {
     last: Lsn,
     stopped: Option<Error>,
     sync_wanted: bool,
-    /// The journal thread sleeps; cleared by whoever wakes it, so that a busy journal costs no wake-up calls.
+    /// The journal thread sleeps; cleared by the thread that wakes it, so that a busy journal costs no wake-up calls.
     parked: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the store counts about itself: plain numbers, read by whoever publishes metrics.
+//! What the store counts about itself: plain numbers, read where metrics are published.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -76,7 +76,7 @@ enum Kept {
     Cached,
 }
 
-/// One stream, shared by whoever works on it.
+/// One stream, shared by the threads that work on it.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,

@@ -1,7 +1,7 @@
 //! Owners: the tasks and threads that own state and must neither end nor hang while the process runs.
 //!
-//! Whoever starts one gets an [`Owner`] from the [`Supervisor`] and runs the work under it. A panic, or a return nobody
-//! asked for, becomes a [`Failure`], on which the process ends: what such an owner held may be half changed, and only
+//! The code that starts one gets an [`Owner`] from the [`Supervisor`] and runs the work under it. A panic, or a return that
+//! was not asked for, becomes a [`Failure`], on which the process ends: what such an owner held may be half changed, and only
 //! a restart, which folds the log again, makes it whole. An owner says when it takes up work and when it waits for
 //! some, so that one that hangs is found. Nothing here reads a clock: [`Supervisor::stalled`] is told the time.
 

@@ -150,23 +150,23 @@ impl Run {
         self.last = lsn;
     }
 
-    fn append(&mut self, dice: &mut RandomSource) {
+    fn append(&mut self, random: &mut RandomSource) {
         let mut appends: Vec<(u64, Batch)> = Vec::new();
         let mut ends = BTreeMap::new();
-        for _ in 0..=dice.below(3) {
-            let number = dice.below(STREAMS);
+        for _ in 0..=random.below(3) {
+            let number = random.below(STREAMS);
             let known = self.now.streams.get(&number).map(|s| s.end);
-            let first = known.unwrap_or_else(|| dice.below(5));
+            let first = known.unwrap_or_else(|| random.below(5));
             let base = *ends.entry(number).or_insert(first);
-            let bytes = match dice.below(12) {
-                0 => dice.below(12_000),
-                1..4 => dice.below(2_000),
-                _ => dice.below(200),
+            let bytes = match random.below(12) {
+                0 => random.below(12_000),
+                1..4 => random.below(2_000),
+                _ => random.below(200),
             };
             let fresh = filled(base, bytes as usize);
             let batch = match appends.last() {
                 // What several streams get has the same records.
-                Some((_, other)) if dice.below(2) == 0 => {
+                Some((_, other)) if random.below(2) == 0 => {
                     Batch::placed(Batch::clone(other), base, 0, None)
                 }
                 _ => fresh,
@@ -174,7 +174,7 @@ impl Run {
             ends.insert(number, batch.header.next_offset());
             appends.push((number, batch));
         }
-        let durability = match dice.below(3) {
+        let durability = match random.below(3) {
             0 => Durability::Flush,
             _ => Durability::Sync,
         };
@@ -186,19 +186,19 @@ impl Run {
         self.done(lsn, Call::Append(appends));
     }
 
-    fn trim(&mut self, dice: &mut RandomSource) {
-        let number = dice.below(STREAMS);
+    fn trim(&mut self, random: &mut RandomSource) {
+        let number = random.below(STREAMS);
         let Some(known) = self.now.streams.get(&number) else {
             return;
         };
         let id = stream(u128::from(number));
-        if dice.below(8) == 0 {
+        if random.below(8) == 0 {
             let lsn = self.store.trim(id, Trim::All).unwrap();
             self.done(lsn, Call::Remove(number));
             return;
         }
         let span = known.end - known.start + 2;
-        let before = known.start + dice.below(span);
+        let before = known.start + random.below(span);
         let changes = before.min(known.end) > known.start;
         let lsn = self.store.trim(id, Trim::Before(before)).unwrap();
         if changes {
@@ -206,9 +206,9 @@ impl Run {
         }
     }
 
-    async fn put(&mut self, dice: &mut RandomSource) {
-        let key = format!("k{}", dice.below(KEYS));
-        let value = (dice.below(4) > 0).then(|| Bytes::from(vec![dice.below(256) as u8; 40]));
+    async fn put(&mut self, random: &mut RandomSource) {
+        let key = format!("k{}", random.below(KEYS));
+        let value = (random.below(4) > 0).then(|| Bytes::from(vec![random.below(256) as u8; 40]));
         if value.is_none() && !self.now.documents.contains_key(&key) {
             return;
         }
@@ -224,11 +224,11 @@ impl Run {
         }
     }
 
-    async fn step(&mut self, dice: &mut RandomSource) {
-        match dice.below(40) {
-            0..24 => self.append(dice),
-            24..30 => self.trim(dice),
-            30..33 => self.put(dice).await,
+    async fn step(&mut self, random: &mut RandomSource) {
+        match random.below(40) {
+            0..24 => self.append(random),
+            24..30 => self.trim(random),
+            30..33 => self.put(random).await,
             33..36 => {
                 let last = self.last;
                 let mut progress = self.store.progress();
@@ -236,7 +236,7 @@ impl Run {
             }
             36 => self.store.flush().unwrap(),
             _ => {
-                let number = dice.below(STREAMS);
+                let number = random.below(STREAMS);
                 if let Some(known) = self.now.streams.get(&number) {
                     let id = stream(u128::from(number));
                     let bytes = read_all(&self.store, id, known.start).await;
@@ -277,18 +277,18 @@ impl Run {
 
 /// One case: several runs on one disk, each ended by a kill, a power failure or a close.
 fn case(runtime: &Runtime, seed: u64, lying: bool) -> storage::local::Stats {
-    let mut dice = RandomSource(seed);
+    let mut random = RandomSource(seed);
     let mut disk = SimDisk::new();
     disk.lie_about_syncs(lying);
     let mut model = Model::default();
     let mut stats = storage::local::Stats::default();
     for _ in 0..3 {
         let mut run = Run::open(&disk, model);
-        for _ in 0..dice.below(80) {
-            runtime.block_on(run.step(&mut dice));
+        for _ in 0..random.below(80) {
+            runtime.block_on(run.step(&mut random));
         }
         let at = *run.store.progress().borrow();
-        let acknowledged = match dice.below(5) {
+        let acknowledged = match random.below(5) {
             0 => {
                 run.store.close().unwrap();
                 run.last
@@ -298,7 +298,7 @@ fn case(runtime: &Runtime, seed: u64, lying: bool) -> storage::local::Stats {
                 at.written
             }
             _ => {
-                disk.crash(dice.below(u64::MAX));
+                disk.crash(random.below(u64::MAX));
                 at.durable
             }
         };

@@ -207,7 +207,7 @@ impl Writer {
     fn publish_durable(&self, generation: u64) {
         let shared = &self.shared;
         let lsn = self.written;
-        // Before the cut moves: whoever reads the cut may rely on every document before it being visible.
+        // Before the cut moves: a reader of the cut may rely on every document before it being visible.
         shared.documents.commit(lsn);
         *lock(&shared.cut) = Cut {
             lsn,

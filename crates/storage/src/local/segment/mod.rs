@@ -1,4 +1,4 @@
-//! Segments: immutable files of batches, written by flushes and merges, read by whoever is behind the tail.
+//! Segments: immutable files of batches, written by flushes and merges, read by readers behind the tail.
 //!
 //! ```text
 //! blocks    batches verbatim, back to back; a block is a run of whole batches of one stream of about 64 KiB, or a stub
