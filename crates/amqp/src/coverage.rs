@@ -67,7 +67,7 @@ fn state(name: &str) -> (&'static str, &'static str) {
         "basic.recover" | "basic.recover-async" => ("C", "`requeue=true` only"),
         "tx.commit" => (
             "C",
-            "publishes are on disk, acknowledgements handed over, when it answers",
+            "one commit: publishes and acknowledgements are on disk together when it answers",
         ),
         name if name.ends_with("-ok") && name != "connection.start-ok"
             || matches!(name, "basic.return" | "basic.deliver" | "basic.get-empty") =>

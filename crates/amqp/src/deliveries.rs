@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::queue::Outcome as Fate;
+use engine::queue::Settlement;
 use engine::{Delivery, Event};
 
 use crate::channel::Slot;
@@ -60,12 +60,12 @@ impl Session {
         } = delivery;
         let number = channel_of(at);
         let Some(Slot::Open(channel)) = self.channels.get_mut(&number) else {
-            self.settles.push((unacked, Fate::Unsent));
+            self.settles.push((unacked, Settlement::Undo));
             return Ok(());
         };
         let Some(consumer) = channel.consumers.get(&at) else {
             // It was cancelled while this was on its way.
-            self.settles.push((unacked, Fate::Unsent));
+            self.settles.push((unacked, Settlement::Undo));
             return Ok(());
         };
         if consumer
@@ -101,7 +101,7 @@ impl Session {
         }
         if consumer.no_ack {
             Metrics::one(&metrics.acknowledged);
-            self.settles.push((unacked, Fate::Ack));
+            self.settles.push((unacked, Settlement::Ack));
         } else {
             channel.unacked.push(channel.last_tag, unacked);
         }

@@ -401,16 +401,6 @@ impl Session {
         }
     }
 
-    /// Sends messages behind all that were published before; whether all of them are safe.
-    pub(crate) async fn send_all(&mut self, outgoing: Vec<Outgoing>) -> bool {
-        self.finish_publishing().await;
-        if outgoing.is_empty() {
-            return true;
-        }
-        let sends = self.context.broker.send_routed(outgoing).await;
-        sends.done().await.iter().all(Result::is_ok)
-    }
-
     /// Confirms what is known to be safe or refused by now.
     pub(crate) async fn confirm_ready(&mut self) {
         while let Some(settled) = self.publishing.ready().await {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use engine::queue::{Outcome as Fate, UnackedMessage};
+use engine::queue::{Settlement, UnackedMessage};
 use engine::{Deliveries, Event};
 use net::{Account, Connection, Drain, Entry, Owed, Permit, SharedPermit};
 use tokio::time::sleep;
@@ -152,7 +152,7 @@ pub(crate) struct Session {
     pub(crate) publishing: Publishing,
     pub(crate) reject_throttle: RejectThrottle,
     /// What became of messages and the engine does not know yet.
-    pub(crate) settles: Vec<(UnackedMessage, Fate)>,
+    pub(crate) settles: Vec<(UnackedMessage, Settlement)>,
     /// Answers to direct requests.
     pub(crate) inbox: Inbox,
     /// Consumers were dropped whose queues may go with them.
@@ -527,7 +527,7 @@ impl Session {
         let settles = &mut self.settles;
         let mut charged = is_blamed;
         channel.unacked.take_all(|_, unacked| {
-            settles.push((unacked, Fate::Lost { charged }));
+            settles.push((unacked, Settlement::lost(charged)));
             charged = false;
         });
     }

@@ -166,7 +166,7 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
         add("priority", json!(message.priority));
     }
     if let Some(dead) = &message.dead {
-        let dead_letter = json!({
+        let mut dead_letter = json!({
             "queue": dead.queue,
             "reason": dead.reason,
             "sequence": dead.sequence,
@@ -176,6 +176,11 @@ fn fill(shown: &mut Map<String, Value>, message: &Delivered) {
             "last_received_ms": dead.last_received_ms,
             "dead_ms": dead.dead_ms,
         });
+        for (name, known) in [("class", &dead.class), ("message", &dead.message)] {
+            if let Some(known) = known {
+                dead_letter[name] = json!(known);
+            }
+        }
         add("dead_letter", dead_letter);
     }
     if let Some(key) = &message.key {
@@ -329,6 +334,8 @@ mod tests {
             dead: Some(DeadLetter {
                 queue: "orders".into(),
                 reason: "attempts".into(),
+                class: Some("invalid".into()),
+                message: Some("no amount".into()),
                 sequence: 11,
                 attempts: 3,
                 sent_ms: 8,
@@ -361,6 +368,8 @@ mod tests {
             "dead_letter": {
                 "queue": "orders",
                 "reason": "attempts",
+                "class": "invalid",
+                "message": "no amount",
                 "sequence": 11,
                 "attempts": 3,
                 "sent_ms": 8,

@@ -1,7 +1,7 @@
 //! What waits for a commit on a transactional channel.
 
 use engine::Outgoing;
-use engine::queue::{Outcome, UnackedMessage};
+use engine::queue::{Settlement, UnackedMessage};
 
 use super::Message;
 
@@ -11,7 +11,7 @@ pub(crate) struct Transaction {
     pub(crate) outgoing: Vec<Outgoing>,
     /// Mandatory messages that found no queue.
     pub(crate) unroutable: Vec<Message>,
-    pub(crate) settles: Vec<(u64, UnackedMessage, Outcome)>,
+    pub(crate) settles: Vec<(u64, UnackedMessage, Settlement)>,
     /// Bytes of bodies in it.
     pub(crate) bytes: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::queue::{Credit, Outcome as Fate};
+use engine::queue::{Credit, Settlement};
 use engine::{Error, NewConsumer};
 
 use super::unimplemented;
@@ -288,7 +288,7 @@ impl Session {
         Metrics::one(&self.context.metrics.delivered);
         if get.no_ack {
             Metrics::one(&self.context.metrics.acknowledged);
-            self.settles.push((delivery.unacked, Fate::Ack));
+            self.settles.push((delivery.unacked, Settlement::Ack));
         } else {
             let tag = ok.delivery_tag;
             self.channel(number).unacked.push(tag, delivery.unacked);
@@ -297,33 +297,39 @@ impl Session {
     }
 
     pub(super) fn ack(&mut self, number: u16, ack: Ack) -> Outcome<()> {
-        let count = self.conclude(number, ack.delivery_tag, ack.multiple, Fate::Ack)?;
+        let count = self.conclude(number, ack.delivery_tag, ack.multiple, &Settlement::Ack)?;
         Metrics::add(&self.context.metrics.acknowledged, count);
         Ok(())
     }
 
     pub(super) fn nack(&mut self, number: u16, nack: Nack) -> Outcome<()> {
-        let fate = if nack.requeue {
-            Fate::Requeue
+        let settlement = if nack.requeue {
+            Settlement::REQUEUE
         } else {
-            Fate::Reject
+            Settlement::REJECT
         };
-        self.conclude(number, nack.delivery_tag, nack.multiple, fate)
+        self.conclude(number, nack.delivery_tag, nack.multiple, &settlement)
             .map(drop)
     }
 
     pub(super) fn reject(&mut self, number: u16, reject: Reject) -> Outcome<()> {
-        let fate = if reject.requeue {
-            Fate::Fail
+        let settlement = if reject.requeue {
+            Settlement::FAIL
         } else {
-            Fate::Reject
+            Settlement::REJECT
         };
-        self.conclude(number, reject.delivery_tag, false, fate)
+        self.conclude(number, reject.delivery_tag, false, &settlement)
             .map(drop)
     }
 
     /// Says what becomes of a delivery, or of all up to it; returns of how many.
-    fn conclude(&mut self, number: u16, tag: u64, multiple: bool, fate: Fate) -> Outcome<usize> {
+    fn conclude(
+        &mut self,
+        number: u16,
+        tag: u64,
+        multiple: bool,
+        settlement: &Settlement,
+    ) -> Outcome<usize> {
         let Self {
             channels, settles, ..
         } = self;
@@ -333,8 +339,8 @@ impl Session {
         let before = channel.unacked.len();
         let transaction = &mut channel.transaction;
         let mut settle = |tag, unacked| match transaction {
-            Some(transaction) => transaction.settles.push((tag, unacked, fate)),
-            None => settles.push((unacked, fate)),
+            Some(transaction) => transaction.settles.push((tag, unacked, settlement.clone())),
+            None => settles.push((unacked, settlement.clone())),
         };
         let is_known = match (multiple, tag) {
             (true, 0) => {
@@ -364,7 +370,7 @@ impl Session {
         if let Some(crate::channel::Slot::Open(channel)) = channels.get_mut(&number) {
             channel
                 .unacked
-                .take_all(|_, unacked| settles.push((unacked, Fate::Requeue)));
+                .take_all(|_, unacked| settles.push((unacked, Settlement::REQUEUE)));
         }
         self.settle();
         Ok(())

@@ -43,19 +43,22 @@ impl Session {
 
     async fn commit(&mut self, number: u16) -> Outcome<()> {
         let transaction = self.take_transaction(number)?;
+        // Behind all that was published and settled before.
+        self.finish_publishing().await;
+        self.settle();
+        let settles = transaction.settles.into_iter();
+        let settles = settles.map(|(_, unacked, settlement)| (unacked, settlement));
+        let committed = self
+            .engine
+            .commit(transaction.outgoing, settles.collect())
+            .await;
+        committed.map_err(|error| {
+            Fault::precondition(format!(
+                "the transaction was refused, and nothing of it was done: {error}"
+            ))
+        })?;
         for message in &transaction.unroutable {
             self.give_back(number, message)?;
-        }
-        if !self.send_all(transaction.outgoing).await {
-            return Err(Fault::precondition("partial tx completion"));
-        }
-        if !transaction.settles.is_empty() {
-            let settles = transaction.settles.into_iter();
-            self.settles
-                .extend(settles.map(|(_, unacked, outcome)| (unacked, outcome)));
-            self.settle();
-            // The answer is an acknowledgement of all of it.
-            self.engine.sync().await;
         }
         self.say(number, &CommitOk {})
     }

@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use engine::Broker;
-use engine::queue::{QueueSettings, Receipt, Receive, Sent, Settle, Settled};
+use engine::queue::{
+    Failure, FailureClass, QueueSettings, Receipt, Receive, Sent, Settled, Settlement,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -148,6 +150,8 @@ struct SettleForm {
     action: Action,
     lease_ms: Option<u64>,
     delay_ms: Option<u64>,
+    class: Option<String>,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -156,10 +160,11 @@ enum Action {
     Ack,
     Extend,
     Release,
+    Reject,
 }
 
 impl SettleForm {
-    fn read(self) -> Outcome<(Receipt, Settle)> {
+    fn read(self) -> Outcome<(Receipt, Settlement)> {
         let refuse = |why: &str| Err(Problem::invalid(why));
         if self.lease_ms.is_some() != (self.action == Action::Extend) {
             return refuse("`lease_ms` goes with `extend`, and only with it");
@@ -167,16 +172,42 @@ impl SettleForm {
         if self.delay_ms.is_some() && self.action != Action::Release {
             return refuse("`delay_ms` goes with `release` only");
         }
+        let tells_class = matches!(self.action, Action::Release | Action::Reject);
+        if self.class.is_some() && !tells_class {
+            return refuse("`class` goes with `release` and `reject` only");
+        }
+        if self.reason.is_some() && self.action != Action::Reject {
+            return refuse("`reason` goes with `reject` only");
+        }
         check_delay("delay_ms", self.delay_ms)?;
+        let class = failure_class(self.class.as_deref())?;
         let lease = self.lease_ms.unwrap_or_default();
         check_most("lease_ms", lease, LEASE_MS_MAX)?;
         let settle = match self.action {
-            Action::Ack => Settle::Ack,
-            Action::Extend => Settle::Extend(lease),
-            Action::Release => Settle::Release(self.delay_ms),
+            Action::Ack => Settlement::Ack,
+            Action::Extend => Settlement::Extend(lease),
+            Action::Release => Settlement::Release {
+                delay: self.delay_ms,
+                class: Some(class),
+            },
+            Action::Reject => Settlement::Reject(Failure::new(class, self.reason.as_deref())),
         };
         Ok((decode_receipt(&self.receipt)?, settle))
     }
+}
+
+/// The class of a failure; the usual one where none is named.
+fn failure_class(name: Option<&str>) -> Outcome<FailureClass> {
+    let Some(name) = name else {
+        return Ok(FailureClass::default());
+    };
+    let known = FailureClass::ALL
+        .into_iter()
+        .find(|class| class.word() == name);
+    known.ok_or_else(|| {
+        let all = FailureClass::ALL.map(FailureClass::word).join(", ");
+        Problem::invalid(format!("`class` is {name:?}: expected one of {all}"))
+    })
 }
 
 pub(crate) async fn settle(
@@ -260,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn read(value: Value) -> Outcome<(Receipt, Settle)> {
+    fn read(value: Value) -> Outcome<(Receipt, Settlement)> {
         serde_json::from_value::<SettleForm>(value).unwrap().read()
     }
 
@@ -274,15 +305,23 @@ mod tests {
         };
         let text = message::encode_receipt(receipt);
         let good = [
-            (json!({ "action": "ack" }), Settle::Ack),
+            (json!({ "action": "ack" }), Settlement::Ack),
             (
                 json!({ "action": "extend", "lease_ms": 5 }),
-                Settle::Extend(5),
+                Settlement::Extend(5),
             ),
-            (json!({ "action": "release" }), Settle::Release(None)),
+            (json!({ "action": "release" }), Settlement::FAIL),
             (
-                json!({ "action": "release", "delay_ms": 0 }),
-                Settle::Release(Some(0)),
+                json!({ "action": "release", "delay_ms": 0, "class": "rate_limited" }),
+                Settlement::Release {
+                    delay: Some(0),
+                    class: Some(FailureClass::RateLimited),
+                },
+            ),
+            (json!({ "action": "reject" }), Settlement::REJECT),
+            (
+                json!({ "action": "reject", "class": "invalid", "reason": "no amount" }),
+                Settlement::Reject(Failure::new(FailureClass::Invalid, Some("no amount"))),
             ),
         ];
         for (mut form, settle) in good {
@@ -297,6 +336,10 @@ mod tests {
             json!({ "action": "extend", "lease_ms": 1, "delay_ms": 1 }),
             json!({ "action": "release", "lease_ms": 5 }),
             json!({ "action": "release", "delay_ms": u64::MAX }),
+            json!({ "action": "release", "reason": "no amount" }),
+            json!({ "action": "reject", "delay_ms": 5 }),
+            json!({ "action": "reject", "class": "bad" }),
+            json!({ "action": "ack", "class": "invalid" }),
         ] {
             form["receipt"] = json!(text);
             read(form).unwrap_err();

@@ -70,10 +70,10 @@ impl Sends {
 }
 
 /// A message on its way: its place among all, and the queue partitions it goes to.
-struct Leaving {
+pub(super) struct Leaving {
     place: usize,
     message: NewMessage,
-    queue_partitions: Vec<QueuePartitionId>,
+    pub(super) queue_partitions: Vec<QueuePartitionId>,
     /// Memory it takes on its way.
     room: usize,
 }
@@ -94,6 +94,27 @@ fn room_for(out: &Outgoing) -> usize {
         .map(|queue| RecordLayout::of(queue.settings()));
     let layouts: BTreeSet<RecordLayout> = layouts.collect();
     copied.saturating_add(bytes.saturating_mul(layouts.len()))
+}
+
+/// Memory that messages take on their way together.
+pub(super) fn room_of(messages: &[Outgoing]) -> usize {
+    messages.iter().map(room_for).fold(0, usize::saturating_add)
+}
+
+/// Messages with the queue partitions they go to; those all of whose queues are gone are left out.
+pub(super) fn leaving(inner: &Inner, messages: Vec<Outgoing>) -> Vec<Leaving> {
+    let leaving = messages
+        .into_iter()
+        .enumerate()
+        .map(|(place, out)| Leaving {
+            place,
+            room: room_for(&out),
+            queue_partitions: queue_partitions_of(inner, &out),
+            message: out.message,
+        });
+    leaving
+        .filter(|leaving| !leaving.queue_partitions.is_empty())
+        .collect()
 }
 
 /// Messages that are decided together, with their partitions locked.
@@ -137,7 +158,7 @@ impl Broker {
     /// as never found.
     pub async fn send_routed(&self, messages: Vec<Outgoing>) -> Sends {
         let rooms: Vec<usize> = messages.iter().map(room_for).collect();
-        let bytes = rooms.iter().copied().fold(0, usize::saturating_add);
+        let bytes = room_of(&messages);
         let mut handing = Handing {
             broker: self,
             permit: self.room(bytes).await,
@@ -290,26 +311,35 @@ fn share_of(
 
 /// Decides all messages of a group, and adds what is let in to the turn's commit.
 fn place(turn: &mut Turn<'_, '_>, messages: &[Leaving]) -> Outcomes {
-    let mut draft = FanOutDraft {
-        now: turn.now(),
-        room: turn.room(),
-        shares: BTreeMap::new(),
-        cuts: Cuts::default(),
-    };
-    let outcomes = messages.iter().enumerate();
-    let outcomes = outcomes.map(|message| draft.admit(turn, message));
-    let outcomes = outcomes.collect();
+    let (mut draft, outcomes) = decide(turn, messages);
     draft.append(turn, messages);
     draft.reroute(turn);
     outcomes
 }
 
+/// Decides all messages of a group, and changes nothing yet.
+pub(super) fn decide(turn: &mut Turn<'_, '_>, messages: &[Leaving]) -> (FanOutDraft, Outcomes) {
+    let mut draft = FanOutDraft {
+        now: turn.now(),
+        room: turn.room(),
+        shares: BTreeMap::new(),
+        writers: BTreeMap::new(),
+        cuts: Cuts::default(),
+    };
+    let outcomes = messages.iter().enumerate();
+    let outcomes = outcomes.map(|message| draft.admit(turn, message)).collect();
+    (draft, outcomes)
+}
+
 /// A group's messages between decision and append.
-struct FanOutDraft {
+pub(super) struct FanOutDraft {
     now: Moment,
     /// Whether records may be added.
     room: Result<()>,
     shares: BTreeMap<QueuePartitionId, Share>,
+    /// The queue partition whose batches a partition's records are: where several queues of a partition take part, the first
+    /// one's, so that all records keep their order.
+    writers: BTreeMap<PartitionKey, QueuePartitionId>,
     /// Of what is let in, by the messages' places in the group.
     cuts: Cuts<QueuePartitionId, RecordLayout>,
 }
@@ -341,6 +371,7 @@ impl FanOutDraft {
             now,
             room,
             shares,
+            writers,
             cuts,
         } = self;
         let mut admitted: Vec<(QueuePartitionId, Admitted)> =
@@ -384,7 +415,8 @@ impl FanOutDraft {
             if let Some(share) = shares.get_mut(&at) {
                 let sent = share.admission.take(&admitted, &leaving.message);
                 if !sent.duplicate {
-                    lets_in.push((at, share.layout));
+                    let writer = *writers.entry(partition_of(at)).or_insert(at);
+                    lets_in.push((writer, share.layout));
                 }
                 first = first.or(Ok(sent));
             }
@@ -394,7 +426,7 @@ impl FanOutDraft {
     }
 
     /// Appends to all queue partitions. Batches that are the same for several are written once.
-    fn append(&mut self, turn: &mut Turn<'_, '_>, group: &[Leaving]) {
+    pub(super) fn append(&mut self, turn: &mut Turn<'_, '_>, group: &[Leaving]) {
         let Self {
             now, shares, cuts, ..
         } = self;
@@ -413,13 +445,17 @@ impl FanOutDraft {
                     messages().for_each(|(message, layout)| draft.push(message, layout));
                     draft.build()
                 });
-                let records = round.append_made_here(batch);
-                let bytes = messages().map(|(message, _)| message.bytes() as u64).sum();
-                if let Some(share) = shares.get(&at) {
-                    share.admission.queue.numbers.sent(records, bytes);
-                }
+                round.append_made_here(batch);
             }
-            round.gather(at.queue);
+        }
+        for (at, share) in shares {
+            if let Some(totals) = share.admission.fill() {
+                let numbers = &share.admission.queue.numbers;
+                numbers.sent(totals.records, totals.bytes);
+            }
+            if let Some(mut round) = turn.partition(partition_of(*at)) {
+                round.gather(at.queue);
+            }
         }
     }
 

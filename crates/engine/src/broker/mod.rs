@@ -28,6 +28,7 @@ mod settling;
 mod start;
 mod timekeeper;
 mod topics;
+mod transactions;
 mod transfer;
 mod transfer_message;
 mod vhosts;

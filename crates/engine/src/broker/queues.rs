@@ -14,8 +14,8 @@ use super::{Broker, TopicKey, queue_partitions};
 use crate::owner::Request;
 use crate::queue::queue_partition::{self, Lease, QueueEvent, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetters, Delivered, Depth, Held, Leases, NewQueue, Poll, Queue,
-    QueuePartitionId, QueueSettings, Queues, Receipt, Receive, Settle, dead_letter_history,
+    DeadLetter, DeadLetters, Delivered, Depth, FailureClass, Held, Leases, NewQueue, Poll, Queue,
+    QueuePartitionId, QueueSettings, Queues, Receipt, Receive, Settlement, dead_letter_history,
     reserved, via,
 };
 use crate::room::{self, Boundless, Room};
@@ -213,7 +213,10 @@ impl Broker {
             .map(|lease| {
                 self.inner
                     .warn_too_large(at, (lease.offset, bytes), room.bytes_max());
-                let back = Settle::Release(Some(TOO_LARGE_MS));
+                let back = Settlement::Release {
+                    delay: Some(TOO_LARGE_MS),
+                    class: Some(FailureClass::Transient),
+                };
                 (lease.offset, lease.number, back)
             })
             .collect();

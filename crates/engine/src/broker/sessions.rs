@@ -15,11 +15,11 @@ use super::queues::{deliver, sent};
 use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
 use super::{Broker, Inner, queue_partitions};
-use crate::owner::{Outcomes, Request, Round};
+use crate::owner::{Request, Round, Settles, Settling};
 use crate::queue::queue_partition::Lease;
 use crate::queue::{
-    Consumer, ConsumerEvent, Credit, Delivered, Handed, OnTheWay, Outcome, Queue, QueuePartitionId,
-    SessionMessage, Source, UnackedMessage,
+    Consumer, ConsumerEvent, Credit, Delivered, Handed, OnTheWay, Queue, QueuePartitionId,
+    SessionMessage, Settlement, Source, UnackedMessage,
 };
 use crate::room::{self, Boundless, Room};
 use crate::{Error, Result};
@@ -381,30 +381,26 @@ impl Session {
 
     /// Settles messages, in this order. What is settled in a crash that follows may come back, as may anything whose
     /// consumer gets no confirmation.
-    pub fn settle(&self, outcomes: Vec<(UnackedMessage, Outcome)>) {
+    pub fn settle(&self, settlements: Vec<(UnackedMessage, Settlement)>) {
         let chance = self.broker.chance();
-        let mut shares: Vec<(QueuePartitionId, Outcomes)> = Vec::with_capacity(1);
+        let mut shares: Vec<(QueuePartitionId, Vec<Settles>)> = Vec::with_capacity(1);
         let mut may_dead_letter = false;
-        for (unacked, outcome) in outcomes {
+        for (unacked, settlement) in settlements {
             let at = unacked.consumer.at;
-            let outcome_of = (unacked.offset, unacked.lease, outcome);
-            let is_read = unacked.is_read();
-            unacked.settled();
-            if is_read {
+            may_dead_letter |= !unacked.is_read() && settlement.may_dead_letter();
+            let Some(settles) = unacked.settled_by(settlement) else {
                 continue;
-            }
-            // What comes back may be too much, or have failed too often.
-            may_dead_letter |= !matches!(outcome, Outcome::Ack | Outcome::Unsent);
+            };
             // Few queue partitions at a time: neighbours mostly are of the same.
             match shares.iter_mut().rev().find(|(other, _)| *other == at) {
-                Some((_, share)) => share.push(outcome_of),
-                None => shares.push((at, vec![outcome_of])),
+                Some((_, share)) => share.push(settles),
+                None => shares.push((at, vec![settles])),
             }
         }
         self.settled().may_dead_letter |= may_dead_letter;
-        for (at, outcomes) in shares {
+        for (at, settles) in shares {
             self.settled().queue_partitions.insert(at);
-            self.broker.inner.settle_held(at, outcomes, chance);
+            self.broker.inner.settle_held(at, settles, chance);
         }
     }
 
@@ -572,15 +568,15 @@ impl Inner {
     }
 
     /// Settles messages that consumers hold.
-    fn settle_held(&self, at: QueuePartitionId, outcomes: Outcomes, chance: f64) {
+    fn settle_held(&self, at: QueuePartitionId, settles: Vec<Settles>, chance: f64) {
         // Those of a queue partition that is gone went with it.
         if let Ok(owner) = queue_partitions::owner(self, at) {
-            let queue = at.queue;
-            owner.submit(Request::SettleHeld {
-                queue,
-                outcomes,
+            owner.submit(Request::Settle(Settling {
+                queue: at.queue,
+                settles,
                 chance,
-            });
+                done: None,
+            }));
         }
     }
 
@@ -622,9 +618,8 @@ impl Inner {
         let oldest = self.clock.stamp_ago(retention);
         let fresh = record.filter(|record| sent(record, lease) >= oldest);
         let Some(record) = fresh else {
-            let outcomes = vec![(unacked.offset, unacked.lease, Outcome::Ack)];
-            unacked.settled();
-            self.settle_held(at, outcomes, 1.0);
+            let settles = unacked.settled_by(Settlement::Ack);
+            self.settle_held(at, settles.into_iter().collect(), 1.0);
             return None;
         };
         Some(Box::new(Delivery {

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::queues::{Share, queue_partition_at};
 use super::{Broker, partition_of, queue_partitions};
-use crate::owner::Request;
-use crate::queue::{QueuePartitionId, Receipt, Settle, Settled};
+use crate::owner::{Request, Settles, Settling};
+use crate::queue::{QueuePartitionId, Receipt, Settled, Settlement};
 use crate::{Error, Result};
 
 impl Broker {
@@ -17,11 +17,11 @@ impl Broker {
         &self,
         principal: &Principal,
         queue: &str,
-        settles: Vec<(Receipt, Settle)>,
+        settles: Vec<(Receipt, Settlement)>,
     ) -> Result<Vec<Settled>> {
         let queue = self.find_queue(principal, queue, Verb::Consume)?;
         let mut outcomes = vec![Settled::Gone; settles.len()];
-        let mut shares: BTreeMap<u32, Share<(u64, u64, Settle)>> = BTreeMap::new();
+        let mut shares: BTreeMap<u32, Share<Settles>> = BTreeMap::new();
         for (place, (receipt, settle)) in settles.into_iter().enumerate() {
             if receipt.queue != queue.id() {
                 outcomes[place] = Settled::Foreign;
@@ -48,7 +48,7 @@ impl Broker {
     /// outcomes are in the order of the queue partitions.
     async fn settle_all(
         &self,
-        mut settles: BTreeMap<QueuePartitionId, Vec<(u64, u64, Settle)>>,
+        mut settles: BTreeMap<QueuePartitionId, Vec<Settles>>,
     ) -> Result<Vec<Settled>> {
         if settles.len() <= 1 {
             let Some((at, settles)) = settles.pop_first() else {
@@ -69,7 +69,7 @@ impl Broker {
                 let mut round = turn
                     .partition(partition_of(*at))
                     .ok_or(Error::UnknownQueue)?;
-                settled.extend(round.settle_now(at.queue, settles, chance)?);
+                settled.extend(round.settle(at.queue, settles, chance)?);
             }
             Ok(settled)
         });
@@ -80,15 +80,15 @@ impl Broker {
     pub(super) fn settle_at(
         &self,
         at: QueuePartitionId,
-        settles: Vec<(u64, u64, Settle)>,
+        settles: Vec<Settles>,
     ) -> Result<oneshot::Receiver<Result<Vec<Settled>>>> {
         let (done, settled) = oneshot::channel();
-        let request = Request::Settle {
+        let request = Request::Settle(Settling {
             queue: at.queue,
             settles,
             chance: self.chance(),
-            done,
-        };
+            done: Some(done),
+        });
         queue_partitions::owner(&self.inner, at)?.submit(request);
         Ok(settled)
     }

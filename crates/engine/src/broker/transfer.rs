@@ -19,7 +19,7 @@ use super::transfer_message::{Cause, TransferMessage, TransferTarget};
 use super::{Inner, partition_of, queue_partitions};
 use crate::owner::{DeadLetterJob, PartitionKey, Turn};
 use crate::queue::queue_partition::{self, Ended, MoveProgress, QueueEvent};
-use crate::queue::{DeadLetterReason, Ordering, Queue, QueuePartitionId};
+use crate::queue::{DeadLetterCause, Ordering, Queue, QueuePartitionId};
 use crate::{Error, Result};
 
 /// Messages moved in one append.
@@ -43,12 +43,8 @@ pub(super) async fn run_dead_letter_jobs(
             return;
         };
         owner.turn();
-        let (at, offsets, reason) = match job {
-            DeadLetterJob::Messages {
-                at,
-                offsets,
-                reason,
-            } => (at, offsets, reason),
+        let (at, offsets, cause) = match job {
+            DeadLetterJob::Messages { at, offsets, cause } => (at, offsets, cause),
             DeadLetterJob::Mark(done) => {
                 let _ = done.send(());
                 continue;
@@ -58,7 +54,7 @@ pub(super) async fn run_dead_letter_jobs(
         let Some(source) = inner.queues.with_id(at.queue) else {
             continue;
         };
-        if let Err(error) = run_dead_letter_job(&inner, (at, &source), &offsets, reason).await {
+        if let Err(error) = run_dead_letter_job(&inner, (at, &source), &offsets, cause).await {
             tracing::warn!(queue = %source.name, %error, "dead-lettering failed");
             unreserve(&inner, at, &offsets);
         }
@@ -69,7 +65,7 @@ async fn run_dead_letter_job(
     inner: &Inner,
     (at, source): (QueuePartitionId, &Arc<Queue>),
     offsets: &[u64],
-    reason: DeadLetterReason,
+    cause: DeadLetterCause,
 ) -> Result<()> {
     let settings = source.settings();
     let target = match (&settings.dead_letter, &settings.dead_letter_exchange) {
@@ -82,7 +78,8 @@ async fn run_dead_letter_job(
     };
     // A message that came and failed in one moment may not be durable yet, and cannot be read before it is.
     queue_partitions::inspect(inner, at, |_| ()).await?;
-    transfer(inner, (at, source), offsets, &target, Cause::Dead(reason)).await
+    let cause = Cause::Dead(cause);
+    transfer(inner, (at, source), offsets, &target, &cause).await
 }
 
 /// What did not leave is ready again.
@@ -96,7 +93,7 @@ async fn transfer(
     (at, source): (QueuePartitionId, &Arc<Queue>),
     offsets: &[u64],
     target: &TransferTarget,
-    cause: Cause,
+    cause: &Cause,
 ) -> Result<()> {
     let mut messages: Vec<TransferMessage> = Vec::new();
     let (mut bytes, mut queue_partitions) = (0, 0);
@@ -131,7 +128,7 @@ async fn move_together(
     inner: &Inner,
     source: (QueuePartitionId, &Arc<Queue>),
     messages: &[TransferMessage],
-    cause: Cause,
+    cause: &Cause,
 ) -> Result<()> {
     if messages.is_empty() {
         return Ok(());
@@ -147,7 +144,7 @@ fn step(
     inner: &Inner,
     (at, source): (QueuePartitionId, &Arc<Queue>),
     messages: &[TransferMessage],
-    cause: Cause,
+    cause: &Cause,
 ) -> Result<Option<oneshot::Receiver<()>>> {
     let from = partition_of(at);
     let into = messages.iter().flat_map(|message| &message.to);
@@ -187,7 +184,7 @@ fn step(
             offsets: messages.iter().map(|message| message.offset).collect(),
             task: match cause {
                 Cause::Dead(_) => None,
-                Cause::Moved(task) => Some(task),
+                Cause::Moved(task) => Some(*task),
             },
         };
         if let Some(mut round) = turn.partition(from) {
@@ -465,7 +462,7 @@ async fn move_reserved(
         let target =
             target.ok_or_else(|| Error::InvalidRequest(format!("there is no queue '{name}'")))?;
         let target = TransferTarget::Queue(target);
-        transfer(inner, (at, source), &offsets, &target, cause).await?;
+        transfer(inner, (at, source), &offsets, &target, &cause).await?;
     }
     Ok(())
 }

@@ -11,17 +11,17 @@ use super::queues::queue_partition_of;
 use crate::exchange::{Headers, Routed, Value};
 use crate::queue::queue_partition::{self, Lease, message_id};
 use crate::queue::{
-    DeadLetter, DeadLetterEvent, DeadLetterExchange, DeadLetterReason, Key, Queue,
-    QueuePartitionId, dead_letter_history, reserved, via,
+    DeadLetter, DeadLetterCause, DeadLetterEvent, DeadLetterExchange, DeadLetterReason, Failure,
+    Key, Queue, QueuePartitionId, dead_letter_history, reserved, via,
 };
 use crate::time::Moment;
 use crate::{Error, Result, vhost};
 
 /// Why messages leave.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Cause {
     /// It was dead-lettered.
-    Dead(DeadLetterReason),
+    Dead(DeadLetterCause),
     /// A move task.
     Moved(Uuid),
 }
@@ -97,7 +97,7 @@ impl TransferMessage {
         source: &Queue,
         (offset, record): (u64, Option<Record>),
         target: &TransferTarget,
-        cause: Cause,
+        cause: &Cause,
     ) -> Result<Self> {
         let mut message = Self {
             offset,
@@ -109,12 +109,12 @@ impl TransferMessage {
         let Some(record) = &message.record else {
             return Ok(message);
         };
-        if let Cause::Dead(reason) = cause {
+        if let Cause::Dead(DeadLetterCause { reason, .. }) = cause {
             let before = find(record, queue_partition::DEAD_LETTER_HISTORY);
             let last = super::queues::dead_letter(record);
             message.dead_letter_history =
                 dead_letter_history::history(before.as_deref(), last.as_ref());
-            let dead_letter_event = dead_letter_event(inner, record, source, reason);
+            let dead_letter_event = dead_letter_event(inner, record, source, *reason);
             dead_letter_history::record(&mut message.dead_letter_history, dead_letter_event);
         }
         let targets = match target {
@@ -179,7 +179,7 @@ impl TransferMessage {
         builder: &mut BatchBuilder,
         in_order: bool,
         own: &[(&'static [u8], Vec<u8>)],
-        (cause, now): (Cause, Moment),
+        (cause, now): (&Cause, Moment),
     ) {
         let Some(record) = &self.record else { return };
         let dead = matches!(cause, Cause::Dead(_));
@@ -218,7 +218,7 @@ impl TransferMessage {
     pub(super) fn own_headers(
         &self,
         (at, source, lease): (QueuePartitionId, &Queue, Lease),
-        (cause, now): (Cause, Moment),
+        (cause, now): (&Cause, Moment),
     ) -> Vec<(&'static [u8], Vec<u8>)> {
         let Some(record) = &self.record else {
             return Vec::new();
@@ -226,14 +226,14 @@ impl TransferMessage {
         let id = find(record, queue_partition::ID).and_then(|id| reserved::id(&id));
         let id = id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset));
         let id = id.to_string().into_bytes();
-        let Cause::Dead(reason) = cause else {
+        let Cause::Dead(cause) = cause else {
             // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
             let named = find(record, queue_partition::DEDUP).map(|_| (queue_partition::DEDUP, id));
             return named.into_iter().collect();
         };
         let before = number(record, queue_partition::ATTEMPTS).unwrap_or(0);
         let total = before.saturating_add(lease.leased.into());
-        let dead = dead_letter(record, source, (reason, lease), now.wall);
+        let dead = dead_letter(record, source, (cause, lease), now.wall);
         let mut own = headers_of(&dead);
         own.extend([
             (queue_partition::ID, id),
@@ -294,7 +294,7 @@ fn dead_letter_event(
 /// What a reader by offset gets about a dead letter, one header for each fact.
 fn headers_of(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
     let number = reserved::write;
-    vec![
+    let mut headers: Vec<(&'static [u8], Vec<u8>)> = vec![
         (b"forebay.dead-letter.reason", dead.reason.clone().into()),
         (b"forebay.dead-letter.queue", dead.queue.clone().into()),
         (b"forebay.dead-letter.offset", number(dead.sequence)),
@@ -304,20 +304,30 @@ fn headers_of(dead: &DeadLetter) -> Vec<(&'static [u8], Vec<u8>)> {
         ),
         (b"forebay.dead-letter.sent-ms", number(dead.sent_ms)),
         (b"forebay.dead-letter.dead-ms", number(dead.dead_ms)),
-    ]
+    ];
+    let class = dead.class.clone();
+    headers.extend(class.map(|class| (&b"forebay.dead-letter.class"[..], class.into())));
+    let message = dead.message.clone();
+    headers.extend(message.map(|why| (&b"forebay.dead-letter.message"[..], why.into())));
+    headers
 }
 
 fn dead_letter(
     record: &Record,
     source: &Queue,
-    (reason, lease): (DeadLetterReason, Lease),
+    (cause, lease): (&DeadLetterCause, Lease),
     now: u64,
 ) -> DeadLetter {
     let sent_ms = u64::try_from(record.timestamp).unwrap_or(0);
     let before = super::queues::dead_letter(record);
+    // Of a refusal that says nothing of its class, nothing is told.
+    let known = |failure: &&Failure| **failure != Failure::default();
+    let failure = cause.failure.as_ref().filter(known);
     DeadLetter {
         queue: source.name.to_string(),
-        reason: reason.word().to_owned(),
+        reason: cause.reason.word().to_owned(),
+        class: failure.map(|failure| failure.class.word().to_owned()),
+        message: failure.and_then(|failure| failure.reason.as_deref().map(str::to_owned)),
         sequence: record.offset,
         attempts: lease.leased,
         sent_ms,

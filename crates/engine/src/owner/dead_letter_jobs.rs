@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::queue::{DeadLetterReason, QueuePartitionId};
+use crate::queue::{DeadLetterCause, QueuePartitionId};
 
 /// Tasks that move dead letters.
 const WORKERS: usize = 8;
@@ -18,7 +18,7 @@ pub(crate) enum DeadLetterJob {
     Messages {
         at: QueuePartitionId,
         offsets: Vec<u64>,
-        reason: DeadLetterReason,
+        cause: DeadLetterCause,
     },
     /// Answered when everything that was sent before is done.
     Mark(oneshot::Sender<()>),
@@ -41,15 +41,11 @@ impl DeadLetterJobs {
         &self,
         at: QueuePartitionId,
         offsets: Vec<u64>,
-        reason: DeadLetterReason,
+        cause: DeadLetterCause,
     ) -> Result<(), Vec<u64>> {
         let workers = self.0.len() as u128;
         let worker = usize::try_from(at.queue.as_u128() % workers).unwrap_or(0);
-        let job = DeadLetterJob::Messages {
-            at,
-            offsets,
-            reason,
-        };
+        let job = DeadLetterJob::Messages { at, offsets, cause };
         self.0[worker]
             .try_send(job)
             .map_err(|refused| match refused.into_inner() {

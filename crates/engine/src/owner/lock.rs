@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use storage::Durability;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::acquire::acquire;
@@ -14,10 +13,10 @@ use super::completions::{Answer, Waiting, when_durable};
 use super::round::Round;
 use super::timers::Timed;
 use super::turns::holds_some;
-use super::{Env, Outcomes, Owned, Owners, PartitionKey, Sending};
+use super::{Env, Owned, Owners, PartitionKey, Sending, Settling};
 use crate::partition::Partition;
 use crate::queue::queue_partition::Lease;
-use crate::queue::{Mailbox, Poll, QueuePartitionId, SessionMessage, Settle, Settled, Undone};
+use crate::queue::{Mailbox, Poll, QueuePartitionId, SessionMessage, Settlement, Undone};
 use crate::time::Moment;
 use crate::{Error, Result};
 
@@ -37,20 +36,7 @@ pub(crate) enum Request {
         park: bool,
     },
     /// Settles messages in flight.
-    Settle {
-        queue: Uuid,
-        settles: Vec<(u64, u64, Settle)>,
-        chance: f64,
-        done: oneshot::Sender<Result<Vec<Settled>>>,
-    },
-    /// Settles messages that consumers hold.
-    SettleHeld {
-        queue: Uuid,
-        outcomes: Outcomes,
-        chance: f64,
-    },
-    /// Takes leases back that never reached a receiver.
-    Undo { queue: Uuid, leases: Vec<Lease> },
+    Settle(Settling),
     /// A message of a session.
     Session(SessionMessage),
 }
@@ -59,8 +45,9 @@ impl Request {
     /// Whether a task waits for its answer.
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Send(_) | Self::Receive { .. } | Self::Settle { .. } => true,
-            Self::SettleHeld { .. } | Self::Undo { .. } | Self::Session(_) => false,
+            Self::Send(_) | Self::Receive { .. } => true,
+            Self::Settle(settling) => settling.done.is_some(),
+            Self::Session(_) => false,
         }
     }
 }
@@ -249,8 +236,13 @@ impl Mailbox for PartitionOwner {
 
 impl Undone for Arc<PartitionOwner> {
     fn undo(&self, at: QueuePartitionId, leases: Vec<Lease>) {
-        let queue = at.queue;
-        self.submit(Request::Undo { queue, leases });
+        let undone = |lease: Lease| (lease.offset, lease.number, Settlement::Undo);
+        self.submit(Request::Settle(Settling {
+            queue: at.queue,
+            settles: leases.into_iter().map(undone).collect(),
+            chance: 1.0,
+            done: None,
+        }));
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) use groups::{GroupOwner, Owned as OwnedGroup, group_bytes};
 pub(crate) use lock::{PartitionOwner, Request, Turn};
 pub(crate) use partition::{Opening, Owned};
 pub(crate) use publish::Entry;
-pub(crate) use queues::{Outcomes, OwnedQueuePartition, Readable};
+pub(crate) use queues::{OwnedQueuePartition, Readable, Settles, Settling};
 pub(crate) use round::Round;
 pub(crate) use sends::Sending;
 

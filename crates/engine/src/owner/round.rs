@@ -11,7 +11,7 @@ use super::completions::Answer;
 use super::queues::{OwnedQueuePartition, forget_done};
 use super::sends::Sending;
 use super::timers::Timed;
-use super::{Env, Outcomes, Owned, PartitionOwner, Request};
+use super::{Env, Owned, PartitionOwner, Request, Settling};
 use crate::queue::{Leases, QueuePartitionId, SessionMessage};
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -94,21 +94,16 @@ impl Round<'_> {
             }
         }
         self.append_sends(&mut sends);
-        let mut back: Option<(Uuid, Outcomes)> = None;
+        let mut back: Option<Settling> = None;
         for request in others {
             match request {
                 // Neighbours are settled as one.
-                Request::Session(SessionMessage::Back {
-                    at,
-                    offset,
-                    lease,
-                    outcome,
-                }) => {
-                    if back.as_ref().is_some_and(|(other, _)| *other != at.queue) {
+                Request::Session(SessionMessage::Back { at, settles }) => {
+                    if back.as_ref().is_some_and(|known| known.queue != at.queue) {
                         self.settle_back(back.take());
                     }
-                    let (_, outcomes) = back.get_or_insert_with(|| (at.queue, Vec::new()));
-                    outcomes.push((offset, lease, outcome));
+                    let known = back.get_or_insert_with(|| returned(at.queue));
+                    known.settles.push(settles);
                 }
                 other => {
                     self.settle_back(back.take());
@@ -119,10 +114,9 @@ impl Round<'_> {
         self.settle_back(back);
     }
 
-    fn settle_back(&mut self, back: Option<(Uuid, Outcomes)>) {
-        if let Some((queue, outcomes)) = back {
-            // No random part of the wait: the message waits the whole time.
-            self.settle_held(queue, &outcomes, 1.0);
+    fn settle_back(&mut self, back: Option<Settling>) {
+        if let Some(back) = back {
+            self.settle_for(back);
         }
     }
 
@@ -130,28 +124,16 @@ impl Round<'_> {
         match request {
             Request::Send(sending) => self.append_sends(&mut vec![sending]),
             Request::Receive { queue, poll, park } => self.receive(queue, &poll, park),
-            Request::Settle {
-                queue,
-                settles,
-                chance,
-                done,
-            } => self.settle(queue, &settles, chance, done),
-            Request::SettleHeld {
-                queue,
-                outcomes,
-                chance,
-            } => self.settle_held(queue, &outcomes, chance),
-            Request::Undo { queue, leases } => self.undo(queue, &leases),
+            Request::Settle(settling) => self.settle_for(settling),
             Request::Session(SessionMessage::Left { at, consumer }) => {
                 self.leave(at.queue, consumer);
             }
             Request::Session(SessionMessage::Serve(at)) => self.gather(at.queue),
-            Request::Session(SessionMessage::Back {
-                at,
-                offset,
-                lease,
-                outcome,
-            }) => self.settle_back(Some((at.queue, vec![(offset, lease, outcome)]))),
+            Request::Session(SessionMessage::Back { at, settles }) => {
+                let mut back = returned(at.queue);
+                back.settles.push(settles);
+                self.settle_for(back);
+            }
         }
     }
 
@@ -271,6 +253,16 @@ impl Round<'_> {
     }
 }
 
+/// Messages that come back to a queue. No random part of the wait: they wait the whole time.
+fn returned(queue: Uuid) -> Settling {
+    Settling {
+        queue,
+        settles: Vec::new(),
+        chance: 1.0,
+        done: None,
+    }
+}
+
 /// What waits for a partition that is gone.
 pub(super) fn refuse(request: Request) {
     let gone = Error::UnknownQueue;
@@ -281,7 +273,11 @@ pub(super) fn refuse(request: Request) {
                 drop(answer.send(Err(gone)));
             }
         }
-        Request::Settle { done, .. } => drop(done.send(Err(gone))),
-        Request::SettleHeld { .. } | Request::Undo { .. } | Request::Session(_) => {}
+        Request::Settle(settling) => {
+            if let Some(done) = settling.done {
+                drop(done.send(Err(gone)));
+            }
+        }
+        Request::Session(_) => {}
     }
 }

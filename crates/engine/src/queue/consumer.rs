@@ -11,8 +11,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::QueuePartitionId;
 use super::handover::OnTheWay;
-use super::queue_partition::{Lease, Outcome};
+use super::queue_partition::Lease;
 use super::reader::Reader;
+use super::settlement::Settlement;
 
 /// How many messages may be held at once.
 #[derive(Debug)]
@@ -254,7 +255,7 @@ impl Drop for Handed {
         self.consumer.outbox.give(count);
         for lease in &self.leases {
             let (offset, lease) = (lease.offset, lease.number);
-            drop(UnackedMessage::new(&self.consumer, offset, lease).with(Outcome::Unsent));
+            drop(UnackedMessage::new(&self.consumer, offset, lease).with(Settlement::Undo));
         }
     }
 }
@@ -265,9 +266,8 @@ pub(crate) enum SessionMessage {
     /// A message comes back that was not settled.
     Back {
         at: QueuePartitionId,
-        offset: u64,
-        lease: u64,
-        outcome: Outcome,
+        /// Its offset, its lease, and what becomes of it.
+        settles: (u64, u64, Settlement),
     },
     /// A consumer is gone.
     Left { at: QueuePartitionId, consumer: u64 },
@@ -282,7 +282,7 @@ pub struct UnackedMessage {
     pub(crate) offset: u64,
     pub(crate) lease: u64,
     /// What is said when it is dropped; nothing when it was settled.
-    outcome: Option<Outcome>,
+    outcome: Option<Settlement>,
 }
 
 impl UnackedMessage {
@@ -291,11 +291,11 @@ impl UnackedMessage {
             consumer: Arc::clone(consumer),
             offset,
             lease,
-            outcome: Some(Outcome::Lost { charged: false }),
+            outcome: Some(Settlement::lost(false)),
         }
     }
 
-    fn with(mut self, outcome: Outcome) -> Self {
+    fn with(mut self, outcome: Settlement) -> Self {
         self.outcome = Some(outcome);
         self
     }
@@ -307,7 +307,7 @@ impl UnackedMessage {
 
     /// It could not be read: counts as a failure.
     pub(crate) fn failed(self) {
-        drop(self.with(Outcome::Fail));
+        drop(self.with(Settlement::FAIL));
     }
 
     /// Whether the message was read, not leased: nothing has to be settled.
@@ -320,6 +320,14 @@ impl UnackedMessage {
         self.outcome = None;
         self.consumer.give(1);
     }
+
+    /// The same, with what its queue partition is told; nothing where it was read, not leased.
+    pub(crate) fn settled_by(self, settlement: Settlement) -> Option<(u64, u64, Settlement)> {
+        let settles = (self.offset, self.lease, settlement);
+        let is_read = self.is_read();
+        self.settled();
+        (!is_read).then_some(settles)
+    }
 }
 
 impl Drop for UnackedMessage {
@@ -329,9 +337,7 @@ impl Drop for UnackedMessage {
         };
         let back = SessionMessage::Back {
             at: self.consumer.at,
-            offset: self.offset,
-            lease: self.lease,
-            outcome,
+            settles: (self.offset, self.lease, outcome),
         };
         self.consumer.source.give_back(back);
         self.consumer.give(1);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::batch::RecordHeader;
 use uuid::Uuid;
 
-use super::{DeadLetterEvent, RESERVED, Receipt};
+use super::{DeadLetterEvent, Failure, RESERVED, Receipt};
 
 /// A message to send.
 #[derive(Debug, Clone, Default)]
@@ -158,6 +158,32 @@ impl DeadLetterReason {
     }
 }
 
+/// Why a message is dead-lettered, with what is known of the failure behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadLetterCause {
+    pub(crate) reason: DeadLetterReason,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl DeadLetterCause {
+    /// A consumer refused it.
+    pub(crate) fn rejected(failure: Failure) -> Self {
+        Self {
+            reason: DeadLetterReason::Rejected,
+            failure: Some(failure),
+        }
+    }
+}
+
+impl From<DeadLetterReason> for DeadLetterCause {
+    fn from(reason: DeadLetterReason) -> Self {
+        Self {
+            reason,
+            failure: None,
+        }
+    }
+}
+
 /// Why and from where a message was dead-lettered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
@@ -165,6 +191,12 @@ pub struct DeadLetter {
     pub queue: String,
     /// Why: the word of a [`DeadLetterReason`].
     pub reason: String,
+    /// The class of the failure: the word of a [`FailureClass`](super::FailureClass); absent where no consumer named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Why, in the words of the consumer that refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Offset it had there.
     pub sequence: u64,
     /// Times it was leased there.
@@ -203,34 +235,6 @@ pub struct DeadLetters {
     pub sources: BTreeMap<Option<String>, u64>,
     /// There are more messages than were looked at.
     pub more: bool,
-}
-
-/// What to do with a message in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settle {
-    /// It is done: gone for good.
-    Ack,
-    /// Lease it for this long from now, ms. Together with the time it was leased before at most twelve hours.
-    Extend(u64),
-    /// Give it back as failed, ready again after this long (ms) or, where absent, after the queue's backoff.
-    Release(Option<u64>),
-}
-
-/// What became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Done.
-    Done,
-    /// The message was leased again since: the receipt is not its newest. Nothing was changed.
-    Stale,
-    /// The lease has run out. An acknowledgement counts nevertheless, unless the queue is ordered by key.
-    Expired,
-    /// There is no such message any more.
-    Gone,
-    /// The receipt is another queue's.
-    Foreign,
-    /// The lease would last longer than it may.
-    TooLong,
 }
 
 /// How full a queue is; exact.

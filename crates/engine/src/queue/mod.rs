@@ -14,6 +14,7 @@ pub(crate) mod reader;
 mod receipt;
 pub(crate) mod reserved;
 mod settings;
+mod settlement;
 mod table;
 pub(crate) mod via;
 
@@ -21,13 +22,13 @@ pub(crate) use consumer::{Consumer, ConsumerEvent, Handed, Mailbox, SessionMessa
 pub use consumer::{Credit, UnackedMessage};
 pub use dead_letter_history::{DeadLetterEvent, Key};
 pub(crate) use handover::{OnTheWay, hand_over};
+pub(crate) use message::DeadLetterCause;
 pub use message::{
     DeadLetter, DeadLetterReason, DeadLetters, Delivered, Depth, Held, MoveState, MoveTask,
-    NewMessage, Receive, Sent, Settle, Settled,
+    NewMessage, Receive, Sent,
 };
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{Leases, Poll, QueuePartitionId, Undo, Undone};
-pub use queue_partition::Outcome;
 pub use queue_partition::{fuzz, fuzz_batch};
 pub use reader::Position;
 pub use receipt::Receipt;
@@ -35,6 +36,7 @@ pub use settings::{
     After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,
     Ordering, Overflow, QueueSettings, QueueType,
 };
+pub use settlement::{Failure, FailureClass, Settled, Settlement};
 pub use table::Queues;
 
 use std::sync::Arc;

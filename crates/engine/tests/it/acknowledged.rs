@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::queue::{QueueSettings, Settle};
+use engine::queue::{QueueSettings, Settlement};
 use storage::Batch;
 use testkit::forge::sound;
 
@@ -25,7 +25,9 @@ async fn acknowledge(stage: &Stage, count: usize, done: impl Fn(usize) -> bool) 
     while seen < count {
         for leased in stage.receive("orders", 10, LEASE).await {
             if done(seen) {
-                stage.settle("orders", leased.receipt, Settle::Ack).await;
+                stage
+                    .settle("orders", leased.receipt, Settlement::Ack)
+                    .await;
             }
             seen += 1;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::queue::{
-    DeadLetterPolicy, Limits, NewMessage, NewQueue, Ordering, QueueSettings, Receive, Settle,
+    DeadLetterPolicy, Limits, NewMessage, NewQueue, Ordering, QueueSettings, Receive, Settlement,
 };
 use storage::{Append, Batch, Durability, Log as _, StreamId};
 use testkit::forge::{Head, Wire, compress, records, sound};
@@ -55,7 +55,7 @@ impl Stage {
             if got.is_empty() {
                 return bodies;
             }
-            let settles = got.iter().map(|m| (m.receipt, Settle::Ack)).collect();
+            let settles = got.iter().map(|m| (m.receipt, Settlement::Ack)).collect();
             self.broker.settle(anyone(), queue, settles).await.unwrap();
             let each = got
                 .into_iter()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::exchange::Kind;
 use engine::queue::{
     DeadLetterExchange, DeadLetterPolicy, DeadLetterReason, Delivered, Key, NewMessage, NewQueue,
-    Ordering, Outcome, QueueSettings,
+    Ordering, QueueSettings, Settlement,
 };
 use engine::{Delivery, NewConsumer, Outgoing};
 
@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// Takes the queue's next message and settles it like this.
-    async fn settle_next(&self, queue: &str, outcome: Outcome) {
+    async fn settle_next(&self, queue: &str, outcome: Settlement) {
         let (session, mut deliveries) = self.broker.open_session(anyone());
         let consumer = NewConsumer::default();
         let consumer = session.subscribe(queue, consumer).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_dead_letter_goes_wherever_its_exchange_says() {
             stage.bind(to_queue("dlx", name, "")).await.unwrap();
         }
         stage.publish_to("work", "x").await;
-        stage.settle_next("work", Outcome::Reject).await;
+        stage.settle_next("work", Settlement::REJECT).await;
         for name in ["d1", "d2", "d3"] {
             stage.await_held(name, 1).await;
         }
@@ -133,7 +133,7 @@ async fn the_policys_key_takes_the_place_of_the_messages_own() {
         stage.bind(to_queue("amq.direct", name, key)).await.unwrap();
     }
     stage.publish_to("work", "").await;
-    stage.settle_next("work", Outcome::Fail).await;
+    stage.settle_next("work", Settlement::FAIL).await;
     let dead_letter = stage.await_held("dead", 1).await.remove(0);
     assert_eq!(dead_letter.keys, [&b"dead"[..]]);
     assert_eq!(
@@ -159,7 +159,7 @@ async fn what_came_without_an_exchange_came_by_its_queues_name() {
     };
     let sent = stage.broker.send(anyone(), "work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
-    stage.settle_next("work", Outcome::Reject).await;
+    stage.settle_next("work", Settlement::REJECT).await;
     let dead_letter = stage.await_held("dead", 1).await.remove(0);
     assert_eq!(dead_letter.dead_letter_history[0].exchange, "");
     assert_eq!(
@@ -179,7 +179,7 @@ async fn dead_letters_that_lead_nowhere_are_gone() {
         .await;
     for name in ["lost", "unbound"] {
         stage.publish_to(name, "").await;
-        stage.settle_next(name, Outcome::Reject).await;
+        stage.settle_next(name, Settlement::REJECT).await;
         stage.await_held(name, 0).await;
         eventually("it is counted", || stage.dead_lettered(name) == 1).await;
     }
@@ -192,7 +192,7 @@ async fn what_is_refused_may_come_round_and_is_counted() {
     stage.queue_set("self", dead_to("", Some("self"))).await;
     stage.publish_to("self", "x").await;
     for round in 1..=3 {
-        stage.settle_next("self", Outcome::Reject).await;
+        stage.settle_next("self", Settlement::REJECT).await;
         eventually("it died", || stage.dead_lettered("self") == round).await;
         let dead_letter = stage.await_held("self", 1).await.remove(0);
         assert_eq!(
@@ -210,9 +210,9 @@ async fn what_is_refused_may_come_round_and_is_counted() {
     stage.queue_set("there", dead_to("", Some("back"))).await;
     stage.queue_set("back", dead_to("", Some("there"))).await;
     stage.publish_to("there", "").await;
-    stage.settle_next("there", Outcome::Reject).await;
+    stage.settle_next("there", Settlement::REJECT).await;
     stage.await_held("back", 1).await;
-    stage.settle_next("back", Outcome::Fail).await;
+    stage.settle_next("back", Settlement::FAIL).await;
     let dead_letter = stage.await_held("there", 1).await.remove(0);
     let queues: Vec<&str> = dead_letter
         .dead_letter_history
@@ -221,7 +221,7 @@ async fn what_is_refused_may_come_round_and_is_counted() {
         .collect();
     assert_eq!(queues, ["back", "there"]);
     // It was refused, but not since it was in the queue where it would go now.
-    stage.settle_next("there", Outcome::Fail).await;
+    stage.settle_next("there", Settlement::FAIL).await;
     stage.await_held("there", 0).await;
     eventually("it died", || stage.dead_lettered("there") == 2).await;
     assert!(
@@ -244,14 +244,14 @@ async fn a_policy_that_names_a_queue_keeps_the_history_too() {
     stage.queue_set("dead", dead_to("", Some("grave"))).await;
     stage.plain_queue("grave").await;
     stage.publish_to("work", "x").await;
-    stage.settle_next("work", Outcome::Fail).await;
+    stage.settle_next("work", Settlement::FAIL).await;
     let dead_letter = stage.await_held("dead", 1).await.remove(0);
     assert_eq!(
         dead_letter.exchange.as_deref(),
         Some(&b"x"[..]),
         "none moved it"
     );
-    stage.settle_next("dead", Outcome::Reject).await;
+    stage.settle_next("dead", Settlement::REJECT).await;
     let dead_letter = stage.await_held("grave", 1).await.remove(0);
     let shown: Vec<_> = dead_letter
         .dead_letter_history
@@ -279,7 +279,7 @@ async fn what_waits_in_a_queue_of_its_own_comes_back_when_its_time_is_over() {
     for round in 1..=3 {
         // Whenever it was sent: it waits anew every time.
         stage.skip(Duration::from_mins(10));
-        stage.settle_next("work", Outcome::Reject).await;
+        stage.settle_next("work", Settlement::REJECT).await;
         stage.await_held("wait", 1).await;
         stage.skip(Duration::from_millis(4_900));
         stage.broker.queue_depth(anyone(), "wait").await.unwrap();
@@ -352,7 +352,7 @@ async fn who_died_once_without_an_exchange_needs_no_list() {
     let sent = stage.broker.send(anyone(), "work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
     for (from, to, dead_letter_history) in [("work", "dead", 1), ("dead", "grave", 2)] {
-        stage.settle_next(from, Outcome::Reject).await;
+        stage.settle_next(from, Settlement::REJECT).await;
         let dead_letter = stage.await_held(to, 1).await.remove(0);
         assert_eq!(dead_letter.dead_letter_history.len(), dead_letter_history);
         let first = dead_letter.dead_letter_history.last().unwrap();
@@ -383,7 +383,7 @@ async fn a_dead_letter_for_many_queues_is_one_body() {
     let sends = stage.broker.send_routed(vec![outgoing]);
     sends.await.done().await.remove(0).unwrap();
     let before = stage.store.stats().journal_written_bytes;
-    stage.settle_next("work", Outcome::Reject).await;
+    stage.settle_next("work", Settlement::REJECT).await;
     for number in 0..QUEUES {
         let name = format!("dead-{number}");
         let dead_letter = stage.await_held(&name, 1).await.remove(0);
@@ -424,7 +424,7 @@ async fn messages_dead_lettered_together_are_one_batch_for_all_their_queues() {
         let Some(engine::Event::Delivery(delivery)) = deliveries.next().await else {
             panic!("a message was to come");
         };
-        rejected.push((delivery.unacked, Outcome::Reject));
+        rejected.push((delivery.unacked, Settlement::REJECT));
     }
     let before = stage.store.stats().journal_written_bytes;
     session.settle(rejected);

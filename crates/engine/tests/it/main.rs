@@ -23,4 +23,5 @@ mod rooms;
 mod sessions;
 mod stage;
 mod streams;
+mod transactions;
 mod troubles;

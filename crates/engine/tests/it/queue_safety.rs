@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::queue::{
     DeadLetterPolicy, Delivered, MoveState, NewMessage, NewQueue, Ordering, QueueSettings, Receive,
-    Sent, Settle, Settled,
+    Sent, Settled, Settlement,
 };
 use engine::{Error, NewTopic};
 use storage::batch::BatchBuilder;
@@ -144,7 +144,7 @@ async fn a_repeated_attempt_that_is_given_up_takes_nothing_from_the_first() {
         again.abort();
         let _ = again.await;
     }
-    let settles = vec![(first.receipt, Settle::Ack)];
+    let settles = vec![(first.receipt, Settlement::Ack)];
     let settled = stage.broker.settle(anyone(), "orders", settles).await;
     assert_eq!(settled.unwrap(), [Settled::Done]);
     assert_eq!(stage.ready("orders").await, 0);
@@ -160,7 +160,9 @@ async fn a_removal_that_is_cut_brings_nothing_back() {
         }
         while stage.ready("orders").await > 0 {
             let leased = stage.take("orders", LEASE).await;
-            let settles = leased.iter().map(|leased| (leased.receipt, Settle::Ack));
+            let settles = leased
+                .iter()
+                .map(|leased| (leased.receipt, Settlement::Ack));
             let settled = stage.broker.settle(anyone(), "orders", settles.collect());
             assert!(settled.await.unwrap().iter().all(|s| *s == Settled::Done));
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::queue::{
-    DeadLetterPolicy, Delivered, MoveState, NewMessage, NewQueue, Ordering, QueueSettings, Receipt,
-    Receive, Settle, Settled,
+    DeadLetterPolicy, Delivered, FailureClass, MoveState, NewMessage, NewQueue, Ordering,
+    QueueSettings, Receipt, Receive, Settled, Settlement,
 };
 use engine::{Error, NewTopic, Result};
 
@@ -43,7 +43,12 @@ impl Stage {
         self.broker.receive(anyone(), queue, receive).await.unwrap()
     }
 
-    pub(crate) async fn settle(&self, queue: &str, receipt: Receipt, settle: Settle) -> Settled {
+    pub(crate) async fn settle(
+        &self,
+        queue: &str,
+        receipt: Receipt,
+        settle: Settlement,
+    ) -> Settled {
         let settles = vec![(receipt, settle)];
         self.broker.settle(anyone(), queue, settles).await.unwrap()[0]
     }
@@ -103,11 +108,11 @@ async fn a_message_is_leased_once_and_gone_when_acknowledged() {
     assert_eq!(stage.counts("orders").await, (0, 2, 0));
     let receipt = first[0].receipt;
     assert_eq!(
-        stage.settle("orders", receipt, Settle::Ack).await,
+        stage.settle("orders", receipt, Settlement::Ack).await,
         Settled::Done
     );
     assert_eq!(
-        stage.settle("orders", receipt, Settle::Ack).await,
+        stage.settle("orders", receipt, Settlement::Ack).await,
         Settled::Gone
     );
     assert_eq!(stage.counts("orders").await, (0, 1, 0));
@@ -123,7 +128,9 @@ async fn a_lease_that_runs_out_makes_the_message_ready_again() {
     let second = stage.receive("orders", 1, 1000).await;
     assert_eq!((second[0].acquired, second[0].id), (2, first[0].id));
     assert_eq!(second[0].first_received_ms, first[0].first_received_ms);
-    let stale = stage.settle("orders", first[0].receipt, Settle::Ack).await;
+    let stale = stage
+        .settle("orders", first[0].receipt, Settlement::Ack)
+        .await;
     assert_eq!(stale, Settled::Stale);
     assert_eq!(stage.counts("orders").await, (0, 1, 0));
 }
@@ -147,11 +154,11 @@ async fn leases_receipts_and_counts_outlive_every_end() {
             .await
             .unwrap();
         let all = stage.receive("orders", 4, LEASE).await;
-        stage.settle("orders", all[0].receipt, Settle::Ack).await;
         stage
-            .settle("orders", all[2].receipt, Settle::Release(Some(0)))
+            .settle("orders", all[0].receipt, Settlement::Ack)
             .await;
-        let wait = Settle::Release(Some(50_000));
+        stage.settle("orders", all[2].receipt, released(0)).await;
+        let wait = released(50_000);
         stage.settle("orders", all[3].receipt, wait).await;
         let before = stage.counts("orders").await;
         assert_eq!(before, (1, 1, 2), "{end:?}");
@@ -161,7 +168,9 @@ async fn leases_receipts_and_counts_outlive_every_end() {
         let again = stage.receive("orders", 10, LEASE).await;
         assert_eq!(texts(&again), ["again"]);
         assert_eq!((again[0].acquired, again[0].id), (2, all[2].id));
-        let settled = stage.settle("orders", all[1].receipt, Settle::Ack).await;
+        let settled = stage
+            .settle("orders", all[1].receipt, Settlement::Ack)
+            .await;
         assert_eq!(settled, Settled::Done, "{end:?}");
         stage.skip(Duration::from_mins(1));
         let late = stage.receive("orders", 10, LEASE).await;
@@ -190,7 +199,9 @@ async fn locks_and_ids_outlive_every_end() {
         let again = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
         assert!(again.duplicate, "{end:?}");
         assert_eq!((again.id, again.sequence), (first.id, first.sequence));
-        stage.settle("orders", leased[0].receipt, Settle::Ack).await;
+        stage
+            .settle("orders", leased[0].receipt, Settlement::Ack)
+            .await;
         assert_eq!(texts(&stage.receive("orders", 10, LEASE).await), ["a2"]);
         stage.skip(Duration::from_mins(5));
         let late = stage.send("orders", with_id("a", "a1", "1")).await.unwrap();
@@ -287,9 +298,7 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
             (start + 1000, start + 2000)
         );
         assert_eq!(stage.counts("orders").await, (0, 0, 0));
-        stage
-            .settle("dead", dead.receipt, Settle::Release(Some(0)))
-            .await;
+        stage.settle("dead", dead.receipt, released(0)).await;
 
         let stage = stage.again(end).await;
         assert_eq!(stage.counts("dead").await, (1, 0, 0), "{end:?}");
@@ -345,7 +354,7 @@ async fn messages_are_counted_by_where_they_failed() {
     assert_eq!(stage.receive("orders", 1, 0).await.len(), 1);
     assert!(stage.receive("orders", 1, 0).await.is_empty());
     let one = wait_for(&stage, "dead").await;
-    let back = Settle::Release(Some(0));
+    let back = released(0);
     let back = stage.settle("dead", one.receipt, back).await;
     assert_eq!(back, Settled::Done);
     let texts: Vec<String> = (0..200).map(|n| n.to_string()).collect();
@@ -371,9 +380,7 @@ async fn without_a_dead_letter_queue_messages_stay() {
     for attempt in 1..4 {
         let leased = wait_for(&stage, "orders").await;
         assert_eq!(leased.acquired, attempt);
-        stage
-            .settle("orders", leased.receipt, Settle::Release(Some(0)))
-            .await;
+        stage.settle("orders", leased.receipt, released(0)).await;
     }
 }
 
@@ -486,7 +493,7 @@ async fn what_is_settled_in_several_partitions_is_settled_in_all_of_them_or_in_n
         while held.len() < 8 {
             held.extend(stage.receive("billing", 10, LEASE).await);
         }
-        let settles = held.iter().map(|m| (m.receipt, Settle::Ack)).collect();
+        let settles = held.iter().map(|m| (m.receipt, Settlement::Ack)).collect();
         let mut settle = Box::pin(stage.broker.settle(anyone(), "billing", settles));
         // It is handed over, and the power fails before or after it is on disk.
         let waited = tokio::time::timeout(Duration::from_micros(seed * 20), &mut settle).await;
@@ -516,7 +523,9 @@ async fn what_is_done_is_forgotten_by_the_log_unless_it_is_kept_for_replay() {
         stage.say("orders", &many).await;
         for _ in 0..10 {
             for leased in stage.receive("orders", 10, LEASE).await {
-                stage.settle("orders", leased.receipt, Settle::Ack).await;
+                stage
+                    .settle("orders", leased.receipt, Settlement::Ack)
+                    .await;
             }
         }
         assert_eq!(stage.counts("orders").await, (0, 0, 0));
@@ -540,7 +549,9 @@ async fn peeking_disturbs_nothing_and_purging_leaves_nothing() {
     stage.queue("orders", QueueSettings::default()).await;
     stage.say("orders", &["one", "two", "three"]).await;
     let leased = stage.receive("orders", 1, LEASE).await;
-    stage.settle("orders", leased[0].receipt, Settle::Ack).await;
+    stage
+        .settle("orders", leased[0].receipt, Settlement::Ack)
+        .await;
     let seen = stage.broker.peek(anyone(), "orders", 0, 10).await.unwrap();
     assert_eq!(texts(&seen), ["two", "three"]);
     assert_eq!(seen[0].acquired, 0);
@@ -698,10 +709,13 @@ async fn a_receipt_of_another_queue_is_refused() {
     stage.queue("b", QueueSettings::default()).await;
     stage.say("a", &["one"]).await;
     let leased = stage.receive("a", 1, LEASE).await;
-    let settled = stage.settle("b", leased[0].receipt, Settle::Ack).await;
+    let settled = stage.settle("b", leased[0].receipt, Settlement::Ack).await;
     assert_eq!(settled, Settled::Foreign);
     let receipt = Receipt::from_bytes(&leased[0].receipt.to_bytes()).unwrap();
-    assert_eq!(stage.settle("a", receipt, Settle::Ack).await, Settled::Done);
+    assert_eq!(
+        stage.settle("a", receipt, Settlement::Ack).await,
+        Settled::Done
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -735,8 +749,8 @@ async fn everything_is_counted_once() {
     let leased = stage.receive("orders", 10, 1000).await;
     assert_eq!(leased.len(), 4);
     for done in [&leased[0], &leased[1], &leased[3]] {
-        stage.settle("orders", done.receipt, Settle::Ack).await;
-        stage.settle("orders", done.receipt, Settle::Ack).await;
+        stage.settle("orders", done.receipt, Settlement::Ack).await;
+        stage.settle("orders", done.receipt, Settlement::Ack).await;
     }
     let queue = stage.broker.queues().named("orders").unwrap();
     stage.broker.look_for_oldest(&queue).await;
@@ -819,4 +833,12 @@ async fn what_peers_say_about_a_message_is_not_believed() {
         .map(|(name, _)| &name[..])
         .collect();
     assert_eq!(names, [b"kind"]);
+}
+
+/// Given back as failed, ready again after so long, ms.
+fn released(delay: u64) -> Settlement {
+    Settlement::Release {
+        delay: Some(delay),
+        class: Some(FailureClass::Transient),
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::queue::{
-    Credit, DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Outcome, Overflow,
-    QueueSettings, Receive,
+    Credit, DeadLetterPolicy, Lifetime, Limits, NewMessage, NewQueue, Overflow, QueueSettings,
+    Receive, Settlement,
 };
 use engine::{
     Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, Session,
@@ -94,7 +94,7 @@ impl Peer {
         assert!(next.await.is_err(), "something came");
     }
 
-    pub(crate) fn settle(&self, delivery: Delivery, outcome: Outcome) {
+    pub(crate) fn settle(&self, delivery: Delivery, outcome: Settlement) {
         self.session.settle(vec![(delivery.unacked, outcome)]);
     }
 }
@@ -122,7 +122,7 @@ async fn what_comes_is_handed_over_as_far_as_the_window_goes() {
     let (b, second) = peer.take_text().await;
     assert_eq!((&*a, &*b, first.redelivered), ("a", "b", false));
     peer.nothing().await;
-    peer.settle(first, Outcome::Ack);
+    peer.settle(first, Settlement::Ack);
     let (c, third) = peer.take_text().await;
     assert_eq!(c, "c");
     assert_eq!(stage.broker.consumers(consumer.queue()), 1);
@@ -132,7 +132,7 @@ async fn what_comes_is_handed_over_as_far_as_the_window_goes() {
     // What it holds stays with it.
     assert_eq!(stage.depth("q").await, (1, 2, 0));
     for held in [second, third] {
-        peer.settle(held, Outcome::Ack);
+        peer.settle(held, Settlement::Ack);
     }
     assert_eq!(stage.depth("q").await, (1, 0, 0));
 }
@@ -153,7 +153,7 @@ async fn everything_comes_back_in_order_when_a_session_goes() {
     for (expected, redelivered) in [("a", true), ("b", true), ("c", false), ("d", false)] {
         let (text, delivery) = other.take_text().await;
         assert_eq!((&*text, delivery.redelivered), (expected, redelivered));
-        other.settle(delivery, Outcome::Ack);
+        other.settle(delivery, Settlement::Ack);
     }
     assert_eq!(stage.depth("q").await, (0, 0, 0));
 }
@@ -167,7 +167,7 @@ async fn a_message_given_back_takes_its_old_place() {
     let consumer = peer.consume("q", 1).await;
     let (_, a) = peer.take_text().await;
     consumer.cancel().await;
-    peer.settle(a, Outcome::Requeue);
+    peer.settle(a, Settlement::REQUEUE);
     let got = peer.session.get("q").await.unwrap().unwrap();
     assert_eq!(
         (text(&got), got.redelivered, got.ready),
@@ -190,8 +190,8 @@ async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
         let mut peer = stage.peer();
         let _consumer = peer.consume("q", 3).await;
         let (a, b, _c) = (peer.take().await, peer.take().await, peer.take().await);
-        peer.settle(a, Outcome::Ack);
-        peer.settle(b, Outcome::Fail);
+        peer.settle(a, Settlement::Ack);
+        peer.settle(b, Settlement::FAIL);
         let b = peer.take().await;
         assert_eq!(text(&b), "b");
         // Whatever is asked of the queue partition now is answered when all of that is on disk.
@@ -235,14 +235,14 @@ async fn a_refused_message_is_dropped_or_dead_lettered() {
     let _consumers = (peer.consume("plain", 1).await, peer.consume("q", 1).await);
     stage.fill("plain", &["gone"]).await;
     let (_, delivery) = peer.take_text().await;
-    peer.settle(delivery, Outcome::Reject);
+    peer.settle(delivery, Settlement::REJECT);
     stage.fill("q", &["refused", "failed"]).await;
     let (_, refused) = peer.take_text().await;
-    peer.settle(refused, Outcome::Reject);
+    peer.settle(refused, Settlement::REJECT);
     for redelivered in [false, true] {
         let (text, failed) = peer.take_text().await;
         assert_eq!((&*text, failed.redelivered), ("failed", redelivered));
-        peer.settle(failed, Outcome::Fail);
+        peer.settle(failed, Settlement::FAIL);
     }
     for (expected, reason) in [("refused", "rejected"), ("failed", "delivery_limit")] {
         let dead = stage.broker.queue(anyone(), "dead").unwrap();
@@ -250,7 +250,7 @@ async fn a_refused_message_is_dropped_or_dead_lettered() {
         let dead = peer.session.get("dead").await.unwrap().unwrap();
         let from = dead.message.dead.clone().unwrap();
         assert_eq!((text(&dead), &*from.reason), (expected.into(), reason));
-        peer.settle(*dead, Outcome::Ack);
+        peer.settle(*dead, Settlement::Ack);
     }
     assert_eq!(stage.depth("plain").await, (0, 0, 0));
     assert_eq!(stage.depth("q").await, (0, 0, 0));
@@ -270,7 +270,7 @@ async fn the_first_of_those_lost_counts_as_failed() {
         let consumer = peer.consume("q", 10).await;
         let (culprit, bystander) = (peer.take().await, peer.take().await);
         assert_eq!(text(&culprit), "culprit", "{round}");
-        let lost = |charged| Outcome::Lost { charged };
+        let lost = |charged| Settlement::lost(charged);
         let outcomes = vec![
             (culprit.unacked, lost(true)),
             (bystander.unacked, lost(false)),
@@ -336,7 +336,7 @@ async fn a_window_is_shared() {
         let delivery = peer.take().await;
         peer.nothing().await;
         assert_eq!(credit.held(), 1);
-        peer.settle(delivery, Outcome::Ack);
+        peer.settle(delivery, Settlement::Ack);
     }
     peer.nothing().await;
 }
@@ -432,7 +432,7 @@ async fn queues_go_with_whom_they_belong_to() {
         let mut peer = stage.peer();
         let consumer = peer.consume(name, 10).await;
         let first = peer.take().await;
-        peer.settle(first, Outcome::Ack);
+        peer.settle(first, Settlement::Ack);
         peer.session.sync().await;
         let stream = StreamId {
             owner: consumer.queue().id(),
@@ -496,7 +496,7 @@ async fn consumers_hear_that_their_queue_is_gone() {
         Event::Cancelled { consumer: 9 }
     ));
     // Too late for anything, and harmless.
-    peer.settle(held, Outcome::Ack);
+    peer.settle(held, Settlement::Ack);
 }
 
 #[tokio::test]
@@ -581,7 +581,7 @@ async fn messages_grow_too_old() {
     }
     assert_eq!(stage.depth("q").await, (2, 1, 0));
     // What was held when its time came dies when it comes back.
-    peer.settle(*held, Outcome::Requeue);
+    peer.settle(*held, Settlement::REQUEUE);
     assert_eq!(stage.depth("q").await, (2, 0, 0));
     let dead = stage.broker.queue(anyone(), "dead").unwrap();
     eventually("dead letters", || dead.numbers().ready == 2).await;
@@ -592,7 +592,7 @@ async fn messages_grow_too_old() {
             (text(&dead_letter), &*from.reason),
             (text_of.into(), "expired")
         );
-        peer.settle(*dead_letter, Outcome::Ack);
+        peer.settle(*dead_letter, Settlement::Ack);
     }
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.depth("q").await, (2, 0, 0));
@@ -663,9 +663,9 @@ async fn a_message_may_have_less_time_than_those_before_it() {
         for expected in ["stays", "late"] {
             let got = peer.session.get("q").await.unwrap().unwrap();
             assert_eq!(text(&got), expected, "{end:?}");
-            peer.settle(*got, Outcome::Requeue);
+            peer.settle(*got, Settlement::REQUEUE);
             let got = peer.session.get("q").await.unwrap().unwrap();
-            peer.settle(*got, Outcome::Ack);
+            peer.settle(*got, Settlement::Ack);
         }
         assert!(peer.session.get("q").await.unwrap().is_none());
     }
@@ -734,7 +734,7 @@ async fn drain(peer: &Peer, queue: &str) -> Vec<String> {
         let from = got.message.dead.as_ref();
         let from = from.map(|dead| format!(" {} of {}", dead.reason, dead.queue));
         texts.push(format!("{}{}", text(&got), from.unwrap_or_default()));
-        peer.settle(*got, Outcome::Ack);
+        peer.settle(*got, Settlement::Ack);
     }
     texts.sort();
     texts
@@ -853,7 +853,7 @@ async fn what_was_refused_is_where_it_belongs_when_its_session_has_ended() {
         stage.fill("q", &["a", "b"]).await;
         let mut peer = stage.peer();
         let consumer = peer.consume("q", 10).await;
-        for outcome in [Outcome::Reject, Outcome::Ack] {
+        for outcome in [Settlement::REJECT, Settlement::Ack] {
             let delivery = peer.take().await;
             peer.settle(delivery, outcome);
         }
@@ -893,18 +893,18 @@ async fn a_queue_that_waits_for_no_sync_gets_what_does() {
         stage.fill("q", &[&text]).await;
         let (arrived, delivery) = peer.take_text().await;
         assert_eq!((&arrived, delivery.consumer), (&text, 1));
-        peer.settle(delivery, Outcome::Reject);
+        peer.settle(delivery, Settlement::REJECT);
         // Moved in an append that is synced, and others come at once behind it.
         stage.fill("dead", &["direct"]).await;
         for _ in 0..2 {
             let (_, delivery) = peer.take_text().await;
             assert_eq!((delivery.consumer, delivery.redelivered), (2, false));
             assert_eq!(delivery.message.failed, 0);
-            peer.settle(delivery, Outcome::Ack);
+            peer.settle(delivery, Settlement::Ack);
         }
         stage.fill("q", &["fetched"]).await;
         let (_, fetched) = peer.take_text().await;
-        peer.settle(fetched, Outcome::Ack);
+        peer.settle(fetched, Settlement::Ack);
     }
     assert_eq!(stage.depth("dead").await, (0, 0, 0));
 }

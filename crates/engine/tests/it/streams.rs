@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::policy::{Kind, Policy, PolicyDocument, Rules, Scope};
-use engine::queue::{Limits, NewQueue, Outcome, Position, QueueSettings, Receive, Settle};
+use engine::queue::{Limits, NewQueue, Position, QueueSettings, Receive, Settlement};
 use engine::{Error, Event, NewConsumer, Subscription};
 
 use crate::sessions::{Peer, numbered};
@@ -32,7 +32,7 @@ impl Peer {
         for expected in texts {
             let (text, delivery) = self.take_text().await;
             assert_eq!((&*text, delivery.redelivered), (*expected, false));
-            self.settle(delivery, Outcome::Ack);
+            self.settle(delivery, Settlement::Ack);
         }
     }
 }
@@ -59,7 +59,7 @@ async fn everyone_reads_everything_as_far_as_the_window_goes() {
     assert_eq!(first.message.sequence, 0);
     one.nothing().await;
     // Whatever becomes of it, it does not come again: there is only room.
-    one.settle(first, Outcome::Requeue);
+    one.settle(first, Settlement::REQUEUE);
     let (c, third) = one.take_text().await;
     assert_eq!((&*c, third.redelivered), ("c", false));
     assert_eq!(stage.broker.consumers(of_one.queue()), 2);
@@ -131,7 +131,7 @@ async fn who_waits_is_handed_what_comes() {
         let texts = [&*text];
         let ((), taken) = tokio::join!(stage.fill("log", &texts), peer.take_text());
         assert_eq!(taken.0, text);
-        peer.settle(taken.1, Outcome::Ack);
+        peer.settle(taken.1, Settlement::Ack);
     }
 }
 
@@ -152,7 +152,7 @@ async fn readers_and_consumers_of_a_session_all_get_their_share() {
     for _ in 0..100 {
         let delivery = peer.take().await;
         counts[usize::try_from(delivery.consumer).unwrap() - 1] += 1;
-        peer.settle(delivery, Outcome::Ack);
+        peer.settle(delivery, Settlement::Ack);
     }
     assert_eq!(counts, [50, 50]);
 }
@@ -172,7 +172,10 @@ async fn what_was_acknowledged_stays_whatever_happens() {
             .await
             .unwrap();
         assert_eq!(leased.len(), 3);
-        let done = leased.iter().map(|m| (m.receipt, Settle::Ack)).collect();
+        let done = leased
+            .iter()
+            .map(|m| (m.receipt, Settlement::Ack))
+            .collect();
         stage.broker.settle(anyone(), "log", done).await.unwrap();
         assert_eq!(stage.depth("log").await, (0, 0, 0));
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -293,7 +296,7 @@ async fn a_stream_that_goes_while_it_is_read_is_missed_too() {
     let (first, held) = peer.take_text().await;
     assert_eq!(first, "a");
     stage.broker.delete_queue(anyone(), "log").await.unwrap();
-    peer.settle(held, Outcome::Ack);
+    peer.settle(held, Settlement::Ack);
     // What was read ahead may still come.
     let mut event = peer.next().await;
     while matches!(event, Event::Delivery(_)) {

@@ -78,6 +78,8 @@ under such a name is a header like any other to readers of the topic, and means 
 | `forebay.dead-letter.reason` | `rejected`, `expired`, `maxlen`, `delivery_limit` or `attempts` |
 | `forebay.dead-letter.queue` | name of the queue it was dead-lettered from |
 | `forebay.dead-letter.offset` | its offset there |
+| `forebay.dead-letter.class` | why it failed, in one word: only where a consumer said it |
+| `forebay.dead-letter.message` | why, in the words of the consumer that refused it: only where it said something |
 | `forebay.dead-letter.attempts` | how often it was delivered there |
 | `forebay.dead-letter.sent-ms`, `forebay.dead-letter.dead-ms` | when it was sent, and when it was dead-lettered, ms since 1970 |
 | `forebay.dead`, `forebay.deaths` | the same and every death before, JSON, for queues |

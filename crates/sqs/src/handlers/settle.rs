@@ -1,6 +1,6 @@
 //! Deleting messages, and changing how long they stay hidden.
 
-use engine::queue::{Ordering, Queue, Receipt, Settle, Settled};
+use engine::queue::{FailureClass, Ordering, Queue, Receipt, Settled, Settlement};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(super) async fn delete(call: &Call<'_>, delete: Delete) -> Outcome<Value> {
     let queue = call.queue(delete.queue_url.as_deref())?;
     let handle = required(delete.receipt_handle)?;
     let receipt = receipt(&queue, &handle)?;
-    let settled = settle(call, &queue, vec![(receipt, Settle::Ack)]).await?;
+    let settled = settle(call, &queue, vec![(receipt, Settlement::Ack)]).await?;
     deleted(&queue, settled[0], &handle)?;
     Ok(nothing())
 }
@@ -47,7 +47,7 @@ pub(super) async fn delete(call: &Call<'_>, delete: Delete) -> Outcome<Value> {
 pub(super) async fn change(call: &Call<'_>, change: Change) -> Outcome<Value> {
     let queue = call.queue(change.queue_url.as_deref())?;
     let wanted = Wanted::new(&queue, change)?;
-    let settled = settle(call, &queue, vec![(wanted.receipt, wanted.settle)]).await?;
+    let settled = settle(call, &queue, vec![(wanted.receipt, wanted.settle.clone())]).await?;
     wanted.changed(settled[0])?;
     Ok(nothing())
 }
@@ -60,7 +60,7 @@ pub(super) async fn delete_batch(call: &Call<'_>, batch: Batch) -> Outcome<Value
         let read = handle.and_then(|handle| Ok((receipt(&queue, &handle)?, handle)));
         (entry.id.unwrap_or_default(), read)
     });
-    let of = |(receipt, _): &(Receipt, String)| (*receipt, Settle::Ack);
+    let of = |(receipt, _): &(Receipt, String)| (*receipt, Settlement::Ack);
     let judge = |(_, handle): (Receipt, String), settled| deleted(&queue, settled, &handle);
     settle_all(call, &queue, entries.collect(), of, judge).await
 }
@@ -72,7 +72,7 @@ pub(super) async fn change_batch(call: &Call<'_>, batch: Batch) -> Outcome<Value
         let id = entry.id.take().unwrap_or_default();
         (id, Wanted::new(&queue, entry))
     });
-    let of = |wanted: &Wanted| (wanted.receipt, wanted.settle);
+    let of = |wanted: &Wanted| (wanted.receipt, wanted.settle.clone());
     let judge = |wanted: Wanted, settled| wanted.changed(settled);
     settle_all(call, &queue, entries.collect(), of, judge).await
 }
@@ -91,7 +91,7 @@ async fn settle_all<T>(
     call: &Call<'_>,
     queue: &Queue,
     entries: Vec<(String, Outcome<T>)>,
-    of: impl Fn(&T) -> (Receipt, Settle),
+    of: impl Fn(&T) -> (Receipt, Settlement),
     judge: impl Fn(T, Settled) -> Outcome<()>,
 ) -> Outcome<Value> {
     let good = entries.iter().filter_map(|(_, entry)| entry.as_ref().ok());
@@ -110,7 +110,7 @@ async fn settle_all<T>(
 async fn settle(
     call: &Call<'_>,
     queue: &Queue,
-    settles: Vec<(Receipt, Settle)>,
+    settles: Vec<(Receipt, Settlement)>,
 ) -> Outcome<Vec<Settled>> {
     if settles.is_empty() {
         return Ok(Vec::new());
@@ -154,7 +154,7 @@ fn deleted(queue: &Queue, settled: Settled, handle: &str) -> Outcome<()> {
 struct Wanted {
     handle: String,
     receipt: Receipt,
-    settle: Settle,
+    settle: Settlement,
     seconds: i64,
     in_order: bool,
 }
@@ -173,9 +173,12 @@ impl Wanted {
         })?;
         let settle = match time {
             // With backoff, giving back means waiting.
-            0 if queue.settings().backoff.is_some() => Settle::Release(None),
-            0 => Settle::Release(Some(0)),
-            seconds => Settle::Extend(seconds * 1000),
+            0 if queue.settings().backoff.is_some() => Settlement::FAIL,
+            0 => Settlement::Release {
+                delay: Some(0),
+                class: Some(FailureClass::Transient),
+            },
+            seconds => Settlement::Extend(seconds * 1000),
         };
         Ok(Self {
             receipt: receipt(queue, &handle)?,

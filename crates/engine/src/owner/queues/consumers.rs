@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::OwnedQueuePartition;
 use crate::owner::round::Round;
-use crate::queue::queue_partition::{
-    Counts, Lease, MessageGroupId, Outcome, QueueEvent, Settlement,
+use crate::queue::queue_partition::{Counts, Lease, MessageGroupId, QueueEvent};
+use crate::queue::{
+    Consumer, ConsumerEvent, DeadLetterCause, DeadLetterReason, Handed, UnackedMessage, hand_over,
 };
-use crate::queue::{Consumer, ConsumerEvent, DeadLetterReason, Handed, UnackedMessage, hand_over};
 use crate::{Error, Result};
 
 /// Messages handed to one consumer at once, at most.
@@ -17,9 +17,6 @@ const HANDED_MAX: u64 = 256;
 
 /// A message taken without waiting, and how many are there behind it.
 pub(crate) type Got = Option<(UnackedMessage, Lease, u64)>;
-
-/// What becomes of messages: offset, lease, outcome.
-pub(crate) type Outcomes = Vec<(u64, u64, Outcome)>;
 
 impl Round<'_> {
     /// A consumer comes: it is handed messages from now on.
@@ -45,25 +42,11 @@ impl Round<'_> {
         self.enforce_age(queue, (now, false));
         self.offer_fresh(queue);
         let (got, spent) = get(self.require(queue)?, consumer, now);
-        let removing = spent.into_iter().map(|o| (o, DeadLetterReason::Attempts));
+        let cause = DeadLetterCause::from(DeadLetterReason::Attempts);
+        let removing = spent.into_iter().map(|offset| (offset, cause.clone()));
         self.remove_messages(queue, removing.collect());
         self.follow(queue);
         Ok(got)
-    }
-
-    /// Settles messages that consumers hold.
-    pub(in crate::owner) fn settle_held(
-        &mut self,
-        queue: Uuid,
-        outcomes: &[(u64, u64, Outcome)],
-        chance: f64,
-    ) {
-        let now = self.now.now;
-        if let Some(owned) = self.queue_partition(queue) {
-            let removing = settle(owned, outcomes, (now, chance));
-            self.remove_messages(queue, removing);
-            self.follow(queue);
-        }
     }
 
     /// Drops what is ready or waits; returns how many messages.
@@ -84,7 +67,7 @@ impl Round<'_> {
     }
 
     /// Messages have to leave: as dead letters, or for good where there is no place for dead letters.
-    pub(super) fn remove_messages(&mut self, queue: Uuid, removing: Vec<(u64, DeadLetterReason)>) {
+    pub(super) fn remove_messages(&mut self, queue: Uuid, removing: Vec<(u64, DeadLetterCause)>) {
         let Some(owned) = self.queue_partition(queue).filter(|_| !removing.is_empty()) else {
             return;
         };
@@ -95,12 +78,12 @@ impl Round<'_> {
             return owned.change(QueueEvent::Acked { offsets }, None);
         }
         let mut removing = removing.into_iter().peekable();
-        while let Some((first, reason)) = removing.next() {
+        while let Some((first, cause)) = removing.next() {
             let mut offsets = vec![first];
-            while let Some((offset, _)) = removing.next_if(|(_, other)| *other == reason) {
+            while let Some((offset, _)) = removing.next_if(|(_, other)| *other == cause) {
                 offsets.push(offset);
             }
-            self.dead_letter(queue, offsets, reason);
+            self.dead_letter(queue, offsets, cause);
         }
     }
 
@@ -139,7 +122,7 @@ impl Round<'_> {
                 self.hand_to_consumer(queue, Box::new(Handed { consumer, leases }));
             }
             if !picked.removing.is_empty() {
-                self.dead_letter(queue, picked.removing, DeadLetterReason::Attempts);
+                self.dead_letter(queue, picked.removing, DeadLetterReason::Attempts.into());
             }
             if nothing {
                 return;
@@ -217,47 +200,6 @@ fn get(owned: &mut OwnedQueuePartition, consumer: &Arc<Consumer>, now: u64) -> (
         (unacked, *lease, counts.ready + counts.waiting)
     });
     (got, picked.removing)
-}
-
-/// Settles messages; returns those that have to leave.
-fn settle(
-    owned: &mut OwnedQueuePartition,
-    outcomes: &[(u64, u64, Outcome)],
-    (now, chance): (u64, f64),
-) -> Vec<(u64, DeadLetterReason)> {
-    owned.state.tick(now);
-    let queue = Arc::clone(&owned.queue);
-    let mut done = Vec::new();
-    let mut removing = Vec::new();
-    for (offset, lease, outcome) in outcomes {
-        let at = (*offset, *lease);
-        match owned
-            .state
-            .outcome(at, *outcome, queue.settings(), (now, chance))
-        {
-            Settlement::Stale => {}
-            Settlement::Acked => done.push(*offset),
-            Settlement::Returned(event) => {
-                owned.state.settled(*offset, now);
-                owned.change(event, None);
-            }
-            Settlement::Undone => {
-                owned.state.undo(*offset, *lease);
-                queue.numbers.not_received(1);
-            }
-            Settlement::Removed(reason) => removing.push((*offset, reason)),
-        }
-    }
-    if !done.is_empty() {
-        queue.numbers.deleted(done.len() as u64);
-        for offset in &done {
-            owned.state.settled(*offset, now);
-        }
-        done.sort_unstable();
-        let acked = QueueEvent::Acked { offsets: done };
-        owned.change(acked, None);
-    }
-    removing
 }
 
 /// Notifies consumers of a queue partition that is removed.

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::OwnedQueuePartition;
 use crate::owner::round::Round;
-use crate::queue::DeadLetterReason;
 use crate::queue::queue_partition::MessageGroupId;
+use crate::queue::{DeadLetterCause, DeadLetterReason};
 
 /// Messages of one queue partition that are on their way out at once, at most.
 const REMOVING_MAX: usize = 1024;
@@ -98,6 +98,7 @@ impl Round<'_> {
         removing: &[(u64, MessageGroupId)],
         reason: DeadLetterReason,
     ) {
+        let cause = DeadLetterCause::from(reason);
         if removing.is_empty() {
             return;
         }
@@ -107,7 +108,7 @@ impl Round<'_> {
         }
         let removing = removing
             .iter()
-            .map(|(offset, _)| (*offset, reason))
+            .map(|(offset, _)| (*offset, cause.clone()))
             .collect();
         self.remove_messages(queue, removing);
     }

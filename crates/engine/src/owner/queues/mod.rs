@@ -10,7 +10,6 @@ mod owned;
 mod room;
 mod verbs;
 
-pub(crate) use consumers::Outcomes;
 pub(crate) use of_partition::QueuePartitions;
 pub(crate) use owned::OwnedQueuePartition;
 pub(crate) use owned::Readable;
@@ -24,12 +23,27 @@ use storage::Durability;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::verbs::{acquire, configure, outdate, replay, reserve, settle, undo};
+use self::verbs::{acquire, configure, outdate, replay, reserve, settle};
 use super::completions::Answer;
 use super::round::Round;
-use crate::queue::queue_partition::{Counts, Lease, QueueEvent, QueuePartition};
-use crate::queue::{DeadLetterReason, Leases, Ordering, Poll, Queue, Settle, Settled};
+use crate::queue::queue_partition::{Counts, QueueEvent, QueuePartition};
+use crate::queue::{
+    DeadLetterCause, DeadLetterReason, Leases, Ordering, Poll, Queue, Settled, Settlement,
+};
 use crate::{Error, Result};
+
+/// What becomes of a message: its offset, its lease, the settlement.
+pub(crate) type Settles = (u64, u64, Settlement);
+
+/// Messages of one queue to be settled.
+pub(crate) struct Settling {
+    pub(crate) queue: Uuid,
+    pub(crate) settles: Vec<Settles>,
+    /// Between 0 and 1: what part of a wait with jitter they wait.
+    pub(crate) chance: f64,
+    /// Who waits for the outcomes, if anyone does.
+    pub(crate) done: Option<oneshot::Sender<Result<Vec<Settled>>>>,
+}
 
 /// How long nothing is sent away after something could not leave, ms.
 const PATIENCE_MS: u64 = 1000;
@@ -62,7 +76,7 @@ impl Round<'_> {
             Ok(mut leased) => {
                 let removing = std::mem::take(&mut leased.removing);
                 if !removing.is_empty() {
-                    self.dead_letter(queue, removing, DeadLetterReason::Attempts);
+                    self.dead_letter(queue, removing, DeadLetterReason::Attempts.into());
                 }
                 if !leased.leases.is_empty() {
                     let leases = leased.hand_out(at, Box::new(Arc::clone(self.owner)));
@@ -99,39 +113,37 @@ impl Round<'_> {
         None
     }
 
-    /// Settles messages in flight.
-    pub(super) fn settle(
-        &mut self,
-        queue: Uuid,
-        settles: &[(u64, u64, Settle)],
-        chance: f64,
-        done: oneshot::Sender<Result<Vec<Settled>>>,
-    ) {
-        match self.settle_now(queue, settles, chance) {
+    /// Settles messages in flight, and answers who waits for it.
+    pub(super) fn settle_for(&mut self, settling: Settling) {
+        let queue = settling.queue;
+        let settled = self.settle(queue, &settling.settles, settling.chance);
+        let Some(done) = settling.done else { return };
+        match settled {
             Ok(settled) => self.answer_of(queue, Some(answering(done, settled))),
             Err(error) => drop(done.send(Err(error))),
         }
     }
 
-    /// Settles messages in flight as part of this turn. Errors: `UnknownQueue`.
-    pub(crate) fn settle_now(
+    /// Settles messages in flight as part of this turn; one outcome each. Errors: `UnknownQueue`.
+    pub(crate) fn settle(
         &mut self,
         queue: Uuid,
-        settles: &[(u64, u64, Settle)],
+        settles: &[Settles],
         chance: f64,
     ) -> Result<Vec<Settled>> {
         let now = self.now.now;
-        let settled = settle(self.require(queue)?, settles, now, chance);
-        self.follow(queue);
-        Ok(settled)
-    }
-
-    /// Takes leases back that never reached a receiver.
-    pub(super) fn undo(&mut self, queue: Uuid, leases: &[Lease]) {
-        if let Some(owned) = self.queue_partition(queue) {
-            undo(owned, leases);
-            self.follow(queue);
+        let owned = self.require(queue)?;
+        owned.state.tick(now);
+        let mut outcomes = Vec::with_capacity(settles.len());
+        let mut removing = Vec::new();
+        for (offset, lease, settlement) in settles {
+            let (settled, failure) = settle(owned, (*offset, *lease), settlement, (now, chance));
+            outcomes.push(settled);
+            removing.extend(failure.map(|failure| (*offset, DeadLetterCause::rejected(failure))));
         }
+        self.remove_messages(queue, removing);
+        self.follow(queue);
+        Ok(outcomes)
     }
 
     /// Drops all messages.
@@ -307,14 +319,14 @@ impl Round<'_> {
     }
 
     /// Hands messages that have to be removed to the dead-letter job.
-    fn dead_letter(&mut self, queue: Uuid, removing: Vec<u64>, reason: DeadLetterReason) {
+    fn dead_letter(&mut self, queue: Uuid, removing: Vec<u64>, cause: DeadLetterCause) {
         let at = self.at(queue);
         let env = Arc::clone(self.env);
         let Some(owned) = self.queue_partition(queue) else {
             return;
         };
         owned.state.reserve_for_removal(&removing);
-        if let Err(refused) = env.dead_letter_jobs.send(at, removing, reason) {
+        if let Err(refused) = env.dead_letter_jobs.send(at, removing, cause) {
             // They are found again with the next receive.
             owned.state.unreserve(&refused);
         }
@@ -367,7 +379,7 @@ impl Round<'_> {
                 self.answer_of(queue, hand_over(&poll, leases));
             }
             if !removing.is_empty() {
-                self.dead_letter(queue, removing, DeadLetterReason::Attempts);
+                self.dead_letter(queue, removing, DeadLetterReason::Attempts.into());
             }
             if nothing {
                 return;

@@ -188,6 +188,17 @@ impl OwnedQueuePartition {
         self.events.push(event);
     }
 
+    /// Applies that a message is done. What is done in one turn without anything between is one event.
+    pub(super) fn acked(&mut self, offset: u64) {
+        self.state.acked(offset);
+        match self.events.last_mut() {
+            Some(QueueEvent::Acked { offsets }) => offsets.push(offset),
+            _ => self.events.push(QueueEvent::Acked {
+                offsets: vec![offset],
+            }),
+        }
+    }
+
     /// The events of this turn as a batch of the queue partition's stream.
     pub(crate) fn take_batch(&mut self, index: u32, now: u64) -> Option<Append> {
         for event in &self.events {
@@ -202,7 +213,11 @@ impl OwnedQueuePartition {
             return None;
         }
         let mut builder = BatchBuilder::new(now.cast_signed());
-        for event in events.drain(..) {
+        for mut event in events.drain(..) {
+            if let QueueEvent::Acked { offsets } = &mut event {
+                // Rising, they take the least room.
+                offsets.sort_unstable();
+            }
             builder.push(now.cast_signed(), None, Some(&event.encode()), &[]);
         }
         self.events = events;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::OwnedQueuePartition;
-use crate::queue::queue_partition::{Lease, MessageGroupId, QueueEvent, Receiving, after};
-use crate::queue::{Leases, Ordering, Poll, Queue, QueuePartitionId, Settle, Settled, Undo};
+use crate::queue::queue_partition::{Decided, Lease, MessageGroupId, QueueEvent, Receiving, after};
+use crate::queue::{
+    Failure, Leases, Ordering, Poll, Queue, QueuePartitionId, Settled, Settlement, Undo,
+};
 use crate::{Error, Result};
 
 /// What a receiver got, and what came upon the way that must not be leased any more.
@@ -84,43 +86,41 @@ pub(super) fn acquire(owned: &mut OwnedQueuePartition, poll: &Poll, now: u64) ->
     })
 }
 
-/// Settles messages in flight.
+/// Settles a message in flight; returns why it has to leave, if it has to.
 pub(super) fn settle(
     owned: &mut OwnedQueuePartition,
-    settles: &[(u64, u64, Settle)],
-    now: u64,
-    chance: f64,
-) -> Vec<Settled> {
-    owned.state.tick(now);
+    (offset, lease): (u64, u64),
+    settlement: &Settlement,
+    (now, chance): (u64, f64),
+) -> (Settled, Option<Failure>) {
     let queue = Arc::clone(&owned.queue);
-    let mut outcomes = Vec::with_capacity(settles.len());
-    for (offset, lease, wanted) in settles {
-        let at = (*offset, *lease);
-        let (settled, event) = owned
-            .state
-            .settle(at, *wanted, queue.settings(), (now, chance));
-        if let Some(event) = event {
-            if *wanted == Settle::Ack {
-                queue.numbers.deleted(1);
-            }
-            if !matches!(wanted, Settle::Extend(_)) {
-                owned.state.settled(*offset, now);
+    let at = (offset, lease);
+    let decided = owned
+        .state
+        .decide(at, settlement, queue.settings(), (now, chance));
+    match decided {
+        Decided::Refused(why) => return (why, None),
+        Decided::Acked(settled) => {
+            queue.numbers.deleted(1);
+            owned.state.settled(offset, now);
+            owned.acked(offset);
+            return (settled, None);
+        }
+        Decided::Changed(event) => {
+            match settlement {
+                Settlement::Undo => queue.numbers.not_received(1),
+                Settlement::Extend(_) => {}
+                _ => owned.state.settled(offset, now),
             }
             owned.change(event, None);
         }
-        outcomes.push(settled);
-    }
-    outcomes
-}
-
-/// Takes leases back that never reached a receiver.
-pub(super) fn undo(owned: &mut OwnedQueuePartition, leases: &[Lease]) {
-    for lease in leases {
-        if let Some(event) = owned.state.undo_event(lease.offset, lease.number) {
-            owned.change(event, None);
+        Decided::Undone => {
+            owned.state.undo(offset, lease);
+            queue.numbers.not_received(1);
         }
+        Decided::Removed(failure) => return (Settled::Done, Some(failure)),
     }
-    owned.queue.numbers.not_received(leases.len() as u64);
+    (Settled::Done, None)
 }
 
 /// Makes what was acknowledged ready again; returns how many messages. Where the records are there for the queue alone,

@@ -6,10 +6,8 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use super::message_group::{MessageGroup, MessageGroupId};
 use super::place::Place;
 use super::{ATTEMPT_MS, Entry, IdHash, Lease, QueueEvent, QueuePartition, State, after};
-use crate::queue::{After, Growth, Held, Ordering, QueueSettings, Settle, Settled};
+use crate::queue::{Held, Ordering, QueueSettings};
 
-/// Longest time a message can be in flight altogether, ms.
-const LEASE_MS_MAX: u64 = 12 * 3_600_000;
 /// A tenant with more messages in flight than this may be noisy.
 const NOISY_LEASES: u32 = 30;
 
@@ -196,65 +194,6 @@ impl QueuePartition {
         held.iter().map(doing).collect()
     }
 
-    /// Decides about a settlement. `chance` is between 0 and 1.
-    pub(crate) fn settle(
-        &self,
-        (offset, lease): (u64, u64),
-        settle: Settle,
-        settings: &QueueSettings,
-        (now, chance): (u64, f64),
-    ) -> (Settled, Option<QueueEvent>) {
-        let Some(entry) = self.entries.get(&offset) else {
-            return (Settled::Gone, None);
-        };
-        if entry.lease != lease {
-            return (Settled::Stale, None);
-        }
-        let leased = entry.state == State::Leased;
-        match settle {
-            Settle::Ack => {
-                let acked = QueueEvent::Acked {
-                    offsets: vec![offset],
-                };
-                match settings.ordering {
-                    _ if leased => (Settled::Done, Some(acked)),
-                    Ordering::None => (Settled::Expired, Some(acked)),
-                    Ordering::Key => (Settled::Expired, None),
-                }
-            }
-            _ if !leased => (Settled::Expired, None),
-            Settle::Extend(ms)
-                if now.saturating_add(ms) > entry.at_ms.saturating_add(LEASE_MS_MAX) =>
-            {
-                (Settled::TooLong, None)
-            }
-            Settle::Extend(ms) => {
-                let until = after(now, ms);
-                (Settled::Done, Some(QueueEvent::Extended { offset, until }))
-            }
-            Settle::Release(delay) => {
-                let delay =
-                    delay.unwrap_or_else(|| wait(entry.failed, Retry::Failed, settings, chance));
-                let due = if delay == 0 { 0 } else { after(now, delay) };
-                let before = self.end;
-                let released = QueueEvent::Released {
-                    offset,
-                    due,
-                    before,
-                };
-                (Settled::Done, Some(released))
-            }
-        }
-    }
-
-    /// The event that takes a lease back which never reached a receiver; `None` when it has ended already.
-    pub(crate) fn undo_event(&self, offset: u64, lease: u64) -> Option<QueueEvent> {
-        let entry = self.entries.get(&offset)?;
-        let offsets = vec![offset];
-        (entry.lease == lease && entry.state == State::Leased)
-            .then_some(QueueEvent::Undone { lease, offsets })
-    }
-
     /// The event that makes everything from `from` on ready again that is not leased and does not wait.
     pub(crate) fn replay_event(&self, from: u64) -> QueueEvent {
         // What comes later was never touched.
@@ -357,45 +296,6 @@ fn keep_lowest(lowest: &mut BTreeSet<u64>, max: usize, rising: impl Iterator<Ite
             return;
         }
     }
-}
-
-/// Why a message is to be leased again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
-    /// It has failed once more.
-    Failed,
-    /// It was given back unharmed.
-    Returned,
-}
-
-/// How long a message waits that is to be leased again and had failed `failed` times before.
-pub(super) fn wait(failed: u32, why: Retry, settings: &QueueSettings, chance: f64) -> u64 {
-    let Some(backoff) = settings.backoff else {
-        return 0;
-    };
-    let counts = match backoff.after {
-        After::All => true,
-        After::Failed => why == Retry::Failed,
-        After::Returned => why == Retry::Returned,
-    };
-    if !counts {
-        return 0;
-    }
-    let factor = match backoff.growth {
-        Growth::Exponential => 1 << failed.min(62),
-        Growth::Linear => u64::from(failed) + 1,
-    };
-    let wait = backoff.base_ms.saturating_mul(factor).min(backoff.max_ms);
-    if backoff.jitter {
-        // Sizes stay far below 2^53, and the product is no greater than the wait.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "see above"
-        )]
-        return (wait as f64 * chance.clamp(0.0, 1.0)) as u64;
-    }
-    wait
 }
 
 /// Hands over the messages before `upto` of several groups, greatest priority first and then by their places, until it

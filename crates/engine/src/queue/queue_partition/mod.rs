@@ -24,6 +24,7 @@ mod meta;
 mod moves;
 mod place;
 mod runs;
+mod settle;
 mod sizes;
 mod snapshot;
 mod unreadable;
@@ -46,8 +47,7 @@ pub(crate) use meta::{
     is_reserved_by_engine, message_id, strip_reserved,
 };
 pub(crate) use moves::{Ended, MoveProgress};
-pub use untimed::Outcome;
-pub(crate) use untimed::Settlement;
+pub(crate) use settle::Decided;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -431,7 +431,7 @@ impl QueuePartition {
             }
             QueueEvent::Acked { offsets } => {
                 for offset in offsets {
-                    self.remove(*offset, None);
+                    self.acked(*offset);
                 }
             }
             QueueEvent::Left { offsets, task } => {
@@ -555,6 +555,11 @@ impl QueuePartition {
         }
         self.due.remove(&(entry.due, offset));
         Some(entry)
+    }
+
+    /// A message is done.
+    pub(crate) fn acked(&mut self, offset: u64) {
+        self.remove(offset, None);
     }
 
     /// A message is gone. Returns its entry, if it had one.

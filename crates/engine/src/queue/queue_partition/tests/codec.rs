@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::stage::{Message, Stage};
+use super::stage::{Message, Stage, released};
+use crate::queue::QueueSettings;
 use crate::queue::queue_partition::{QueueEvent, QueuePartition, fuzz, message_id};
-use crate::queue::{QueueSettings, Settle};
 
 fn event() -> impl Strategy<Value = QueueEvent> {
     let offsets = || proptest::collection::vec(any::<u64>(), 0..5);
@@ -137,7 +137,7 @@ fn what_lasts_for_ever_does_so_after_a_restart() {
     assert_eq!(stage.receive(1, u64::MAX).0, [1]);
     let (taken, lease) = stage.receive(1, 1000);
     assert_eq!(taken, [2]);
-    stage.settle((2, lease), Settle::Release(Some(u64::MAX)));
+    stage.settle((2, lease), &released(u64::MAX));
     for _ in 0..2 {
         stage.pass(1 << 40);
         stage.state.expire_dedup(u64::MAX, stage.now);

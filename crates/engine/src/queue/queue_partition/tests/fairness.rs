@@ -1,7 +1,8 @@
 //! Tenants of a queue without order, priorities, and backoff.
 
 use super::stage::{Message, Stage};
-use crate::queue::{After, Backoff, Growth, QueueSettings, Settle};
+use crate::queue::queue_partition::Decided;
+use crate::queue::{After, Backoff, Growth, QueueSettings, Settlement};
 
 fn of(key: &'static str) -> Message {
     Message {
@@ -29,7 +30,7 @@ fn a_tenant_that_takes_the_receivers_time_steps_back() {
     stage.send(&vec![of("slow"); 10]);
     let (taken, lease) = stage.receive(1, 30_000);
     stage.pass(20_000);
-    stage.settle((taken[0], lease), Settle::Ack);
+    stage.settle((taken[0], lease), &Settlement::Ack);
     let quick = stage.send(&[of("quick")]);
     assert_eq!(stage.receive(1, 30_000).0, [quick]);
     assert_eq!(stage.receive(1, 30_000).0, [1]);
@@ -75,7 +76,7 @@ fn waits_grow_with_failures_up_to_their_limit() {
     for wait in [1000, 2000, 4000, 5000, 5000] {
         let (taken, lease) = stage.receive(1, 30_000);
         assert_eq!(taken, [0]);
-        stage.settle((0, lease), Settle::Release(None));
+        stage.settle((0, lease), &Settlement::FAIL);
         stage.pass(wait - 1);
         assert_eq!(stage.receive(1, 30_000).0, [0_u64; 0]);
         stage.pass(1);
@@ -99,10 +100,10 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
         stage.send(&[Message::default()]);
         let (_, lease) = stage.receive(1, 30_000);
         let clock = (stage.now, chance);
-        let release = Settle::Release(None);
-        let (_, event) = stage
+        let release = Settlement::FAIL;
+        let decided = stage
             .state
-            .settle((0, lease), release, &stage.settings, clock);
+            .decide((0, lease), &release, &stage.settings, clock);
         let due = if due_after == 0 {
             0
         } else {
@@ -113,6 +114,6 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
             due,
             before: 1,
         };
-        assert_eq!(event, Some(expected));
+        assert_eq!(decided, Decided::Changed(expected));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use crate::queue::queue_partition::QueueEvent;
-use crate::queue::{QueueSettings, Settle};
+use crate::queue::{QueueSettings, Settlement};
 
 fn keeping(replay_ms: u64) -> Stage {
     Stage::new(QueueSettings {
@@ -18,7 +18,7 @@ fn acknowledged(stage: &mut Stage, count: u64, acks: &[u64]) {
     }
     let (_, lease) = stage.receive(10, 30_000);
     for offset in acks {
-        stage.settle((*offset, lease), Settle::Ack);
+        stage.settle((*offset, lease), &Settlement::Ack);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::{Backoff, Limits, Ordering, Outcome, Settle, Settled};
+use crate::queue::{Backoff, Limits, Ordering, Settled, Settlement};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
@@ -374,22 +374,27 @@ impl Model {
     }
 
     /// What becomes of a message leased so; returns whether it was.
-    pub(super) fn outcome(&mut self, (offset, lease): (u64, u64), what: Outcome, now: u64) -> bool {
+    pub(super) fn outcome(
+        &mut self,
+        (offset, lease): (u64, u64),
+        what: &Settlement,
+        now: u64,
+    ) -> bool {
         let backoff = self.backoff;
         let known = self.find(offset);
         if known.is != Is::Leased || known.lease != lease || known.logged.is_none() {
             return false;
         }
-        let charged = matches!(what, Outcome::Fail | Outcome::Lost { charged: true });
+        let charged = matches!(what, Settlement::Release { class: Some(_), .. });
         let total = known.failed + u32::from(charged);
-        let gone = matches!(what, Outcome::Ack | Outcome::Reject);
+        let gone = matches!(what, Settlement::Ack | Settlement::Reject(_));
         if gone {
             known.logged = None;
             (known.is, known.durable) = (Is::Gone, Is::Gone);
             return true;
         }
         known.place = (offset, 0);
-        if what == Outcome::Unsent {
+        if *what == Settlement::Undo {
             known.is = Is::Ready;
             known.due = 0;
             known.leased -= 1;
@@ -426,7 +431,7 @@ impl Model {
     pub(super) fn settle(
         &mut self,
         (offset, lease): (u64, u64),
-        what: Settle,
+        what: &Settlement,
         now: u64,
     ) -> Settled {
         let (ordering, backoff) = (self.ordering, self.backoff);
@@ -442,7 +447,7 @@ impl Model {
         }
         let leased = known.is == Is::Leased;
         match what {
-            Settle::Ack => {
+            Settlement::Ack => {
                 if leased || ordering == Ordering::None {
                     (known.is, known.durable) = (Is::Gone, Is::Gone);
                 }
@@ -453,12 +458,13 @@ impl Model {
                 }
             }
             _ if !leased => Settled::Expired,
-            Settle::Extend(ms) if now + ms > known.at + 12 * 3_600_000 => Settled::TooLong,
-            Settle::Extend(ms) => {
+            Settlement::Extend(ms) if now + ms > known.at + 12 * 3_600_000 => Settled::TooLong,
+            Settlement::Extend(ms) => {
                 known.due = now + ms;
                 Settled::Done
             }
-            Settle::Release(delay) => {
+            Settlement::Reject(_) | Settlement::Undo => unreachable!("not drawn here"),
+            Settlement::Release { delay, class } => {
                 let delay = delay.unwrap_or_else(|| {
                     let grown = |b: Backoff| (b.base_ms << known.failed.min(30)).min(b.max_ms);
                     backoff.map_or(0, grown)
@@ -466,6 +472,12 @@ impl Model {
                 let is = if delay == 0 { Is::Ready } else { Is::Waiting };
                 (known.is, known.durable) = (is, is);
                 known.due = now + delay;
+                if class.is_none() {
+                    // Unharmed: at its old place, on no lease any more.
+                    (known.open, known.behind) = (false, false);
+                    (known.place, known.lease) = ((offset, 0), u64::MAX);
+                    return Settled::Done;
+                }
                 known.failed += 1;
                 (known.open, known.behind) = (false, true);
                 if delay == 0 {

@@ -1,7 +1,7 @@
 //! Order per key, and what holds it up.
 
-use super::stage::{Message, Stage};
-use crate::queue::{Settle, Settled};
+use super::stage::{Message, Stage, released};
+use crate::queue::{Settled, Settlement};
 
 #[test]
 fn a_key_is_locked_while_a_message_of_it_is_leased_and_only_that_key() {
@@ -15,7 +15,7 @@ fn a_key_is_locked_while_a_message_of_it_is_leased_and_only_that_key() {
     assert_eq!(taken, [a1]);
     assert_eq!(stage.receive(10, 30_000).0, [b1]);
     assert_eq!(stage.receive(10, 30_000).0, [0_u64; 0]);
-    assert_eq!(stage.settle((a1, lease), Settle::Ack), Settled::Done);
+    assert_eq!(stage.settle((a1, lease), &Settlement::Ack), Settled::Done);
     assert_eq!(stage.receive(10, 30_000).0, [a2]);
 }
 
@@ -38,9 +38,9 @@ fn acknowledging_some_keeps_the_lock() {
     let mut stage = Stage::ordered();
     let offsets: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
     let (_, lease) = stage.receive(2, 30_000);
-    stage.settle((offsets[0], lease), Settle::Ack);
+    stage.settle((offsets[0], lease), &Settlement::Ack);
     assert_eq!(stage.receive(10, 30_000).0, [0_u64; 0]);
-    stage.settle((offsets[1], lease), Settle::Ack);
+    stage.settle((offsets[1], lease), &Settlement::Ack);
     assert_eq!(stage.receive(10, 30_000).0, [offsets[2]]);
 }
 
@@ -49,7 +49,7 @@ fn a_longer_lease_hides_what_is_behind_and_not_what_is_before() {
     let mut stage = Stage::ordered();
     let offsets: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
     let (_, lease) = stage.receive(3, 10_000);
-    stage.settle((offsets[1], lease), Settle::Extend(60_000));
+    stage.settle((offsets[1], lease), &Settlement::Extend(60_000));
     stage.pass(10_000);
     assert_eq!(stage.receive(10, 1000).0, [offsets[0]]);
 }
@@ -65,7 +65,10 @@ fn an_acknowledgement_after_the_end_of_the_lease_is_refused_in_order_only() {
         let offset = stage.send_key("a");
         let (_, lease) = stage.receive(1, 1000);
         stage.pass(1000);
-        assert_eq!(stage.settle((offset, lease), Settle::Ack), Settled::Expired);
+        assert_eq!(
+            stage.settle((offset, lease), &Settlement::Ack),
+            Settled::Expired
+        );
         let left = stage.state.counts().ready;
         assert_eq!(left, u64::from(ordered));
     }
@@ -83,7 +86,7 @@ fn a_delayed_message_does_not_hold_up_its_key_and_a_retry_does() {
     let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [soon]);
     let next = stage.send_key("a");
-    stage.settle((soon, lease), Settle::Release(Some(2000)));
+    stage.settle((soon, lease), &released(2000));
     assert_eq!(stage.receive(1, 1000).0, [0_u64; 0]);
     stage.pass(5000);
     assert_eq!(stage.receive(10, 1000).0, [late, soon, next]);
@@ -138,7 +141,7 @@ fn a_repeated_attempt_gives_the_same_leases_until_one_changes() {
         assert_eq!(stage.state.repeat("try-2", stage.now), None);
         assert_eq!(stage.state.repeat("try-1", stage.now + 300_000), None);
     }
-    stage.settle((offsets[0], lease), Settle::Ack);
+    stage.settle((offsets[0], lease), &Settlement::Ack);
     assert_eq!(stage.state.repeat("try-1", stage.now), None);
 }
 
@@ -149,7 +152,7 @@ fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
     // Given back by its receipt, or run out: it is all the same.
     let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [sent[0]]);
-    stage.settle((sent[0], lease), Settle::Release(Some(0)));
+    stage.settle((sent[0], lease), &released(0));
     assert_eq!(stage.receive(1, 1000).0, [sent[1]]);
     stage.pass(1000);
     let late = stage.send_key("a");
@@ -179,7 +182,7 @@ fn a_message_that_always_fails_does_not_keep_others_waiting() {
     for _ in 0..8 {
         let (taken, lease) = stage.receive(1, 30_000);
         served.push(taken[0]);
-        stage.settle((taken[0], lease), Settle::Release(Some(0)));
+        stage.settle((taken[0], lease), &released(0));
     }
     assert_eq!(served, [&all[..], &all[..]].concat());
 }
@@ -191,7 +194,7 @@ fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
     let (b1, c1) = (stage.send_key("b"), stage.send_key("c"));
     let (taken, lease) = stage.receive(1, 30_000);
     assert_eq!(taken, [a1]);
-    stage.settle((a1, lease), Settle::Release(Some(0)));
+    stage.settle((a1, lease), &released(0));
     let d1 = stage.send_key("d");
     for restarted in [false, true] {
         if restarted {
@@ -205,7 +208,7 @@ fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
     // When the message is done, the key stands where its next message stands.
     assert_eq!(stage.receive(3, 1000).0, [b1, c1, a1]);
     let lease = stage.state.lease(a1).unwrap().number;
-    stage.settle((a1, lease), Settle::Ack);
+    stage.settle((a1, lease), &Settlement::Ack);
     stage.pass(1000);
     assert_eq!(stage.receive(9, 1000).0, [a2, d1, b1, c1]);
 }
@@ -216,10 +219,7 @@ fn who_requeues_gives_back_the_old_place() {
     let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
     let (taken, lease, _) = stage.lease_untimed(1);
     assert_eq!(taken, [all[0]]);
-    stage.outcome(
-        (all[0], lease),
-        crate::queue::queue_partition::Outcome::Requeue,
-    );
+    stage.settle((all[0], lease), &Settlement::REQUEUE);
     assert_eq!(stage.lease_untimed(3).0, all);
 }
 

@@ -11,11 +11,11 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::model::{Is, Known, Model};
-use super::stage::{Message, Stage};
-use crate::queue::queue_partition::{QueueEvent, Settlement, hash};
+use super::stage::{Message, Stage, released};
+use crate::queue::queue_partition::{QueueEvent, hash};
 use crate::queue::{
-    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Limits, Ordering, Outcome, QueueSettings,
-    Settle,
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Limits, Ordering, QueueSettings, Settled,
+    Settlement,
 };
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -361,20 +361,20 @@ impl World {
         let i = usize::try_from(self.below(self.all_unacked.len() as u64)).unwrap();
         let unacked = self.all_unacked.swap_remove(i);
         let charged = self.below(2) == 0;
-        let outcome = match self.below(10) {
-            0..=3 => Outcome::Ack,
-            4 => Outcome::Requeue,
-            5..=6 => Outcome::Fail,
-            7 => Outcome::Reject,
-            8 => Outcome::Lost { charged },
-            _ => Outcome::Unsent,
+        let what = match self.below(10) {
+            0..=3 => Settlement::Ack,
+            4 => Settlement::REQUEUE,
+            5..=6 => Settlement::FAIL,
+            7 => Settlement::REJECT,
+            8 => Settlement::lost(charged),
+            _ => Settlement::Undo,
         };
         let now = self.stage.now;
         self.model.tick(now);
-        self.history.push(format!("{outcome:?} of {unacked:?}"));
-        let expected = self.model.outcome(unacked, outcome, now);
-        let settlement = self.stage.outcome(unacked, outcome);
-        assert_eq!(settlement != Settlement::Stale, expected, "{settlement:?}");
+        self.history.push(format!("{what:?} of {unacked:?}"));
+        let expected = self.model.outcome(unacked, &what, now);
+        let settled = self.stage.settle(unacked, &what);
+        assert_eq!(settled == Settled::Done, expected, "{settled:?}");
     }
 
     /// Removes what failed too often, what is too old, and what is too much.
@@ -484,17 +484,18 @@ impl World {
             return;
         };
         let what = match self.below(10) {
-            0..=5 => Settle::Ack,
-            6 => Settle::Extend(13 * 3_600_000),
-            7 => Settle::Extend(1 + self.below(4000)),
-            8 if self.below(2) == 0 => Settle::Release(Some(0)),
-            8 => Settle::Release(None),
-            _ => Settle::Release(Some(1 + self.below(4000))),
+            0..=5 => Settlement::Ack,
+            6 => Settlement::Extend(13 * 3_600_000),
+            7 => Settlement::Extend(1 + self.below(4000)),
+            8 if self.below(2) == 0 => released(0),
+            8 => Settlement::FAIL,
+            _ if self.below(2) == 0 => Settlement::REQUEUE,
+            _ => released(1 + self.below(4000)),
         };
         self.model.tick(self.stage.now);
         self.history.push(format!("{what:?} of {receipt:?}"));
-        let expected = self.model.settle(receipt, what, self.stage.now);
-        assert_eq!(self.stage.settle(receipt, what), expected, "{what:?}");
+        let expected = self.model.settle(receipt, &what, self.stage.now);
+        assert_eq!(self.stage.settle(receipt, &what), expected, "{what:?}");
     }
 
     fn undo(&mut self) {
@@ -502,9 +503,7 @@ impl World {
             return;
         };
         self.model.undo((offset, lease));
-        if let Some(event) = self.stage.state.undo_event(offset, lease) {
-            self.stage.apply(&event, None);
-        }
+        self.stage.settle((offset, lease), &Settlement::Undo);
     }
 
     /// Messages that are ready leave for another queue.

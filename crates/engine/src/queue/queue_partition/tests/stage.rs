@@ -7,10 +7,10 @@ use storage::batch::BatchBuilder;
 
 use crate::queue::queue_partition::decide::Picked;
 use crate::queue::queue_partition::{
-    Arrival, DEDUP, DUE, EXPIRES, MessageGroupId, Outcome, PRIORITY, QueueEvent, QueuePartition,
-    Receiving, Settlement,
+    Arrival, DEDUP, DUE, Decided, EXPIRES, MessageGroupId, PRIORITY, QueueEvent, QueuePartition,
+    Receiving,
 };
-use crate::queue::{Ordering, QueueSettings, Settle, Settled};
+use crate::queue::{FailureClass, Ordering, QueueSettings, Settled, Settlement};
 use crate::time::Moment;
 
 pub(super) const START: u64 = 1_780_000_000_000;
@@ -157,23 +157,6 @@ impl Stage {
         (offsets, lease, picked.removing)
     }
 
-    /// Says what becomes of a message in flight without a deadline.
-    pub(super) fn outcome(&mut self, at: (u64, u64), outcome: Outcome) -> Settlement {
-        self.state.tick(self.now);
-        let decided = (self.now, 1.0);
-        let settlement = self.state.outcome(at, outcome, &self.settings, decided);
-        let offsets = vec![at.0];
-        match &settlement {
-            Settlement::Stale => {}
-            Settlement::Undone => self.state.undo(at.0, at.1),
-            Settlement::Returned(event) => self.apply(event, None),
-            Settlement::Acked | Settlement::Removed(_) => {
-                self.apply(&QueueEvent::Acked { offsets }, None);
-            }
-        }
-        settlement
-    }
-
     /// Removes messages that failed too often; returns them.
     pub(super) fn spend(&mut self) -> Vec<u64> {
         let spent = self.state.failed_too_often(&self.settings);
@@ -211,16 +194,35 @@ impl Stage {
         }
     }
 
-    pub(super) fn settle(&mut self, at: (u64, u64), settle: Settle) -> Settled {
+    /// Says what becomes of a message in flight.
+    pub(super) fn settle(&mut self, at: (u64, u64), settlement: &Settlement) -> Settled {
         self.state.tick(self.now);
-        let (settled, event) = self
-            .state
-            .settle(at, settle, &self.settings, (self.now, 1.0));
-        if let Some(event) = event {
-            self.state.settled(at.0, self.now);
-            self.apply(&event, None);
+        let decided = (self.now, 1.0);
+        let decided = self.state.decide(at, settlement, &self.settings, decided);
+        let offsets = vec![at.0];
+        match decided {
+            Decided::Refused(why) => why,
+            Decided::Undone => {
+                self.state.undo(at.0, at.1);
+                Settled::Done
+            }
+            Decided::Acked(settled) => {
+                self.state.settled(at.0, self.now);
+                self.apply(&QueueEvent::Acked { offsets }, None);
+                settled
+            }
+            Decided::Removed(_) => {
+                self.apply(&QueueEvent::Acked { offsets }, None);
+                Settled::Done
+            }
+            Decided::Changed(event) => {
+                if !matches!(settlement, Settlement::Undo | Settlement::Extend(_)) {
+                    self.state.settled(at.0, self.now);
+                }
+                self.apply(&event, None);
+                Settled::Done
+            }
         }
-        settled
     }
 
     pub(super) fn apply(&mut self, event: &QueueEvent, groups: Option<&[MessageGroupId]>) {
@@ -282,5 +284,13 @@ impl Stage {
         queue_partition.stop_restoring();
         queue_partition.tick(self.now);
         self.state = queue_partition;
+    }
+}
+
+/// Given back as failed, ready again after so long, ms.
+pub(super) fn released(delay: u64) -> Settlement {
+    Settlement::Release {
+        delay: Some(delay),
+        class: Some(FailureClass::Transient),
     }
 }
