@@ -25,6 +25,16 @@ pub(crate) struct Rounds {
     recoveries: Vec<Duration>,
 }
 
+/// What the actors and their ledger have to know of the end of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The broker was asked to stop: it closes the connections one after the other, and what one held may come to another
+    /// one before its own client knows.
+    Closes,
+    /// The broker is gone.
+    Gone,
+}
+
 /// How long restarts took.
 pub(crate) struct Recoveries(Vec<Duration>);
 
@@ -81,8 +91,9 @@ impl Rounds {
     }
 
     /// Lets a load run for a while, then kills the broker (now and then it is a peaceful end), awaits the load, and
-    /// starts the broker again. `over` is called when the broker is gone. Returns what the load came to.
-    pub(crate) fn run<T: 'static>(&mut self, load: JoinSet<T>, over: impl FnOnce()) -> Vec<T> {
+    /// starts the broker again. `ends` is called when the broker is about to close its connections, and when it is gone.
+    /// Returns what the load came to.
+    pub(crate) fn run<T: 'static>(&mut self, load: JoinSet<T>, ends: impl Fn(Ending)) -> Vec<T> {
         // Some crashes come while the last one is still being made up for.
         let millis = if self.random.once_in(5) {
             self.random.pick(1..80)
@@ -92,11 +103,12 @@ impl Rounds {
         self.rest(Duration::from_millis(millis));
         let mut broker = self.broker.take().expect("between rounds there is one");
         if self.random.once_in(8) {
+            ends(Ending::Closes);
             assert!(broker.terminate().success(), "{}", broker.log());
         } else {
             broker.kill();
         }
-        over();
+        ends(Ending::Gone);
         let ended = self.block_on(end_load(load));
         if self.random.once_in(4) {
             let millis = self.random.pick(1..60);

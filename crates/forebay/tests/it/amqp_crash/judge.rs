@@ -130,7 +130,8 @@ fn may_come(ledger: &mut Ledger, held: Held, delivery: &Delivery) {
     if is_strange {
         report(ledger, held, "is in a strange queue");
     }
-    if copy.holder.is_some_and(|(_, turn)| turn == held.turn) {
+    let is_held = copy.holder.is_some_and(|(_, turn)| turn == held.turn);
+    if is_held && !ledger.closing {
         report(ledger, held, "a consumer has it");
     }
     if copy.seen.contains_key(&held.turn) && !delivery.redelivered {

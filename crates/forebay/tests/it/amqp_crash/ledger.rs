@@ -217,6 +217,8 @@ pub(crate) struct Ledger {
     pub(crate) messages: Vec<Message>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) totals: Totals,
+    /// The broker closes the connections: what one of them held may be with another one already.
+    pub(crate) closing: bool,
     /// The broker is gone.
     pub(crate) over: bool,
     /// Messages nobody has settled yet, about.
@@ -332,6 +334,12 @@ impl Ledger {
         all.insert((held.number, held.place));
     }
 
+    /// The broker begins to close all connections, in an order of its own.
+    pub(crate) fn closes(&mut self) {
+        self.closing = true;
+        self.left.extend(Place::ALL);
+    }
+
     /// Messages of a queue that nothing leaves on its own: how many must be there at least, and can be at most.
     pub(crate) fn extent(&self, place: Place) -> (usize, usize) {
         let (mut least, mut most) = (0, 0);
@@ -362,7 +370,7 @@ impl Ledger {
 
     /// The broker was started again: no connection of before is left.
     pub(crate) fn calm(&mut self) {
-        self.over = false;
+        (self.closing, self.over) = (false, false);
         self.settled.clear();
         self.newest.clear();
         self.left.clear();

@@ -13,7 +13,7 @@ use super::ledger::{Totals, Violation};
 use super::topology::{self, Names};
 use super::{Book, check, consumer, publisher};
 use crate::amqp::connect_as;
-use crate::rounds::{self, Rounds};
+use crate::rounds::{self, Ending, Rounds};
 
 const PUBLISHERS: usize = 3;
 const TRANSACTORS: usize = 2;
@@ -56,7 +56,10 @@ impl rounds::Crashes for Crashes {
     fn round(&mut self) -> Vec<Violation> {
         let load = self.start_load();
         let book = self.book.clone();
-        self.rounds.run(load, || book.lock().over = true);
+        self.rounds.run(load, |ending| match ending {
+            Ending::Closes => book.lock().closes(),
+            Ending::Gone => book.lock().over = true,
+        });
         self.book.lock().calm();
         let at = self.rounds.broker().address("amqp").unwrap();
         let names = Arc::clone(&self.names);

@@ -52,7 +52,7 @@ impl rounds::Crashes for Crashes {
 
     fn round(&mut self) -> Vec<Violation> {
         let load = self.start_load();
-        let ended = self.rounds.run(load, || {});
+        let ended = self.rounds.run(load, |_| {});
         self.producers = ended.into_iter().flatten().collect();
         self.check();
         std::mem::take(&mut self.book.lock().violations)

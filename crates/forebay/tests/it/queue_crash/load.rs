@@ -11,7 +11,7 @@ use super::client::Client;
 use super::ledger::{QueueBook, Totals, Violation, is_fifo};
 use super::{Book, actors, check, sends};
 use crate::broker::Broker;
-use crate::rounds::{self, Rounds};
+use crate::rounds::{self, Ending, Rounds};
 
 const SENDERS: usize = 3;
 const RECEIVERS: usize = 4;
@@ -56,7 +56,8 @@ impl rounds::Crashes for Crashes {
     fn round(&mut self) -> Vec<Violation> {
         let load = self.start_load();
         let book = self.book.clone();
-        self.rounds.run(load, || book.lock().over = true);
+        self.rounds
+            .run(load, |ends| book.lock().over = ends == Ending::Gone);
         let at = self.rounds.broker().address("sqs").unwrap();
         let mut random = self.rounds.random.fork();
         let checked = check::after_restart(at, &self.book, &self.names, &mut random);
