@@ -8,7 +8,6 @@ mod broker;
 mod clock;
 mod error;
 pub mod exchange;
-pub mod group;
 mod memory;
 pub mod metrics;
 mod owner;
@@ -28,6 +27,7 @@ pub use broker::{
 };
 pub use clock::{Clock, RandomSource, Uptime};
 pub use error::{Error, RecordErrors, Result};
+pub use groups as group;
 pub use room::{Boundless, Room};
 // Records travel through the door as the batches they are stored in.
 pub use storage::batch::Record;

@@ -7,22 +7,20 @@
 use bytes::Bytes;
 
 use super::command::{Command, CommitOffsets, Join};
-use super::durable::Durable;
 use super::event::{MemberRecord, Membership};
-use super::live::Live;
 
 /// The nodes that a map of members has from the first one on.
-const MEMBERS_BYTES: u64 = 3 << 10;
+pub(super) const MEMBERS_BYTES: u64 = 3 << 10;
 /// A member: its record, its place in the map, its timers, and its name where it is a static one or has yet to sync.
 const MEMBER_BYTES: u64 = 640;
 /// A protocol of a member.
 const PROTOCOL_BYTES: u64 = 96;
 /// The node that a map of ids that were handed out has from the first one on.
-const PENDING_BYTES: u64 = 512;
+pub(super) const PENDING_BYTES: u64 = 512;
 /// An id that was handed out.
 const ID_BYTES: u64 = 128;
 /// A topic of a generation.
-const SUBSCRIBED_BYTES: u64 = 8;
+pub(super) const SUBSCRIBED_BYTES: u64 = 8;
 /// A topic with offsets: its name, and the nodes of its map.
 pub(super) const TOPIC_BYTES: u64 = 1 << 10;
 /// A committed offset.
@@ -32,7 +30,8 @@ pub(super) const TRANSACTION_BYTES: u64 = 1 << 10;
 /// An offset of a transaction that was overtaken.
 pub(super) const OVERTAKEN_BYTES: u64 = 64;
 
-fn first(is_first: bool, bytes: u64) -> u64 {
+/// What only the first one of its kind takes.
+pub(super) fn first(is_first: bool, bytes: u64) -> u64 {
     if is_first { bytes } else { 0 }
 }
 
@@ -41,7 +40,8 @@ pub(super) fn of_first_member(id: &str, join: &Join) -> u64 {
     MEMBERS_BYTES + 2 * (id.len() + join.protocol_type.len()) as u64
 }
 
-fn len(text: Option<&String>) -> u64 {
+/// Bytes of a text that may be absent.
+pub(super) fn len(text: Option<&String>) -> u64 {
     text.map_or(0, |text| text.len() as u64)
 }
 
@@ -76,42 +76,14 @@ pub(super) fn of_membership(membership: &Membership) -> u64 {
     membership.members.iter().map(of_member).sum()
 }
 
-/// What the running state takes, as it was counted last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct LiveCost {
-    /// All members.
-    pub(super) members: u64,
-    /// Everything else.
-    pub(super) others: u64,
-}
-
-impl LiveCost {
-    /// Counts it anew, which goes through all members.
-    pub(super) fn of(live: &Live) -> Self {
-        let names = [&live.protocol_type, &live.protocol_name, &live.leader];
-        // The names are in the last generation too.
-        let names: u64 = names.into_iter().map(|name| 2 * len(name.as_ref())).sum();
-        let pending: u64 = live.pending.keys().map(|id| of_handed_out(id, false)).sum();
-        let topics = live.topics.as_ref().map_or(0, |topics| topics.len() as u64);
-        Self {
-            members: live.members.values().map(|m| of_member(&m.record)).sum(),
-            others: first(!live.members.is_empty(), MEMBERS_BYTES)
-                + first(!live.pending.is_empty(), PENDING_BYTES)
-                + names
-                + pending
-                + topics * SUBSCRIBED_BYTES,
-        }
-    }
-}
-
-/// What members take that are there twice: as they are now, and in the last generation.
-pub(super) fn of_members(now: u64, durable: &Durable) -> u64 {
-    now + now.max(durable.membership_bytes())
+/// What members take that are there twice: as they are now, and in the last generation that was formed.
+pub(super) fn of_members(now: u64, formed: u64) -> u64 {
+    now + now.max(formed)
 }
 
 impl Command {
     /// What it would add to a group that has nothing, at most.
-    pub(crate) fn adds_to_new(&self) -> u64 {
+    pub fn adds_to_new(&self) -> u64 {
         match self {
             Self::Join(join) => {
                 let id = join.new_id();

@@ -114,7 +114,8 @@ impl Group {
     /// What its state takes in memory, bytes: an estimate, and nothing where nothing is remembered.
     pub fn state_bytes(&self) -> u64 {
         let live = self.live.cost;
-        cost::of_members(live.members, &self.durable) + live.others + self.durable.offset_bytes()
+        let members = cost::of_members(live.members, self.durable.membership_bytes());
+        members + live.others + self.durable.offset_bytes()
     }
 
     /// When to call [`Group::tick`] next. May already have passed.

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use bytes::Bytes;
 
 use super::command::{Join, Ticket};
-use super::cost::LiveCost;
+use super::cost;
 use super::event::{MemberRecord, Membership};
 use super::reply::State;
 use super::settings::{GroupSettings, Subscription};
@@ -37,6 +37,15 @@ pub(super) struct Live {
     pub(super) check_at: Option<u64>,
     /// What all of it takes in memory.
     pub(super) cost: LiveCost,
+}
+
+/// What the running state takes, as it was counted last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LiveCost {
+    /// All members.
+    pub(super) members: u64,
+    /// Everything else.
+    pub(super) others: u64,
 }
 
 /// Names of topics, as their hashes: members may subscribe to very many with short names, which take a multiple of
@@ -203,7 +212,26 @@ impl Live {
 
     /// Counts anew what all of it takes in memory.
     pub(super) fn count(&mut self) {
-        self.cost = LiveCost::of(self);
+        self.cost = self.counted();
+    }
+
+    /// What all of it takes in memory, which goes through all members.
+    pub(super) fn counted(&self) -> LiveCost {
+        let names = [&self.protocol_type, &self.protocol_name, &self.leader];
+        // The names are in the last generation too.
+        let names = names.map(|name| 2 * cost::len(name.as_ref()));
+        let pending = self.pending.keys();
+        let pending: u64 = pending.map(|id| cost::of_handed_out(id, false)).sum();
+        let topics = self.topics.as_ref().map_or(0, |topics| topics.len() as u64);
+        let members = self.members.values();
+        LiveCost {
+            members: members.map(|m| cost::of_member(&m.record)).sum(),
+            others: cost::first(!self.members.is_empty(), cost::MEMBERS_BYTES)
+                + cost::first(!self.pending.is_empty(), cost::PENDING_BYTES)
+                + names.iter().sum::<u64>()
+                + pending
+                + topics * cost::SUBSCRIBED_BYTES,
+        }
     }
 
     pub(super) fn is_leader(&self, member_id: &str) -> bool {

@@ -3,17 +3,13 @@
 use uuid::Uuid;
 
 use super::Turn;
-use crate::group::command::{NamedPartition, Ticket};
-use crate::group::error::Error;
-use crate::group::event::{GroupEvent, TopicPartition};
-use crate::group::reply::{PartitionResult, Reply, State};
+use crate::command::{NamedPartition, Ticket};
+use crate::error::Error;
+use crate::event::{GroupEvent, TopicPartition};
+use crate::reply::{PartitionResult, Reply, State};
 
 impl Turn<'_> {
-    pub(in crate::group) fn delete_offsets(
-        &mut self,
-        partitions: Vec<NamedPartition>,
-        ticket: Ticket,
-    ) {
+    pub(crate) fn delete_offsets(&mut self, partitions: Vec<NamedPartition>, ticket: Ticket) {
         let result = self.try_delete_offsets(partitions);
         self.reply(ticket, Reply::DeleteOffsets(result));
     }
@@ -52,7 +48,7 @@ impl Turn<'_> {
         Ok(results)
     }
 
-    pub(in crate::group) fn topic_deleted(&mut self, topic: Uuid, ticket: Ticket) {
+    pub(crate) fn topic_deleted(&mut self, topic: Uuid, ticket: Ticket) {
         let partitions = self.durable.partitions_of(topic);
         self.forget(partitions.into_iter().collect());
         self.reply(ticket, Reply::TopicDeleted);
@@ -64,7 +60,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(in crate::group) fn delete(&mut self, ticket: Ticket) {
+    pub(crate) fn delete(&mut self, ticket: Ticket) {
         let result = match self.live.state {
             State::Dead => Err(Error::NotFound),
             State::Empty => {

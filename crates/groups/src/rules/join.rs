@@ -1,17 +1,17 @@
 //! Becoming a member, and joining again.
 
 use super::Turn;
-use crate::group::command::{Join, Ticket};
-use crate::group::cost;
-use crate::group::error::Error;
-use crate::group::live::{JoinTimer, Member, Parked, protocol_bytes};
-use crate::group::reply::{JoinRefused, Joined, JoinedMember, Reply, State};
+use crate::command::{Join, Ticket};
+use crate::cost;
+use crate::error::Error;
+use crate::live::{JoinTimer, Member, Parked, protocol_bytes};
+use crate::reply::{JoinRefused, Joined, JoinedMember, Reply, State};
 
 /// Assignment protocols of one member at most: each takes more memory than its bytes.
 const PROTOCOLS_MAX: usize = 256;
 
 impl Turn<'_> {
-    pub(in crate::group) fn join(&mut self, join: Join, ticket: Ticket) {
+    pub(crate) fn join(&mut self, join: Join, ticket: Ticket) {
         if let Err(refused) = self.try_join(join, ticket) {
             self.reply(ticket, Reply::Join(Err(refused)));
         }

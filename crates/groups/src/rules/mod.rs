@@ -68,7 +68,8 @@ impl Turn<'_> {
 
     /// Refuses when the state of members, with so many bytes for them as they would be, does not fit.
     fn check_members_fit(&self, members: u64, others: u64) -> Result<(), Error> {
-        let total = |members| cost::of_members(members, self.durable);
+        let formed = self.durable.membership_bytes();
+        let total = |members| cost::of_members(members, formed);
         let (then, now) = (total(members), total(self.live.cost.members));
         if then.saturating_sub(now).saturating_add(others) > self.room {
             return Err(Error::StateFull);

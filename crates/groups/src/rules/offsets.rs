@@ -3,11 +3,11 @@
 use uuid::Uuid;
 
 use super::Turn;
-use crate::group::command::{CommitOffsets, OffsetCommit, Ticket};
-use crate::group::cost;
-use crate::group::error::Error;
-use crate::group::event::{CommittedOffset, GroupEvent, TopicOffsets};
-use crate::group::reply::{PartitionResult, Reply, State};
+use crate::command::{CommitOffsets, OffsetCommit, Ticket};
+use crate::cost;
+use crate::error::Error;
+use crate::event::{CommittedOffset, GroupEvent, TopicOffsets};
+use crate::reply::{PartitionResult, Reply, State};
 
 /// What a group may still remember.
 struct Room {
@@ -20,7 +20,7 @@ struct Room {
 }
 
 impl Turn<'_> {
-    pub(in crate::group) fn commit_offsets(&mut self, commit: CommitOffsets, ticket: Ticket) {
+    pub(crate) fn commit_offsets(&mut self, commit: CommitOffsets, ticket: Ticket) {
         let result = self.try_commit(commit);
         self.reply(ticket, Reply::CommitOffsets(result));
     }
@@ -158,12 +158,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(in crate::group) fn end_transaction(
-        &mut self,
-        producer_id: i64,
-        committed: bool,
-        ticket: Ticket,
-    ) {
+    pub(crate) fn end_transaction(&mut self, producer_id: i64, committed: bool, ticket: Ticket) {
         if self.durable.has_transaction(producer_id) {
             self.record(GroupEvent::TransactionEnded {
                 producer_id,

@@ -1,10 +1,10 @@
 //! From one generation to the next: collecting joins, then naming generation, protocol, leader.
 
 use super::Turn;
-use crate::group::error::Error;
-use crate::group::event::GroupEvent;
-use crate::group::live::JoinTimer;
-use crate::group::reply::{Reply, State};
+use crate::error::Error;
+use crate::event::GroupEvent;
+use crate::live::JoinTimer;
+use crate::reply::{Reply, State};
 
 impl Turn<'_> {
     /// After any change of membership.
@@ -17,7 +17,7 @@ impl Turn<'_> {
     }
 
     /// Begins to collect joins. Members learn of it by their next heartbeat.
-    pub(in crate::group) fn prepare_rebalance(&mut self) {
+    pub(crate) fn prepare_rebalance(&mut self) {
         if self.live.state == State::CompletingRebalance {
             self.send_away_waiting_syncs();
         }

@@ -1,12 +1,12 @@
 //! Staying alive, leaving, and being taken for dead.
 
 use super::Turn;
-use crate::group::command::{Leaver, MemberRef, Ticket};
-use crate::group::error::Error;
-use crate::group::reply::{Reply, State};
+use crate::command::{Leaver, MemberRef, Ticket};
+use crate::error::Error;
+use crate::reply::{Reply, State};
 
 impl Turn<'_> {
-    pub(in crate::group) fn heartbeat(&mut self, member: &MemberRef, ticket: Ticket) {
+    pub(crate) fn heartbeat(&mut self, member: &MemberRef, ticket: Ticket) {
         let result = self.check_member(member).and_then(|()| {
             self.renew_session(&member.member_id);
             match self.live.state {
@@ -18,7 +18,7 @@ impl Turn<'_> {
         self.reply(ticket, Reply::Heartbeat(result));
     }
 
-    pub(in crate::group) fn leave(&mut self, members: Vec<Leaver>, ticket: Ticket) {
+    pub(crate) fn leave(&mut self, members: Vec<Leaver>, ticket: Ticket) {
         let mut anyone = false;
         let mut results = Vec::with_capacity(members.len());
         for leaver in members {

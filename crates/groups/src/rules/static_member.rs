@@ -1,12 +1,12 @@
 //! A static member comes back: same instance id, no memory of its member id.
 
 use super::Turn;
-use crate::group::command::{Join, Ticket};
-use crate::group::error::Error;
-use crate::group::event::{GroupEvent, MemberRecord};
-use crate::group::live::{Member, Parked};
-use crate::group::reply::State;
-use crate::group::settings::Subscription;
+use crate::command::{Join, Ticket};
+use crate::error::Error;
+use crate::event::{GroupEvent, MemberRecord};
+use crate::live::{Member, Parked};
+use crate::reply::State;
+use crate::settings::Subscription;
 
 impl Turn<'_> {
     /// Gives the member a new id, so that a twin that still uses the old one is fenced. In a

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::Turn;
-use crate::group::command::{Sync, Ticket};
-use crate::group::error::Error;
-use crate::group::event::GroupEvent;
-use crate::group::live::Parked;
-use crate::group::reply::{Reply, State, Synced};
+use crate::command::{Sync, Ticket};
+use crate::error::Error;
+use crate::event::GroupEvent;
+use crate::live::Parked;
+use crate::reply::{Reply, State, Synced};
 
 impl Turn<'_> {
-    pub(in crate::group) fn sync(&mut self, sync: Sync, ticket: Ticket) {
+    pub(crate) fn sync(&mut self, sync: Sync, ticket: Ticket) {
         if let Err(error) = self.try_sync(sync, ticket) {
             self.reply(ticket, Reply::Sync(Err(error)));
         }

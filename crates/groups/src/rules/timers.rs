@@ -1,7 +1,7 @@
 //! What is due when.
 
 use super::Turn;
-use crate::group::live::{JoinTimer, Live};
+use crate::live::{JoinTimer, Live};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -13,7 +13,7 @@ enum Due {
 }
 
 /// When something is due next.
-pub(in crate::group) fn next_deadline(live: &Live) -> Option<u64> {
+pub(crate) fn next_deadline(live: &Live) -> Option<u64> {
     let sessions = live
         .members
         .values()
@@ -29,7 +29,7 @@ pub(in crate::group) fn next_deadline(live: &Live) -> Option<u64> {
 impl Turn<'_> {
     /// Does what is due, earliest first. Every deadline met is cleared or moved into the future,
     /// except for one repetition of an initial delay of zero; so this ends.
-    pub(in crate::group) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         while next_deadline(self.live).is_some_and(|at| at <= self.now) {
             for due in self.due() {
                 self.fire(due);

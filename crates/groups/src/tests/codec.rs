@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::group::{
+use crate::{
     CommittedOffset, DecodeError, GroupEvent, MemberRecord, Membership, Snapshot, StagedOffsets,
     TopicOffsets, TopicPartition,
 };
@@ -150,8 +150,8 @@ proptest! {
 
     #[test]
     fn random_bytes_do_no_harm(tag in 0_u8..13, bytes in vec(any::<u8>(), 0..200)) {
-        crate::group::fuzz(&bytes);
-        crate::group::fuzz(&[&[1, tag], bytes.as_slice()].concat());
+        crate::fuzz(&bytes);
+        crate::fuzz(&[&[1, tag], bytes.as_slice()].concat());
     }
 
     #[test]
@@ -164,7 +164,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        crate::group::fuzz(&bytes);
+        crate::fuzz(&bytes);
     }
 }
 

@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::stage::{subscription, topic_id};
-use crate::group::cost::{self, LiveCost};
-use crate::group::{
+use crate::cost;
+use crate::{
     Command, CommitOffsets, Error, Group, GroupEvent, GroupSettings, Join, Leaver, MemberRef,
     NamedPartition, OffsetCommit, Outcome, PartitionResult, Reply, State, Sync, Ticket,
     TopicPartition,
@@ -147,8 +147,8 @@ fn recount(group: &Group) -> u64 {
     let GroupEvent::Snapshot(all) = group.snapshot() else {
         unreachable!("a snapshot");
     };
-    let offsets = |topics: &[crate::group::TopicOffsets]| -> u64 {
-        let of_one = |topic: &crate::group::TopicOffsets| {
+    let offsets = |topics: &[crate::TopicOffsets]| -> u64 {
+        let of_one = |topic: &crate::TopicOffsets| {
             let offsets = topic.partitions.iter();
             let offsets = offsets.map(|(_, offset)| cost::of_offset(&offset.metadata));
             cost::of_topic(&topic.name) + offsets.sum::<u64>()
@@ -159,7 +159,7 @@ fn recount(group: &Group) -> u64 {
         let overtaken = staged.overtaken.len() as u64 * cost::OVERTAKEN_BYTES;
         cost::TRANSACTION_BYTES + overtaken + offsets(&staged.offsets)
     });
-    let live = LiveCost::of(&group.live);
+    let live = group.live.counted();
     let membership = cost::of_membership(&all.membership);
     let members = live.members + live.members.max(membership) + live.others;
     members + offsets(&all.offsets) + staged.sum::<u64>()

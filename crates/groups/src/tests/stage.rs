@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::group::{
+use crate::{
     Command, CommitOffsets, Error, Group, GroupEvent, GroupSettings, Join, Leaver, MemberRef,
     NamedPartition, OffsetCommit, Outcome, Reply, Subscription, Sync, Ticket, TopicPartition,
 };
