@@ -183,6 +183,17 @@ impl From<storage::Error> for Error {
     }
 }
 
+impl From<routing::Error> for Error {
+    fn from(error: routing::Error) -> Self {
+        match error {
+            routing::Error::InvalidName(why) => Self::InvalidName(why),
+            routing::Error::InvalidConfig(why) => Self::InvalidConfig(why),
+            routing::Error::UnknownExchange => Self::UnknownExchange,
+            routing::Error::Internal { .. } => Self::InvalidRequest(error.to_string()),
+        }
+    }
+}
+
 impl From<storage::batch::BatchError> for Error {
     fn from(error: storage::batch::BatchError) -> Self {
         use storage::batch::BatchError;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{self, Arguments, Value};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::value::{self, Arguments, Value};
 
 /// Names the inner kind of an exchange that delays.
 const DELAYED_KIND: &str = "x-delayed-type";

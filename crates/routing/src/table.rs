@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use super::kind::{Hashed, Kind, Wanted, weight};
-use super::patterns::Patterns;
-use super::targets::{Target, Targets};
-use super::value::{Arguments, Value};
-use super::{BindingId, Routed, hash};
+use crate::binding::BindingId;
+use crate::hash;
+use crate::kind::{Hashed, Kind, Wanted, weight};
+use crate::message::Routed;
+use crate::patterns::Patterns;
+use crate::targets::{Target, Targets};
+use crate::value::{Arguments, Value};
 
 /// Bindings by what their exchange's kind looks at.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ const PIECE_MAX: usize = 256;
 
 /// Where a binding leads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Target {
+pub enum Target {
     /// To a queue, by its qualified name.
     Queue(Arc<str>),
     /// To another exchange of the same vhost, by its plain name.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Names with values, in the order given.
 pub type Arguments = Vec<(String, Value)>;
@@ -97,7 +97,7 @@ mod bits {
 }
 
 /// Bytes as text where they are text, else as a list of numbers.
-pub(crate) mod octets {
+pub mod octets {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -108,19 +108,16 @@ pub(crate) mod octets {
         List(Vec<u8>),
     }
 
-    pub(crate) fn serialize<S: Serializer>(
-        bytes: &Bytes,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Bytes to a document.
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(bytes) {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => serializer.collect_seq(bytes),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Bytes, D::Error> {
+    /// Bytes of a document.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         Ok(match Either::deserialize(deserializer)? {
             Either::Text(text) => Bytes::from(text),
             Either::List(list) => Bytes::from(list),

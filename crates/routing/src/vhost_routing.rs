@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::table::Table;
-use super::targets::Target;
-use super::value::Value;
-use super::{
-    Arguments, Binding, BindingId, DEFAULT, Destination, Exchange, ExchangeDocument, Kind, Routed,
-    STANDARD, kind,
-};
-use crate::{Error, Result, vhost};
+use crate::binding::{Binding, BindingId, Destination};
+use crate::error::{Error, Result};
+use crate::exchange::{DEFAULT, Exchange, ExchangeDocument, STANDARD};
+use crate::kind::{self, Kind};
+use crate::message::Routed;
+use crate::names;
+use crate::table::Table;
+use crate::targets::Target;
+use crate::value::{Arguments, Value};
 
 /// Header that says how long a message waits, where its exchange delays, ms.
 const DELAY: &[u8] = b"x-delay";
@@ -32,36 +33,42 @@ struct Node {
 
 /// A binding in its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Bound {
-    pub(crate) source: Arc<str>,
-    pub(crate) target: Target,
-    pub(crate) key: Bytes,
-    pub(crate) arguments: Arguments,
+pub struct Bound {
+    /// Plain name of the exchange it leads from.
+    pub source: Arc<str>,
+    /// Where it leads.
+    pub target: Target,
+    /// What the exchange's kind makes of it.
+    pub key: Bytes,
+    /// What else was said about it.
+    pub arguments: Arguments,
     /// It survives a restart.
-    pub(crate) durable: bool,
+    pub durable: bool,
 }
 
 /// What went with something that was removed.
 #[derive(Debug, Default)]
-pub(crate) struct Removed {
-    pub(crate) exchanges: Vec<Arc<Exchange>>,
-    /// Those that are stored.
-    pub(crate) bindings: Vec<BindingId>,
+pub struct Removed {
+    /// Exchanges, the stored ones and others.
+    pub exchanges: Vec<Arc<Exchange>>,
+    /// Bindings that are stored.
+    pub bindings: Vec<BindingId>,
 }
 
 /// Where a message was found to go.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub struct Found {
     /// Queues by qualified name, each once.
-    pub(crate) queues: Vec<Arc<str>>,
+    pub queues: Vec<Arc<str>>,
     /// Also to the queues that bear its keys as names.
-    pub(crate) by_name: bool,
-    pub(crate) delay_ms: Option<u64>,
+    pub by_name: bool,
+    /// How long it waits there, ms, where its exchange delays.
+    pub delay_ms: Option<u64>,
 }
 
 /// One vhost.
 #[derive(Debug)]
-pub(crate) struct VhostRouting {
+pub struct VhostRouting {
     vhost: Arc<str>,
     nodes: BTreeMap<Arc<str>, Node>,
     bindings: BTreeMap<BindingId, Bound>,
@@ -78,7 +85,7 @@ impl VhostRouting {
     }
 
     /// The same with these topic exchanges that only the broker publishes to.
-    pub(crate) fn with(vhost: &str, internal: &Arc<[String]>) -> Self {
+    pub fn with(vhost: &str, internal: &Arc<[String]>) -> Self {
         let mut routing = Self {
             vhost: Arc::from(vhost),
             nodes: BTreeMap::new(),
@@ -107,17 +114,18 @@ impl VhostRouting {
         routing
     }
 
-    pub(crate) fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
         self.nodes.get(name).map(|node| &node.exchange)
     }
 
     /// All exchanges in name order.
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
+    pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
         self.nodes.values().map(|node| &node.exchange)
     }
 
     /// Adds an exchange of a name that is free.
-    pub(crate) fn insert(&mut self, exchange: &Arc<Exchange>) {
+    pub fn insert(&mut self, exchange: &Arc<Exchange>) {
         let document = &exchange.document;
         let table = Table::new(&document.kind, &document.arguments);
         let outgoing = BTreeSet::new();
@@ -131,38 +139,39 @@ impl VhostRouting {
     }
 
     /// Has exchanges know their alternates, where they were declared without one.
-    pub(crate) fn set_alternates(&mut self, find: impl Fn(&str) -> Option<Arc<str>>) {
+    pub fn set_alternates(&mut self, find: impl Fn(&str) -> Option<Arc<str>>) {
         for (name, node) in &mut self.nodes {
             node.by_policy = find(name);
         }
     }
 
     /// Has one exchange know its alternate, where it was declared without one.
-    pub(crate) fn set_alternate(&mut self, name: &str, alternate: Option<Arc<str>>) {
+    pub fn set_alternate(&mut self, name: &str, alternate: Option<Arc<str>>) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.by_policy = alternate;
         }
     }
 
-    pub(crate) fn has_binding(&self, id: BindingId) -> bool {
+    /// Whether there is that binding.
+    pub fn has_binding(&self, id: BindingId) -> bool {
         self.bindings.contains_key(&id)
     }
 
     /// How many exchanges and bindings there are, those that every vhost has left out.
-    pub(crate) fn counts(&self) -> (usize, usize) {
+    pub fn counts(&self) -> (usize, usize) {
         let standard = STANDARD.len() + 1 + self.internal.len();
         (self.nodes.len() - standard, self.bindings.len())
     }
 
     /// Whether no binding leads from an exchange.
-    pub(crate) fn is_unused(&self, name: &str) -> bool {
+    pub fn is_unused(&self, name: &str) -> bool {
         self.nodes
             .get(name)
             .is_none_or(|node| node.outgoing.is_empty())
     }
 
     /// Checks that an exchange of this name takes a binding. Errors: `UnknownExchange`, `InvalidConfig`.
-    pub(crate) fn check_binding(&self, binding: &Binding) -> Result<Arc<Exchange>> {
+    pub fn check_binding(&self, binding: &Binding) -> Result<Arc<Exchange>> {
         let source = self.exchange(&binding.source);
         let source = source.ok_or(Error::UnknownExchange)?;
         kind::check_binding(&source.document.kind, &binding.key, &binding.arguments)?;
@@ -170,7 +179,7 @@ impl VhostRouting {
     }
 
     /// Adds a binding whose source is there, and that is not there itself.
-    pub(crate) fn bind(&mut self, id: BindingId, bound: Bound) {
+    pub fn bind(&mut self, id: BindingId, bound: Bound) {
         let Some(node) = self.nodes.get_mut(&bound.source) else {
             return;
         };
@@ -183,14 +192,14 @@ impl VhostRouting {
     }
 
     /// Takes a binding out, and what rested on it.
-    pub(crate) fn unbind(&mut self, id: BindingId) -> Removed {
+    pub fn unbind(&mut self, id: BindingId) -> Removed {
         let (mut removed, mut idle) = (Removed::default(), Vec::new());
         self.take_binding(id, &mut removed, &mut idle);
         self.take_idle(removed, idle)
     }
 
     /// Takes out all bindings that lead to a queue, and what rested on them.
-    pub(crate) fn forget_queue(&mut self, qualified: &Arc<str>) -> Removed {
+    pub fn forget_queue(&mut self, qualified: &Arc<str>) -> Removed {
         let (mut removed, mut idle) = (Removed::default(), Vec::new());
         let target = Target::Queue(Arc::clone(qualified));
         for id in self.incoming.remove(&target).unwrap_or_default() {
@@ -200,14 +209,14 @@ impl VhostRouting {
     }
 
     /// Takes an exchange out with all bindings from and to it.
-    pub(crate) fn remove(&mut self, name: &str) -> Removed {
+    pub fn remove(&mut self, name: &str) -> Removed {
         let (mut removed, mut idle) = (Removed::default(), Vec::new());
         self.take_exchange(name, &mut removed, &mut idle);
         self.take_idle(removed, idle)
     }
 
     /// Takes everything out but what every vhost has.
-    pub(crate) fn clear(&mut self) -> Removed {
+    pub fn clear(&mut self) -> Removed {
         let mut removed = Removed::default();
         let before = std::mem::replace(self, Self::with(&self.vhost, &self.internal));
         let exchanges = before.nodes.into_values().map(|node| node.exchange);
@@ -218,7 +227,7 @@ impl VhostRouting {
     }
 
     /// Takes an exchange out that goes with its last binding, if that is gone.
-    pub(crate) fn remove_if_idle(&mut self, name: &Arc<str>) -> Removed {
+    pub fn remove_if_idle(&mut self, name: &Arc<str>) -> Removed {
         self.take_idle(Removed::default(), vec![Arc::clone(name)])
     }
 
@@ -271,20 +280,15 @@ impl VhostRouting {
         removed
     }
 
-    /// Where a message goes that is published to `name`. Errors: `UnknownExchange`; `InvalidRequest` when a client
+    /// Where a message goes that is published to `name`. Errors: `UnknownExchange`; `Internal` when a client
     /// publishes to an internal exchange.
-    pub(crate) fn route(
-        &self,
-        name: &str,
-        routed: &Routed<'_>,
-        draw: &dyn Fn() -> u64,
-    ) -> Result<Found> {
+    pub fn route(&self, name: &str, routed: &Routed<'_>, draw: &dyn Fn() -> u64) -> Result<Found> {
         let first = self.nodes.get(name).ok_or(Error::UnknownExchange)?;
         if first.exchange.document.internal && routed.publisher {
-            let vhost = &self.vhost;
-            return Err(Error::InvalidRequest(format!(
-                "cannot publish to internal exchange '{name}' in vhost '{vhost}'"
-            )));
+            return Err(Error::Internal {
+                exchange: name.to_owned(),
+                vhost: (*self.vhost).to_owned(),
+            });
         }
         let mut found = Found {
             delay_ms: delay(&first.exchange, routed),
@@ -328,18 +332,18 @@ impl VhostRouting {
     }
 
     /// All bindings.
-    pub(crate) fn bindings(&self) -> impl Iterator<Item = Binding> {
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> {
         self.bindings.values().map(|bound| self.binding(bound))
     }
 
     /// The bindings that lead from an exchange.
-    pub(crate) fn bindings_from(&self, name: &str) -> impl Iterator<Item = Binding> {
+    pub fn bindings_from(&self, name: &str) -> impl Iterator<Item = Binding> {
         let node = self.nodes.get(name).into_iter();
         self.listed(node.flat_map(|node| &node.outgoing))
     }
 
     /// The bindings that lead to a target.
-    pub(crate) fn bindings_to(&self, target: &Target) -> impl Iterator<Item = Binding> {
+    pub fn bindings_to(&self, target: &Target) -> impl Iterator<Item = Binding> {
         self.listed(self.incoming.get(target).into_iter().flatten())
     }
 
@@ -352,7 +356,7 @@ impl VhostRouting {
 
     fn binding(&self, bound: &Bound) -> Binding {
         let destination = match &bound.target {
-            Target::Queue(qualified) => Destination::Queue(vhost::split(qualified).1.to_owned()),
+            Target::Queue(qualified) => Destination::Queue(names::split(qualified).1.to_owned()),
             Target::Exchange(name) => Destination::Exchange((**name).to_owned()),
         };
         Binding {

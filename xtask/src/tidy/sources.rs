@@ -12,7 +12,12 @@ const NAMES: &[&str] = &[
 const CLOCK: &str = "crates/forebay/src/clock.rs";
 const CLOCK_CALLS: &[&str] = &["SystemTime::now", "Instant::now"];
 /// Crates that speak no protocol, and the names they must not know.
-const NEUTRAL: &[&str] = &["crates/engine/", "crates/groups/", "crates/storage/"];
+const NEUTRAL: &[&str] = &[
+    "crates/engine/",
+    "crates/groups/",
+    "crates/routing/",
+    "crates/storage/",
+];
 const PROTOCOLS: &[&str] = &["kafka", "amqp", "rabbit", "sqs", "amazon"];
 
 pub(super) fn check(file: &TextFile) -> Vec<Finding> {

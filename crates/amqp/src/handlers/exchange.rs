@@ -76,7 +76,7 @@ impl Session {
         }
         let arguments = tables::arguments(declare.arguments);
         let kind = Kind::named(text(declare.kind)?, &arguments);
-        let kind = kind.map_err(|error| about.fault(&error))?;
+        let kind = kind.map_err(|error| about.fault(&error.into()))?;
         match known {
             Ok(known) => return compare(&known, &kind, &declare),
             Err(Error::UnknownExchange) => {}

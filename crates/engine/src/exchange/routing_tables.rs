@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::VhostRouting;
+use routing::VhostRouting;
+
 use crate::vhost::Vhost;
 use crate::{Error, Result};
 

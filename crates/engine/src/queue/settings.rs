@@ -417,7 +417,9 @@ impl DeadLetterExchange {
     /// Checks its names. Errors: `InvalidName`.
     pub(crate) fn check(&self) -> Result<()> {
         vhost::check_reference(&self.exchange)?;
-        vhost::check_key(self.key.as_deref().unwrap_or_default().as_bytes())
+        Ok(vhost::check_key(
+            self.key.as_deref().unwrap_or_default().as_bytes(),
+        )?)
     }
 }
 

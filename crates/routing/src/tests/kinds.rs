@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::Error;
-use crate::exchange::patterns::Patterns;
-use crate::exchange::targets::Targets;
+use crate::patterns::Patterns;
+use crate::targets::Targets;
 
 fn with(kind: Kind, given: &[(&str, Value)]) -> VhostRouting {
     let mut routing = VhostRouting::new(VHOST);
@@ -191,7 +191,7 @@ fn what_makes_no_sense_is_refused() {
             ("hash-header", Value::text("h")),
         ],
     ] {
-        crate::exchange::kind::check_exchange(&Kind::ConsistentHash, &arguments(given))
+        crate::kind::check_exchange(&Kind::ConsistentHash, &arguments(given))
             .expect_err("nothing to hash");
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{
+use crate::Result;
+use crate::{
     Arguments, Binding, Bound, Destination, Exchange, ExchangeDocument, Headers, Kind, Property,
     Routed, Target, Value, VhostRouting,
 };
-use crate::Result;
 
 const VHOST: &str = "/";
 

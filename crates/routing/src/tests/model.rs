@@ -72,7 +72,7 @@ impl Model {
             Kind::Headers => {
                 let mut wanted = binding.arguments.iter().filter(|(n, _)| n != "x-match");
                 let same = |(name, value): &(String, Value)| headers.0.get(name) == Some(value);
-                match crate::exchange::find(&binding.arguments, "x-match") {
+                match crate::find(&binding.arguments, "x-match") {
                     Some(_) => wanted.any(same),
                     None => wanted.all(same),
                 }
