@@ -3,32 +3,32 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
-use super::holders::LOOK;
+use super::holders::{Held, LOOK, Reasons};
+use super::shared::{Budget, FREE_BYTES, PIECE_BYTES, SMALL_PIECE_BYTES};
 use super::waiters::{Grant, Place};
-use super::{Budget, FREE_BYTES, PIECE_BYTES, SMALL_PIECE_BYTES};
 
 /// A connection's account. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<Inner>);
 
 #[derive(Debug)]
-pub(super) struct Inner {
+struct Inner {
     budget: Budget,
     name: u64,
-    pub(super) protocol: &'static str,
-    pub(super) peer: SocketAddr,
+    protocol: &'static str,
+    peer: SocketAddr,
     balance: Mutex<Balance>,
     /// What the balance has taken, for display.
-    pub(super) taken: AtomicUsize,
+    taken: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
     /// Things the peer has begun and not finished, and things it has not read.
@@ -64,8 +64,16 @@ impl Balance {
     }
 }
 
+impl Budget {
+    /// The account of a connection; `protocol` and `peer` are what an operator is shown.
+    pub fn account(&self, protocol: &'static str, peer: SocketAddr) -> Account {
+        let name = self.0.names.fetch_add(1, Relaxed);
+        Account::new(self.clone(), name, protocol, peer)
+    }
+}
+
 impl Account {
-    pub(super) fn new(budget: Budget, name: u64, protocol: &'static str, peer: SocketAddr) -> Self {
+    fn new(budget: Budget, name: u64, protocol: &'static str, peer: SocketAddr) -> Self {
         Self(Arc::new(Inner {
             budget,
             name,
@@ -153,30 +161,40 @@ impl Account {
     }
 }
 
+impl Held for Inner {
+    fn client(&self) -> (&'static str, SocketAddr) {
+        (self.protocol, self.peer)
+    }
+
+    fn taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
+
+    fn moved(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
+    }
+
+    fn reasons(&self) -> Reasons {
+        Reasons {
+            lacks_input: self.unfinished.load(Relaxed) > 0,
+            has_unsent: self.has_unsent(),
+            is_parked: self.parked.load(Relaxed) > 0,
+        }
+    }
+
+    fn evict(&self) {
+        self.is_evicted.store(true, Relaxed);
+        self.evicted.notify_one();
+    }
+}
+
 impl Inner {
     fn balance(&self) -> MutexGuard<'_, Balance> {
         self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn moved(&self) -> (u64, u64) {
-        (self.received.load(Relaxed), self.sent.load(Relaxed))
-    }
-
-    pub(super) fn lacks_input(&self) -> bool {
-        self.unfinished.load(Relaxed) > 0
-    }
-
-    pub(super) fn has_unsent(&self) -> bool {
+    fn has_unsent(&self) -> bool {
         self.unsent.load(Relaxed) > 0
-    }
-
-    pub(super) fn is_parked(&self) -> bool {
-        self.parked.load(Relaxed) > 0
-    }
-
-    pub(super) fn evict(&self) {
-        self.is_evicted.store(true, Relaxed);
-        self.evicted.notify_one();
     }
 
     fn try_hold(self: &Arc<Self>, more: usize) -> bool {
@@ -228,7 +246,7 @@ impl Inner {
         self.taken.store(balance.has(), Relaxed);
         if balance.has() == taken && taken > 0 {
             let shared = &self.budget.0;
-            let account = Arc::downgrade(self);
+            let account: Weak<dyn Held> = Arc::<Self>::downgrade(self);
             shared.state().holders.add(self.name, account);
         }
     }
@@ -288,7 +306,7 @@ impl Inner {
         }
         let place = Arc::new(Place::default());
         let age = state.waiters.add(self.name, have, need, &place);
-        shared.waiting.store(state.waiters.len(), super::SeqCst);
+        shared.waiting.store(state.waiters.len(), SeqCst);
         // Something may have been given back since it was looked for.
         shared.serve(&mut state);
         if let Some(grant) = place.take() {
@@ -312,7 +330,7 @@ impl Inner {
         self.waits.fetch_sub(1, Relaxed);
         let mut state = shared.state();
         state.waiters.remove(wait.age);
-        shared.waiting.store(state.waiters.len(), super::SeqCst);
+        shared.waiting.store(state.waiters.len(), SeqCst);
         drop(state);
         if let Some(grant) = wait.place.take() {
             self.credit(grant);

@@ -1,15 +1,12 @@
 //! Those who hold a part of a budget: who holds most, and who holds without progress while others wait.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::sync::Weak;
-use std::sync::atomic::Ordering::Relaxed;
+use std::fmt::{Debug, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-
-use super::account::Inner;
-use super::{Shared, State};
 
 /// How often holders are looked at while an account waits.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -26,10 +23,53 @@ const SHARE_BYTES_MIN: usize = 1 << 20;
 const SHOWN_MAX: usize = 5;
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// An account, as far as it is looked at here.
+pub(super) trait Held: Debug + Send + Sync {
+    /// Protocol and address of its client.
+    fn client(&self) -> (&'static str, SocketAddr);
+    /// Bytes it has taken, for display.
+    fn taken(&self) -> usize;
+    /// Bytes received and sent.
+    fn moved(&self) -> (u64, u64);
+    /// Why it holds them.
+    fn reasons(&self) -> Reasons;
+    /// Has its connection closed.
+    fn evict(&self);
+}
+
+/// Why an account holds bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reasons {
+    /// The peer has begun something and not finished it.
+    pub(super) lacks_input: bool,
+    /// The peer has not read something.
+    pub(super) has_unsent: bool,
+    /// Something is kept for as long as the peer, or others, like.
+    pub(super) is_parked: bool,
+}
+
+/// What holders are compared with.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Bytes for all accounts.
+    pub(super) limit: usize,
+    /// The account that may exceed its share.
+    pub(super) excess: Option<u64>,
+    /// Accounts that wait.
+    pub(super) waiting: BTreeSet<u64>,
+}
+
+impl Look {
+    /// What each could have, if all who wait and some more were to have as much.
+    fn share(&self) -> usize {
+        (self.limit / (2 + self.waiting.len())).max(SHARE_BYTES_MIN)
+    }
+}
+
 /// What is known of one holder.
 #[derive(Debug)]
 struct Holder {
-    account: Weak<Inner>,
+    account: Weak<dyn Held>,
     /// Bytes received and sent at the last look.
     moved: (u64, u64),
     /// Looks without progress.
@@ -49,7 +89,7 @@ impl Holders {
         self.by_name.len()
     }
 
-    pub(super) fn add(&mut self, name: u64, account: Weak<Inner>) {
+    pub(super) fn add(&mut self, name: u64, account: Weak<dyn Held>) {
         let holder = Holder {
             account,
             moved: (0, 0),
@@ -65,16 +105,70 @@ impl Holders {
     /// Those who hold most, for the log.
     fn greatest(&self) -> String {
         let accounts = self.by_name.values().filter_map(|h| h.account.upgrade());
-        let mut greatest: Vec<_> = accounts.map(|a| (a.taken.load(Relaxed), a)).collect();
+        let mut greatest: Vec<_> = accounts.map(|a| (a.taken(), a)).collect();
         greatest.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let mut line = String::new();
         for (bytes, account) in greatest.iter().take(SHOWN_MAX) {
             let gap = if line.is_empty() { "" } else { ", " };
-            let (protocol, peer) = (account.protocol, account.peer);
+            let (protocol, peer) = account.client();
             // A string takes everything.
             let _ = write!(line, "{gap}{protocol} {peer} {bytes}");
         }
         line
+    }
+
+    /// Those who hold most, where it is time to log that again.
+    pub(super) fn warning(&mut self) -> Option<String> {
+        is_due(&mut self.warned, WARN_EVERY).then(|| self.greatest())
+    }
+
+    /// Those who have looked long enough as if their peers did nothing while others wait; none before it is time to look.
+    pub(super) fn look(&mut self, look: &Look) -> Vec<Arc<dyn Held>> {
+        if !is_due(&mut self.looked, LOOK) {
+            return Vec::new();
+        }
+        let mut evicted = Vec::new();
+        for (name, holder) in &mut self.by_name {
+            let Some(account) = holder.account.upgrade() else {
+                continue;
+            };
+            let is_idle = holder.is_idle(*name, &*account, look);
+            holder.idle = if is_idle { holder.idle + 1 } else { 0 };
+            if holder.idle >= LOOKS_MAX {
+                holder.idle = 0;
+                evicted.push(account);
+            }
+        }
+        evicted
+    }
+}
+
+impl Holder {
+    /// Whether its peer has done nothing since the last look about what it holds.
+    fn is_idle(&mut self, name: u64, account: &dyn Held, look: &Look) -> bool {
+        let has_excess = look.excess == Some(name);
+        let least = if has_excess {
+            EXCESS_PROGRESS_BYTES
+        } else {
+            PROGRESS_BYTES
+        };
+        let moved = account.moved();
+        let (received, sent) = (
+            moved.0 - self.moved.0.min(moved.0),
+            moved.1 - self.moved.1.min(moved.1),
+        );
+        self.moved = moved;
+        let Reasons {
+            lacks_input,
+            has_unsent,
+            is_parked,
+        } = account.reasons();
+        // That we keep them waiting is not their fault, as far as they have no more than others could.
+        let is_over = has_excess || account.taken() > look.share();
+        let is_excused = look.waiting.contains(&name) && !is_over;
+        let is_stalled = lacks_input && received < least || has_unsent && sent < least;
+        let is_parked = is_parked && is_over && received + sent < least;
+        is_stalled && !is_excused || is_parked
     }
 }
 
@@ -91,74 +185,4 @@ fn is_due(since: &mut Option<Instant>, every: Duration) -> bool {
         *since = Some(now);
     }
     due
-}
-
-impl Shared {
-    /// An account has to wait: logs it, not too often.
-    pub(super) fn warn(&self, state: &mut State) {
-        if !is_due(&mut state.holders.warned, WARN_EVERY) {
-            return;
-        }
-        tracing::warn!(
-            limit_bytes = self.limit + self.spare,
-            used_bytes = self.used.load(Relaxed),
-            holders = state.holders.len(),
-            greatest = state.holders.greatest(),
-            "memory budget is exhausted, connections wait"
-        );
-    }
-
-    /// Looks for holders that make others wait and whose peers do nothing about it; closes them.
-    pub(super) fn look(&self) {
-        let mut state = self.state();
-        let State {
-            waiters,
-            holders,
-            excess,
-        } = &mut *state;
-        if waiters.len() == 0 || !is_due(&mut holders.looked, LOOK) {
-            return;
-        }
-        let waiting: BTreeSet<u64> = waiters.names().collect();
-        // What each could have, if all who wait and some more were to have as much.
-        let share = (self.limit / (2 + waiting.len())).max(SHARE_BYTES_MIN);
-        let mut evicted = Vec::new();
-        for (name, holder) in &mut holders.by_name {
-            let Some(account) = holder.account.upgrade() else {
-                continue;
-            };
-            let has_excess = matches!(excess, Some((large, _)) if large == name);
-            let least = if has_excess {
-                EXCESS_PROGRESS_BYTES
-            } else {
-                PROGRESS_BYTES
-            };
-            let moved = account.moved();
-            let (received, sent) = (
-                moved.0 - holder.moved.0.min(moved.0),
-                moved.1 - holder.moved.1.min(moved.1),
-            );
-            holder.moved = moved;
-            // That we keep them waiting is not their fault, as far as they have no more than others could.
-            let is_over = has_excess || account.taken.load(Relaxed) > share;
-            let is_excused = waiting.contains(name) && !is_over;
-            let is_stalled =
-                account.lacks_input() && received < least || account.has_unsent() && sent < least;
-            let is_parked = account.is_parked() && is_over && received + sent < least;
-            let is_idle = is_stalled && !is_excused || is_parked;
-            holder.idle = if is_idle { holder.idle + 1 } else { 0 };
-            if holder.idle >= LOOKS_MAX {
-                holder.idle = 0;
-                evicted.push(account);
-            }
-        }
-        drop(state);
-        for account in evicted {
-            self.evicted.fetch_add(1, Relaxed);
-            let (protocol, peer) = (account.protocol, account.peer);
-            let bytes = account.taken.load(Relaxed);
-            tracing::info!(protocol, %peer, bytes, "connection closed: it held memory without progress while others waited");
-            account.evict();
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! Shares, lines and what happens to those who hold without progress.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::shared::{FREE_BYTES, LITTLE_BYTES, PIECE_BYTES};
 use super::*;
 
 const MIB: usize = 1 << 20;

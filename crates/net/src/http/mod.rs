@@ -2,6 +2,7 @@
 
 mod body;
 mod collect;
+mod limits;
 mod members;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,6 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
@@ -21,37 +21,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
 pub use collect::{Uncollected, collect};
+pub use limits::HttpLimits;
 pub use members::{MEMBER_BYTES, json_members};
 
 use crate::{Account, Budget, Connection, Drain, Listener, Served};
 use body::Bounded;
-
-/// What the HTTP server allows a client.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
-    /// For the whole request head; also how long an idle connection is kept.
-    pub header_read: Duration,
-    /// For the whole request body, from its first byte asked for.
-    pub body_read: Duration,
-    /// Request line and headers together; at least 8 KiB.
-    pub header_bytes_max: usize,
-    /// Header lines in one request.
-    pub headers_max: usize,
-    /// Bytes in one request body.
-    pub body_bytes_max: usize,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self {
-            header_read: Duration::from_mins(1),
-            body_read: Duration::from_mins(1),
-            header_bytes_max: 32 << 10,
-            headers_max: 100,
-            body_bytes_max: 4 << 20,
-        }
-    }
-}
 
 /// The account of the connection a request came by, as its extensions have it.
 pub fn account_of(extensions: &hyper::http::Extensions) -> Account {
