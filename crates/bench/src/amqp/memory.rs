@@ -6,11 +6,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::load::Load;
+use super::names::Names;
 use super::options::{BODY_BYTES, Kind, Options};
-use super::plan::Work;
+use super::plan::{NO_END_SECONDS, Work};
 use super::publisher::{self, Pace, Refusals};
 use super::site::{Peer, Site};
-use super::{NO_END_SECONDS, Names};
 use crate::report::{Report, Tabular, grouped};
 use crate::run::Run;
 use crate::stopwatch::Stopwatch;

@@ -14,6 +14,7 @@ mod link;
 mod load;
 mod memory;
 mod message;
+mod names;
 mod options;
 mod plan;
 mod publisher;
@@ -21,6 +22,7 @@ mod row;
 mod site;
 mod spike;
 mod summary;
+mod table;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,10 @@ mod unconfirmed;
 use anyhow::{Result, ensure};
 
 use self::load::Load;
+use self::names::Names;
 use self::options::Kind;
 pub use self::options::Options;
-use self::plan::{Work, plan};
+use self::plan::{NO_END_SECONDS, Work, plan};
 use self::publisher::{Pace, Refusals};
 use self::row::{BOTH, CONSUME, Conditions, FAN_OUT, Flood, ONE_IN_FLIGHT, PUBLISH, Row};
 use self::site::{Peer, Site};
@@ -43,8 +46,6 @@ use crate::usage::{Meter, Source, settle};
 
 /// No backlog takes more of the disk than this.
 const BACKLOG_BYTES_MAX: u64 = 1 << 30;
-/// A row of consumers alone ends with its backlog, not with time.
-const NO_END_SECONDS: f64 = 86_400.0;
 /// How long a broker is warmed up.
 const WARM_UP_SECONDS: f64 = 0.5;
 
@@ -93,17 +94,6 @@ async fn measure_peers(options: &Options, target: Peer) -> Result<()> {
     };
     bench.rounds(options, &peers).await?;
     Ok(bench.report.finish()?)
-}
-
-/// Names of queues and exchanges that nobody had before.
-#[derive(Debug, Default)]
-struct Names(u32);
-
-impl Names {
-    fn next(&mut self) -> String {
-        self.0 += 1;
-        format!("bench-{}-{}", std::process::id(), self.0)
-    }
 }
 
 /// Everything that lasts for all rows.

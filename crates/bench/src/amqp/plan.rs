@@ -4,6 +4,8 @@ use super::options::{BODY_BYTES, Kind, Options, Shape};
 
 /// Seconds of a row of a quick run.
 const QUICK_SECONDS: f64 = 1.0;
+/// A row of consumers alone ends with its backlog, not with time.
+pub(super) const NO_END_SECONDS: f64 = 86_400.0;
 
 /// One load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use kafka::wire::fetch::{FetchPartition, FetchTopic, PartitionData};
 use kafka::wire::{FetchRequest, FetchResponse};
 use tokio::task::JoinSet;
 
-use super::Tally;
 use super::connection::Connection;
 use super::plan::share;
+use super::tally::Tally;
 use super::topic::{Peer, check};
 use crate::run::Run;
 

@@ -11,9 +11,9 @@ mod fill;
 mod options;
 mod plan;
 mod produce;
+mod tally;
 mod topic;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +24,7 @@ pub use self::options::Options;
 use self::options::{Durability, Mode};
 use self::plan::{Work, plan};
 use self::produce::Producers;
+use self::tally::Tally;
 use self::topic::Peer;
 use crate::disk::Disk;
 use crate::histogram::Histogram;
@@ -34,31 +35,6 @@ use crate::usage::{Meter, Source, Spent, settle};
 
 /// How long the disk alone is measured before a row of producers, and again after it.
 const DISK_DURATION: Duration = Duration::from_secs(1);
-/// What one connection did.
-#[derive(Debug, Default)]
-struct Tally {
-    records: BTreeMap<u16, u64>,
-    latency: Histogram,
-    /// When its last answer came.
-    end: Duration,
-}
-
-impl Tally {
-    fn sent(&mut self, partition: u16, records: usize) {
-        self.read(partition, records as u64);
-    }
-
-    fn read(&mut self, partition: u16, records: u64) {
-        *self.records.entry(partition).or_default() += records;
-    }
-
-    fn records(&self) -> impl Iterator<Item = (u16, u64)> {
-        self.records
-            .iter()
-            .map(|(partition, count)| (*partition, *count))
-    }
-}
-
 /// Measures everything the options ask for and prints it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     crate::run::block_on(options.client_threads, measure(options))

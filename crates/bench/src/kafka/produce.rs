@@ -11,11 +11,12 @@ use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{ApiKey, ProduceRequest, ProduceResponse, Records};
 use tokio::task::JoinSet;
 
+use super::batch;
 use super::connection::{self, Connection, Expected};
 use super::options::{Acks, Options};
 use super::plan::{Work, share};
+use super::tally::Tally;
 use super::topic::{Peer, check};
-use super::{Tally, batch};
 use crate::run::Run;
 use crate::stopwatch::unix_ms;
 

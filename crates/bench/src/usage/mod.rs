@@ -4,8 +4,10 @@
 mod meter;
 mod metrics;
 mod process;
+mod reading;
 
 pub(crate) use meter::{Meter, Spent, settle};
+pub(crate) use reading::Usage;
 
 use std::net::SocketAddr;
 
@@ -21,15 +23,6 @@ pub(crate) enum Source {
     Metrics(SocketAddr),
     /// It does not tell.
     Unknown,
-}
-
-/// Numbers of one process at one time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Usage {
-    /// User and system CPU time since its start.
-    pub(crate) cpu_seconds: f64,
-    /// Memory in RAM.
-    pub(crate) resident_bytes: u64,
 }
 
 impl Source {
