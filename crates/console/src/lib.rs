@@ -12,11 +12,11 @@ mod message;
 mod metrics;
 mod process;
 mod request;
+mod samples;
 mod settings;
+mod state;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::routing::{delete, get, post};
@@ -24,28 +24,15 @@ use axum::{Router, middleware};
 use engine::Broker;
 use net::{Connections, HttpLimits};
 
-pub use handlers::root::Overview;
 pub use health::{Health, Probe};
-pub use metrics::{BuildInfo, Histogram, Metrics, Prepare, Samples, Source, Value};
-
-/// What the pages are made from.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// Alive, ready, draining, and why not.
-    pub health: Arc<Health>,
-    /// Everything `/metrics` shows.
-    pub metrics: Arc<Metrics>,
-    /// What the start page shows.
-    pub overview: Arc<Overview>,
-}
-
-/// Largest request, bytes. A message that comes in base 64 needs a third more than it has.
-const REQUEST_BYTES_MAX: usize = 16 << 20;
+pub use metrics::{BuildInfo, Metrics, Prepare};
+pub use samples::{Histogram, Samples, Source, Value};
+pub use state::{Overview, State};
 
 /// HTTP limits that let every legal request through.
 pub fn limits() -> HttpLimits {
     HttpLimits {
-        body_bytes_max: REQUEST_BYTES_MAX,
+        body_bytes_max: request::REQUEST_BYTES_MAX,
         ..HttpLimits::default()
     }
 }

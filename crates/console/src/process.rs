@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::metrics::Samples;
+use crate::samples::Samples;
 
 /// Adds the `process_*` metrics; a number the system does not have is left out.
 pub(crate) fn sample(samples: &mut Samples<'_>) {

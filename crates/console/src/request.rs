@@ -23,6 +23,8 @@ use serde_json::error::Category;
 
 use crate::error::{MALFORMED, NOT_JSON, Problem, TOO_LARGE, WRONG_HOST};
 
+/// Largest request, bytes. A message that comes in base 64 needs a third more than it has.
+pub(crate) const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Copies of a request that are made on its way …
 const COPIES: usize = 3;
 /// … and of a message on its way into an answer, where it may take more bytes than it has.
@@ -63,7 +65,7 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 async fn read(request: Request, permit: &mut Permit) -> Result<Request, Problem> {
     let (parts, body) = request.into_parts();
     let fits = permit.account().budget().request_bytes_max();
-    let most = crate::REQUEST_BYTES_MAX.min(fits / COPIES);
+    let most = REQUEST_BYTES_MAX.min(fits / COPIES);
     let body = net::collect(body, permit, most).await;
     let body = body.map_err(|why| match why {
         Uncollected::TooLarge => {

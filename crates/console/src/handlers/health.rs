@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::State;
+use crate::state::State;
 
 /// The answer of `/readyz`.
 #[derive(Debug, Serialize)]

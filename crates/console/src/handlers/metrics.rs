@@ -4,9 +4,9 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::State;
 use crate::accept::Accept;
 use crate::exposition::plain_text;
+use crate::state::State;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What every scraper and every person understands.

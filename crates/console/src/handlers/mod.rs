@@ -6,6 +6,7 @@ pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod metrics;
+mod move_task;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod redrive;

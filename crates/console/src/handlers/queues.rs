@@ -14,7 +14,7 @@ use security::{Resource, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{principal, redrive};
+use super::{move_task, principal};
 use crate::error::{IN_USE, NO_QUEUE, NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Params, QueueName, QueueParams};
 use crate::settings::{self, Changes};
@@ -295,7 +295,7 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
     broker.look_for_oldest(queue).await;
     let depth = broker.queue_depth(&principal(), &queue.name).await?;
     let tasks = broker.moves(&principal(), &queue.name).await?;
-    let tasks: Vec<Value> = tasks.iter().map(redrive::show).collect();
+    let tasks: Vec<Value> = tasks.iter().map(move_task::show).collect();
     let (vhost, name) = vhost::split(&queue.name);
     let (declared, now) = (&*queue.document.settings, queue.settings());
     let policies = broker.policies_of(queue);

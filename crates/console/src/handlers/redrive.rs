@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::queue::{MoveState, MoveTask, Queue};
+use engine::queue::Queue;
 use engine::{Broker, vhost};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::move_task::show;
 use super::principal;
 use super::queues::{find, has_sources, refused};
 use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
@@ -153,26 +154,4 @@ pub(crate) async fn cancel(
         Err(engine::Error::UnknownMove) => Err(unknown()),
         Err(error) => Err(refused(&broker, &name, error)),
     }
-}
-
-/// A task as it stands.
-pub(super) fn show(task: &MoveTask) -> Value {
-    let state = match task.state {
-        MoveState::Running => "running",
-        MoveState::Completed => "completed",
-        MoveState::Cancelling => "cancelling",
-        MoveState::Cancelled => "cancelled",
-        MoveState::Failed => "failed",
-    };
-    json!({
-        "id": task.id,
-        "source": vhost::split(&task.source).1,
-        "destination": task.destination.as_deref().map(|name| vhost::split(name).1),
-        "rate_max": task.rate_max,
-        "state": state,
-        "moved": task.moved,
-        "to_move": task.to_move,
-        "started_ms": task.started_ms,
-        "failure": task.failure,
-    })
 }

@@ -1,7 +1,6 @@
 //! `/`: what this is, and what can be asked here, for people, for scripts and for browsers.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -10,16 +9,8 @@ use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::accept::Accept;
-use crate::{BuildInfo, State};
-
-/// What the start page shows.
-#[derive(Clone, Debug)]
-pub struct Overview {
-    /// What is running.
-    pub build: BuildInfo,
-    /// Where each listener really listens.
-    pub addresses: Vec<(&'static str, SocketAddr)>,
-}
+use crate::metrics::BuildInfo;
+use crate::state::{Overview, State};
 
 /// Path, and what is there.
 const PLACES: [(&str, &str); 4] = [
