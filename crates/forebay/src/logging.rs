@@ -8,14 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{Log, LogFormat};
+use crate::settings::{Log, LogFormat, PARTS};
 
 /// The logger that every part follows that has no level of its own.
 const ROOT: &str = "root";
-/// The parts of the process that log, by the name their lines have.
-pub(crate) const PARTS: [&str; 8] = [
-    "amqp", "console", "engine", "forebay", "kafka", "net", "sqs", "storage",
-];
 
 /// Puts a filter in the place of the one that counts now.
 type Replace = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;

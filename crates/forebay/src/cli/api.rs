@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::remote::Refusal;
+use super::refusal::Refusal;
 use crate::settings::{HostPort, Setting};
 
 /// How long a broker may take to accept a connection.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::output::{Output, ReaderGone};
-use super::remote::Refusal;
+use super::refusal::Refusal;
 use super::yaml;
 use crate::logging;
 

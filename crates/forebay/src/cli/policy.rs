@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::api::escape;
 use super::output::{leaf, table};
-use super::remote::{Refusal, Remote};
+use super::refusal::Refusal;
+use super::remote::Remote;
 
 #[derive(Args, Debug)]
 pub(super) struct Policy {

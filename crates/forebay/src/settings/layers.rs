@@ -6,11 +6,9 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::suggest::closest;
-use super::table::Key;
+use super::table::{Key, PREFIX};
 use super::{KEYS, Settings};
 
-/// Environment variables that begin like this are settings.
-pub(super) const PREFIX: &str = "FOREBAY__";
 /// Variables that begin like this look as if they were meant for us.
 pub(crate) const FAMILY: &str = "FOREBAY_";
 /// Those that are, and are no settings: where commands find a broker, and where conformance suites keep their tools.

@@ -18,7 +18,7 @@ pub(crate) use layers::{Entry, FAMILY, FlagValue, Sources, with_origins};
 pub(crate) use reference::page as reference_page;
 pub(crate) use value::{
     Account, ByteSize, ClusterId, Count, Endpoint, EndpointStrategy, HostPort, Listen, LogFilter,
-    LogFormat, Profile, Region, Setting, Signatures, Span, Url, Vhosts,
+    LogFormat, PARTS, Profile, Region, Setting, Signatures, Span, Url, Vhosts,
 };
 
 use table::settings;

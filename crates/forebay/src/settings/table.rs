@@ -2,6 +2,9 @@
 
 use super::value::Setting;
 
+/// Environment variables that begin like this are settings.
+pub(super) const PREFIX: &str = "FOREBAY__";
+
 /// One key, as data.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -53,11 +56,7 @@ impl Key {
 
     /// Its environment variable.
     pub(crate) fn variable(&self) -> String {
-        format!(
-            "{}{}",
-            super::layers::PREFIX,
-            self.name.to_uppercase().replace('.', "__")
-        )
+        format!("{}{}", PREFIX, self.name.to_uppercase().replace('.', "__"))
     }
 }
 

@@ -9,7 +9,11 @@ use engine::vhost;
 use tracing_subscriber::EnvFilter;
 
 use super::suggest::closest;
-use crate::logging::PARTS;
+
+/// The parts of the process that log, by the name their lines have.
+pub(crate) const PARTS: [&str; 8] = [
+    "amqp", "console", "engine", "forebay", "kafka", "net", "sqs", "storage",
+];
 
 /// A type a setting may have.
 pub(crate) trait Setting: Sized {

@@ -1,6 +1,7 @@
 //! `forebay queue …`: the queues of a running broker, over its JSON API.
 
 mod messages;
+mod place;
 mod redrive;
 mod settings;
 mod settle;
@@ -11,6 +12,8 @@ use serde_json::json;
 
 use super::api::escape;
 use super::remote::{Context, Remote};
+
+use place::path;
 
 pub(super) use messages::{header, standard_input};
 pub(super) use settings::{millis, span};
@@ -121,12 +124,6 @@ impl Queue {
             Verb::Replay(replay) => replay.run(&context),
         }
     }
-}
-
-/// Where a queue, or something of it, is in the API; more can be asked for behind it.
-fn path(context: &Context, name: &str, what: &str) -> String {
-    let (name, vhost) = (escape(name), escape(&context.vhost));
-    format!("/queues/{name}{what}?vhost={vhost}")
 }
 
 impl List {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{path, show};
 use crate::cli::api::escape;
-use crate::cli::remote::{Context, in_flags};
+use crate::cli::refusal::in_flags;
+use crate::cli::remote::Context;
 
 /// How long between two looks at a task that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
