@@ -3,6 +3,7 @@
 //! One task per connection ([`serve`]) reads frames, hands each to a handler and writes the answers in the
 //! order of the requests. Nothing here survives a disconnect: what must, lives in the engine.
 
+mod context;
 mod error;
 mod fetch_sessions;
 mod frames;
@@ -12,7 +13,8 @@ mod metrics;
 mod session;
 pub mod wire;
 
+pub use context::{Context, Settings};
 pub use handlers::{subscription, topic_defaults};
 pub use host::{LogDir, Loggers};
 pub use metrics::{Metrics, api_name};
-pub use session::{Context, Settings, serve};
+pub use session::serve;

@@ -5,23 +5,18 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
-use engine::Broker;
-use net::{Account, Connection, Drain, Entry, LogLimit, SharedPermit, Writer};
+use net::{Account, Connection, Drain, Entry, SharedPermit, Writer};
 use security::Principal;
 
-use crate::fetch_sessions::FetchSessions;
-use crate::frames::{Frame, FrameLimits, Frames};
+use crate::context::{Context, Settings};
+use crate::frames::{Frame, Frames};
 use crate::handlers;
-use crate::host::{LogDir, Loggers, NoLoggers};
-use crate::metrics::Metrics;
 use crate::wire::{ApiKey, Segments};
 
 /// Publishes of one connection that may wait for the disk at the same time.
@@ -33,84 +28,6 @@ const LARGE_REQUEST_BYTES: usize = 4 << 10;
 const DECODED_FACTOR: usize = 16;
 /// How often what a request says is there while it waits for others: as it came, and with its group.
 const WAITING_COPIES: usize = 2;
-
-/// Plain data with units and limits.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Host and port that clients connect to; the address they reached us at when absent.
-    pub advertised: Option<(String, u16)>,
-    /// Whether asking for a topic that does not exist may make it.
-    pub auto_create_topics: bool,
-    /// Largest request, bytes.
-    pub request_bytes_max: usize,
-    /// How long a connection may be silent.
-    pub idle: Duration,
-    /// The number clients know this broker by.
-    pub node_id: i32,
-    /// Fetch sessions that are remembered; 0: none.
-    pub fetch_sessions_max: usize,
-    /// Where the records lie.
-    pub log_dir: LogDir,
-    /// The loggers of the process.
-    pub loggers: Arc<dyn Loggers>,
-    /// Addresses of gateways that clients on the host of a container come by.
-    pub host_gateways: Vec<IpAddr>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            advertised: None,
-            auto_create_topics: true,
-            request_bytes_max: 100 << 20,
-            idle: Duration::from_mins(10),
-            node_id: 1,
-            fetch_sessions_max: 1000,
-            log_dir: LogDir::default(),
-            loggers: Arc::new(NoLoggers),
-            host_gateways: Vec::new(),
-        }
-    }
-}
-
-/// What all connections share.
-pub struct Context {
-    pub(crate) broker: Broker,
-    pub(crate) settings: Settings,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) fetch_sessions: FetchSessions,
-    limits: FrameLimits,
-    malformed: LogLimit,
-}
-
-impl Context {
-    /// Ready to serve connections to `broker`.
-    pub fn new(broker: Broker, settings: Settings) -> Self {
-        let limits = FrameLimits {
-            frame_bytes_max: settings.request_bytes_max,
-            idle: settings.idle,
-        };
-        let fetch_sessions = FetchSessions::new(settings.fetch_sessions_max);
-        Self {
-            broker,
-            settings,
-            metrics: Arc::default(),
-            fetch_sessions,
-            limits,
-            malformed: LogLimit::default(),
-        }
-    }
-
-    /// The number clients know this broker by.
-    pub(crate) fn node_id(&self) -> i32 {
-        self.settings.node_id
-    }
-
-    /// The frontend's numbers.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-}
 
 /// Serves one connection until the peer leaves, misbehaves, or the broker drains.
 pub async fn serve(connection: Connection, context: Arc<Context>, drain: Drain) {

@@ -9,8 +9,8 @@ use security::{Principal, Resource, Verb};
 
 use super::room::{TOO_MUCH, elements};
 use super::{Call, groups, metadata};
+use crate::context::Context;
 use crate::error::{Code, group_code, group_request_code};
-use crate::session::Context;
 use crate::wire::delete_groups::DeletableGroupResult;
 use crate::wire::describe_groups::{DescribedGroup, DescribedGroupMember};
 use crate::wire::list_groups::ListedGroup;

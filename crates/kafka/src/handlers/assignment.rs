@@ -1,7 +1,7 @@
 //! Assignments of partitions to brokers, made by hand: there is one broker to assign them to.
 
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::create_topics::CreatableReplicaAssignment;
 
 /// A refusal with its code and text.

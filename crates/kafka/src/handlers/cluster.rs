@@ -6,8 +6,8 @@ use security::{Principal, Resource, Verb};
 
 use super::Call;
 use super::room::elements;
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::create_acls::AclCreationResult;
 use crate::wire::delete_acls::DeleteAclsFilterResult;
 use crate::wire::describe_user_scram_credentials::DescribeUserScramCredentialsResult;

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::room::elements;
 use super::{Call, groups};
+use crate::context::Context;
 use crate::error::{Code, group_code, group_request_code};
-use crate::session::Context;
 use crate::wire::offset_commit::{
     OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };

@@ -11,9 +11,9 @@ use security::Principal;
 use uuid::Uuid;
 
 use super::Call;
+use crate::context::Context;
 use crate::error::{Code, code};
 use crate::fetch_sessions::{Topic, Wanted};
-use crate::session::Context;
 use crate::wire::fetch::{FetchableTopicResponse, PartitionData};
 use crate::wire::{FetchRequest, FetchResponse, Records, Segments};
 

@@ -10,8 +10,8 @@ use security::Principal;
 
 use super::Call;
 use super::room::elements;
+use crate::context::Context;
 use crate::error::{Code, group_code, group_request_code, join_code, sync_code};
-use crate::session::Context;
 use crate::wire::find_coordinator::Coordinator;
 use crate::wire::join_group::JoinGroupResponseMember;
 use crate::wire::leave_group::{MemberIdentity, MemberResponse};

@@ -10,8 +10,8 @@ use security::{Principal, Resource, Verb};
 use super::Call;
 use super::metadata::visible;
 use super::room::elements;
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };

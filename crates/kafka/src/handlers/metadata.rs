@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::Call;
 use super::room::elements;
+use crate::context::Context;
 use crate::error::{Code, code};
-use crate::session::Context;
 use crate::wire::describe_cluster::DescribeClusterBroker;
 use crate::wire::metadata::{
     MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignment;
+mod call;
 mod cluster;
 mod commits;
 mod configs;
@@ -22,89 +23,21 @@ mod versions;
 use std::io;
 
 use bytes::Bytes;
-use net::SharedPermit;
 use security::Principal;
 
+pub(crate) use call::{Call, encode};
 pub use configs::topic_defaults;
 pub(crate) use room::decoded_bytes_max;
 pub use subscription::subscription;
 
-use crate::session::Context;
-use crate::wire::{self, ApiKey, Message, Reader, Segments, frame};
+use call::malformed;
+
+use crate::context::Context;
+use crate::wire::{ApiKey, Reader, Segments, frame};
 
 /// Largest request that carries no records, bytes. What it decodes to, and the answer to it, take several times
 /// as much; a hundred thousand partitions fit.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-
-/// A request whose header was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Call<'a> {
-    pub(crate) key: ApiKey,
-    pub(crate) version: i16,
-    pub(crate) correlation_id: i32,
-    pub(crate) client_id: Option<String>,
-    /// Where the client connects from, in the form group members are listed with.
-    pub(crate) client_host: String,
-    /// Host and port this client connects to.
-    pub(crate) advertised: (String, u16),
-    /// Room for the answer …
-    pub(crate) room: Option<SharedPermit>,
-    /// … which may take so much, besides fetched records.
-    answer_bytes_max: usize,
-    body: Reader<'a>,
-}
-
-impl<'a> Call<'a> {
-    /// Adds what the connection knows: where the client is, and how it reaches us.
-    pub(crate) fn with_peer(self, client_host: String, advertised: (String, u16)) -> Self {
-        Self {
-            client_host,
-            advertised,
-            ..self
-        }
-    }
-
-    /// Adds where room for the answer comes from, when a request may take `most` and this one has taken `request`.
-    pub(crate) fn with_room(self, room: SharedPermit, most: usize, request: usize) -> Self {
-        Self {
-            room: Some(room),
-            answer_bytes_max: room::answer_bytes_max(most, request),
-            ..self
-        }
-    }
-
-    /// Reads the body. Bytes after it are left alone: librdkafka 2.x asks for all topics with three bytes too many.
-    pub(crate) fn read<M: Message<'a>>(&self) -> io::Result<M> {
-        let mut body = self.body.clone();
-        M::decode(&mut body, self.version).map_err(malformed)
-    }
-
-    /// The whole answer's bytes.
-    pub(crate) fn answer<'b, M: Message<'b>>(&self, message: &M) -> io::Result<Segments> {
-        encode(self.version, self.correlation_id, message)
-    }
-}
-
-/// An answer's bytes, frame and header included.
-pub(crate) fn encode<'a, M: Message<'a>>(
-    version: i16,
-    correlation_id: i32,
-    message: &M,
-) -> io::Result<Segments> {
-    let encode = || -> wire::Result<Segments> {
-        let mut writer = frame::encode_response_header(M::KEY, version, correlation_id)?;
-        message.encode(&mut writer, version)?;
-        writer.finish()
-    };
-    encode().map_err(|error| {
-        tracing::error!(message = M::NAME, version, %error, "an answer could not be encoded");
-        io::Error::other(error.to_string())
-    })
-}
-
-fn malformed(error: wire::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-}
 
 /// Reads a request's header. Unknown keys end the connection, as they do elsewhere: no answer could be framed.
 pub(crate) fn open(frame: &Bytes) -> io::Result<Call<'_>> {

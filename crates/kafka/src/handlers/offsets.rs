@@ -8,8 +8,8 @@ use security::Principal;
 
 use super::Call;
 use super::room::elements;
+use crate::context::Context;
 use crate::error::{Code, code};
-use crate::session::Context;
 use crate::wire::delete_records::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use crate::wire::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,

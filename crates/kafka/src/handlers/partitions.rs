@@ -10,8 +10,8 @@ use security::{Principal, Resource};
 
 use super::Call;
 use super::metadata::{is_internal, operations, replicas, visible};
+use crate::context::Context;
 use crate::error::{Code, code};
-use crate::session::Context;
 use crate::wire::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };

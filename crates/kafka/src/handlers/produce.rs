@@ -10,8 +10,8 @@ use security::Principal;
 use uuid::Uuid;
 
 use super::Call;
+use crate::context::Context;
 use crate::error::{Code, code, message};
-use crate::session::Context;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };

@@ -7,8 +7,8 @@ use security::Principal;
 
 use super::Call;
 use super::room::{TOO_MUCH, elements};
+use crate::context::Context;
 use crate::error::{Code, code, message};
-use crate::session::Context;
 use crate::wire::describe_producers::{PartitionResponse, ProducerState, TopicResponse};
 use crate::wire::{
     DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,

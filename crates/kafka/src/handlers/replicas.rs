@@ -9,8 +9,8 @@ use security::{Principal, Resource, Verb};
 use super::Call;
 use super::assignment::{Refusal, check_replicas};
 use super::room::elements;
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::alter_partition_reassignments::{
     ReassignablePartition, ReassignablePartitionResponse, ReassignableTopicResponse,
 };

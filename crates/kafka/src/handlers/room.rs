@@ -4,7 +4,9 @@
 use std::future::poll_fn;
 use std::io;
 
-use super::Call;
+use net::SharedPermit;
+
+use super::call::Call;
 
 /// Largest answer beside fetched records, in bytes of memory: what it consists of, and its encoding.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -28,7 +30,7 @@ pub(crate) const fn decoded_bytes_max(most: usize) -> usize {
 }
 
 /// What the answer may take when any request may take `most`, and this one has taken `request`.
-pub(crate) const fn answer_bytes_max(most: usize, request: usize) -> usize {
+const fn answer_bytes_max(most: usize, request: usize) -> usize {
     let left = most.saturating_sub(request);
     if left < ANSWER_BYTES_MAX {
         left
@@ -38,6 +40,15 @@ pub(crate) const fn answer_bytes_max(most: usize, request: usize) -> usize {
 }
 
 impl Call<'_> {
+    /// Adds where room for the answer comes from, when a request may take `most` and this one has taken `request`.
+    pub(crate) fn with_room(self, room: SharedPermit, most: usize, request: usize) -> Self {
+        Self {
+            room: Some(room),
+            answer_bytes_max: answer_bytes_max(most, request),
+            ..self
+        }
+    }
+
     /// Waits for room for so many more bytes of the answer. False, at once: the answer would be larger than any may be.
     pub(super) async fn finds_room(&self, bytes: usize) -> bool {
         let Some(room) = &self.room else {

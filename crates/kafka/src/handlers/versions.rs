@@ -3,8 +3,8 @@
 use std::io;
 
 use super::Call;
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::api_versions::ApiVersion;
 use crate::wire::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, Segments};
 

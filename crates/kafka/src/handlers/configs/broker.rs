@@ -9,8 +9,8 @@ use engine::topic::settings::{self, Kind, Setting};
 
 use super::super::Call;
 use super::{Layer, Shown, fixed, origin, type_of, value_type};
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 
 /// Under what the settings of all brokers are kept …
 pub(super) const OF_ALL: &str = "brokers";

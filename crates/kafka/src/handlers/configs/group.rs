@@ -6,7 +6,7 @@ use engine::Error;
 use engine::topic::settings::{Kind, Setting};
 
 use super::{Shown, origin, type_of};
-use crate::session::Context;
+use crate::context::Context;
 
 const HELP: &str =
     "Accepted and reported; groups of this broker have the settings their members ask for.";

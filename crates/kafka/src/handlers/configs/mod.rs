@@ -4,6 +4,7 @@ mod broker;
 mod fixed;
 mod group;
 mod resources;
+mod shown;
 
 pub use broker::topic_defaults;
 pub(super) use resources::list;
@@ -12,15 +13,17 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io;
 
-use engine::topic::settings::{self, Kind, Setting};
+use engine::topic::settings::{self, Setting};
 use engine::topic::{Topic, name};
 use engine::{ConfigChange, Error, Keep, TopicKey};
 use security::{Principal, Resource, Verb};
 
+use shown::{Layer, Refusal, Shown, invalid, kind, origin, type_of, value_type};
+
 use super::Call;
 use super::room::{TOO_MUCH, elements};
+use crate::context::Context;
 use crate::error::{Code, code, message};
-use crate::session::Context;
 use crate::wire::alter_configs::AlterConfigsResourceResponse;
 use crate::wire::describe_configs::{
     DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
@@ -34,53 +37,6 @@ use crate::wire::{
 
 /// What a refusal of one resource says besides its name, bytes: no more than a little longer.
 const REFUSAL_BYTES: usize = 64;
-
-/// Kinds of resource that have settings.
-mod kind {
-    pub(super) const TOPIC: i8 = 2;
-    pub(super) const BROKER: i8 = 4;
-    pub(super) const BROKER_LOGGER: i8 = 8;
-    pub(super) const CLIENT_METRICS: i8 = 16;
-    pub(super) const GROUP: i8 = 32;
-}
-
-/// Where a value comes from.
-mod origin {
-    pub(super) const TOPIC: i8 = 1;
-    pub(super) const DYNAMIC_BROKER: i8 = 2;
-    pub(super) const DYNAMIC_DEFAULT_BROKER: i8 = 3;
-    pub(super) const STATIC_BROKER: i8 = 4;
-    pub(super) const DEFAULT: i8 = 5;
-    pub(super) const BROKER_LOGGER: i8 = 6;
-    pub(super) const GROUP: i8 = 8;
-}
-
-/// Types of values, as the protocol numbers them.
-mod value_type {
-    pub(super) const UNKNOWN: i8 = 0;
-    pub(super) const BOOLEAN: i8 = 1;
-    pub(super) const STRING: i8 = 2;
-    pub(super) const INT: i8 = 3;
-    pub(super) const LONG: i8 = 5;
-    pub(super) const DOUBLE: i8 = 6;
-    pub(super) const LIST: i8 = 7;
-}
-
-/// A refusal with its code and text.
-type Refusal = (Code, Cow<'static, str>);
-/// One value a setting has: under which name, if it is another one, and where it comes from.
-type Layer = (Option<&'static str>, String, i8);
-
-/// A setting with its values, strongest first.
-#[derive(Debug)]
-struct Shown {
-    name: String,
-    layers: Vec<Layer>,
-    kind: i8,
-    help: Option<&'static str>,
-    read_only: bool,
-    sensitive: bool,
-}
 
 /// A topic's value for a setting, and its origin.
 pub(super) fn effective(context: &Context, topic: &Topic, setting: &Setting) -> (String, i8) {
@@ -202,10 +158,6 @@ fn describe_one(
     Ok(shown.map(|shown| result(shown, request)).collect())
 }
 
-fn invalid(text: impl Into<Cow<'static, str>>) -> Refusal {
-    (Code::InvalidRequest, text.into())
-}
-
 /// Whether a principal may look at a resource's settings, or change them.
 fn may(
     context: &Context,
@@ -289,19 +241,6 @@ fn result(
         read_only: shown.read_only,
         is_sensitive: shown.sensitive,
         name: shown.name.into(),
-    }
-}
-
-fn type_of(kind: Kind) -> i8 {
-    match kind {
-        Kind::Boolean | Kind::Off(_) => value_type::BOOLEAN,
-        Kind::IntegerOr { max, .. } | Kind::Integer { max, .. } if max <= i64::from(i32::MAX) => {
-            value_type::INT
-        }
-        Kind::IntegerOr { .. } | Kind::Integer { .. } => value_type::LONG,
-        Kind::Ratio => value_type::DOUBLE,
-        Kind::Choice(_) | Kind::Text => value_type::STRING,
-        Kind::List(_) | Kind::Replicas | Kind::Words => value_type::LIST,
     }
 }
 

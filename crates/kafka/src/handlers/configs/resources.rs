@@ -9,8 +9,8 @@ use super::super::Call;
 use super::super::metadata::visible;
 use super::super::room::elements;
 use super::{Refusal, Shown, group, invalid, kind, origin, value_type};
+use crate::context::Context;
 use crate::error::Code;
-use crate::session::Context;
 use crate::wire::list_config_resources::ConfigResource;
 use crate::wire::{ListConfigResourcesRequest, ListConfigResourcesResponse, Segments};
 
