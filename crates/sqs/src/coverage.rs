@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::handlers::ACTIONS;
+use crate::actions::ACTIONS;
 
 /// The page, but for the table of actions.
 const PAGE: &str = include_str!("coverage.md");

@@ -146,6 +146,12 @@ impl Fault {
         )
     }
 
+    /// There is no such action.
+    pub(crate) fn unknown_action(action: &str) -> Self {
+        let message = format!("The action {action} is not valid for this endpoint.");
+        Self::new(&INVALID_ACTION, message)
+    }
+
     /// There is no such queue.
     pub(crate) fn no_queue() -> Self {
         Self::new(&QUEUE_DOES_NOT_EXIST, "The specified queue does not exist.")

@@ -31,6 +31,12 @@ pub(crate) const PRIORITY: &str = "Forebay.Priority";
 /// What is said about a text that [`is_allowed`] refuses.
 pub(crate) const NOT_ALLOWED: &str = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | [#x20 to #xD7FF] | [#xE000 to #xFFFD] | [#x10000 to #x10FFFF]";
 
+/// Twenty digits that rise with the engine's sequence.
+pub(crate) fn sequence_number(sequence: u64) -> String {
+    const FIRST: u128 = 18_850_000_000_000_000_000;
+    (FIRST + u128::from(sequence) * 256).to_string()
+}
+
 /// An attribute's value as clients send and get it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::handlers::ACTIONS;
+use crate::actions::ACTIONS;
 
 /// Counters since the start of the process.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
@@ -16,14 +17,12 @@ use serde_json::{Value, json};
 use tracing::field::display;
 
 use crate::arn::{self, Namespace, UrlStyle};
-use crate::error::{
-    Fault, INVALID_ACTION, INVALID_PARAMETER, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION,
-};
+use crate::context::{Context, Signatures};
+use crate::error::{Fault, INVALID_PARAMETER, MALFORMED, Outcome, TOO_LARGE, UNKNOWN_OPERATION};
 use crate::handlers::{self, Call, developer};
 use crate::presence;
 use crate::sigv4::{self, Signed};
 use crate::wire::{self, Protocol, Request, Unreadable};
-use crate::{Context, Signatures};
 
 const JSON: &str = "application/x-amz-json-1.0";
 const XML: &str = "text/xml";
@@ -41,10 +40,12 @@ struct Manner {
     now_ms: u64,
 }
 
-pub(crate) async fn serve(
-    State(context): State<Arc<Context>>,
-    request: axum::extract::Request,
-) -> Response {
+/// The service: every path and method is its.
+pub fn router(context: Arc<Context>) -> Router {
+    Router::new().fallback(serve).with_state(context)
+}
+
+async fn serve(State(context): State<Arc<Context>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Some(answer) = presence::answer(&parts) {
         return answer;
@@ -444,12 +445,6 @@ fn http_date(now_ms: u64) -> String {
         seconds / 60 % 60,
         seconds % 60
     )
-}
-
-/// An unknown action.
-pub(crate) fn unknown_action(action: &str) -> Fault {
-    let message = format!("The action {action} is not valid for this endpoint.");
-    Fault::new(&INVALID_ACTION, message)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::queues::change_settings;
 use super::{Call, nothing};
+use crate::actions::ACTIONS;
 use crate::attributes::{note, set_note};
 use crate::error::{Fault, OVER_LIMIT, Outcome};
 
@@ -57,7 +58,7 @@ pub(super) async fn add(call: &Call<'_>, add: Add) -> Outcome<Value> {
         return Err(Fault::new(&OVER_LIMIT, message));
     }
     if let Some(action) = actions.iter().find(|a| !GRANTABLE.contains(&a.as_str())) {
-        let is_known = super::ACTIONS.contains(&action.as_str());
+        let is_known = ACTIONS.contains(&action.as_str());
         let reason = if is_known { ONLY_OWNER } else { NO_ACTION };
         return Err(Fault::parameter(
             "ActionName",

@@ -8,11 +8,10 @@ use net::SharedPermit;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::send::sequence_number;
 use super::{Call, nothing, number, object};
 use crate::attributes::{note, unknown};
 use crate::error::{Fault, Outcome};
-use crate::message;
+use crate::message::{self, sequence_number};
 use crate::receipt_handle;
 
 /// System attributes that can be asked for.

@@ -11,7 +11,7 @@ use crate::attributes::{delay_max, note};
 use crate::error::{
     BATCH_TOO_LONG, Fault, INVALID_CONTENTS, INVALID_PARAMETER, MISSING_PARAMETER, Outcome,
 };
-use crate::message::{self, Attribute, Attributes};
+use crate::message::{self, Attribute, Attributes, sequence_number};
 use crate::sigv4::hex;
 
 /// Longest group and deduplication id.
@@ -178,12 +178,6 @@ impl Answer {
         }
         answer
     }
-}
-
-/// Twenty digits that rise with the engine's sequence.
-pub(super) fn sequence_number(sequence: u64) -> String {
-    const FIRST: u128 = 18_850_000_000_000_000_000;
-    (FIRST + u128::from(sequence) * 256).to_string()
 }
 
 /// Checks a message and puts it into the engine's form. Of one that is too large the service says, in words of its own
