@@ -17,6 +17,7 @@ mod heartbeat;
 mod link;
 mod message;
 mod metrics;
+mod publish;
 mod publishing;
 mod reject_throttle;
 mod replies;

@@ -5,23 +5,19 @@
 
 mod age;
 mod check;
+mod queue_type;
 mod reading;
 mod settings;
 
+use queue_type::CLASSIC;
+
 pub(crate) use check::{LIFETIME_MS_MAX, check, wrong_type};
+pub(crate) use queue_type::{QUEUE_TYPE, QUORUM, STREAM};
 pub(crate) use reading::{Filter, Reading};
 pub(crate) use settings::{apply, declared, is_quorum, priority_of};
 
 use crate::error::{Fault, Outcome, queue_text};
 use crate::wire::{Table, Value};
-
-/// The type of queues that survive the loss of a machine; durable and shared.
-pub(crate) const QUORUM: &[u8] = b"quorum";
-/// The type of queues that are read by position.
-pub(crate) const STREAM: &[u8] = b"stream";
-/// The type of queues whose declaration names none.
-const CLASSIC: &[u8] = b"classic";
-pub(crate) const QUEUE_TYPE: &[u8] = b"x-queue-type";
 
 /// Whether two declarations of a queue have equivalent arguments, in the order they are compared.
 pub(crate) fn check_equivalent(

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engine::exchange::{Headers, Property};
 use engine::queue::RESERVED;
 
-use super::{BCC, CC, RAW, encoded, filtered, keep};
+use super::stored::{BCC, CC, RAW, encoded, filtered, keep};
 use crate::arguments::LIFETIME_MS_MAX;
 use crate::error::{Fault, Outcome};
 use crate::tables;

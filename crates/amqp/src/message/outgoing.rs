@@ -5,7 +5,7 @@ use bytes::Bytes;
 use engine::queue::{DeadLetterEvent, DeadLetterReason, Delivered, RESERVED};
 use engine::vhost;
 
-use super::{CC, RAW, encoded, filtered};
+use super::stored::{CC, RAW, encoded, filtered};
 use crate::wire::{Array, ArrayBuilder, Properties, SHORT_STRING_BYTES_MAX, TableBuilder, Value};
 
 /// Message that survives a restart.

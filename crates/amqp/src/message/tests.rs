@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use engine::queue::NewMessage;
 
+use super::stored::RAW;
 use super::*;
 use crate::error::Outcome;
-use crate::wire::{ArrayBuilder, Value};
+use crate::wire::{ArrayBuilder, Properties, TableBuilder, Value};
 
 fn table(values: &[(&str, Value<'_>)]) -> TableBuilder {
     let mut table = TableBuilder::new();

@@ -14,6 +14,7 @@
     clippy::unwrap_used
 )]
 
+mod content;
 mod error;
 mod frame;
 #[doc(hidden)]
@@ -26,6 +27,7 @@ mod reply;
 mod table;
 mod writer;
 
+pub use content::Content;
 pub use error::{Error, Result};
 pub use frame::{FRAME_OVERHEAD_BYTES, Frame, FrameKind, Frames, FramesIter, Splitter};
 pub use greeting::{Greeting, PROTOCOL_HEADER};
@@ -39,7 +41,7 @@ pub use table::{
     Array, ArrayBuilder, ArrayIter, TABLE_DEPTH_MAX, TABLE_VALUES_MAX, Table, TableBuilder,
     TableIter, Value,
 };
-pub use writer::{BODY_SHARED_BYTES_MIN, Content, SHORT_STRING_BYTES_MAX, Writer};
+pub use writer::{BODY_SHARED_BYTES_MIN, SHORT_STRING_BYTES_MAX, Writer};
 
 /// Names of all methods, as `queue.declare`.
 #[cfg(test)]

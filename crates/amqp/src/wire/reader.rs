@@ -1,6 +1,6 @@
 //! Decoding: a cursor over the payload of one frame that hands out borrowed strings and tables. It allocates nothing.
 
-use super::{Error, Result, Table};
+use super::{Error, Result};
 
 /// A cursor over one payload.
 #[derive(Debug, Clone)]
@@ -45,8 +45,14 @@ impl<'a> Reader<'a> {
     /// An error that points at the next byte.
     #[cold]
     pub fn malformed(&self, why: &'static str) -> Error {
-        let at = self.end.saturating_sub(self.rest.len());
+        let at = self.at();
         Error::Malformed { at, why }
+    }
+
+    /// Where in the payload the next byte is.
+    #[inline]
+    pub(super) fn at(&self) -> usize {
+        self.end.saturating_sub(self.rest.len())
     }
 
     /// Everything not yet read.
@@ -120,22 +126,5 @@ impl<'a> Reader<'a> {
     pub fn long(&mut self) -> Result<&'a [u8]> {
         let length = self.u32()?;
         self.take(usize::try_from(length).map_err(|_wide| Error::Incomplete)?)
-    }
-
-    /// A field table, checked to its deepest value.
-    #[inline]
-    pub fn table(&mut self) -> Result<Table<'a>> {
-        let bytes = self.long()?;
-        let start = self
-            .end
-            .saturating_sub(self.rest.len())
-            .saturating_sub(bytes.len());
-        Table::decode(bytes).map_err(|error| match error {
-            Error::Malformed { at, why } => Error::Malformed {
-                at: at.saturating_add(start),
-                why,
-            },
-            other => other,
-        })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{FRAME_END, FRAME_OVERHEAD_BYTES, FrameKind};
-use super::{Arguments, Error, PROTOCOL_HEADER, Result, Table, basic};
+use super::{Error, PROTOCOL_HEADER, Result};
 
 /// Longest short string, bytes.
 pub const SHORT_STRING_BYTES_MAX: usize = 255;
@@ -16,16 +16,7 @@ pub const BODY_SHARED_BYTES_MIN: usize = 4096;
 /// Room made at once when the buffer is full; frames of many messages share it.
 const GATHERED_BYTES: usize = 16 << 10;
 /// What a method frame hardly exceeds, with the head of a header frame behind it.
-const FRAME_BYTES_USUAL: usize = 256;
-
-/// A message as it leaves: properties as bytes, and a body that may lie in several places.
-#[derive(Debug, Clone, Copy)]
-pub struct Content<'a> {
-    /// As in [`ContentHeader::properties`](super::ContentHeader::properties).
-    pub properties: &'a [u8],
-    /// The body, in order.
-    pub body: &'a [Bytes],
-}
+pub(super) const FRAME_BYTES_USUAL: usize = 256;
 
 /// Collects frames.
 #[derive(Debug)]
@@ -114,35 +105,8 @@ impl Writer {
         self.put(&[8, 0, 0, 0, 0, 0, 0, FRAME_END]);
     }
 
-    /// A method frame. A failure leaves no trace of it.
-    pub fn method<'a>(&mut self, channel: u16, arguments: &impl Arguments<'a>) -> Result<()> {
-        self.make_room(FRAME_BYTES_USUAL);
-        self.whole(|w| w.method_frame(channel, arguments))
-    }
-
-    /// A method that carries a message ([`basic::Publish`], [`basic::Deliver`], [`basic::GetOk`], [`basic::Return`]),
-    /// its header and its body. A failure leaves no trace of them.
-    pub fn content<'a>(
-        &mut self,
-        channel: u16,
-        arguments: &impl Arguments<'a>,
-        content: Content<'_>,
-    ) -> Result<()> {
-        let body_bytes = content.body.iter().map(Bytes::len);
-        let body_bytes = body_bytes.fold(0, usize::saturating_add);
-        self.make_room(FRAME_BYTES_USUAL.saturating_add(content.properties.len()));
-        self.whole(|w| {
-            w.method_frame(channel, arguments);
-            w.header_frame(channel, body_bytes, content.properties);
-        })?;
-        for stretch in content.body {
-            self.body(channel, stretch);
-        }
-        Ok(())
-    }
-
     /// Body frames for one stretch of a body.
-    fn body(&mut self, channel: u16, stretch: &Bytes) {
+    pub(super) fn body(&mut self, channel: u16, stretch: &Bytes) {
         let payload_max = self.frame_max.saturating_sub(FRAME_OVERHEAD_BYTES);
         let mut left = stretch.as_ref();
         while !left.is_empty() {
@@ -163,22 +127,18 @@ impl Writer {
         }
     }
 
-    fn method_frame<'a, A: Arguments<'a>>(&mut self, channel: u16, arguments: &A) {
+    /// A frame whose payload begins with the numbers of a class and of a method.
+    #[inline]
+    pub(super) fn frame(
+        &mut self,
+        (kind, channel): (FrameKind, u16),
+        (class, method): (u16, u16),
+        write: impl FnOnce(&mut Self),
+    ) {
         let start = self.gathered.len();
-        self.put(&method_head(channel, A::CLASS, A::METHOD));
+        self.put(&numbered_head(kind, channel, class, method));
         self.bits = 0;
-        arguments.encode(self);
-        self.end_frame(start);
-    }
-
-    fn header_frame(&mut self, channel: u16, body_bytes: usize, properties: &[u8]) {
-        let start = self.gathered.len();
-        self.put(&method_head(channel, basic::CLASS, 0));
-        if let Some(octet) = self.gathered.get_mut(start) {
-            *octet = FrameKind::Header.octet();
-        }
-        self.u64(u64::try_from(body_bytes).unwrap_or(u64::MAX));
-        self.put(properties);
+        write(self);
         self.end_frame(start);
     }
 
@@ -241,7 +201,7 @@ impl Writer {
 
     /// Begins a new segment when this one has no room for so many bytes: it never moves what it holds.
     #[inline]
-    fn make_room(&mut self, bytes: usize) {
+    pub(super) fn make_room(&mut self, bytes: usize) {
         let room = self.gathered.capacity().saturating_sub(self.gathered.len());
         if room < bytes {
             self.turn(bytes);
@@ -336,12 +296,6 @@ impl Writer {
         self.put_octets(length.to_be_bytes());
         self.put(value);
     }
-
-    /// A field table.
-    #[inline]
-    pub fn table(&mut self, value: Table<'_>) {
-        self.long(value.as_bytes());
-    }
 }
 
 /// Where the length of a frame stands.
@@ -362,10 +316,10 @@ fn frame_head(kind: FrameKind, channel: u16, payload_bytes: usize) -> [u8; 7] {
     [kind.octet(), c0, c1, l0, l1, l2, l3]
 }
 
-/// The head of a method frame, its length left out, with class and method.
+/// The head of a frame, its length left out, with class and method.
 #[inline]
-fn method_head(channel: u16, class: u16, method: u16) -> [u8; 11] {
-    let [kind, c0, c1, l0, l1, l2, l3] = frame_head(FrameKind::Method, channel, 0);
+fn numbered_head(kind: FrameKind, channel: u16, class: u16, method: u16) -> [u8; 11] {
+    let [kind, c0, c1, l0, l1, l2, l3] = frame_head(kind, channel, 0);
     let ([k0, k1], [m0, m1]) = (class.to_be_bytes(), method.to_be_bytes());
     [kind, c0, c1, l0, l1, l2, l3, k0, k1, m0, m1]
 }

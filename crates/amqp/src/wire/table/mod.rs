@@ -2,11 +2,14 @@
 //! duplicates, and with strings that need not be text. What came in can go out again byte for byte.
 
 mod builder;
+mod equivalence;
+mod raw;
 mod value;
 
-use super::{Error, Reader, Result};
+use super::{Error, Reader, Result, Writer};
 
 pub use builder::{ArrayBuilder, TableBuilder};
+pub use raw::{Array, Table};
 pub use value::Value;
 
 /// How deep tables and arrays may lie in one another.
@@ -14,23 +17,7 @@ pub const TABLE_DEPTH_MAX: usize = 32;
 /// Most values in one table, those within its tables and arrays included.
 pub const TABLE_VALUES_MAX: usize = 16_384;
 
-/// A field table: names with values. Two are equal when their bytes are; see [`Table::is_equivalent`] for the other
-/// kind of equality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Table<'a> {
-    bytes: &'a [u8],
-}
-
-/// A field array: values without names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Array<'a> {
-    bytes: &'a [u8],
-}
-
 impl<'a> Table<'a> {
-    /// A table with nothing in it.
-    pub const EMPTY: Self = Self { bytes: &[] };
-
     /// Takes `bytes`, the length in front of them left out, after checking them to the deepest value.
     pub fn decode(bytes: &'a [u8]) -> Result<Self> {
         if !bytes.is_empty() {
@@ -38,16 +25,6 @@ impl<'a> Table<'a> {
             check(&mut Reader::new(bytes), Names::Before, 1, &mut budget)?;
         }
         Ok(Self { bytes })
-    }
-
-    /// The bytes, the length in front of them left out.
-    pub fn as_bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// Names and values, in order, duplicates included.
@@ -63,53 +40,14 @@ impl<'a> Table<'a> {
         self.iter()
             .find_map(|(found, value)| (found == name).then_some(value))
     }
-
-    /// Whether both have the same names with equivalent values, in any order; duplicates in the same order.
-    pub fn is_equivalent(&self, other: &Self) -> bool {
-        if self == other {
-            return true;
-        }
-        let sorted = |table: &Self| {
-            let mut pairs: Vec<_> = table.iter().collect();
-            pairs.sort_by_key(|(name, _)| *name);
-            pairs
-        };
-        let (ours, theirs) = (sorted(self), sorted(other));
-        let same = |((name, value), (other_name, other)): (&(_, Value<'_>), &(_, Value<'_>))| {
-            name == other_name && value.is_equivalent(other)
-        };
-        ours.len() == theirs.len() && ours.iter().zip(&theirs).all(same)
-    }
 }
 
 impl<'a> Array<'a> {
-    /// The bytes, the length in front of them left out.
-    pub fn as_bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// The values, in order.
     #[inline]
     pub fn iter(self) -> ArrayIter<'a> {
         ArrayIter {
             r: Reader::new(self.bytes),
-        }
-    }
-
-    /// Whether both have equivalent values in the same order.
-    pub fn is_equivalent(&self, other: &Self) -> bool {
-        let (mut ours, mut theirs) = (self.iter(), other.iter());
-        loop {
-            match (ours.next(), theirs.next()) {
-                (None, None) => return true,
-                (Some(one), Some(other)) if one.is_equivalent(&other) => {}
-                _ => return false,
-            }
         }
     }
 }
@@ -162,6 +100,30 @@ impl<'a> Iterator for ArrayIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Value<'a>> {
         Value::decode(&mut self.r).ok()
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// A field table, checked to its deepest value.
+    #[inline]
+    pub fn table(&mut self) -> Result<Table<'a>> {
+        let bytes = self.long()?;
+        let start = self.at().saturating_sub(bytes.len());
+        Table::decode(bytes).map_err(|error| match error {
+            Error::Malformed { at, why } => Error::Malformed {
+                at: at.saturating_add(start),
+                why,
+            },
+            other => other,
+        })
+    }
+}
+
+impl Writer {
+    /// A field table.
+    #[inline]
+    pub fn table(&mut self, value: Table<'_>) {
+        self.long(value.as_bytes());
     }
 }
 

@@ -1,6 +1,6 @@
 //! One value of a table: its type letter, its content, and when two of them mean the same.
 
-use super::{Array, Table};
+use super::raw::{Array, Table};
 use crate::wire::{Reader, Result, Writer};
 
 /// A value, with the type letter it has on the wire.
@@ -138,23 +138,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether both mean the same: integers of any width by their value, so do the two kinds of floats, everything
-    /// else by its type and content. Not a number is equivalent to itself, or a declaration could not be repeated.
-    pub fn is_equivalent(&self, other: &Self) -> bool {
-        if let (Some(ours), Some(theirs)) = (self.integer(), other.integer()) {
-            return ours == theirs;
-        }
-        if let (Some(ours), Some(theirs)) = (self.float(), other.float()) {
-            return ours.total_cmp(&theirs).is_eq();
-        }
-        match (self, other) {
-            (Self::Table(ours), Self::Table(theirs)) => ours.is_equivalent(theirs),
-            (Self::Array(ours), Self::Array(theirs)) => ours.is_equivalent(theirs),
-            _ => self == other,
-        }
-    }
-
-    fn float(&self) -> Option<f64> {
+    pub(super) fn float(&self) -> Option<f64> {
         match *self {
             Self::F32(value) => Some(value.into()),
             Self::F64(value) => Some(value),
