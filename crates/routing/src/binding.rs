@@ -36,7 +36,7 @@ pub struct Binding {
 pub struct BindingId(pub u128);
 
 impl Binding {
-    /// What it is known by.
+    /// Its identity.
     pub fn id(&self) -> BindingId {
         let mut arguments: Vec<_> = self.arguments.iter().collect();
         arguments.sort_by(|(one, _), (other, _)| one.cmp(other));
