@@ -3,7 +3,9 @@
 //! Every rule is a function from text to findings; that a rule can fail is shown by its own test. The whole pass
 //! is a test too, so that `cargo test` refuses what `cargo xtask tidy` refuses.
 
+mod cycles;
 mod documents;
+mod finding;
 mod glossary;
 mod layers;
 mod sources;
@@ -13,27 +15,8 @@ mod words;
 use anyhow::ensure;
 
 use crate::shell::{root, say};
+pub(crate) use finding::Finding;
 pub(crate) use tree::TextFile;
-
-/// One breach of one rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// Path from the root.
-    pub(crate) path: String,
-    /// Line, from 1; 0 when the whole file is meant.
-    pub(crate) line: usize,
-    pub(crate) message: String,
-}
-
-impl Finding {
-    fn new(file: &TextFile, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: file.path.clone(),
-            line,
-            message: message.into(),
-        }
-    }
-}
 
 /// Fails when a rule is broken, naming each breach.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -62,6 +45,7 @@ fn check(files: &[TextFile]) -> Vec<Finding> {
     }
     findings.extend(glossary::check(files));
     findings.extend(layers::check(files));
+    findings.extend(cycles::check(files));
     findings.extend(documents::check(files));
     findings
 }
