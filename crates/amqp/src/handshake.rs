@@ -470,7 +470,8 @@ pub(crate) fn check_vhost(
 ) -> Outcome<Arc<Vhost>> {
     context
         .broker
-        .vhost(principal, vhost)
+        .on_behalf_of(principal)
+        .vhost(vhost)
         .map_err(|error| match error {
             engine::Error::Denied => Fault::not_allowed(format!(
                 "access to vhost '{vhost}' refused for user '{}'",

@@ -47,32 +47,28 @@ impl Session {
         if self.is_traced() {
             self.trace_publish(number, &message, (&keys.open[..], &raw[..]), &route);
         }
-        if route.queues.is_empty() {
+        if route.queues().is_empty() {
             return self.unroutable(number, message);
         }
-        let mut queues = route.queues.iter();
+        let mut queues = route.queues().iter();
         if queues.any(|queue| queue.settings().may_overflow_to_dead()) {
             self.engine.expect_dead();
         }
-        let outgoing = Outgoing {
-            message: engine::queue::NewMessage {
-                headers: message::plain_headers(raw, &seen),
-                body: message.body.clone(),
-                delay_ms: route.delay_ms,
-                priority: priority(&properties, &route.queues),
-                exchange: Some(message.envelope.exchange.clone()),
-                keys: kept_keys(&message, &keys),
-                hidden_keys: keys
-                    .blind
-                    .iter()
-                    .map(|key| Bytes::copy_from_slice(key))
-                    .collect(),
-                ttl_ms,
-                ..Default::default()
-            },
-            queues: route.queues,
+        let new = engine::queue::NewMessage {
+            headers: message::plain_headers(raw, &seen),
+            body: message.body.clone(),
+            priority: priority(&properties, route.queues()),
+            exchange: Some(message.envelope.exchange.clone()),
+            keys: kept_keys(&message, &keys),
+            hidden_keys: keys
+                .blind
+                .iter()
+                .map(|key| Bytes::copy_from_slice(key))
+                .collect(),
+            ttl_ms,
+            ..Default::default()
         };
-        self.take_along(number, Some(outgoing));
+        self.take_along(number, Outgoing::new(new, route));
         Ok(())
     }
 
@@ -122,13 +118,12 @@ impl Session {
             headers: &Routing(properties),
             publisher: true,
         };
-        let broker = &self.context.broker;
-        let (principal, vhost) = (&self.peer.principal, &self.peer.vhost);
-        let route = broker.route(principal, vhost, name, &routed);
+        let (access, vhost) = (self.engine.access(), &self.peer.vhost);
+        let route = access.route(vhost, name, &routed);
         route.map_err(|error| {
             let is_internal = matches!(error, engine::Error::InvalidRequest(_))
-                && broker
-                    .exchange(principal, vhost, name)
+                && access
+                    .exchange(vhost, name)
                     .is_ok_and(|exchange| exchange.document.internal);
             if is_internal {
                 return Fault::refused(format!(
@@ -146,7 +141,7 @@ impl Session {
         };
         if let Some(transaction) = &mut channel.transaction {
             if let Some(outgoing) = outgoing {
-                let bytes = outgoing.message.body.len() + MESSAGE_BYTES;
+                let bytes = outgoing.body_bytes() + MESSAGE_BYTES;
                 transaction.bytes += bytes;
                 self.uncommitted += bytes;
                 transaction.outgoing.push(outgoing);

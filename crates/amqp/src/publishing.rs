@@ -112,7 +112,7 @@ impl Publishing {
     }
 
     pub(crate) fn add(&mut self, outgoing: Outgoing) {
-        self.bytes += outgoing.message.body.len() + MESSAGE_BYTES;
+        self.bytes += outgoing.body_bytes() + MESSAGE_BYTES;
         self.outgoing.push(outgoing);
     }
 

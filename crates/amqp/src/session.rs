@@ -182,7 +182,10 @@ impl Session {
         account: &Account,
     ) -> Self {
         let room = Arc::new(DeliveryRoom(SharedPermit::new(account)));
-        let opened = context.broker.open_session_within(&peer.principal, room);
+        let opened = context
+            .broker
+            .on_behalf_of(&peer.principal)
+            .open_session_within(room);
         let (engine, deliveries) = opened;
         entry.set_session(engine.id().as_u128());
         let heartbeat = Heartbeat::new(peer.heartbeat);
@@ -604,7 +607,9 @@ impl Session {
             exchange,
             is_topic: queue.is_some_and(|name| {
                 let broker = &self.context.broker;
-                broker.is_only_topic(&self.peer.principal, &self.qualified(name))
+                broker
+                    .on_behalf_of(&self.peer.principal)
+                    .is_only_topic(&self.qualified(name))
             }),
         }
     }
@@ -613,7 +618,10 @@ impl Session {
     pub(crate) async fn attach(&self, name: &str, access: Access) -> Outcome<()> {
         let broker = &self.context.broker;
         let qualified = self.qualified(name);
-        let attached = broker.attach_on_use(&self.peer.principal, &qualified).await;
+        let attached = broker
+            .on_behalf_of(&self.peer.principal)
+            .attach_on_use(&qualified)
+            .await;
         attached.map_err(|error| self.about(Some(name), None, access).fault(&error))
     }
 }

@@ -40,7 +40,7 @@ impl Session {
     ) {
         let exchange = &message.envelope.exchange[..];
         let mut queues = ArrayBuilder::new();
-        for queue in &route.queues {
+        for queue in route.queues() {
             let (_, name) = vhost::split(&queue.name);
             let _ = queues.push(Value::Long(name.as_bytes()));
         }
@@ -118,7 +118,7 @@ impl Session {
         let broker = &self.context.broker;
         let route = broker.route_of_broker(&self.peer.vhost, TRACE_EXCHANGE, &key);
         // Most of the time nobody listens to most of it.
-        let Some(route) = route.ok().filter(|route| !route.queues.is_empty()) else {
+        let Some(route) = route.ok().filter(|route| !route.queues().is_empty()) else {
             return;
         };
         let properties = Properties {
@@ -126,16 +126,16 @@ impl Session {
             ..Properties::default()
         };
         let raw = message::encoded(&properties);
-        self.publishing.add_copy(Outgoing {
-            message: engine::queue::NewMessage {
-                headers: message::plain_headers(&raw, &properties),
-                body: copied.body.clone(),
-                exchange: Some(bytes::Bytes::from_static(TRACE_EXCHANGE.as_bytes())),
-                keys: vec![bytes::Bytes::from(key)],
-                ..Default::default()
-            },
-            queues: route.queues,
-        });
+        let copy = engine::queue::NewMessage {
+            headers: message::plain_headers(&raw, &properties),
+            body: copied.body.clone(),
+            exchange: Some(bytes::Bytes::from_static(TRACE_EXCHANGE.as_bytes())),
+            keys: vec![bytes::Bytes::from(key)],
+            ..Default::default()
+        };
+        if let Some(copy) = Outgoing::new(copy, route) {
+            self.publishing.add_copy(copy);
+        }
     }
 }
 

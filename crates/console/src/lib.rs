@@ -21,8 +21,9 @@ mod tests;
 use axum::extract::FromRef;
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
-use engine::Broker;
+use engine::{Access, Broker};
 use net::{Connections, HttpLimits};
+use security::Principal;
 
 pub use health::{Health, Probe};
 pub use metrics::{BuildInfo, Metrics, Prepare};
@@ -40,11 +41,11 @@ pub fn limits() -> HttpLimits {
 /// What the JSON API works on.
 #[derive(Clone, Debug)]
 struct Served {
-    broker: Broker,
+    broker: Access,
     connections: Connections,
 }
 
-impl FromRef<Served> for Broker {
+impl FromRef<Served> for Access {
     fn from_ref(served: &Served) -> Self {
         served.broker.clone()
     }
@@ -57,7 +58,9 @@ impl FromRef<Served> for Connections {
 }
 
 /// The JSON API over a broker and the connections to it, to be merged with [`router`].
-pub fn api(broker: Broker, connections: Connections) -> Router {
+pub fn api(broker: &Broker, connections: Connections) -> Router {
+    // There are no logins yet: everybody is the same principal, and the engine decides what that allows.
+    let broker = broker.on_behalf_of(&Principal::anonymous());
     let routes = Router::new()
         .route("/", get(handlers::index))
         .merge(queue_routes())

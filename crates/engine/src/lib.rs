@@ -1,7 +1,7 @@
 //! What a broker knows: the state machines for topics, partitions, groups and producers.
 //!
-//! The engine speaks no protocol. Frontends translate requests into calls of [`Broker`], the only public door,
-//! which authorizes every call before anything else happens. Inside, the same steps for every message:
+//! The engine speaks no protocol. Frontends translate requests into calls of [`Access`], the only public door: the broker on
+//! behalf of a principal, which authorizes every call before anything else happens. Inside, the same steps for every message:
 //! `decide` (pure, all rules) - `append` (the only moment something becomes true) - `apply` (cannot fail).
 
 mod broker;
@@ -20,10 +20,11 @@ pub mod topic;
 pub mod vhost;
 
 pub use broker::{
-    Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event, FetchPartition,
-    FetchResult, FetchSpec, Fetched, Keep, NewConsumer, NewRecord, NewTopic, Outgoing, Parts,
-    Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal, Sends, Session, Settings,
-    Subscription, TimeLookup, TopicKey, VhostSizes,
+    Access, Appended, Broker, ConfigChange, ConsumerOf, Deliveries, Delivery, Event,
+    FetchPartition, FetchResult, FetchSpec, Fetched, Inventory, Keep, NewConsumer, NewRecord,
+    NewTopic, Outgoing, Parts, Pending, Publish, QueueChange, ReadRecords, RecordsRead, Removal,
+    Sends, Session, Settings, Subscription, TimeLookup, TopicKey, VhostSizes, VisibleQueues,
+    VisibleTopics,
 };
 pub use clock::{Clock, RandomSource, Uptime};
 pub use error::{Error, RecordErrors, Result};

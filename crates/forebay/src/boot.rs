@@ -273,7 +273,7 @@ async fn open_console(
             metrics,
             overview: Arc::new(Overview { build, addresses }),
         });
-        let router = router.merge(console::api(broker.engine(), all.connections.clone()));
+        let router = router.merge(console::api(&broker.engine(), all.connections.clone()));
         serve_http(listener, router, console::limits(), drain)
     };
     console

@@ -133,7 +133,10 @@ fn engine_parts(store: &LocalStore, supervisor: &Supervisor) -> engine::Parts {
 /// Creates the vhosts the settings name.
 async fn create_vhosts(engine: &engine::Broker, vhosts: &Vhosts) -> anyhow::Result<()> {
     for name in &vhosts.0 {
-        let made = engine.create_vhost(&Principal::anonymous(), name).await;
+        let made = engine
+            .on_behalf_of(&Principal::anonymous())
+            .create_vhost(name)
+            .await;
         let made = made.with_context(|| format!("cannot create the vhost '{name}'"))?;
         if made {
             tracing::info!(vhost = %name, "vhost created");

@@ -7,7 +7,6 @@ use std::time::Duration;
 use console::{Histogram, Prepare, Samples, Source};
 use engine::group::Group;
 use engine::queue::Depth;
-use security::Principal;
 use storage::local::{LocalStore, SYNC_BUCKETS_MICROS, Stats};
 
 use crate::logging;
@@ -223,13 +222,11 @@ pub(crate) fn engine(broker: engine::Broker) -> Source {
         ] {
             samples.counter(name, help, read(counter));
         }
-        samples.gauge("forebay_topics", "Topics", broker.topics().len());
-        samples.gauge(
-            "forebay_groups",
-            "Consumer groups",
-            broker.group_names().len(),
-        );
-        samples.gauge("forebay_queues", "Queues", broker.queues().len());
+        let all = broker.inventory();
+        samples.gauge("forebay_topics", "Topics", all.topics().len());
+        let groups = all.group_names().len();
+        samples.gauge("forebay_groups", "Consumer groups", groups);
+        samples.gauge("forebay_queues", "Queues", all.queues().len());
         queue_state(samples, &broker);
         group_state(samples, &broker);
         partitions(samples, &broker);
@@ -316,7 +313,11 @@ pub(crate) fn prepare(broker: engine::Broker, groups: SeenGroups) -> Prepare {
             let look = async {
                 let seen = look_at_groups(&broker).await;
                 *groups.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-                for queue in broker.queues().page("", None, LISTED_QUEUES_MAX) {
+                for queue in broker
+                    .inventory()
+                    .queues()
+                    .page("", None, LISTED_QUEUES_MAX)
+                {
                     broker.look_for_oldest(&queue).await;
                 }
             };
@@ -329,17 +330,21 @@ pub(crate) fn prepare(broker: engine::Broker, groups: SeenGroups) -> Prepare {
 async fn look_at_groups(broker: &engine::Broker) -> Vec<SeenGroup> {
     let mut seen = Vec::new();
     let mut left = LISTED_PARTITIONS_MAX;
-    let principal = Principal::anonymous();
-    for name in broker.group_names().into_iter().take(LISTED_GROUPS_MAX) {
+    for name in broker
+        .inventory()
+        .group_names()
+        .into_iter()
+        .take(LISTED_GROUPS_MAX)
+    {
         let look = |group: Option<&Group>| {
             let group = group?;
             Some((group.describe().members.len(), group.committed_all(false)))
         };
-        let found = broker.inspect_group(&principal, &name, look);
+        let found = broker.inventory().inspect_group(&name, look);
         let Ok(Some((members, committed))) = found.await else {
             continue;
         };
-        let topics = broker.topics();
+        let topics = broker.inventory().topics();
         let offsets = committed.into_iter().filter_map(|fetched| {
             let offset = u64::try_from(fetched.offset.ok()?.offset).ok()?;
             let topic = topics.with_id(fetched.partition.topic)?;
@@ -399,7 +404,10 @@ pub(crate) fn groups(seen: SeenGroups) -> Source {
 
 /// How full each queue is and what happened to it, up to a limit.
 fn queues(samples: &mut Samples<'_>, broker: &engine::Broker) {
-    let all = broker.queues().page("", None, LISTED_QUEUES_MAX);
+    let all = broker
+        .inventory()
+        .queues()
+        .page("", None, LISTED_QUEUES_MAX);
     let listed: Vec<_> = all.iter().map(|q| (&*q.name, q.numbers())).collect();
     let of = |number: fn(&Depth) -> u64| {
         let listed = listed.iter();
@@ -463,7 +471,7 @@ fn group_state(samples: &mut Samples<'_>, broker: &engine::Broker) {
 
 /// Offsets of each partition, up to a limit, under the names dashboards know.
 fn partitions(samples: &mut Samples<'_>, broker: &engine::Broker) {
-    let topics = broker.topics();
+    let topics = broker.inventory().topics();
     let all = topics
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));

@@ -48,7 +48,10 @@ impl Session {
         let (broker, principal) = (&self.context.broker, &self.peer.principal);
         for consumer in open.flat_map(|channel| channel.consumers.values()) {
             let name = self.qualified(&consumer.queue);
-            if !broker.allows(principal, Verb::Consume, Resource::Queue(&name)) {
+            if !broker
+                .on_behalf_of(principal)
+                .allows(Verb::Consume, Resource::Queue(&name))
+            {
                 let about = self.about(Some(&consumer.queue), None, Access::Read);
                 let refused = about.fault(&engine::Error::Denied);
                 return Err(Fault::not_allowed(refused.explanation));

@@ -63,7 +63,9 @@ impl Session {
 
     fn exchange(&self, name: &str) -> engine::Result<Arc<Exchange>> {
         let broker = &self.context.broker;
-        broker.exchange(&self.peer.principal, &self.peer.vhost, name)
+        broker
+            .on_behalf_of(&self.peer.principal)
+            .exchange(&self.peer.vhost, name)
     }
 
     async fn declare_exchange(&mut self, declare: Declare<'_>) -> Outcome<()> {
@@ -94,7 +96,11 @@ impl Session {
             arguments,
         };
         let broker = &self.context.broker;
-        match broker.declare_exchange(&self.peer.principal, new).await {
+        match broker
+            .on_behalf_of(&self.peer.principal)
+            .declare_exchange(new)
+            .await
+        {
             Ok(_) => Ok(()),
             // Another request was faster.
             Err(Error::ExchangeExists(_)) => match self.exchange(name) {
@@ -117,7 +123,8 @@ impl Session {
         let broker = &self.context.broker;
         let (principal, vhost) = (&self.peer.principal, &self.peer.vhost);
         let deleted = broker
-            .delete_exchange(principal, vhost, name, delete.if_unused)
+            .on_behalf_of(principal)
+            .delete_exchange(vhost, name, delete.if_unused)
             .await;
         match deleted {
             Ok(()) | Err(Error::UnknownExchange) => Ok(()),
@@ -137,7 +144,10 @@ impl Session {
         }
         let binding = self.exchange_binding(source, destination, bind.routing_key, bind.arguments);
         let broker = &self.context.broker;
-        let bound = broker.bind(&self.peer.principal, binding).await;
+        let bound = broker
+            .on_behalf_of(&self.peer.principal)
+            .bind(binding)
+            .await;
         bound.map_err(|error| self.about(None, Some(source), Access::Read).fault(&error))
     }
 
@@ -148,7 +158,11 @@ impl Session {
         let (key, arguments) = (unbind.routing_key, unbind.arguments);
         let binding = self.exchange_binding(source, destination, key, arguments);
         let broker = &self.context.broker;
-        match broker.unbind(&self.peer.principal, &binding).await {
+        match broker
+            .on_behalf_of(&self.peer.principal)
+            .unbind(&binding)
+            .await
+        {
             Ok(()) | Err(Error::UnknownExchange | Error::UnknownQueue) => Ok(()),
             Err(error) => Err(self.about(None, Some(source), Access::Read).fault(&error)),
         }

@@ -46,8 +46,7 @@ impl Session {
 
     /// A queue this connection may use.
     pub(super) fn queue(&self, name: &str, access: Access) -> Outcome<Arc<Queue>> {
-        let broker = &self.context.broker;
-        let queue = broker.queue_of(&self.engine, &self.qualified(name));
+        let queue = self.engine.queue(&self.qualified(name));
         queue.map_err(|error| self.about(Some(name), None, access).fault(&error))
     }
 
@@ -87,7 +86,10 @@ impl Session {
 
     async fn fill(&self, queue: &Queue) -> Fill {
         let broker = &self.context.broker;
-        let depth = broker.queue_depth(&self.peer.principal, &queue.name).await;
+        let depth = broker
+            .on_behalf_of(&self.peer.principal)
+            .queue_depth(&queue.name)
+            .await;
         // What waits for a retry or for its time is there too.
         let there = depth.map_or(0, |depth| depth.ready + depth.delayed);
         Fill {
@@ -142,7 +144,11 @@ impl Session {
             topic: None,
         };
         let broker = &self.context.broker;
-        match broker.create_queue(&self.peer.principal, new).await {
+        match broker
+            .on_behalf_of(&self.peer.principal)
+            .create_queue(new)
+            .await
+        {
             Ok(queue) => Ok(queue),
             // Another request was faster.
             Err(Error::QueueExists(_)) => {
@@ -157,8 +163,7 @@ impl Session {
     }
 
     fn known_queue(&self, name: &str, access: Access) -> Outcome<Option<Arc<Queue>>> {
-        let broker = &self.context.broker;
-        match broker.queue_of(&self.engine, &self.qualified(name)) {
+        match self.engine.queue(&self.qualified(name)) {
             Ok(queue) => Ok(Some(queue)),
             Err(Error::UnknownQueue) => Ok(None),
             Err(error) => Err(self.about(Some(name), None, access).fault(&error)),
@@ -214,7 +219,10 @@ impl Session {
         self.attach(&name, Access::Write).await?;
         self.queue(&name, Access::Write)?;
         let broker = &self.context.broker;
-        let bound = broker.bind(&self.peer.principal, binding).await;
+        let bound = broker
+            .on_behalf_of(&self.peer.principal)
+            .bind(binding)
+            .await;
         bound.map_err(|error| {
             self.about(Some(&name), Some(exchange), Access::Write)
                 .fault(&error)
@@ -236,12 +244,12 @@ impl Session {
         let Destination::Queue(name) = binding.destination.clone() else {
             return Err(unimplemented());
         };
-        let broker = &self.context.broker;
+        let access = self.engine.access();
         // What is not bound is unbound already, whichever session has the queue.
-        if broker.has_binding(&binding) {
+        if access.has_binding(&binding) {
             self.known_queue(&name, Access::Write)?;
         }
-        match broker.unbind(&self.peer.principal, &binding).await {
+        match access.unbind(&binding).await {
             Ok(()) | Err(Error::UnknownExchange | Error::UnknownQueue) => {}
             Err(error) => {
                 let about = self.about(Some(&name), Some(exchange), Access::Write);
@@ -285,7 +293,10 @@ impl Session {
             return Err(Fault::not_implemented(text));
         }
         let broker = &self.context.broker;
-        let cleared = broker.clear_queue(&self.peer.principal, &queue.name).await;
+        let cleared = broker
+            .on_behalf_of(&self.peer.principal)
+            .clear_queue(&queue.name)
+            .await;
         let count =
             cleared.map_err(|error| self.about(Some(&name), None, Access::Read).fault(&error))?;
         if purge.nowait {
@@ -318,7 +329,8 @@ impl Session {
         let broker = &self.context.broker;
         let principal = &self.peer.principal;
         match broker
-            .delete_queue_if(principal, &queue.name, removal)
+            .on_behalf_of(principal)
+            .delete_queue_if(&queue.name, removal)
             .await
         {
             Ok(count) => Ok(count),

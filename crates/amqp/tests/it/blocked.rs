@@ -49,7 +49,12 @@ async fn a_publisher_that_waits_for_space_makes_some() {
     client.send(1, &all).await;
     let anyone = security::Principal::anonymous();
     loop {
-        let depth = broker.broker().queue_depth(&anyone, "q").await.unwrap();
+        let depth = broker
+            .broker()
+            .on_behalf_of(&anyone)
+            .queue_depth("q")
+            .await
+            .unwrap();
         if depth.in_flight == 0 {
             assert_eq!(depth.ready, 0, "what was published waits");
             break;

@@ -10,12 +10,10 @@ use engine::group::{
     OffsetCommit, Reply, TopicPartition,
 };
 use engine::topic::Topic;
-use engine::{Broker, TimeLookup};
-use security::{Resource, Verb};
+use engine::{Access, TimeLookup};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::principal;
 use super::queues::{cut, page_size};
 use super::topics::{find, offset_at};
 use crate::error::{CONFLICT, NO_GROUP, Outcome, Problem};
@@ -37,16 +35,14 @@ pub(crate) struct Listing {
 }
 
 pub(crate) async fn list(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
     let names = broker.group_names();
     let seen = names.iter().filter(|name| {
         let after = listing.after.as_deref();
-        name.starts_with(&listing.prefix)
-            && after.is_none_or(|after| &***name > after)
-            && broker.allows(&principal(), Verb::Describe, Resource::Group(name))
+        name.starts_with(&listing.prefix) && after.is_none_or(|after| &***name > after)
     });
     let (page, next) = cut(seen, max);
     let mut groups = Vec::with_capacity(page.len());
@@ -70,7 +66,7 @@ struct Seen {
 }
 
 /// Looks at a group, if it is there.
-async fn look(broker: &Broker, name: &str) -> Outcome<Option<Seen>> {
+async fn look(broker: &Access, name: &str) -> Outcome<Option<Seen>> {
     let look = |group: Option<&Group>| {
         let group = group.filter(|group| group.state() != group::State::Dead)?;
         Some(Seen {
@@ -78,7 +74,7 @@ async fn look(broker: &Broker, name: &str) -> Outcome<Option<Seen>> {
             offsets: group.committed_all(false),
         })
     };
-    let seen = broker.inspect_group(&principal(), name, look).await;
+    let seen = broker.inspect_group(name, look).await;
     seen.map_err(|error| Problem::of_group(name, error))
 }
 
@@ -92,7 +88,7 @@ fn state(description: &Description) -> &'static str {
     }
 }
 
-fn summary(broker: &Broker, name: &str, seen: &Seen) -> Value {
+fn summary(broker: &Access, name: &str, seen: &Seen) -> Value {
     let offsets = seen.offsets.iter();
     let lag: u64 = offsets.filter_map(|offset| lag(broker, offset)).sum();
     json!({
@@ -104,19 +100,19 @@ fn summary(broker: &Broker, name: &str, seen: &Seen) -> Value {
 }
 
 /// How many offsets a group has yet to read of a partition; none when the partition is gone.
-fn lag(broker: &Broker, fetched: &FetchedOffset) -> Option<u64> {
+fn lag(broker: &Access, fetched: &FetchedOffset) -> Option<u64> {
     let committed = fetched.offset.as_ref().ok()?.offset;
     Some(end(broker, fetched.partition)?.saturating_sub(u64::try_from(committed).ok()?))
 }
 
-fn end(broker: &Broker, at: TopicPartition) -> Option<u64> {
+fn end(broker: &Access, at: TopicPartition) -> Option<u64> {
     let topics = broker.topics();
     let partition = topics.with_id(at.topic)?.partition(at.partition)?;
     Some(partition.high_watermark())
 }
 
 pub(crate) async fn describe(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Place(name): Place<String>,
 ) -> Outcome<Json<Value>> {
     let seen = look(&broker, &name).await?.ok_or_else(|| unknown(&name))?;
@@ -127,7 +123,7 @@ fn unknown(name: &str) -> Problem {
     Problem::new(&NO_GROUP, format!("there is no group '{name}'"))
 }
 
-fn show(broker: &Broker, name: &str, seen: &Seen) -> Value {
+fn show(broker: &Access, name: &str, seen: &Seen) -> Value {
     let description = &seen.description;
     let members = description.members.iter().map(|member| {
         json!({
@@ -205,7 +201,7 @@ impl Seeking {
 }
 
 pub(crate) async fn seek(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Place(name): Place<String>,
     Asked(seeking): Asked<Seeking>,
 ) -> Outcome<Json<Value>> {
@@ -245,7 +241,7 @@ pub(crate) async fn seek(
 
 /// The topics a group is moved in.
 fn topics_of(
-    broker: &Broker,
+    broker: &Access,
     seeking: &Seeking,
     seen: Option<&Seen>,
 ) -> Outcome<Vec<std::sync::Arc<Topic>>> {
@@ -260,7 +256,7 @@ fn topics_of(
 }
 
 async fn place(
-    broker: &Broker,
+    broker: &Access,
     topic: &Topic,
     partition: i32,
     target: Target,
@@ -301,7 +297,7 @@ fn show_commit(commit: &OffsetCommit) -> Value {
     })
 }
 
-async fn commit(broker: &Broker, name: &str, offsets: Vec<OffsetCommit>) -> Outcome<()> {
+async fn commit(broker: &Access, name: &str, offsets: Vec<OffsetCommit>) -> Outcome<()> {
     let command = Command::CommitOffsets(CommitOffsets {
         member: MemberRef {
             member_id: String::new(),
@@ -313,9 +309,7 @@ async fn commit(broker: &Broker, name: &str, offsets: Vec<OffsetCommit>) -> Outc
         offsets,
     });
     let refused = |error: engine::Error| Problem::of_group(name, error);
-    let reply = broker
-        .group_command(&principal(), name, command, true)
-        .await;
+    let reply = broker.group_command(name, command, true).await;
     let results = match reply.map_err(refused)? {
         Reply::CommitOffsets(results) => results.map_err(|error| refused(error.into()))?,
         _ => return Err(refused(engine::Error::Unavailable)),
@@ -325,13 +319,11 @@ async fn commit(broker: &Broker, name: &str, offsets: Vec<OffsetCommit>) -> Outc
 }
 
 pub(crate) async fn delete(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Place(name): Place<String>,
 ) -> Outcome<StatusCode> {
     let refused = |error: engine::Error| Problem::of_group(&name, error);
-    let reply = broker
-        .group_command(&principal(), &name, Command::Delete, false)
-        .await;
+    let reply = broker.group_command(&name, Command::Delete, false).await;
     match reply.map_err(refused)? {
         Reply::Delete(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Reply::Delete(Err(group::Error::NotEmpty)) => {

@@ -4,14 +4,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use engine::Broker;
+use engine::Access;
 use engine::queue::{
     Failure, FailureClass, QueueSettings, Receipt, Receive, Sent, Settled, Settlement,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::principal;
 use super::queues::{find, page_size, refused};
 use crate::error::{Outcome, Problem};
 use crate::message::{self, MessageForm, check_delay, decode_receipt};
@@ -37,7 +36,7 @@ pub(crate) struct Sending {
 }
 
 pub(crate) async fn send(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(sending): Asked<Sending>,
 ) -> Outcome<Response> {
@@ -46,7 +45,7 @@ pub(crate) async fn send(
     let forms = sending.messages.into_iter();
     let messages = forms.map(|form| form.into_message(queue.settings()));
     let messages = messages.collect::<Outcome<Vec<_>>>()?;
-    let sent = broker.send(&principal(), &name, messages).await;
+    let sent = broker.send(&name, messages).await;
     let sent = sent.map_err(|error| refused(&broker, &name, error))?;
     let sent = sent.into_iter();
     answer_sent(sent.map(|sent| sent.map_err(|e| refused(&broker, &name, e))))
@@ -98,7 +97,7 @@ pub(crate) struct Receiving {
 }
 
 pub(crate) async fn receive(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Extension(room): Extension<AnswerRoom>,
     Asked(asked): Asked<Receiving>,
@@ -115,8 +114,7 @@ pub(crate) async fn receive(
         wait_ms: asked.wait_ms,
         attempt: None,
     };
-    let who = principal();
-    let delivered = broker.receive_within(&who, &name, receive, &room);
+    let delivered = broker.receive_within(&name, receive, &room);
     let delivered = delivered.await;
     let delivered = delivered.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = delivered.iter().map(message::show_leased).collect();
@@ -211,14 +209,14 @@ fn failure_class(name: Option<&str>) -> Outcome<FailureClass> {
 }
 
 pub(crate) async fn settle(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(settling): Asked<Settling>,
 ) -> Outcome<Json<Value>> {
     check_batch("settle", settling.settle.len())?;
     let forms = settling.settle.into_iter();
     let settles = forms.map(SettleForm::read).collect::<Outcome<Vec<_>>>()?;
-    let settled = broker.settle(&principal(), &name, settles).await;
+    let settled = broker.settle(&name, settles).await;
     let settled = settled.map_err(|error| refused(&broker, &name, error))?;
     let outcomes: Vec<&str> = settled.into_iter().map(outcome).collect();
     Ok(Json(json!({ "outcomes": outcomes })))
@@ -245,7 +243,7 @@ pub(crate) struct Peeking {
 }
 
 pub(crate) async fn peek(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     QueueParams(asked): QueueParams<Peeking>,
     Extension(room): Extension<AnswerRoom>,
@@ -253,8 +251,7 @@ pub(crate) async fn peek(
     let queue = find(&broker, &name)?;
     let max = page_size("max", asked.max, PEEK, ANSWER_MAX)?;
     let max = max.min(fitting(queue.settings()));
-    let who = principal();
-    let seen = broker.peek_within(&who, &name, (asked.from, max), &room);
+    let seen = broker.peek_within(&name, (asked.from, max), &room);
     let (seen, cut) = seen.await.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = seen.iter().map(message::show_seen).collect();
     let mut answer = json!({ "messages": shown });
@@ -276,11 +273,11 @@ pub(crate) struct Replaying {
 }
 
 pub(crate) async fn replay(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(asked): Asked<Replaying>,
 ) -> Outcome<Json<Value>> {
-    let replayed = broker.replay(&principal(), &name, asked.from).await;
+    let replayed = broker.replay(&name, asked.from).await;
     let replayed = replayed.map_err(|error| refused(&broker, &name, error))?;
     Ok(Json(json!({ "replayed": replayed })))
 }

@@ -17,15 +17,9 @@ pub(crate) mod vhosts;
 
 use axum::Json;
 use axum::http::Uri;
-use security::Principal;
 use serde_json::{Value, json};
 
 use crate::error::{NO_ROUTE, NOT_ALLOWED, Problem};
-
-/// The principal of a request. There are no logins yet; the engine decides what that allows.
-fn principal() -> Principal {
-    Principal::anonymous()
-}
 
 /// What there is below `/api/v1`.
 pub(crate) async fn index() -> Json<Value> {

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use engine::policy::{Kind, Policy, PolicyDocument, Scope};
-use engine::{Broker, vhost};
+use engine::{Access, vhost};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::queues::check_vhost;
-use super::{principal, rules};
+use super::rules;
 use crate::error::{NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Params, Place};
 
@@ -70,18 +70,18 @@ fn form(policy: Policy) -> Form {
 
 /// The policies of both kinds in a vhost.
 pub(crate) async fn list(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Params(asked): Params<Where>,
 ) -> Outcome<Json<Value>> {
     check_vhost(&broker, &asked.vhost)?;
-    let policies = broker.policies(&principal(), &asked.vhost)?;
+    let policies = broker.policies(&asked.vhost)?;
     let policies: Vec<Form> = policies.into_iter().map(form).collect();
     Ok(Json(json!({ "policies": policies })))
 }
 
 /// Makes a policy, or puts it in the place of the one of its name.
 pub(crate) async fn put(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Asked(asked): Asked<Creation>,
 ) -> Outcome<Json<Form>> {
     check_vhost(&broker, &asked.vhost)?;
@@ -97,7 +97,7 @@ pub(crate) async fn put(
             rules,
         },
     };
-    broker.put_policy(&principal(), policy.clone()).await?;
+    broker.put_policy(policy.clone()).await?;
     Ok(Json(Form {
         warnings,
         ..form(policy)
@@ -105,14 +105,13 @@ pub(crate) async fn put(
 }
 
 pub(crate) async fn remove(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Place(name): Place<String>,
     Params(asked): Params<Where>,
 ) -> Outcome<StatusCode> {
     let Where { vhost, kind } = asked;
     check_vhost(&broker, &vhost)?;
-    let principal = principal();
-    let removed = broker.remove_policy(&principal, kind, &vhost, &name);
+    let removed = broker.remove_policy(kind, &vhost, &name);
     if removed.await? {
         return Ok(StatusCode::NO_CONTENT);
     }

@@ -9,12 +9,11 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use engine::queue::{Depth, NewQueue, Queue, QueueSettings, QueueType};
-use engine::{Broker, vhost};
-use security::{Resource, Verb};
+use engine::{Access, vhost};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{move_task, principal};
+use super::move_task;
 use crate::error::{IN_USE, NO_QUEUE, NO_ROUTE, Outcome, Problem};
 use crate::request::{Asked, Params, QueueName, QueueParams};
 use crate::settings::{self, Changes};
@@ -43,7 +42,7 @@ fn default_vhost() -> String {
 }
 
 pub(crate) async fn list(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
@@ -51,7 +50,7 @@ pub(crate) async fn list(
     let (names, next) = visible(&broker, &listing, max);
     let mut queues = Vec::with_capacity(names.len());
     for queue in names {
-        match broker.queue_depth(&principal(), &queue.name).await {
+        match broker.queue_depth(&queue.name).await {
             Ok(depth) => queues.push(summary(&broker, &queue, &depth)),
             // It went between two looks.
             Err(engine::Error::UnknownQueue) => {}
@@ -66,8 +65,8 @@ pub(crate) async fn list(
 }
 
 /// Refuses the name of a vhost that is not there.
-pub(super) fn check_vhost(broker: &Broker, name: &str) -> Outcome<()> {
-    if broker.has_vhost(name) {
+pub(super) fn check_vhost(broker: &Access, name: &str) -> Outcome<()> {
+    if broker.vhost(name).is_ok() {
         return Ok(());
     }
     let why = format!("there is no vhost '{name}'");
@@ -75,7 +74,7 @@ pub(super) fn check_vhost(broker: &Broker, name: &str) -> Outcome<()> {
 }
 
 /// A page of queues that may be seen, and where the next one begins.
-fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, Option<String>) {
+fn visible(broker: &Access, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, Option<String>) {
     let prefix = vhost::qualify(&listing.vhost, &listing.prefix);
     let after = listing.after.as_deref();
     let mut after = after.map(|after| vhost::qualify(&listing.vhost, after));
@@ -85,10 +84,10 @@ fn visible(broker: &Broker, listing: &Listing, max: usize) -> (Vec<Arc<Queue>>, 
         let page = broker.queues().page(&prefix, after.as_deref(), max + 1);
         let Some(last) = page.last() else { break };
         after = Some(last.name.to_string());
-        found.extend(page.into_iter().filter(|queue| {
-            vhost::split(&queue.name).0 == listing.vhost
-                && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
-        }));
+        found.extend(
+            page.into_iter()
+                .filter(|queue| vhost::split(&queue.name).0 == listing.vhost),
+        );
     }
     let (found, next) = cut(found.into_iter(), max);
     let next = next.map(|queue| vhost::split(&queue.name).1.to_owned());
@@ -121,19 +120,19 @@ pub(super) fn cut<T: Clone>(seen: impl Iterator<Item = T>, max: usize) -> (Vec<T
 }
 
 /// The name of the topic a queue reads from. One of another vhost, which is that of the queue, goes by its name there.
-fn topic_name(broker: &Broker, queue: &Queue) -> Option<String> {
+fn topic_name(broker: &Access, queue: &Queue) -> Option<String> {
     let topics = broker.topics();
     let topic = topics.with_id(queue.document.topic)?;
     Some(vhost::split(&topic.name).1.to_owned())
 }
 
-fn topic_vhost(broker: &Broker, queue: &Queue) -> Option<String> {
+fn topic_vhost(broker: &Access, queue: &Queue) -> Option<String> {
     let topics = broker.topics();
     let topic = topics.with_id(queue.document.topic)?;
     Some(vhost::split(&topic.name).0.to_owned())
 }
 
-fn summary(broker: &Broker, queue: &Queue, depth: &Depth) -> Value {
+fn summary(broker: &Access, queue: &Queue, depth: &Depth) -> Value {
     let (vhost, name) = vhost::split(&queue.name);
     json!({
         "vhost": vhost,
@@ -169,7 +168,7 @@ pub(crate) struct Creation {
 }
 
 pub(crate) async fn create(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Asked(creation): Asked<Creation>,
 ) -> Outcome<Response> {
     let Creation {
@@ -195,10 +194,7 @@ pub(crate) async fn create(
         topic,
     };
     let source = queue.topic.clone().unwrap_or_default();
-    let (name, queue) = (
-        queue.name.clone(),
-        broker.create_queue(&principal(), queue).await,
-    );
+    let (name, queue) = (queue.name.clone(), broker.create_queue(queue).await);
     let queue = queue.map_err(|error| match error {
         engine::Error::QueueExists(_) => Problem::of_queue(&name, error),
         error => Problem::of_topic(&source, error),
@@ -220,7 +216,7 @@ fn check_name(name: &str) -> Outcome<()> {
 }
 
 /// A queue that is to take dead letters has to be there: a slip in its name would leave them where they are.
-fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome<()> {
+fn check_dead_letters(broker: &Access, name: &str, changes: &Changes) -> Outcome<()> {
     let Some(target) = changes.dead_letter_queue() else {
         return Ok(());
     };
@@ -228,7 +224,7 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
         let why = "a queue cannot take its own dead letters";
         return Err(Problem::invalid(why));
     }
-    match broker.queue(&principal(), target) {
+    match broker.queue(target) {
         Err(engine::Error::UnknownQueue) => Err(Problem::invalid(format!(
             "there is no queue '{}' to take the dead letters",
             vhost::split(target).1
@@ -238,7 +234,7 @@ fn check_dead_letters(broker: &Broker, name: &str, changes: &Changes) -> Outcome
 }
 
 pub(crate) async fn describe(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
     let queue = find(&broker, &name)?;
@@ -247,16 +243,16 @@ pub(crate) async fn describe(
 }
 
 /// One queue, if it is there and may be seen.
-pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Queue>> {
-    let queue = broker.queue(&principal(), name);
+pub(super) fn find(broker: &Access, name: &str) -> Outcome<Arc<Queue>> {
+    let queue = broker.queue(name);
     queue.map_err(|error| refused(broker, name, error))
 }
 
 /// What is answered when something was asked of a queue. A topic without a queue is answered differently from a name
 /// that does not exist.
-pub(super) fn refused(broker: &Broker, name: &str, error: engine::Error) -> Problem {
+pub(super) fn refused(broker: &Access, name: &str, error: engine::Error) -> Problem {
     let is_unknown = matches!(error, engine::Error::UnknownQueue);
-    if is_unknown && broker.is_only_topic(&principal(), name) {
+    if is_unknown && broker.is_only_topic(name) {
         let name = vhost::split(name).1;
         let why = format!(
             "there is no queue '{name}', only a topic of that name: attach a queue to it with \
@@ -291,10 +287,10 @@ pub(super) fn escaped(name: &str) -> String {
     path
 }
 
-async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value> {
+async fn describe_queue(broker: &Access, queue: &Queue) -> engine::Result<Value> {
     broker.look_for_oldest(queue).await;
-    let depth = broker.queue_depth(&principal(), &queue.name).await?;
-    let tasks = broker.moves(&principal(), &queue.name).await?;
+    let depth = broker.queue_depth(&queue.name).await?;
+    let tasks = broker.moves(&queue.name).await?;
     let tasks: Vec<Value> = tasks.iter().map(move_task::show).collect();
     let (vhost, name) = vhost::split(&queue.name);
     let (declared, now) = (&*queue.document.settings, queue.settings());
@@ -341,12 +337,12 @@ async fn describe_queue(broker: &Broker, queue: &Queue) -> engine::Result<Value>
 }
 
 /// Whether any queue's dead letters come here.
-pub(super) fn has_sources(broker: &Broker, name: &str) -> bool {
+pub(super) fn has_sources(broker: &Access, name: &str) -> bool {
     !sources(broker, name).is_empty()
 }
 
 /// Queues whose dead letters come here.
-fn sources(broker: &Broker, name: &str) -> Vec<String> {
+fn sources(broker: &Access, name: &str) -> Vec<String> {
     let mut sources = Vec::new();
     let mut after: Option<Arc<str>> = None;
     while sources.len() < SOURCES_MAX {
@@ -356,7 +352,6 @@ fn sources(broker: &Broker, name: &str) -> Vec<String> {
         let here = page.iter().filter(|queue| {
             let policy = queue.settings().dead_letter.as_ref();
             policy.is_some_and(|policy| policy.queue == name)
-                && broker.allows(&principal(), Verb::Describe, Resource::Queue(&queue.name))
         });
         sources.extend(here.map(|queue| vhost::split(&queue.name).1.to_owned()));
     }
@@ -372,7 +367,7 @@ pub(crate) struct Change {
 }
 
 pub(crate) async fn change(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
@@ -384,7 +379,7 @@ pub(crate) async fn change(
     let changes = settings;
     let change = Box::new(move |settings: &mut QueueSettings| changes.apply(settings));
     let refused = |error| refused(&broker, &name, error);
-    let changed = broker.configure_queue(&principal(), &name, change).await;
+    let changed = broker.configure_queue(&name, change).await;
     let changed = changed.map_err(refused)?;
     let described = describe_queue(&broker, &changed).await;
     Ok(Json(described.map_err(refused)?))
@@ -399,7 +394,7 @@ pub(crate) struct Removing {
 }
 
 pub(crate) async fn delete(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     QueueParams(removing): QueueParams<Removing>,
 ) -> Outcome<StatusCode> {
@@ -414,7 +409,7 @@ pub(crate) async fn delete(
         );
         return Err(Problem::new(&IN_USE, why));
     }
-    let deleted = broker.delete_queue(&principal(), &name).await;
+    let deleted = broker.delete_queue(&name).await;
     deleted.map_err(|error| refused(&broker, &name, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -425,13 +420,13 @@ pub(crate) async fn delete(
 pub(crate) struct Nothing {}
 
 pub(crate) async fn purge(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Outcome<Response> {
     let of = |error| refused(&broker, &name, error);
-    let queue = broker.queue(&principal(), &name).map_err(of)?;
-    let purged = broker.purge_queue(&principal(), &name).await;
+    let queue = broker.queue(&name).map_err(of)?;
+    let purged = broker.purge_queue(&name).await;
     purged.map_err(of)?;
     let stay = match (queue.settings().stream, queue.document.owns_topic) {
         (true, _) => "stream",

@@ -5,13 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use engine::queue::Queue;
-use engine::{Broker, vhost};
+use engine::{Access, vhost};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::move_task::show;
-use super::principal;
 use super::queues::{find, has_sources, refused};
 use crate::error::{NO_TASK, NOT_DEAD, Outcome, Problem};
 use crate::request::{Asked, Place, QueueName};
@@ -32,7 +31,7 @@ pub(crate) struct Start {
 }
 
 pub(crate) async fn start(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(mut start): Asked<Start>,
 ) -> Outcome<Response> {
@@ -57,18 +56,18 @@ pub(crate) async fn start(
         return Ok(Json(preview).into_response());
     }
     let (to, rate) = (start.destination.as_deref(), start.rate_max);
-    let task = broker.start_move(&principal(), &name, to, rate).await;
+    let task = broker.start_move(&name, to, rate).await;
     let task = task.map_err(|error| refused(&broker, &name, error))?;
     Ok((StatusCode::ACCEPTED, Json(show(&task))).into_response())
 }
 
 /// Without a destination only dead letters can go anywhere: back to where they came from.
-async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
+async fn check_dead(broker: &Access, queue: &Queue) -> Outcome<()> {
     let name = &*queue.name;
     if has_sources(broker, name) {
         return Ok(());
     }
-    let dead_letters = broker.dead_letters(&principal(), name, LOOK_MAX).await;
+    let dead_letters = broker.dead_letters(name, LOOK_MAX).await;
     let dead_letters = dead_letters.map_err(|error| refused(broker, name, error))?;
     if dead_letters.sources.keys().any(Option::is_some) {
         return Ok(());
@@ -81,8 +80,8 @@ async fn check_dead(broker: &Broker, queue: &Queue) -> Outcome<()> {
     Err(Problem::new(&NOT_DEAD, why))
 }
 
-fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outcome<()> {
-    let target = match broker.queue(&principal(), destination) {
+fn check_destination(broker: &Access, source: &Queue, destination: &str) -> Outcome<()> {
+    let target = match broker.queue(destination) {
         Err(engine::Error::UnknownQueue) => {
             let name = vhost::split(destination).1;
             let why = format!("there is no queue '{name}' to move to");
@@ -99,24 +98,22 @@ fn check_destination(broker: &Broker, source: &Queue, destination: &str) -> Outc
 
 /// How many messages would be moved, and where to.
 async fn preview(
-    broker: &Broker,
+    broker: &Access,
     queue: &Queue,
     destination: Option<&str>,
 ) -> engine::Result<Value> {
-    let depth = broker.queue_depth(&principal(), &queue.name).await?;
+    let depth = broker.queue_depth(&queue.name).await?;
     let mut answer = json!({ "dry_run": true, "messages": depth.ready });
     if let Some(name) = destination {
         answer["destinations"] =
             json!([{ "queue": vhost::split(name).1, "messages": depth.ready, "exists": true }]);
         return Ok(answer);
     }
-    let dead_letters = broker
-        .dead_letters(&principal(), &queue.name, LOOK_MAX)
-        .await?;
+    let dead_letters = broker.dead_letters(&queue.name, LOOK_MAX).await?;
     let homeless = dead_letters.sources.get(&None).copied().unwrap_or(0);
     let destinations = dead_letters.sources.iter().filter_map(|(name, messages)| {
         let name = name.as_deref()?;
-        let exists = broker.queue(&principal(), name).is_ok();
+        let exists = broker.queue(name).is_ok();
         let name = vhost::split(name).1;
         Some(json!({ "queue": name, "messages": messages, "exists": exists }))
     });
@@ -127,29 +124,29 @@ async fn preview(
 }
 
 pub(crate) async fn list(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
 ) -> Outcome<Json<Value>> {
-    let tasks = broker.moves(&principal(), &name).await;
+    let tasks = broker.moves(&name).await;
     let tasks = tasks.map_err(|error| refused(&broker, &name, error))?;
     let shown: Vec<Value> = tasks.iter().map(show).collect();
     Ok(Json(json!({ "tasks": shown })))
 }
 
 pub(crate) async fn cancel(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Place((_, task)): Place<(String, String)>,
 ) -> Outcome<Json<Value>> {
     let unknown = || Problem::new(&NO_TASK, format!("no task {task} runs on queue '{name}'"));
     let id = Uuid::parse_str(&task).map_err(|_| unknown())?;
-    let tasks = broker.moves(&principal(), &name).await;
+    let tasks = broker.moves(&name).await;
     let tasks = tasks.map_err(|error| refused(&broker, &name, error))?;
     // A task is named together with its queue: the other queues' are none of this one's business.
     if !tasks.iter().any(|task| task.id == id) {
         return Err(unknown());
     }
-    match broker.cancel_move(&principal(), id).await {
+    match broker.cancel_move(id).await {
         Ok(task) => Ok(Json(show(&task))),
         Err(engine::Error::UnknownMove) => Err(unknown()),
         Err(error) => Err(refused(&broker, &name, error)),

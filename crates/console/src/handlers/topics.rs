@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use engine::topic::{Topic, settings::SETTINGS};
 use engine::{
-    Appended, Broker, ConfigChange, NewRecord, NewTopic, ReadRecords, Record, TimeLookup, TopicKey,
+    Access, Appended, ConfigChange, NewRecord, NewTopic, ReadRecords, Record, TimeLookup, TopicKey,
     vhost,
 };
 use security::{Resource, Verb};
@@ -20,7 +20,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::messages::{check_batch, check_most};
-use super::principal;
 use super::queues::{Removing, check_vhost, cut, location, page_size};
 use crate::error::{IN_USE, Outcome, Problem};
 use crate::message::{HeaderForm, bytes_of, headers, put, show_each};
@@ -54,7 +53,7 @@ pub(crate) struct Listing {
 }
 
 pub(crate) async fn list(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Params(listing): Params<Listing>,
 ) -> Outcome<Json<Value>> {
     let max = page_size("max", listing.max, PAGE, PAGE_MAX)?;
@@ -66,7 +65,6 @@ pub(crate) async fn list(
         vhost == listing.vhost
             && name.starts_with(&listing.prefix)
             && after.is_none_or(|after| name > after)
-            && broker.allows(&principal(), Verb::Describe, Resource::Topic(&topic.name))
     });
     let (page, next) = cut(seen, max);
     let shown: Vec<Value> = page.iter().map(|topic| summary(topic)).collect();
@@ -119,7 +117,7 @@ pub(crate) struct Creation {
 }
 
 pub(crate) async fn create(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     Asked(creation): Asked<Creation>,
 ) -> Outcome<Response> {
     let settings = creation.settings.into_iter();
@@ -129,7 +127,7 @@ pub(crate) async fn create(
         replication: None,
         overrides: settings.map(|(name, word)| (name, word.text())).collect(),
     };
-    let topic = broker.create_topic(&principal(), topic, false).await?;
+    let topic = broker.create_topic(topic, false).await?;
     let location = location("/api/v1/topics/", &topic.name);
     let body = Json(show(&broker, &topic, false));
     Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
@@ -145,7 +143,7 @@ pub(crate) struct Describing {
 }
 
 pub(crate) async fn describe(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     QueueParams(describing): QueueParams<Describing>,
 ) -> Outcome<Json<Value>> {
@@ -153,12 +151,12 @@ pub(crate) async fn describe(
     Ok(Json(show(&broker, &topic, describing.defaults)))
 }
 
-pub(super) fn find(broker: &Broker, name: &str) -> Outcome<Arc<Topic>> {
-    let topic = broker.topic(&principal(), TopicKey::Name(name));
+pub(super) fn find(broker: &Access, name: &str) -> Outcome<Arc<Topic>> {
+    let topic = broker.topic(TopicKey::Name(name));
     topic.map_err(|error| Problem::of_topic(name, error))
 }
 
-fn show(broker: &Broker, topic: &Topic, defaults: bool) -> Value {
+fn show(broker: &Access, topic: &Topic, defaults: bool) -> Value {
     let partitions = topic.partitions.iter().map(|partition| {
         json!({
             "partition": partition.index,
@@ -183,10 +181,9 @@ fn show(broker: &Broker, topic: &Topic, defaults: bool) -> Value {
 }
 
 /// The queues that receive a topic's records.
-fn queues_of(broker: &Broker, topic: &Topic) -> Vec<String> {
+fn queues_of(broker: &Access, topic: &Topic) -> Vec<String> {
     let queues = broker.queues().of_topic(topic.id()).into_iter();
-    let seen =
-        queues.filter(|q| broker.allows(&principal(), Verb::Describe, Resource::Queue(&q.name)));
+    let seen = queues.filter(|q| broker.allows(Verb::Describe, Resource::Queue(&q.name)));
     let names = seen.map(|queue| name_beside(topic, &queue.name));
     let mut names: Vec<String> = names.collect();
     names.sort_unstable();
@@ -211,7 +208,7 @@ pub(crate) struct Change {
 }
 
 pub(crate) async fn change(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(change): Asked<Change>,
 ) -> Outcome<Json<Value>> {
@@ -229,17 +226,16 @@ pub(crate) async fn change(
         None => ConfigChange::Reset(name),
     });
     let changes: Vec<ConfigChange> = changes.collect();
-    let principal = principal();
     // All or nothing, as far as that can be seen beforehand.
     if let Some(count) = change.partitions {
-        let grown = broker.add_partitions(&principal, &name, count, !changes.is_empty());
+        let grown = broker.add_partitions(&name, count, !changes.is_empty());
         grown.await.map_err(refused)?;
     }
     if !changes.is_empty() {
-        let changed = broker.configure_topic(&principal, &name, changes, false);
+        let changed = broker.configure_topic(&name, changes, false);
         changed.await.map_err(refused)?;
         if let Some(count) = change.partitions {
-            let grown = broker.add_partitions(&principal, &name, count, false);
+            let grown = broker.add_partitions(&name, count, false);
             grown.await.map_err(refused)?;
         }
     }
@@ -248,7 +244,7 @@ pub(crate) async fn change(
 }
 
 pub(crate) async fn delete(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     QueueParams(removing): QueueParams<Removing>,
 ) -> Outcome<StatusCode> {
@@ -263,8 +259,7 @@ pub(crate) async fn delete(
         );
         return Err(Problem::new(&IN_USE, why));
     }
-    let principal = principal();
-    let deleted = broker.delete_topic(&principal, TopicKey::Id(topic.id()));
+    let deleted = broker.delete_topic(TopicKey::Id(topic.id()));
     let deleted = deleted.await;
     deleted.map_err(|error| Problem::of_topic(&name, error))?;
     Ok(StatusCode::NO_CONTENT)
@@ -311,7 +306,7 @@ impl RecordForm {
 }
 
 pub(crate) async fn append(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     Asked(appending): Asked<Appending>,
 ) -> Outcome<Response> {
@@ -321,7 +316,7 @@ pub(crate) async fn append(
         .map(RecordForm::into_record)
         .collect::<Outcome<Vec<_>>>()?;
     let refused = |error| Problem::of_topic(&name, error);
-    let appended = broker.append_records(&principal(), &name, records).await;
+    let appended = broker.append_records(&name, records).await;
     let outcomes = appended.map_err(refused)?.into_iter();
     answer_appended(outcomes.map(|outcome| outcome.map_err(refused)).collect())
 }
@@ -357,7 +352,7 @@ pub(crate) struct Reading {
 }
 
 pub(crate) async fn read(
-    State(broker): State<Broker>,
+    State(broker): State<Access>,
     QueueName(name): QueueName,
     QueueParams(reading): QueueParams<Reading>,
     Extension(room): Extension<AnswerRoom>,
@@ -390,7 +385,7 @@ pub(crate) async fn read(
         piece_bytes_max: room.bytes_max(),
         wait_max: Duration::from_millis(reading.wait_ms),
     };
-    let read = broker.read_records(&principal(), &name, spec, &room).await;
+    let read = broker.read_records(&name, spec, &room).await;
     let read = read.map_err(refused)?;
     let records = read.records.iter();
     Ok(Json(json!({
@@ -418,13 +413,13 @@ fn show_record(partition: i32, record: &Record) -> Value {
 
 /// Offsets by time, as a group's seek needs them.
 pub(super) async fn offset_at(
-    broker: &Broker,
+    broker: &Access,
     topic: &Topic,
     partition: i32,
     lookup: TimeLookup,
 ) -> engine::Result<u64> {
     let key = TopicKey::Id(topic.id());
-    let found = broker.lookup(&principal(), key, partition, lookup).await?;
+    let found = broker.lookup(key, partition, lookup).await?;
     let end = topic.partition(partition).map_or(0, |p| p.high_watermark());
     Ok(found.map_or(end, |(offset, _)| offset))
 }

@@ -242,7 +242,11 @@ async fn looking_at_several_partitions_names_them() {
     };
     let anyone = Principal::anonymous();
     let broker = stage.test.broker();
-    broker.create_topic(&anyone, topic, false).await.unwrap();
+    broker
+        .on_behalf_of(&anyone)
+        .create_topic(topic, false)
+        .await
+        .unwrap();
     let body = json!({ "name": "workers", "topic": "events" });
     stage.post("/queues", body).await.good(201);
     stage.say("workers", &["a", "b", "c", "d"]).await;

@@ -92,7 +92,11 @@ async fn a_queue_leases_from_a_topic_that_is_there() {
     };
     let anyone = Principal::anonymous();
     let broker = stage.test.broker();
-    broker.create_topic(&anyone, topic, false).await.unwrap();
+    broker
+        .on_behalf_of(&anyone)
+        .create_topic(topic, false)
+        .await
+        .unwrap();
     let body = json!({ "name": "workers", "topic": "events" });
     let made = stage.post("/queues", body).await.good(201);
     let topic = json!({ "vhost": "/", "name": "events", "partitions": 3, "own": false });
@@ -254,7 +258,11 @@ async fn queues_of_a_vhost_are_named_as_in_it() {
     let stage = Stage::start().await;
     let broker = stage.test.broker();
     let root = Principal::anonymous();
-    broker.create_vhost(&root, "shop").await.unwrap();
+    broker
+        .on_behalf_of(&root)
+        .create_vhost("shop")
+        .await
+        .unwrap();
     stage.queue("orders", json!({})).await;
     for name in ["dead", "orders"] {
         let body = json!({ "vhost": "shop", "name": name });

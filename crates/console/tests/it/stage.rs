@@ -53,7 +53,7 @@ impl Answer {
 impl Stage {
     pub(crate) async fn start() -> Self {
         let test = TestBroker::start().await;
-        let router = console::api(test.broker().clone(), Connections::default());
+        let router = console::api(test.broker(), Connections::default());
         Self { test, router }
     }
 

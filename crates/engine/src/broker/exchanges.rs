@@ -3,31 +3,27 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use tokio::sync::oneshot;
 
 use super::controller;
 use super::exchange_table::Command;
-use super::{Broker, Inner};
+use super::{Access, Broker, Inner};
 use crate::exchange::{
     Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Target,
     VhostRouting,
 };
 use crate::{Error, Result, vhost};
 
-impl Broker {
+impl Access {
     /// Makes an exchange. Errors: `ExchangeExists`, `InvalidName`, `InvalidConfig`, `UnknownVhost`.
-    pub async fn declare_exchange(
-        &self,
-        principal: &Principal,
-        exchange: NewExchange,
-    ) -> Result<Arc<Exchange>> {
+    pub async fn declare_exchange(&self, exchange: NewExchange) -> Result<Arc<Exchange>> {
         let qualified = qualified(&exchange.vhost, &exchange.name);
-        self.authorize(principal, Verb::Create, Resource::Exchange(&qualified))?;
+        self.authorize(Verb::Create, Resource::Exchange(&qualified))?;
         if let Some(alternate) = &exchange.alternate {
             let alternate = vhost::qualify(&exchange.vhost, alternate);
-            self.authorize(principal, Verb::Consume, Resource::Exchange(&qualified))?;
-            self.authorize(principal, Verb::Publish, Resource::Exchange(&alternate))?;
+            self.authorize(Verb::Consume, Resource::Exchange(&qualified))?;
+            self.authorize(Verb::Publish, Resource::Exchange(&alternate))?;
         }
         drop(qualified);
         let new = Box::new(exchange);
@@ -36,47 +32,59 @@ impl Broker {
     }
 
     /// One exchange, if the principal may see it. Errors: `Denied`, `UnknownVhost`, `UnknownExchange`.
-    pub fn exchange(
-        &self,
-        principal: &Principal,
-        vhost: &str,
-        name: &str,
-    ) -> Result<Arc<Exchange>> {
+    pub fn exchange(&self, vhost: &str, name: &str) -> Result<Arc<Exchange>> {
         let qualified = qualified(vhost, name);
-        self.authorize(principal, Verb::Describe, Resource::Exchange(&qualified))?;
+        self.authorize(Verb::Describe, Resource::Exchange(&qualified))?;
         let routing_tables = &self.inner.routing_tables;
         let found = routing_tables.read(vhost, |routing| routing.exchange(name).cloned())?;
         found.ok_or(Error::UnknownExchange)
     }
 
-    /// The exchanges of a vhost in name order, the standard ones included. Frontends filter by [`Broker::allows`].
+    /// The exchanges of a vhost that the principal may see, in name order, the standard ones included.
     pub fn exchanges(&self, vhost: &str) -> Vec<Arc<Exchange>> {
         let routing_tables = &self.inner.routing_tables;
         let all = routing_tables.read(vhost, |routing| routing.exchanges().cloned().collect());
-        all.unwrap_or_default()
+        let mut all: Vec<Arc<Exchange>> = all.unwrap_or_default();
+        all.retain(|exchange| self.may_see(Resource::Exchange(&qualified(vhost, &exchange.name))));
+        all
     }
 
-    /// The bindings of a vhost, in no order; the default exchange has none that could be listed.
+    /// The bindings of a vhost both ends of which the principal may see, in no order; the default exchange has none that
+    /// could be listed.
     pub fn bindings(&self, vhost: &str) -> Vec<Binding> {
         let routing_tables = &self.inner.routing_tables;
         let all = routing_tables.read(vhost, |routing| routing.bindings().collect());
-        all.unwrap_or_default()
+        self.visible(all.unwrap_or_default())
     }
 
-    /// Whether there is that binding.
+    /// Whether there is that binding, and the principal may see both its ends.
     pub fn has_binding(&self, binding: &Binding) -> bool {
         let known = |routing: &VhostRouting| routing.has_binding(binding.id());
-        self.inner
-            .routing_tables
-            .read(&binding.vhost, known)
-            .unwrap_or(false)
+        let is_there = self.inner.routing_tables.read(&binding.vhost, known);
+        is_there.unwrap_or(false) && self.may_see_binding(binding)
+    }
+
+    fn visible(&self, mut bindings: Vec<Binding>) -> Vec<Binding> {
+        bindings.retain(|binding| self.may_see_binding(binding));
+        bindings
+    }
+
+    fn may_see_binding(&self, binding: &Binding) -> bool {
+        let vhost = &binding.vhost;
+        let sees_end = match &binding.destination {
+            Destination::Queue(name) => self.may_see(Resource::Queue(&qualified(vhost, name))),
+            Destination::Exchange(name) => {
+                self.may_see(Resource::Exchange(&qualified(vhost, name)))
+            }
+        };
+        sees_end && self.may_see(Resource::Exchange(&qualified(vhost, &binding.source)))
     }
 
     /// The bindings that lead from an exchange.
     pub fn bindings_from(&self, vhost: &str, source: &str) -> Vec<Binding> {
         let routing_tables = &self.inner.routing_tables;
         let all = routing_tables.read(vhost, |routing| routing.bindings_from(source).collect());
-        all.unwrap_or_default()
+        self.visible(all.unwrap_or_default())
     }
 
     /// The bindings that lead to a queue or an exchange.
@@ -87,20 +95,14 @@ impl Broker {
         };
         let routing_tables = &self.inner.routing_tables;
         let all = routing_tables.read(vhost, |routing| routing.bindings_to(&target).collect());
-        all.unwrap_or_default()
+        self.visible(all.unwrap_or_default())
     }
 
     /// Removes an exchange with all bindings from and to it. Errors: `UnknownVhost`, `UnknownExchange`, `InUse` when it
     /// has bindings and `if_unused` is asked for, `InvalidRequest` for those that every vhost has.
-    pub async fn delete_exchange(
-        &self,
-        principal: &Principal,
-        vhost: &str,
-        name: &str,
-        if_unused: bool,
-    ) -> Result<()> {
+    pub async fn delete_exchange(&self, vhost: &str, name: &str, if_unused: bool) -> Result<()> {
         let qualified = qualified(vhost, name);
-        self.authorize(principal, Verb::Delete, Resource::Exchange(&qualified))?;
+        self.authorize(Verb::Delete, Resource::Exchange(&qualified))?;
         let (vhost, name) = (vhost.to_owned(), name.to_owned());
         self.exchange_command(|done| Command::Delete {
             vhost,
@@ -113,8 +115,8 @@ impl Broker {
 
     /// Binds; what is bound already stays so. Errors: `UnknownVhost`, `UnknownExchange`, `UnknownQueue`,
     /// `InvalidConfig` for key and arguments, `InvalidRequest` for the default exchange.
-    pub async fn bind(&self, principal: &Principal, binding: Binding) -> Result<()> {
-        self.may_bind(principal, &binding)?;
+    pub async fn bind(&self, binding: Binding) -> Result<()> {
+        self.may_bind(&binding)?;
         let binding = Box::new(binding);
         self.exchange_command(|done| Command::Bind { binding, done })
             .await
@@ -122,8 +124,8 @@ impl Broker {
 
     /// Takes a binding away; one that is not there is no error. Errors: `UnknownVhost`, `InvalidRequest` for the
     /// default exchange.
-    pub async fn unbind(&self, principal: &Principal, binding: &Binding) -> Result<()> {
-        self.may_bind(principal, binding)?;
+    pub async fn unbind(&self, binding: &Binding) -> Result<()> {
+        self.may_bind(binding)?;
         let binding = Box::new(binding.clone());
         self.exchange_command(|done| Command::Unbind { binding, done })
             .await
@@ -131,41 +133,24 @@ impl Broker {
 
     /// Where a message goes that is published to an exchange. Errors: `Denied`, `UnknownVhost`, `UnknownExchange`,
     /// `InvalidRequest` for an internal exchange.
-    pub fn route(
-        &self,
-        principal: &Principal,
-        vhost: &str,
-        exchange: &str,
-        routed: &Routed<'_>,
-    ) -> Result<Route> {
+    pub fn route(&self, vhost: &str, exchange: &str, routed: &Routed<'_>) -> Result<Route> {
         let qualified = qualified(vhost, exchange);
-        self.authorize(principal, Verb::Publish, Resource::Exchange(&qualified))?;
+        self.authorize(Verb::Publish, Resource::Exchange(&qualified))?;
         self.inner.route(vhost, exchange, routed)
     }
 
-    /// Where a message goes that the broker itself publishes to an exchange of a vhost, on nobody's behalf. Errors:
-    /// `UnknownVhost`, `UnknownExchange`.
-    pub fn route_of_broker(&self, vhost: &str, exchange: &str, key: &[u8]) -> Result<Route> {
-        let routed = Routed {
-            keys: &[key],
-            headers: &NoHeaders,
-            publisher: false,
-        };
-        self.inner.route(vhost, exchange, &routed)
-    }
-
     /// Reading from the source, and writing to where it leads.
-    fn may_bind(&self, principal: &Principal, binding: &Binding) -> Result<()> {
+    fn may_bind(&self, binding: &Binding) -> Result<()> {
         let source = qualified(&binding.vhost, &binding.source);
-        self.authorize(principal, Verb::Consume, Resource::Exchange(&source))?;
+        self.authorize(Verb::Consume, Resource::Exchange(&source))?;
         match &binding.destination {
             Destination::Queue(name) => {
                 let name = qualified(&binding.vhost, name);
-                self.authorize(principal, Verb::Publish, Resource::Queue(&name))
+                self.authorize(Verb::Publish, Resource::Queue(&name))
             }
             Destination::Exchange(name) => {
                 let name = qualified(&binding.vhost, name);
-                self.authorize(principal, Verb::Publish, Resource::Exchange(&name))
+                self.authorize(Verb::Publish, Resource::Exchange(&name))
             }
         }
     }
@@ -179,8 +164,21 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Where a message goes that the broker itself publishes to an exchange of a vhost, on nobody's behalf: a copy of what was
+    /// published or delivered there. Errors: `UnknownVhost`, `UnknownExchange`.
+    pub fn route_of_broker(&self, vhost: &str, exchange: &str, key: &[u8]) -> Result<Route> {
+        let routed = Routed {
+            keys: &[key],
+            headers: &NoHeaders,
+            publisher: false,
+        };
+        self.inner.route(vhost, exchange, &routed)
+    }
+}
+
 impl Inner {
-    /// Where a message goes, without authorization. Errors: as [`Broker::route`].
+    /// Where a message goes, without authorization. Errors: as [`Access::route`].
     pub(super) fn route(&self, vhost: &str, exchange: &str, routed: &Routed<'_>) -> Result<Route> {
         // A publish to a queue by its name is the most frequent of all, and asks no table of exchanges.
         if exchange == DEFAULT {

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::cuts::{COPIED_BYTES, Cuts, Written};
 use super::queues::queue_partition_of;
 use super::{Broker, Inner, partition_of};
+use crate::exchange::Route;
 use crate::owner::{
     Admission, Admitted, BATCH_BYTES, BATCH_RECORDS, BatchDraft, PartitionKey, RecordLayout, Turn,
 };
@@ -30,10 +31,25 @@ const PARTITIONS_MAX: usize = 128;
 /// A message with the queues it goes to.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// The message.
-    pub message: NewMessage,
-    /// At least one queue.
-    pub queues: Vec<Arc<Queue>>,
+    message: NewMessage,
+    queues: Vec<Arc<Queue>>,
+}
+
+impl Outgoing {
+    /// A message on its route; nothing when that leads to no queue. It waits as its exchange says.
+    pub fn new(message: NewMessage, route: Route) -> Option<Self> {
+        let Route { queues, delay_ms } = route;
+        let message = NewMessage {
+            delay_ms: delay_ms.or(message.delay_ms),
+            ..message
+        };
+        (!queues.is_empty()).then_some(Self { message, queues })
+    }
+
+    /// Bytes of its body.
+    pub fn body_bytes(&self) -> usize {
+        self.message.body.len()
+    }
 }
 
 type Outcomes = Vec<Result<Sent>>;

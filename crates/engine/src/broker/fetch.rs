@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use security::{Principal, Verb};
+use security::Verb;
 use storage::{Batch, Chunk, Read};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Broker, Inner, TopicKey};
+use super::{Access, Inner, TopicKey};
 use crate::owner::Readable;
 use crate::partition::{LEADER_EPOCH, Partition};
 use crate::room::{self, Room};
@@ -82,9 +82,9 @@ struct Wanted {
     bytes_max: usize,
 }
 
-impl Broker {
+impl Access {
     /// Reads partitions; waits until enough can be read or the time is up. One result per partition, in order.
-    pub async fn fetch(&self, principal: &Principal, spec: FetchSpec<'_>) -> Vec<FetchResult> {
+    pub async fn fetch(&self, spec: FetchSpec<'_>) -> Vec<FetchResult> {
         let deadline = tokio::time::sleep(spec.wait_max);
         tokio::pin!(deadline);
         let reader = Arc::new(Notify::new());
@@ -92,11 +92,8 @@ impl Broker {
         let mut registered = false;
         loop {
             // Looked up again each time: a topic may be deleted while a fetch waits for its records.
-            let wanted: Vec<Result<Wanted>> = spec
-                .partitions
-                .iter()
-                .map(|p| self.wanted(principal, p))
-                .collect();
+            let wanted: Vec<Result<Wanted>> =
+                spec.partitions.iter().map(|p| self.wanted(p)).collect();
             let (results, bytes, failed) = self.read_all(&wanted, spec.bytes_max, spec.room).await;
             let over = spec.wait_max.is_zero() || deadline.is_elapsed() || *draining.borrow();
             if failed || over || bytes >= spec.bytes_min {
@@ -121,8 +118,8 @@ impl Broker {
         }
     }
 
-    fn wanted(&self, principal: &Principal, spec: &FetchPartition<'_>) -> Result<Wanted> {
-        let topic = self.find_topic(principal, spec.topic, Verb::Consume)?;
+    fn wanted(&self, spec: &FetchPartition<'_>) -> Result<Wanted> {
+        let topic = self.find_topic(spec.topic, Verb::Consume)?;
         let partition = Arc::clone(
             topic
                 .partition(spec.partition)

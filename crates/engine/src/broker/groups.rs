@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::Broker;
+use super::Access;
 use super::controller::Command;
 use crate::group::{self, Group};
 use crate::{Error, Result};
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 
 /// Longest group name, bytes.
 const NAME_BYTES_MAX: usize = 512;
@@ -39,18 +39,17 @@ fn right_for(command: &group::Command) -> Verb {
     }
 }
 
-impl Broker {
+impl Access {
     /// Carries out a command on a group. With `create`, a group that does not exist comes into being first: when there is
     /// no memory for it, the error is `group::Error::StateFull`. Needs the right to consume; to delete the group or its
     /// offsets, the right to delete.
     pub async fn group_command(
         &self,
-        principal: &Principal,
         name: &str,
         command: group::Command,
         create: bool,
     ) -> Result<group::Reply> {
-        self.authorize(principal, right_for(&command), Resource::Group(name))?;
+        self.authorize(right_for(&command), Resource::Group(name))?;
         check_name(name)?;
         let name: Arc<str> = Arc::from(name);
         if create && !self.group_exists(&name) {
@@ -88,26 +87,17 @@ impl Broker {
     /// Looks at a group; what was seen is durable when the answer comes.
     pub async fn inspect_group<T: Send + 'static>(
         &self,
-        principal: &Principal,
         name: &str,
         look: impl FnOnce(Option<&Group>) -> T + Send + 'static,
     ) -> Result<T> {
-        self.authorize(principal, Verb::Describe, Resource::Group(name))?;
-        match self.inner.owners.group(name) {
-            Some(group) => group.inspect(look).await,
-            None => Ok(look(None)),
-        }
+        self.authorize(Verb::Describe, Resource::Group(name))?;
+        self.inventory().inspect_group(name, look).await
     }
 
-    /// Names of all groups, sorted.
+    /// Names of the groups that the principal may see, sorted.
     pub fn group_names(&self) -> Vec<Arc<str>> {
-        let groups = self
-            .inner
-            .groups
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<_> = groups.keys().cloned().collect();
-        names.sort_unstable();
+        let mut names = self.inventory().group_names();
+        names.retain(|name| self.may_see(Resource::Group(name)));
         names
     }
 

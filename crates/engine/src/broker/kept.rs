@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::Expected;
 use tokio::sync::oneshot;
 
 use super::controller::{self, config_of, encode};
-use super::{Broker, Inner};
+use super::{Access, Broker, Inner};
 use crate::topic::{Config, Topic, Topics};
 use crate::{Error, Result};
 
@@ -55,8 +55,23 @@ pub(super) struct Command {
     done: oneshot::Sender<Result<()>>,
 }
 
+impl Access {
+    /// Changes what is kept, all or nothing; with `dry_run` only checks it. It is asked about `resource`.
+    pub async fn keep(&self, resource: Resource<'_>, keep: Keep, dry_run: bool) -> Result<()> {
+        self.authorize(Verb::Configure, resource)?;
+        self.command(|done| {
+            controller::Command::Keep(Command {
+                keep,
+                dry_run,
+                done,
+            })
+        })
+        .await
+    }
+}
+
 impl Broker {
-    /// What is kept for something.
+    /// What is kept for something. Who may know it is asked by who keeps it, about what it belongs to.
     pub fn kept(&self, scope: &str) -> Arc<Values> {
         let kept = self.inner.kept.load();
         let stored = kept.0.get(scope);
@@ -66,25 +81,6 @@ impl Broker {
     /// What something is kept for, in name order.
     pub fn kept_scopes(&self) -> Vec<Arc<str>> {
         self.inner.kept.load().0.keys().cloned().collect()
-    }
-
-    /// Changes what is kept, all or nothing; with `dry_run` only checks it. It is asked about `resource`.
-    pub async fn keep(
-        &self,
-        principal: &Principal,
-        resource: Resource<'_>,
-        keep: Keep,
-        dry_run: bool,
-    ) -> Result<()> {
-        self.authorize(principal, Verb::Configure, resource)?;
-        self.command(|done| {
-            controller::Command::Keep(Command {
-                keep,
-                dry_run,
-                done,
-            })
-        })
-        .await
     }
 }
 

@@ -1,5 +1,6 @@
-//! The public door: every call carries a principal and is authorized here, on engine resource and engine verb.
+//! The broker: what it is made of and set to. What is done with it goes through [`Access`], on behalf of a principal.
 
+mod access;
 mod checks;
 mod controller;
 mod cuts;
@@ -8,6 +9,7 @@ mod exchanges;
 mod fanout;
 mod fetch;
 mod groups;
+mod inventory;
 mod kept;
 mod lookup;
 mod maintenance;
@@ -22,6 +24,7 @@ mod queues;
 mod read_ahead;
 mod readers;
 mod records;
+mod rights;
 mod sending;
 mod sessions;
 mod settling;
@@ -32,9 +35,12 @@ mod transactions;
 mod transfer;
 mod transfer_message;
 mod vhosts;
+mod visible;
 
+pub use access::Access;
 pub use fanout::{Outgoing, Sends};
 pub use fetch::{FetchPartition, FetchResult, FetchSpec, Fetched};
+pub use inventory::Inventory;
 pub use kept::Keep;
 pub use publish::{Pending, Publish, TopicKey};
 pub use queues::{QueueChange, Removal};
@@ -43,14 +49,15 @@ pub use records::{Appended, NewRecord, ReadRecords, RecordsRead};
 pub use sessions::{ConsumerOf, Deliveries, Delivery, Event, NewConsumer, Session, Subscription};
 pub use topics::{ConfigChange, NewTopic, TimeLookup};
 pub use vhosts::VhostSizes;
+pub use visible::{VisibleQueues, VisibleTopics};
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use security::{Authorizer, Principal, Resource, Verb};
+use security::Authorizer;
 use storage::supervisor::Owner;
 use storage::{Catalog, Log, Supervisor};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -65,7 +72,6 @@ use crate::owner::{DeadLetterJobs, Owners, PartitionKey};
 use crate::queue::{QueuePartitionId, Queues};
 use crate::time::Time;
 use crate::topic::Topics;
-use crate::{Error, Result};
 
 /// What the broker is made of; the binary and the tests hand these in.
 pub struct Parts {
@@ -185,6 +191,8 @@ struct Inner {
     /// Where it is said that queues may have to go.
     queue_expiry: mpsc::UnboundedSender<queue_expiry::ExpiryMessage>,
     consumer_registry: queue_expiry::ConsumerRegistry,
+    /// How often rights have changed.
+    rights: AtomicU64,
     policies: ArcSwap<crate::policy::Policies>,
     queues: Queues,
     routing_tables: RoutingTables,
@@ -257,19 +265,6 @@ impl Broker {
     /// A fresh random identity, from the random source that was handed in.
     pub fn fresh_id(&self) -> Uuid {
         self.inner.random.fresh_id()
-    }
-
-    /// Asks whether `principal` may `verb` the `resource`; frontends use it only to filter lists.
-    pub fn allows(&self, principal: &Principal, verb: Verb, resource: Resource<'_>) -> bool {
-        self.inner.authorizer.allows(principal, verb, resource)
-    }
-
-    fn authorize(&self, principal: &Principal, verb: Verb, resource: Resource<'_>) -> Result<()> {
-        if self.allows(principal, verb, resource) {
-            Ok(())
-        } else {
-            Err(Error::Denied)
-        }
     }
 }
 

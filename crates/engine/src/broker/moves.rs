@@ -1,49 +1,52 @@
 //! Move tasks through the door: start them, ask how they stand, stop them.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use uuid::Uuid;
 
 use super::controller::Command;
-use super::{Broker, queue_partitions, transfer};
+use super::{Access, queue_partitions, transfer};
 use crate::queue::queue_partition::MoveProgress;
 use crate::queue::{MoveState, MoveTask, Queue};
 use crate::{Error, Result};
 
-impl Broker {
+impl Access {
     /// Starts moving a queue's messages to `destination`, or back to where each was dead-lettered. Errors:
     /// `UnknownQueue`, `MoveRunning`.
     pub async fn start_move(
         &self,
-        principal: &Principal,
         source: &str,
         destination: Option<&str>,
         rate_max: Option<u32>,
     ) -> Result<MoveTask> {
-        let queue = self.find_queue(principal, source, Verb::Consume)?;
+        let queue = self.find_queue(source, Verb::Consume)?;
         if let Some(name) = destination {
-            self.find_queue(principal, name, Verb::Publish)?;
+            self.find_queue(name, Verb::Publish)?;
         }
         let destination = destination.map(str::to_owned);
         let task = self
             .command(|done| Command::StartMove {
-                queue,
+                queue: Arc::clone(&queue),
                 destination,
                 rate_max,
                 done,
             })
             .await?;
-        let moves = self.moves(principal, source).await?;
+        let moves = self.moves_from(&queue).await?;
         let started = moves.into_iter().find(|moving| moving.id == task);
         started.ok_or(Error::UnknownMove)
     }
 
     /// The move tasks of a source queue, newest first; the last ten are remembered.
-    pub async fn moves(&self, principal: &Principal, source: &str) -> Result<Vec<MoveTask>> {
-        let queue = self.find_queue(principal, source, Verb::Describe)?;
+    pub async fn moves(&self, source: &str) -> Result<Vec<MoveTask>> {
+        let queue = self.find_queue(source, Verb::Describe)?;
+        self.moves_from(&queue).await
+    }
+
+    async fn moves_from(&self, queue: &Queue) -> Result<Vec<MoveTask>> {
         let mut tasks: Vec<MoveTask> = Vec::new();
-        for at in queue_partitions::of_queue(&queue) {
+        for at in queue_partitions::of_queue(queue) {
             let moves = queue_partitions::inspect(&self.inner, at, |queue_partition| {
                 queue_partition.moves().to_vec()
             })
@@ -55,7 +58,7 @@ impl Broker {
                         task.moved += moving.moved;
                         task.to_move += moving.to_move;
                     }
-                    None => tasks.push(move_task(&queue, moving)),
+                    None => tasks.push(move_task(queue, moving)),
                 }
             }
         }
@@ -65,7 +68,7 @@ impl Broker {
     }
 
     /// Stops a move task. Errors: `UnknownMove` when there is none of that identity that runs.
-    pub async fn cancel_move(&self, principal: &Principal, id: Uuid) -> Result<MoveTask> {
+    pub async fn cancel_move(&self, id: Uuid) -> Result<MoveTask> {
         let source = {
             let moves = self
                 .inner
@@ -76,9 +79,9 @@ impl Broker {
         };
         let queue = source.and_then(|source| self.inner.queues.with_id(source));
         let queue = queue.ok_or(Error::UnknownMove)?;
-        self.authorize(principal, Verb::Consume, Resource::Queue(&queue.name))?;
+        self.authorize(Verb::Consume, Resource::Queue(&queue.name))?;
         transfer::end_move(&self.inner, &queue, id, true, None).await?;
-        let moves = self.moves(principal, &queue.name).await?;
+        let moves = self.moves_from(&queue).await?;
         let ended = moves.into_iter().find(|moving| moving.id == id);
         ended.ok_or(Error::UnknownMove)
     }

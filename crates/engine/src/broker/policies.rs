@@ -5,15 +5,23 @@
 
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::Expected;
 use tokio::sync::oneshot;
 
 use super::controller::{self, encode};
-use super::{Broker, Inner, queue_partitions};
+use super::{Access, Broker, Inner, queue_partitions};
 use crate::policy::{InEffect, Kind, Policies, Policy, PolicyDocument};
 use crate::queue::Queue;
 use crate::{Error, Result, vhost};
+
+impl Broker {
+    /// The policies that hold for a queue.
+    pub fn policies_of(&self, queue: &Queue) -> InEffect {
+        let policies = self.inner.policies.load();
+        policies.in_effect(&queue.name, &queue.document.settings)
+    }
+}
 
 /// Most policies of both kinds together.
 const POLICIES_MAX: usize = 10_000;
@@ -32,41 +40,29 @@ pub(super) enum Command {
     },
 }
 
-impl Broker {
+impl Access {
     /// The policies of a vhost.
-    pub fn policies(&self, principal: &Principal, vhost: &str) -> Result<Vec<Policy>> {
-        self.authorize(principal, Verb::Describe, Resource::Vhost(vhost))?;
-        if !self.has_vhost(vhost) {
+    pub fn policies(&self, vhost: &str) -> Result<Vec<Policy>> {
+        self.authorize(Verb::Describe, Resource::Vhost(vhost))?;
+        if !self.inner.routing_tables.has(vhost) {
             return Err(Error::UnknownVhost);
         }
         Ok(self.inner.policies.load().of_vhost(vhost))
     }
 
-    /// The policies that hold for a queue.
-    pub fn policies_of(&self, queue: &Queue) -> InEffect {
-        let policies = self.inner.policies.load();
-        policies.in_effect(&queue.name, &queue.document.settings)
-    }
-
     /// Makes a policy, or puts it in the place of the one of its kind and name; it holds when this returns. Errors:
     /// `UnknownVhost`, `InvalidName`, `InvalidConfig`.
-    pub async fn put_policy(&self, principal: &Principal, policy: Policy) -> Result<()> {
+    pub async fn put_policy(&self, policy: Policy) -> Result<()> {
         let resource = Resource::Vhost(&policy.vhost);
-        self.authorize(principal, Verb::Configure, resource)?;
+        self.authorize(Verb::Configure, resource)?;
         let policy = Box::new(policy);
         self.command(|done| controller::Command::Policy(Command::Put { policy, done }))
             .await
     }
 
     /// Removes a policy; returns whether there was one. Errors: `UnknownVhost`.
-    pub async fn remove_policy(
-        &self,
-        principal: &Principal,
-        kind: Kind,
-        vhost: &str,
-        name: &str,
-    ) -> Result<bool> {
-        self.authorize(principal, Verb::Configure, Resource::Vhost(vhost))?;
+    pub async fn remove_policy(&self, kind: Kind, vhost: &str, name: &str) -> Result<bool> {
+        self.authorize(Verb::Configure, Resource::Vhost(vhost))?;
         let (vhost, name) = (vhost.to_owned(), name.to_owned());
         self.command(|done| {
             controller::Command::Policy(Command::Remove {

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::{Catalog, Expected};
 use tokio::sync::Mutex;
 
-use super::{Broker, TopicKey};
+use super::{Access, TopicKey};
 use crate::partition::Producer;
 use crate::{Error, Result};
 
@@ -60,10 +60,10 @@ impl ProducerIds {
     }
 }
 
-impl Broker {
+impl Access {
     /// A fresh idempotent producer's id. Its epoch starts at 0.
-    pub async fn producer_id(&self, principal: &Principal) -> Result<i64> {
-        self.authorize(principal, Verb::Describe, Resource::Broker)?;
+    pub async fn producer_id(&self) -> Result<i64> {
+        self.authorize(Verb::Describe, Resource::Broker)?;
         self.inner.producer_ids.next().await
     }
 
@@ -74,11 +74,10 @@ impl Broker {
     )]
     pub async fn producers(
         &self,
-        principal: &Principal,
         key: TopicKey<'_>,
         partition: i32,
     ) -> Result<Vec<(i64, Producer)>> {
-        let topic = self.find_topic(principal, key, Verb::Consume)?;
+        let topic = self.find_topic(key, Verb::Consume)?;
         let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
         let key = (partition.topic_id, partition.index);
         self.inner.owners.partition(key)?.run(|round| {

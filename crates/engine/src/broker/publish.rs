@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::Batch;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use super::Broker;
+use super::Access;
 use super::checks::{Unchecked, held};
 use crate::owner::{Entry, PartitionKey, PartitionOwner};
 use crate::topic::Topic;
@@ -62,17 +62,15 @@ struct Share {
     entries: Vec<Entry>,
 }
 
-impl Broker {
+impl Access {
     /// Hands batches to their owners and returns once they are queued; publishes of one caller that follow
     /// each other keep their order. Waits while the broker holds too many bytes already: that is the
     /// back-pressure a publisher feels.
-    pub async fn publish(&self, principal: &Principal, batches: Vec<Publish<'_>>) -> Pending {
+    pub async fn publish(&self, batches: Vec<Publish<'_>>) -> Pending {
         // Until an owner says otherwise: one that has ended never will.
         let mut results: PublishResults = batches.iter().map(|_| Err(Error::Unavailable)).collect();
         let mut shares: BTreeMap<PartitionKey, Share> = BTreeMap::new();
-        let unchecked = batches
-            .into_iter()
-            .map(|publish| self.unchecked(principal, publish));
+        let unchecked = batches.into_iter().map(|publish| self.unchecked(publish));
         let unchecked: Vec<Result<Unchecked>> = unchecked.collect();
         let mut permit = self.room_for(&unchecked).await;
         let mut bytes = 0;
@@ -158,8 +156,8 @@ impl Broker {
         parts
     }
 
-    fn unchecked(&self, principal: &Principal, publish: Publish<'_>) -> Result<Unchecked> {
-        let topic = self.find_topic(principal, publish.topic, Verb::Publish)?;
+    fn unchecked(&self, publish: Publish<'_>) -> Result<Unchecked> {
+        let topic = self.find_topic(publish.topic, Verb::Publish)?;
         let partition = topic
             .partition(publish.partition)
             .ok_or(Error::UnknownPartition)?;
@@ -168,22 +166,17 @@ impl Broker {
     }
 
     /// Finds a topic the principal may `verb`.
-    pub(super) fn find_topic(
-        &self,
-        principal: &Principal,
-        key: TopicKey<'_>,
-        verb: Verb,
-    ) -> Result<Arc<Topic>> {
+    pub(super) fn find_topic(&self, key: TopicKey<'_>, verb: Verb) -> Result<Arc<Topic>> {
         let topics = self.inner.topics.load();
         match key {
             TopicKey::Name(name) => {
                 // Refused before it is looked up: whether a topic exists is not shown to those who may not see it.
-                self.authorize(principal, verb, Resource::Topic(name))?;
+                self.authorize(verb, Resource::Topic(name))?;
                 topics.named(name).cloned().ok_or(Error::UnknownTopic)
             }
             TopicKey::Id(id) => {
                 let topic = topics.with_id(id).cloned().ok_or(Error::UnknownTopic)?;
-                self.authorize(principal, verb, Resource::Topic(&topic.name))
+                self.authorize(verb, Resource::Topic(&topic.name))
                     .map_err(|_| Error::UnknownTopic)?;
                 Ok(topic)
             }

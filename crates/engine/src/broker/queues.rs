@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::batch::Record;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::controller::Command;
 use super::read_ahead::{Seen, weight};
-use super::{Broker, TopicKey, queue_partitions};
+use super::{Access, Broker, TopicKey, VisibleQueues, queue_partitions};
 use crate::owner::Request;
 use crate::queue::queue_partition::{self, Lease, QueueEvent, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, FailureClass, Held, Leases, NewQueue, Poll, Queue,
-    QueuePartitionId, QueueSettings, Queues, Receipt, Receive, Settlement, dead_letter_history,
-    reserved, via,
+    QueuePartitionId, QueueSettings, Receipt, Receive, Settlement, dead_letter_history, reserved,
+    via,
 };
 use crate::room::{self, Boundless, Room};
-use crate::{Error, Result};
+use crate::{Error, Result, vhost};
 
 /// A change of a queue's settings, made on the settings as they stand.
 pub type QueueChange = Box<dyn FnOnce(&mut QueueSettings) -> Result<()> + Send>;
@@ -46,27 +46,27 @@ const TOO_LARGE_MS: u64 = 1000;
 /// What one queue partition gets of a request, and the places of its outcomes.
 pub(super) type Share<T> = (Vec<usize>, Vec<T>);
 
-impl Broker {
-    /// All queues. Frontends filter by [`Broker::allows`].
-    pub fn queues(&self) -> &Queues {
-        &self.inner.queues
+impl Access {
+    /// The queues that the principal may see.
+    pub fn queues(&self) -> VisibleQueues {
+        VisibleQueues(self.clone())
     }
 
     /// One queue, if the principal may see it. Errors: `Denied`, `UnknownQueue`.
-    pub fn queue(&self, principal: &Principal, name: &str) -> Result<Arc<Queue>> {
-        self.authorize(principal, Verb::Describe, Resource::Queue(name))?;
-        self.queues().named(name).ok_or(Error::UnknownQueue)
+    pub fn queue(&self, name: &str) -> Result<Arc<Queue>> {
+        self.authorize(Verb::Describe, Resource::Queue(name))?;
+        self.inner.queues.named(name).ok_or(Error::UnknownQueue)
     }
 
     /// Whether there is a topic of this name, which the principal may see, and no queue.
-    pub fn is_only_topic(&self, principal: &Principal, name: &str) -> bool {
-        self.queues().named(name).is_none() && self.topic(principal, TopicKey::Name(name)).is_ok()
+    pub fn is_only_topic(&self, name: &str) -> bool {
+        self.inner.queues.named(name).is_none() && self.topic(TopicKey::Name(name)).is_ok()
     }
 
     /// Attaches a queue to the topic of this name where the settings say so, when there is a topic and no queue.
-    /// Errors: those of [`Broker::create_queue`], but for `QueueExists`.
-    pub async fn attach_on_use(&self, principal: &Principal, name: &str) -> Result<()> {
-        if !self.settings().attach_topics || !self.is_only_topic(principal, name) {
+    /// Errors: those of [`Access::create_queue`], but for `QueueExists`.
+    pub async fn attach_on_use(&self, name: &str) -> Result<()> {
+        if !self.settings().attach_topics || !self.is_only_topic(name) {
             return Ok(());
         }
         let queue = NewQueue {
@@ -74,7 +74,7 @@ impl Broker {
             settings: QueueSettings::default(),
             topic: Some(name.to_owned()),
         };
-        match self.create_queue(principal, queue).await {
+        match self.create_queue(queue).await {
             Ok(_) | Err(Error::QueueExists(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -82,11 +82,12 @@ impl Broker {
 
     /// Makes a queue. Errors: `QueueExists` with the queue that is there, `InvalidName`, `InvalidConfig`,
     /// `UnknownTopic` when the topic to lease from is named and missing.
-    pub async fn create_queue(&self, principal: &Principal, queue: NewQueue) -> Result<Arc<Queue>> {
-        self.authorize(principal, Verb::Create, Resource::Queue(&queue.name))?;
+    pub async fn create_queue(&self, queue: NewQueue) -> Result<Arc<Queue>> {
+        self.authorize(Verb::Create, Resource::Queue(&queue.name))?;
         if let Some(topic) = &queue.topic {
-            self.authorize(principal, Verb::Consume, Resource::Topic(topic))?;
+            self.authorize(Verb::Consume, Resource::Topic(topic))?;
         }
+        self.may_dead_letter(&queue.name, &queue.settings)?;
         let prepared = queue_partitions::Prepared::new(&self.inner, &queue).await?;
         let (queue, prepared) = (Box::new(queue), prepared.map(Box::new));
         self.command(|done| Command::CreateQueue {
@@ -98,20 +99,15 @@ impl Broker {
     }
 
     /// Removes a queue, and the topic that was made for it. Errors: `UnknownQueue`.
-    pub async fn delete_queue(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Delete, Resource::Queue(name))?;
+    pub async fn delete_queue(&self, name: &str) -> Result<()> {
+        self.authorize(Verb::Delete, Resource::Queue(name))?;
         self.delete(name, Removal::default()).await.map(|_| ())
     }
 
     /// Removes a queue on conditions; returns how many messages were ready or waited. Errors: `UnknownQueue`, `InUse`,
     /// `NotEmpty`.
-    pub async fn delete_queue_if(
-        &self,
-        principal: &Principal,
-        name: &str,
-        removal: Removal,
-    ) -> Result<u64> {
-        self.authorize(principal, Verb::Delete, Resource::Queue(name))?;
+    pub async fn delete_queue_if(&self, name: &str, removal: Removal) -> Result<u64> {
+        self.authorize(Verb::Delete, Resource::Queue(name))?;
         self.delete(name, removal).await
     }
 
@@ -127,40 +123,54 @@ impl Broker {
 
     /// Changes a queue's settings: what `change` refuses is refused as a whole. Errors: `UnknownQueue`, what
     /// `change` returns, `InvalidConfig`.
-    pub async fn configure_queue(
-        &self,
-        principal: &Principal,
-        name: &str,
-        change: QueueChange,
-    ) -> Result<Arc<Queue>> {
-        self.authorize(principal, Verb::Configure, Resource::Queue(name))?;
+    pub async fn configure_queue(&self, name: &str, change: QueueChange) -> Result<Arc<Queue>> {
+        self.authorize(Verb::Configure, Resource::Queue(name))?;
+        let (access, queue) = (self.clone(), name.to_owned());
+        let change: QueueChange = Box::new(move |settings| {
+            let before = dead_letter_targets(settings);
+            change(settings)?;
+            if dead_letter_targets(settings) == before {
+                return Ok(());
+            }
+            access.may_dead_letter(&queue, settings)
+        });
         let name = Arc::from(name);
         self.command(|done| Command::ConfigureQueue { name, change, done })
             .await
     }
 
+    /// Who makes a queue dead-letter somewhere reads from it, and publishes there.
+    fn may_dead_letter(&self, queue: &str, settings: &QueueSettings) -> Result<()> {
+        let (target, exchange) = dead_letter_targets(settings);
+        if target.is_none() && exchange.is_none() {
+            return Ok(());
+        }
+        self.authorize(Verb::Consume, Resource::Queue(queue))?;
+        if let Some(target) = target {
+            self.authorize(Verb::Publish, Resource::Queue(&target))?;
+        }
+        if let Some(exchange) = exchange {
+            let exchange = vhost::qualify(vhost::split(queue).0, &exchange);
+            self.authorize(Verb::Publish, Resource::Exchange(&exchange))?;
+        }
+        Ok(())
+    }
+
     /// Leases messages, waiting for the first one if asked to. When the future is dropped before it is done,
     /// nothing stays in flight. Errors: `UnknownQueue`, `InFlightLimit`.
-    pub async fn receive(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        receive: Receive,
-    ) -> Result<Vec<Delivered>> {
-        self.receive_within(principal, queue, receive, &Boundless)
-            .await
+    pub async fn receive(&self, queue: &str, receive: Receive) -> Result<Vec<Delivered>> {
+        self.receive_within(queue, receive, &Boundless).await
     }
 
     /// The same for a receiver with so much room in memory: it gets fewer messages where there is little, and waits
     /// with none in flight where there is none. Room is taken for what is returned.
     pub async fn receive_within(
         &self,
-        principal: &Principal,
         queue: &str,
         receive: Receive,
         room: &dyn Room,
     ) -> Result<Vec<Delivered>> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let deadline = self.now_ms().saturating_add(receive.wait_ms);
         let mut ahead = Ahead { room, bytes: 0 };
         loop {
@@ -227,8 +237,8 @@ impl Broker {
     }
 
     /// Drops all messages of a queue, leased and waiting ones too, and forgets its deduplication ids.
-    pub async fn purge_queue(&self, principal: &Principal, queue: &str) -> Result<()> {
-        let queue = self.find_queue(principal, queue, Verb::Trim)?;
+    pub async fn purge_queue(&self, queue: &str) -> Result<()> {
+        let queue = self.find_queue(queue, Verb::Trim)?;
         for at in queue_partitions::of_queue(&queue) {
             queue_partitions::commit(&self.inner, at, |round| round.purge(at.queue)).await?;
         }
@@ -240,8 +250,8 @@ impl Broker {
         clippy::unused_async,
         reason = "the partition may have its owner on another node one day"
     )]
-    pub async fn queue_depth(&self, principal: &Principal, queue: &str) -> Result<Depth> {
-        let queue = self.find_queue(principal, queue, Verb::Describe)?;
+    pub async fn queue_depth(&self, queue: &str) -> Result<Depth> {
+        let queue = self.find_queue(queue, Verb::Describe)?;
         let mut depth = Depth {
             ready: 0,
             in_flight: 0,
@@ -261,46 +271,10 @@ impl Broker {
         Ok(depth)
     }
 
-    /// Looks when a queue's oldest message that is not done was sent; [`Queue::numbers`] says it from then on.
-    pub async fn look_for_oldest(&self, queue: &Queue) {
-        let mut oldest = None;
-        let depth = queue.numbers();
-        let is_empty = depth.ready + depth.in_flight + depth.delayed == 0;
-        for at in queue_partitions::of_queue(queue).filter(|_| !is_empty) {
-            let seen = self.oldest_of_queue_partition(at).await.unwrap_or(None);
-            oldest = [oldest, seen].into_iter().flatten().min();
-        }
-        queue.numbers.oldest(oldest);
-    }
-
-    async fn oldest_of_queue_partition(&self, at: QueuePartitionId) -> Result<Option<u64>> {
-        let look = |queue_partition: &queue_partition::QueuePartition| {
-            Some((
-                queue_partition.oldest(),
-                queue_partition.arrived(queue_partition.oldest()),
-            ))
-            .filter(|(oldest, _)| *oldest < queue_partition.end())
-        };
-        let Some(offset) = queue_partitions::inspect(&self.inner, at, look).await? else {
-            return Ok(None);
-        };
-        let (offset, arrived) = offset;
-        Ok(match self.inner.record_at(at, offset).await? {
-            Seen::Record(record) => Some(queue_partition::sent_ms(record.timestamp, arrived)),
-            Seen::Gone | Seen::Unreadable { .. } => None,
-        })
-    }
-
     /// Looks at up to `max` messages from sequence `from` on without borrowing them; acknowledged ones are left out.
     /// Their receipts settle nothing.
-    pub async fn peek(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        from: u64,
-        max: usize,
-    ) -> Result<Vec<Delivered>> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+    pub async fn peek(&self, queue: &str, from: u64, max: usize) -> Result<Vec<Delivered>> {
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut seen = Vec::new();
         for at in queue_partitions::of_queue(&queue) {
             self.peek_queue_partition(at, (from, max), &mut seen, &Boundless)
@@ -313,12 +287,11 @@ impl Broker {
     /// some were left out. Room is taken for what is returned.
     pub async fn peek_within(
         &self,
-        principal: &Principal,
         queue: &str,
         (from, max): (u64, usize),
         room: &dyn Room,
     ) -> Result<(Vec<Delivered>, bool)> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut seen = Vec::new();
         for at in queue_partitions::of_queue(&queue) {
             if self
@@ -331,16 +304,15 @@ impl Broker {
         Ok((messages(seen), false))
     }
 
-    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Broker::peek_within`]
+    /// Looks at up to `max` messages of one of a queue's partitions, from an offset on, as [`Access::peek_within`]
     /// does; and says what each of them is doing.
     pub async fn look(
         &self,
-        principal: &Principal,
         queue: &str,
         (partition, from, max): (u32, u64, usize),
         room: &dyn Room,
     ) -> Result<(Vec<(Delivered, Held)>, bool)> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut seen = Vec::new();
         let at = queue_partition_at(&queue, partition);
         let more = self
@@ -351,13 +323,8 @@ impl Broker {
 
     /// Counts a queue's messages by where each was dead-lettered, looking at `max` of them at most; those in flight
     /// and those that wait count too.
-    pub async fn dead_letters(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        max: usize,
-    ) -> Result<DeadLetters> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+    pub async fn dead_letters(&self, queue: &str, max: usize) -> Result<DeadLetters> {
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut dead_letters = DeadLetters::default();
         let mut left = max;
         for at in queue_partitions::of_queue(&queue) {
@@ -388,8 +355,8 @@ impl Broker {
 
     /// Makes messages from sequence `from` on ready again that were acknowledged and are still in the log; returns
     /// how many. Only for queues without order and priorities.
-    pub async fn replay(&self, principal: &Principal, queue: &str, from: u64) -> Result<u64> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+    pub async fn replay(&self, queue: &str, from: u64) -> Result<u64> {
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut count = 0;
         for at in queue_partitions::of_queue(&queue) {
             let start = self
@@ -403,37 +370,6 @@ impl Broker {
                     .await?;
         }
         Ok(count)
-    }
-
-    pub(super) fn find_queue(
-        &self,
-        principal: &Principal,
-        name: &str,
-        verb: Verb,
-    ) -> Result<Arc<Queue>> {
-        self.authorize(principal, verb, Resource::Queue(name))?;
-        self.inner.queues.named(name).ok_or(Error::UnknownQueue)
-    }
-
-    /// Counts up: whose turn it is among equals.
-    pub(super) fn turn(&self) -> usize {
-        self.inner.turn.fetch_add(1, Relaxed)
-    }
-
-    /// An even draw from 0 to 1.
-    pub(super) fn chance(&self) -> f64 {
-        const STEPS: f64 = (1_u64 << 53) as f64;
-        let (draw, _) = self.inner.random.fresh_id().as_u64_pair();
-        // The lower bits of an identity hold its version.
-        ((draw >> 16) & ((1 << 40) - 1)) as f64 / (STEPS / 8192.0)
-    }
-
-    /// Waits while the broker holds too many bytes that are being published.
-    pub(super) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
-        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
-        let publishing = Arc::clone(&self.inner.publishing);
-        publishing.acquire_many_owned(room).await.ok()
     }
 
     /// Finds a queue partition that has something; waits for one if asked to.
@@ -454,6 +390,7 @@ impl Broker {
                 receive.lease_ms,
                 receive.attempt.clone(),
                 deadline,
+                self.principal().clone(),
             )
         };
         if queue.partitions > 1 || !wait {
@@ -479,6 +416,69 @@ impl Broker {
             leases = answered => leases.map_err(|_| Error::Unavailable)?,
             _ = draining.wait_for(|draining| *draining) => Ok(Leases::none(at)),
         }
+    }
+}
+
+/// The queue and the exchange that dead letters go to.
+fn dead_letter_targets(settings: &QueueSettings) -> (Option<String>, Option<String>) {
+    let queue = settings.dead_letter.as_ref();
+    let exchange = settings.dead_letter_exchange.as_ref();
+    (
+        queue.map(|policy| policy.queue.clone()),
+        exchange.map(|policy| policy.exchange.clone()),
+    )
+}
+
+impl Broker {
+    /// Looks when a queue's oldest message that is not done was sent; [`Queue::numbers`] says it from then on.
+    pub async fn look_for_oldest(&self, queue: &Queue) {
+        let mut oldest = None;
+        let depth = queue.numbers();
+        let is_empty = depth.ready + depth.in_flight + depth.delayed == 0;
+        for at in queue_partitions::of_queue(queue).filter(|_| !is_empty) {
+            let seen = self.oldest_of_queue_partition(at).await.unwrap_or(None);
+            oldest = [oldest, seen].into_iter().flatten().min();
+        }
+        queue.numbers.oldest(oldest);
+    }
+
+    async fn oldest_of_queue_partition(&self, at: QueuePartitionId) -> Result<Option<u64>> {
+        let look = |queue_partition: &queue_partition::QueuePartition| {
+            Some((
+                queue_partition.oldest(),
+                queue_partition.arrived(queue_partition.oldest()),
+            ))
+            .filter(|(oldest, _)| *oldest < queue_partition.end())
+        };
+        let Some(offset) = queue_partitions::inspect(&self.inner, at, look).await? else {
+            return Ok(None);
+        };
+        let (offset, arrived) = offset;
+        Ok(match self.inner.record_at(at, offset).await? {
+            Seen::Record(record) => Some(queue_partition::sent_ms(record.timestamp, arrived)),
+            Seen::Gone | Seen::Unreadable { .. } => None,
+        })
+    }
+
+    /// Counts up: whose turn it is among equals.
+    pub(super) fn turn(&self) -> usize {
+        self.inner.turn.fetch_add(1, Relaxed)
+    }
+
+    /// An even draw from 0 to 1.
+    pub(super) fn chance(&self) -> f64 {
+        const STEPS: f64 = (1_u64 << 53) as f64;
+        let (draw, _) = self.inner.random.fresh_id().as_u64_pair();
+        // The lower bits of an identity hold its version.
+        ((draw >> 16) & ((1 << 40) - 1)) as f64 / (STEPS / 8192.0)
+    }
+
+    /// Waits while the broker holds too many bytes that are being published.
+    pub(super) async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let most = u32::try_from(self.inner.settings.publish_bytes_max).unwrap_or(u32::MAX);
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
+        let publishing = Arc::clone(&self.inner.publishing);
+        publishing.acquire_many_owned(room).await.ok()
     }
 
     fn ask_queue_partition(&self, at: QueuePartitionId, poll: Arc<Poll>, park: bool) -> Result<()> {

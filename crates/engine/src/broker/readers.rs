@@ -32,7 +32,7 @@ impl Session {
         new: NewConsumer,
     ) -> Result<Subscription> {
         let queue = self.find(queue)?;
-        let inner = &self.broker.inner;
+        let inner = &self.access.inner;
         let subscription = self.enter(&queue, &new)?;
         for at in queue_partitions::of_queue(&queue) {
             let partition = inner.partition_of(at).ok_or(Error::UnknownQueue)?;
@@ -76,6 +76,12 @@ impl Inner {
         Ok((next, None))
     }
 
+    /// Whether a consumer may still read its queue; one whose queue is gone finds that out itself.
+    fn may_read(&self, consumer: &Consumer) -> bool {
+        let queue = self.queues.with_id(consumer.at.queue);
+        queue.is_none_or(|queue| self.may_consume(&consumer.principal, &queue.name))
+    }
+
     fn is_gone(&self, at: QueuePartitionId) -> bool {
         self.queues.with_id(at.queue).is_none() || self.topics.load().with_id(at.topic).is_none()
     }
@@ -89,6 +95,8 @@ pub(super) struct Readers {
     notify: Arc<Notify>,
     /// One of them had its turn.
     had_turn: bool,
+    /// How often rights had changed when all of them were last looked at.
+    rights: Option<u64>,
     /// Something has happened to one of them. Only then, and when one comes to the end, can a queue have gone
     /// unnoticed.
     was_notified: bool,
@@ -108,14 +116,15 @@ impl Readers {
             all: VecDeque::new(),
             notify,
             had_turn: false,
+            rights: None,
             was_notified: false,
         }
     }
 
     pub(super) fn join(&mut self, reader: Reader) {
         self.all.push_back(reader);
-        // Its queue may have been deleted before there was a consumer to notify.
-        self.was_notified = true;
+        // Its queue may have been deleted, or its right have gone, before there was a consumer to notify.
+        (self.rights, self.was_notified) = (None, true);
     }
 
     /// Whether one of them had its turn since this was asked last.
@@ -131,17 +140,19 @@ impl Readers {
 
     /// The next thing there is for one of them, if there is something. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self, inner: &Inner, hold: &mut Hold) -> Option<Event> {
+        let rights = Some(inner.rights());
         for _ in 0..self.all.len() {
+            let have_changed = self.rights != rights;
             let reader = self.all.front_mut()?;
-            let mut step = next_of(reader, inner, &self.notify, hold).await;
-            if matches!(step, Step::Nothing)
+            let step = if have_changed && !inner.may_read(&reader.consumer) {
+                cancelled(reader)
+            } else {
+                next_of(reader, inner, &self.notify, hold).await
+            };
+            let is_over = matches!(step, Step::Nothing)
                 && (reader.take_moved() || self.was_notified)
-                && inner.is_gone(reader.consumer.at)
-            {
-                step = Step::Event(Event::Cancelled {
-                    consumer: reader.consumer.number,
-                });
-            }
+                && inner.is_gone(reader.consumer.at);
+            let step = if is_over { cancelled(reader) } else { step };
             let is_over = matches!(step, Step::Left | Step::Event(Event::Cancelled { .. }));
             let reader = self.all.pop_front()?;
             if !is_over {
@@ -152,9 +163,14 @@ impl Readers {
                 return Some(event);
             }
         }
-        self.was_notified = false;
+        (self.rights, self.was_notified) = (rights, false);
         None
     }
+}
+
+fn cancelled(reader: &Reader) -> Step {
+    let consumer = reader.consumer.number;
+    Step::Event(Event::Cancelled { consumer })
 }
 
 async fn next_of(

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use security::{Principal, Verb};
+use security::Verb;
 use storage::batch::{BatchBuilder, BatchError, Record, RecordHeader, Records};
 use storage::{Batch, Chunk};
 
 use super::read_ahead::weight;
-use super::{Broker, FetchPartition, FetchSpec, Publish, TopicKey};
+use super::{Access, FetchPartition, FetchSpec, Publish, TopicKey};
 use crate::topic::Topic;
 use crate::{Error, Result, Room, room};
 
@@ -79,16 +79,15 @@ struct Draft {
     places: Vec<usize>,
 }
 
-impl Broker {
+impl Access {
     /// Appends records, each by itself; one outcome each, in order, when they are as durable as the topic says. Errors:
     /// `Denied`, `UnknownTopic`; per record those of a publish.
     pub async fn append_records(
         &self,
-        principal: &Principal,
         topic: &str,
         records: Vec<NewRecord>,
     ) -> Result<Vec<Result<Appended>>> {
-        let topic = self.find_topic(principal, TopicKey::Name(topic), Verb::Publish)?;
+        let topic = self.find_topic(TopicKey::Name(topic), Verb::Publish)?;
         let mut outcomes: Vec<Result<Appended>> = Vec::with_capacity(records.len());
         let mut drafts: Vec<Draft> = Vec::new();
         for (place, record) in records.into_iter().enumerate() {
@@ -111,7 +110,7 @@ impl Broker {
             }
         });
         let batches = batches.collect();
-        let published = self.publish(principal, batches).await.done().await;
+        let published = self.publish(batches).await.done().await;
         for (draft, published) in drafts.iter().zip(published) {
             for (offset, place) in (0..).zip(&draft.places) {
                 outcomes[*place] = match &published {
@@ -132,7 +131,6 @@ impl Broker {
     /// read, with the offset of the record.
     pub async fn read_records(
         &self,
-        principal: &Principal,
         topic: &str,
         read: ReadRecords,
         room: &dyn Room,
@@ -150,7 +148,7 @@ impl Broker {
             wait_max: read.wait_max,
             room,
         };
-        let result = self.fetch(principal, spec).await.into_iter().next();
+        let result = self.fetch(spec).await.into_iter().next();
         let fetched = result.ok_or(Error::UnknownTopic)?.outcome?;
         let (start, high_watermark) = (fetched.start, fetched.high_watermark);
         let (records, next) = self.open_records(&fetched.chunk, read, room).await?;

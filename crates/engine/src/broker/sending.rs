@@ -2,25 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use security::{Principal, Verb};
+use security::Verb;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::queues::{Share, queue_partition_at, queue_partition_of};
-use super::{Broker, queue_partitions};
+use super::{Access, Broker, queue_partitions};
 use crate::owner::{Request, Sending};
 use crate::queue::{NewMessage, QueuePartitionId, Sent};
 use crate::{Error, Result};
 
-impl Broker {
+impl Access {
     /// Sends messages; one outcome each, in order, when they are on disk. Errors per message: `TooLarge`,
     /// `DiskFull`.
-    pub async fn send(
-        &self,
-        principal: &Principal,
-        queue: &str,
-        messages: Vec<NewMessage>,
-    ) -> Result<Vec<Result<Sent>>> {
-        let queue = self.find_queue(principal, queue, Verb::Publish)?;
+    pub async fn send(&self, queue: &str, messages: Vec<NewMessage>) -> Result<Vec<Result<Sent>>> {
+        let queue = self.find_queue(queue, Verb::Publish)?;
         let bytes: usize = messages.iter().map(NewMessage::held).sum();
         let permit = self.room(bytes).await;
         if queue.partitions == 1 {
@@ -59,7 +54,9 @@ impl Broker {
         drop(permit);
         Ok(outcomes)
     }
+}
 
+impl Broker {
     async fn send_to(
         &self,
         at: QueuePartitionId,

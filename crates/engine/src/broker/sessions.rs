@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::queue_expiry::{ExpiryMessage, Known};
 use super::queues::{deliver, sent};
 use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
-use super::{Broker, Inner, queue_partitions};
+use super::{Access, Broker, Inner, queue_partitions};
 use crate::owner::{Request, Round, Settles, Settling};
 use crate::queue::queue_partition::Lease;
 use crate::queue::{
@@ -31,8 +31,7 @@ const OUTBOX_MAX: u32 = 2048;
 /// guards.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) broker: Broker,
-    principal: Principal,
+    pub(super) access: Access,
     id: Uuid,
     outbox: Arc<Credit>,
     pub(super) event_sender: mpsc::UnboundedSender<ConsumerEvent>,
@@ -193,23 +192,18 @@ pub struct Subscription {
 /// Names consumers.
 static CONSUMERS: AtomicU64 = AtomicU64::new(1);
 
-impl Broker {
+impl Access {
     /// Opens a session.
-    pub fn open_session(&self, principal: &Principal) -> (Session, Deliveries) {
-        self.open_session_within(principal, Arc::new(Boundless))
+    pub fn open_session(&self) -> (Session, Deliveries) {
+        self.open_session_within(Arc::new(Boundless))
     }
 
     /// Opens a session that has so much room in memory for what it is handed.
-    pub fn open_session_within(
-        &self,
-        principal: &Principal,
-        room: Arc<dyn Room>,
-    ) -> (Session, Deliveries) {
+    pub fn open_session_within(&self, room: Arc<dyn Room>) -> (Session, Deliveries) {
         let (event_sender, events) = mpsc::unbounded_channel();
         let reading = Arc::new(Notify::new());
         let session = Session {
-            broker: self.clone(),
-            principal: principal.clone(),
+            access: self.clone(),
             id: self.fresh_id(),
             outbox: Credit::lazy(OUTBOX_MAX),
             event_sender,
@@ -218,7 +212,7 @@ impl Broker {
             room: Arc::clone(&room),
         };
         let deliveries = Deliveries {
-            broker: self.clone(),
+            broker: Broker::clone(self),
             events,
             current: None,
             readers: Readers::new(reading),
@@ -227,45 +221,66 @@ impl Broker {
         (session, deliveries)
     }
 
-    /// Consumers of a queue.
-    pub fn consumers(&self, queue: &Queue) -> u32 {
-        self.inner.consumer_registry.count(queue.id())
-    }
-
-    /// The `max` consumers with the lowest ids above `after`, of one queue or of all. Frontends filter by
-    /// [`Broker::allows`].
-    pub fn list_consumers(&self, queue: Option<&Queue>, after: u64, max: usize) -> Vec<ConsumerOf> {
-        let listed = self
-            .inner
-            .consumer_registry
-            .list(queue.map(Queue::id), after, max);
-        let named = listed.into_iter().filter_map(|(queue, known)| {
-            Some(ConsumerOf {
-                id: known.id,
-                queue: Arc::clone(&self.inner.queues.with_id(queue)?.name),
-                session: known.session,
-                name: known.name,
-                priority: known.priority,
-                exclusive: known.exclusive,
-            })
-        });
-        named.collect()
-    }
-
-    /// Notes that a queue was used: it does not expire for as long as its settings say.
-    pub fn touch_queue(&self, queue: &Queue) {
-        self.inner.touch(queue);
+    /// The `max` consumers with the lowest ids above `after`, of one queue or of all, as far as the principal may see their
+    /// queues.
+    pub fn list_consumers(
+        &self,
+        queue: Option<&Queue>,
+        mut after: u64,
+        max: usize,
+    ) -> Vec<ConsumerOf> {
+        let registry = &self.inner.consumer_registry;
+        let mut seen = Vec::new();
+        while seen.len() < max {
+            let listed = registry.list(queue.map(Queue::id), after, max - seen.len());
+            let Some((_, last)) = listed.last() else {
+                break;
+            };
+            after = last.id;
+            let named = listed.into_iter().filter_map(|(queue, known)| {
+                let queue = Arc::clone(&self.inner.queues.with_id(queue)?.name);
+                self.may_see(Resource::Queue(&queue))
+                    .then(|| known.of(queue))
+            });
+            seen.extend(named);
+        }
+        seen
     }
 
     /// Drops the messages of a queue that are ready or wait, those in flight stay; returns how many.
-    pub async fn clear_queue(&self, principal: &Principal, queue: &str) -> Result<u64> {
-        let queue = self.find_queue(principal, queue, Verb::Trim)?;
+    pub async fn clear_queue(&self, queue: &str) -> Result<u64> {
+        let queue = self.find_queue(queue, Verb::Trim)?;
         let mut count = 0;
         for at in queue_partitions::of_queue(&queue) {
             count +=
                 queue_partitions::commit(&self.inner, at, |round| round.clear(at.queue)).await?;
         }
         Ok(count)
+    }
+}
+
+impl Broker {
+    /// Consumers of a queue.
+    pub fn consumers(&self, queue: &Queue) -> u32 {
+        self.inner.consumer_registry.count(queue.id())
+    }
+
+    /// Notes that a queue was used: it does not expire for as long as its settings say.
+    pub fn touch_queue(&self, queue: &Queue) {
+        self.inner.touch(queue);
+    }
+}
+
+impl Known {
+    fn of(self, queue: Arc<str>) -> ConsumerOf {
+        ConsumerOf {
+            id: self.id,
+            queue,
+            session: self.session,
+            name: self.name,
+            priority: self.priority,
+            exclusive: self.exclusive,
+        }
     }
 }
 
@@ -280,6 +295,11 @@ impl Inner {
 }
 
 impl Session {
+    /// The broker on behalf of who has it.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Its identity: what it owns exclusively bears it.
     pub fn id(&self) -> Uuid {
         self.id
@@ -287,9 +307,18 @@ impl Session {
 
     /// A queue this session may use. Errors: `Denied`, `UnknownQueue`, `Locked`.
     pub(super) fn find(&self, queue: &str) -> Result<Arc<Queue>> {
-        let queue = self
-            .broker
-            .find_queue(&self.principal, queue, Verb::Consume)?;
+        let queue = self.access.find_queue(queue, Verb::Consume)?;
+        self.unless_locked(queue)
+    }
+
+    /// A queue that was declared before, if it may be used and seen. Errors: `Denied`, `UnknownQueue`, `Locked` when it
+    /// belongs to another session.
+    pub fn queue(&self, queue: &str) -> Result<Arc<Queue>> {
+        let queue = self.access.queue(queue)?;
+        self.unless_locked(queue)
+    }
+
+    fn unless_locked(&self, queue: Arc<Queue>) -> Result<Arc<Queue>> {
         match queue.settings().lifetime.owner {
             Some(owner) if owner != self.id => Err(Error::Locked),
             _ => Ok(queue),
@@ -304,7 +333,7 @@ impl Session {
     )]
     pub async fn subscribe(&self, queue: &str, new: NewConsumer) -> Result<Subscription> {
         let queue = self.find(queue)?;
-        let inner = &self.broker.inner;
+        let inner = &self.access.inner;
         let mut subscription = self.enter(&queue, &new)?;
         for at in queue_partitions::of_queue(&queue) {
             let leased = Source::QueuePartition(queue_partitions::owner(inner, at)?);
@@ -318,7 +347,7 @@ impl Session {
     /// Counts a consumer in; its going undoes that. Errors: `InUse`.
     pub(super) fn enter(&self, queue: &Arc<Queue>, new: &NewConsumer) -> Result<Subscription> {
         let id = CONSUMERS.fetch_add(1, Relaxed);
-        let consumer_registry = &self.broker.inner.consumer_registry;
+        let consumer_registry = &self.access.inner.consumer_registry;
         let known = Known {
             id,
             session: self.id,
@@ -328,7 +357,7 @@ impl Session {
         };
         consumer_registry.join(queue.id(), known)?;
         Ok(Subscription {
-            broker: self.broker.clone(),
+            broker: Broker::clone(&self.access),
             queue: Arc::clone(queue),
             id,
             queue_partitions: Vec::new(),
@@ -349,6 +378,7 @@ impl Session {
             credits: new.credits.clone(),
             outbox: Arc::clone(&self.outbox),
             priority: new.priority,
+            principal: self.access.principal().clone(),
             session: self.event_sender.clone(),
             source,
             on_the_way: OnTheWay::default(),
@@ -358,7 +388,7 @@ impl Session {
     /// Takes a message without waiting. Errors: `Denied`, `UnknownQueue`, `Locked`.
     pub async fn get(&self, queue: &str) -> Result<Option<Box<Delivery>>> {
         let queue = self.find(queue)?;
-        let inner = &self.broker.inner;
+        let inner = &self.access.inner;
         inner.touch(&queue);
         let mut room = Hold::new(Arc::clone(&self.room));
         for at in queue_partitions::of_queue(&queue) {
@@ -382,7 +412,7 @@ impl Session {
     /// Settles messages, in this order. What is settled in a crash that follows may come back, as may anything whose
     /// consumer gets no confirmation.
     pub fn settle(&self, settlements: Vec<(UnackedMessage, Settlement)>) {
-        let chance = self.broker.chance();
+        let chance = self.access.chance();
         let mut shares: Vec<(QueuePartitionId, Vec<Settles>)> = Vec::with_capacity(1);
         let mut may_dead_letter = false;
         for (unacked, settlement) in settlements {
@@ -400,7 +430,7 @@ impl Session {
         self.settled().may_dead_letter |= may_dead_letter;
         for (at, settles) in shares {
             self.settled().queue_partitions.insert(at);
-            self.broker.inner.settle_held(at, settles, chance);
+            self.access.inner.settle_held(at, settles, chance);
         }
     }
 
@@ -414,7 +444,7 @@ impl Session {
             queue_partitions,
             may_dead_letter,
         } = std::mem::take(&mut *self.settled());
-        let inner = &self.broker.inner;
+        let inner = &self.access.inner;
         for at in queue_partitions {
             // What was seen is durable, and so is what was said before; a queue partition that is gone has nothing to
             // keep.
@@ -441,7 +471,7 @@ impl Session {
     pub async fn sync_unused(&self) {
         let (done, gone) = oneshot::channel();
         if self
-            .broker
+            .access
             .inner
             .queue_expiry
             .send(ExpiryMessage::Mark { done })
@@ -460,7 +490,7 @@ impl Session {
             session: self.id,
             done: Some(done),
         };
-        if self.broker.inner.queue_expiry.send(ended).is_ok() {
+        if self.access.inner.queue_expiry.send(ended).is_ok() {
             let _ = gone.await;
         }
     }
@@ -473,7 +503,7 @@ impl Drop for Session {
             session,
             done: None,
         };
-        let _ = self.broker.inner.queue_expiry.send(ended);
+        let _ = self.access.inner.queue_expiry.send(ended);
     }
 }
 
@@ -697,20 +727,6 @@ impl Deliveries {
                     unacked.failed();
                 }
             }
-        }
-    }
-}
-
-impl Broker {
-    /// Asks for a queue that was declared before; whether the principal may see it. Errors: `Denied`, `UnknownQueue`,
-    /// `Locked` when it belongs to another session.
-    pub fn queue_of(&self, session: &Session, queue: &str) -> Result<Arc<Queue>> {
-        let principal = &session.principal;
-        self.authorize(principal, Verb::Describe, Resource::Queue(queue))?;
-        let queue = self.queues().named(queue).ok_or(Error::UnknownQueue)?;
-        match queue.settings().lifetime.owner {
-            Some(owner) if owner != session.id => Err(Error::Locked),
-            _ => Ok(queue),
         }
     }
 }

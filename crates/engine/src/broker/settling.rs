@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use security::{Principal, Verb};
+use security::Verb;
 use tokio::sync::oneshot;
 
 use super::queues::{Share, queue_partition_at};
-use super::{Broker, partition_of, queue_partitions};
+use super::{Access, partition_of, queue_partitions};
 use crate::owner::{Request, Settles, Settling};
 use crate::queue::{QueuePartitionId, Receipt, Settled, Settlement};
 use crate::{Error, Result};
 
-impl Broker {
+impl Access {
     /// Settles messages in flight; one outcome each, in order, when they are on disk.
     pub async fn settle(
         &self,
-        principal: &Principal,
         queue: &str,
         settles: Vec<(Receipt, Settlement)>,
     ) -> Result<Vec<Settled>> {
-        let queue = self.find_queue(principal, queue, Verb::Consume)?;
+        let queue = self.find_queue(queue, Verb::Consume)?;
         let mut outcomes = vec![Settled::Gone; settles.len()];
         let mut shares: BTreeMap<u32, Share<Settles>> = BTreeMap::new();
         for (place, (receipt, settle)) in settles.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Starting: the state is folded out of the catalog and the logs, then the owners begin to serve.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
@@ -82,6 +82,7 @@ impl Broker {
             dead_letter_jobs,
             queue_expiry,
             consumer_registry: queue_expiry::ConsumerRegistry::default(),
+            rights: AtomicU64::new(0),
             policies: ArcSwap::default(),
             queues: Queues::default(),
             turn: AtomicUsize::new(0),

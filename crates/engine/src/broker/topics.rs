@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use tokio::sync::oneshot;
 
 use super::controller::Command;
-use super::{Broker, TopicKey};
+use super::{Access, Broker, TopicKey, VisibleTopics};
 use crate::partition::Partition;
-use crate::topic::{Topic, Topics};
+use crate::topic::Topic;
 use crate::{Error, Result};
 
 /// A topic to be made.
@@ -53,25 +53,23 @@ pub enum TimeLookup {
     At(i64),
 }
 
-impl Broker {
-    /// All topics at this moment. Frontends filter by [`Broker::allows`].
-    pub fn topics(&self) -> Arc<Topics> {
-        self.inner.topics.load_full()
+impl Access {
+    /// The topics at this moment that the principal may see.
+    pub fn topics(&self) -> VisibleTopics {
+        VisibleTopics {
+            access: self.clone(),
+            all: self.inner.topics.load_full(),
+        }
     }
 
     /// One topic, if the principal may see it.
-    pub fn topic(&self, principal: &Principal, key: TopicKey<'_>) -> Result<Arc<Topic>> {
-        self.find_topic(principal, key, Verb::Describe)
+    pub fn topic(&self, key: TopicKey<'_>) -> Result<Arc<Topic>> {
+        self.find_topic(key, Verb::Describe)
     }
 
     /// Makes a topic; with `dry_run` only checks whether it could be made.
-    pub async fn create_topic(
-        &self,
-        principal: &Principal,
-        topic: NewTopic,
-        dry_run: bool,
-    ) -> Result<Arc<Topic>> {
-        self.authorize(principal, Verb::Create, Resource::Topic(&topic.name))?;
+    pub async fn create_topic(&self, topic: NewTopic, dry_run: bool) -> Result<Arc<Topic>> {
+        self.authorize(Verb::Create, Resource::Topic(&topic.name))?;
         self.command(|done| Command::Create {
             topic,
             dry_run,
@@ -81,12 +79,8 @@ impl Broker {
     }
 
     /// Removes a topic and its records.
-    pub async fn delete_topic(
-        &self,
-        principal: &Principal,
-        key: TopicKey<'_>,
-    ) -> Result<Arc<Topic>> {
-        let topic = self.find_topic(principal, key, Verb::Delete)?;
+    pub async fn delete_topic(&self, key: TopicKey<'_>) -> Result<Arc<Topic>> {
+        let topic = self.find_topic(key, Verb::Delete)?;
         let name = Arc::clone(&topic.name);
         self.command(|done| Command::Delete {
             name,
@@ -98,14 +92,8 @@ impl Broker {
     }
 
     /// Gives a topic more partitions: `count` in all.
-    pub async fn add_partitions(
-        &self,
-        principal: &Principal,
-        name: &str,
-        count: u32,
-        dry_run: bool,
-    ) -> Result<()> {
-        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Configure)?;
+    pub async fn add_partitions(&self, name: &str, count: u32, dry_run: bool) -> Result<()> {
+        let topic = self.find_topic(TopicKey::Name(name), Verb::Configure)?;
         let name = Arc::clone(&topic.name);
         self.command(|done| Command::Grow {
             name,
@@ -119,12 +107,11 @@ impl Broker {
     /// Changes a topic's settings, all or none.
     pub async fn configure_topic(
         &self,
-        principal: &Principal,
         name: &str,
         changes: Vec<ConfigChange>,
         dry_run: bool,
     ) -> Result<()> {
-        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Configure)?;
+        let topic = self.find_topic(TopicKey::Name(name), Verb::Configure)?;
         let name = Arc::clone(&topic.name);
         self.command(|done| Command::Configure {
             name,
@@ -133,6 +120,46 @@ impl Broker {
             done,
         })
         .await
+    }
+
+    /// Deletes a partition's records before `before` (all readable ones when absent); returns the new start.
+    pub async fn delete_records(
+        &self,
+        name: &str,
+        partition: i32,
+        before: Option<u64>,
+    ) -> Result<u64> {
+        let topic = self.find_topic(TopicKey::Name(name), Verb::Trim)?;
+        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
+        let before = before.unwrap_or_else(|| partition.high_watermark());
+        let key = (partition.topic_id, partition.index);
+        let owner = self.inner.owners.partition(key)?;
+        owner.commit(|round| round.trim(before)).await
+    }
+
+    /// Finds an offset and its timestamp; `None` when there is no such record.
+    pub async fn lookup(
+        &self,
+        key: TopicKey<'_>,
+        partition: i32,
+        lookup: TimeLookup,
+    ) -> Result<Option<(u64, i64)>> {
+        let topic = self.find_topic(key, Verb::Describe)?;
+        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
+        match lookup {
+            TimeLookup::Earliest => Ok(Some((partition.start(), -1))),
+            TimeLookup::Latest => Ok(Some((partition.high_watermark(), -1))),
+            TimeLookup::MaxTimestamp => self.newest(partition).await,
+            TimeLookup::At(time) => self.first_at(partition, time).await,
+        }
+    }
+}
+
+impl Broker {
+    /// What a partition's records take in the log, bytes.
+    pub fn bytes_of(&self, partition: &Partition) -> u64 {
+        let bounds = self.inner.log.bounds(partition.records());
+        bounds.map_or(0, |bounds| bounds.bytes)
     }
 
     pub(super) async fn command<T>(
@@ -146,45 +173,5 @@ impl Broker {
             .await
             .map_err(|_| Error::Unavailable)?;
         outcome.await.map_err(|_| Error::Unavailable)?
-    }
-
-    /// Deletes a partition's records before `before` (all readable ones when absent); returns the new start.
-    pub async fn delete_records(
-        &self,
-        principal: &Principal,
-        name: &str,
-        partition: i32,
-        before: Option<u64>,
-    ) -> Result<u64> {
-        let topic = self.find_topic(principal, TopicKey::Name(name), Verb::Trim)?;
-        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
-        let before = before.unwrap_or_else(|| partition.high_watermark());
-        let key = (partition.topic_id, partition.index);
-        let owner = self.inner.owners.partition(key)?;
-        owner.commit(|round| round.trim(before)).await
-    }
-
-    /// What a partition's records take in the log, bytes.
-    pub fn bytes_of(&self, partition: &Partition) -> u64 {
-        let bounds = self.inner.log.bounds(partition.records());
-        bounds.map_or(0, |bounds| bounds.bytes)
-    }
-
-    /// Finds an offset and its timestamp; `None` when there is no such record.
-    pub async fn lookup(
-        &self,
-        principal: &Principal,
-        key: TopicKey<'_>,
-        partition: i32,
-        lookup: TimeLookup,
-    ) -> Result<Option<(u64, i64)>> {
-        let topic = self.find_topic(principal, key, Verb::Describe)?;
-        let partition = topic.partition(partition).ok_or(Error::UnknownPartition)?;
-        match lookup {
-            TimeLookup::Earliest => Ok(Some((partition.start(), -1))),
-            TimeLookup::Latest => Ok(Some((partition.high_watermark(), -1))),
-            TimeLookup::MaxTimestamp => self.newest(partition).await,
-            TimeLookup::At(time) => self.first_at(partition, time).await,
-        }
     }
 }

@@ -21,14 +21,14 @@ impl Session {
         messages: Vec<Outgoing>,
         settlements: Vec<(UnackedMessage, Settlement)>,
     ) -> Result<()> {
-        let inner = &self.broker.inner;
-        let permit = self.broker.room(fanout::room_of(&messages)).await;
+        let inner = &self.access.inner;
+        let permit = self.access.room(fanout::room_of(&messages)).await;
         let messages = fanout::leaving(inner, messages);
         let shares = shares_of(&settlements);
         if settlements.iter().any(|(_, s)| s.may_dead_letter()) {
             self.expect_dead();
         }
-        let chance = self.broker.chance();
+        let chance = self.access.chance();
         let keys = partitions_of(&messages, &shares);
         let commit = inner.owners.commit_all(keys, |turn| {
             publish(turn, &messages)?;

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use security::{Principal, Resource, Verb};
+use security::{Resource, Verb};
 use storage::Expected;
 use tokio::sync::oneshot;
 
 use super::controller::{self, encode};
 use super::exchange_table::{self, check_room};
 use super::queues::Removal;
-use super::{Broker, Inner, policies, queue_table};
+use super::{Access, Inner, policies, queue_table};
 use crate::exchange::VhostRouting;
 use crate::vhost::{self, Vhost, VhostDocument};
 use crate::{Error, Result};
@@ -41,43 +41,41 @@ pub struct VhostSizes {
     pub bindings: usize,
 }
 
-impl Broker {
-    /// All vhosts in name order. Frontends filter by [`Broker::allows`].
+impl Access {
+    /// The vhosts that the principal may see, in name order.
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
-        self.inner.routing_tables.vhosts()
-    }
-
-    /// Whether there is a vhost of that name.
-    pub fn has_vhost(&self, name: &str) -> bool {
-        self.inner.routing_tables.has(name)
+        let mut all = self.inner.routing_tables.vhosts();
+        all.retain(|vhost| self.may_see(Resource::Vhost(vhost.name())));
+        all
     }
 
     /// One vhost, if the principal may see it. Errors: `Denied`, `UnknownVhost`.
-    pub fn vhost(&self, principal: &Principal, name: &str) -> Result<Arc<Vhost>> {
-        self.authorize(principal, Verb::Describe, Resource::Vhost(name))?;
+    pub fn vhost(&self, name: &str) -> Result<Arc<Vhost>> {
+        self.authorize(Verb::Describe, Resource::Vhost(name))?;
         self.inner
             .routing_tables
             .vhost(name)
             .ok_or(Error::UnknownVhost)
     }
 
-    /// How much there is in a vhost.
-    pub fn vhost_sizes(&self, name: &str) -> VhostSizes {
+    /// How much there is in a vhost. Errors: `Denied`, `UnknownVhost`.
+    pub fn vhost_sizes(&self, name: &str) -> Result<VhostSizes> {
+        self.vhost(name)?;
         let counts = |routing: &VhostRouting| (routing.exchanges().count(), routing.counts().1);
         let counts = self.inner.routing_tables.read(name, counts);
         let (exchanges, bindings) = counts.unwrap_or_default();
-        VhostSizes {
+        Ok(VhostSizes {
             queues: self.inner.queues.count_of_vhost(name),
             exchanges,
             bindings,
-        }
+        })
     }
 
     /// Makes a vhost, unless it is there; returns whether it was made now. Errors: `InvalidName`; `InvalidRequest` when
     /// there are as many as there may be.
-    pub async fn create_vhost(&self, principal: &Principal, name: &str) -> Result<bool> {
-        self.authorize(principal, Verb::Create, Resource::Vhost(name))?;
-        if self.has_vhost(name) {
+    pub async fn create_vhost(&self, name: &str) -> Result<bool> {
+        self.authorize(Verb::Create, Resource::Vhost(name))?;
+        if self.inner.routing_tables.has(name) {
             return Ok(false);
         }
         let name = name.to_owned();
@@ -87,8 +85,8 @@ impl Broker {
 
     /// Has copies made of what is published and delivered in a vhost, or not any more; forgotten by a restart. Errors:
     /// `UnknownVhost`.
-    pub fn trace_vhost(&self, principal: &Principal, name: &str, traced: bool) -> Result<()> {
-        self.authorize(principal, Verb::Configure, Resource::Vhost(name))?;
+    pub fn trace_vhost(&self, name: &str, traced: bool) -> Result<()> {
+        self.authorize(Verb::Configure, Resource::Vhost(name))?;
         let vhost = self
             .inner
             .routing_tables
@@ -100,8 +98,8 @@ impl Broker {
 
     /// Removes a vhost with all queues, exchanges, bindings and policies in it. Errors: `UnknownVhost`,
     /// `InvalidRequest` for the default one.
-    pub async fn delete_vhost(&self, principal: &Principal, name: &str) -> Result<()> {
-        self.authorize(principal, Verb::Delete, Resource::Vhost(name))?;
+    pub async fn delete_vhost(&self, name: &str) -> Result<()> {
+        self.authorize(Verb::Delete, Resource::Vhost(name))?;
         let name = name.to_owned();
         self.command(|done| controller::Command::Vhost(Command::Delete { name, done }))
             .await

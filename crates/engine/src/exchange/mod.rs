@@ -16,11 +16,21 @@ use std::sync::Arc;
 
 use crate::queue::Queue;
 
-/// Where a message goes.
+/// Where a message goes, as it was decided for who may publish there. Only what has a route can be sent to several queues.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
+    pub(crate) queues: Vec<Arc<Queue>>,
+    pub(crate) delay_ms: Option<u64>,
+}
+
+impl Route {
     /// The queues, each once.
-    pub queues: Vec<Arc<Queue>>,
+    pub fn queues(&self) -> &[Arc<Queue>] {
+        &self.queues
+    }
+
     /// How long it waits there, ms, where its exchange delays.
-    pub delay_ms: Option<u64>,
+    pub fn delay_ms(&self) -> Option<u64> {
+        self.delay_ms
+    }
 }

@@ -19,6 +19,7 @@ mod queues;
 mod round;
 mod sends;
 mod servers;
+mod settling;
 mod timers;
 mod turns;
 
@@ -45,9 +46,10 @@ pub(crate) use groups::{GroupOwner, Owned as OwnedGroup, group_bytes};
 pub(crate) use lock::{PartitionOwner, Request, Turn};
 pub(crate) use partition::{Opening, Owned};
 pub(crate) use publish::Entry;
-pub(crate) use queues::{OwnedQueuePartition, Readable, Settles, Settling};
+pub(crate) use queues::{OwnedQueuePartition, Readable};
 pub(crate) use round::Round;
 pub(crate) use sends::Sending;
+pub(crate) use settling::{Settles, Settling};
 
 use completions::Completions;
 use servers::Servers;

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use security::Principal;
 use tokio::sync::{Notify, mpsc};
 
 use super::QueuePartitionId;
@@ -152,6 +153,8 @@ pub(crate) struct Consumer {
     pub(crate) outbox: Arc<Credit>,
     /// Greater first.
     pub(crate) priority: i32,
+    /// Who consumes.
+    pub(crate) principal: Principal,
     pub(crate) session: mpsc::UnboundedSender<ConsumerEvent>,
     pub(crate) source: Source,
     /// What was leased to it and is not with its session yet.
@@ -374,6 +377,7 @@ pub(super) mod tests {
             credits,
             outbox: Credit::new(Some(100)),
             priority: 0,
+            principal: Principal::anonymous(),
             session,
             source: Source::QueuePartition(Arc::new(Told(notify))),
             on_the_way: OnTheWay::default(),

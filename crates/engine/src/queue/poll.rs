@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use security::Principal;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -104,6 +105,8 @@ pub(crate) struct Poll {
     pub(crate) attempt: Option<String>,
     /// When to answer whatever there is, ms; 0: at once.
     pub(crate) deadline: u64,
+    /// Who receives.
+    pub(crate) principal: Principal,
     answer: Mutex<Option<oneshot::Sender<Result<Leases>>>>,
 }
 
@@ -114,6 +117,7 @@ impl Poll {
         lease_ms: Option<u64>,
         attempt: Option<String>,
         deadline: u64,
+        principal: Principal,
     ) -> (Self, oneshot::Receiver<Result<Leases>>) {
         let (answer, answered) = oneshot::channel();
         let poll = Self {
@@ -121,6 +125,7 @@ impl Poll {
             lease_ms,
             attempt,
             deadline,
+            principal,
             answer: Mutex::new(Some(answer)),
         };
         (poll, answered)

@@ -139,6 +139,7 @@ mod tests {
             credits: Vec::new(),
             outbox: Credit::new(None),
             priority: 0,
+            principal: security::Principal::anonymous(),
             session,
             source: Source::Log(Arc::clone(&notify)),
             on_the_way: crate::queue::OnTheWay::default(),

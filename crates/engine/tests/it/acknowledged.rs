@@ -7,7 +7,7 @@ use storage::Batch;
 use testkit::forge::sound;
 
 use crate::queues::{LEASE, texts};
-use crate::stage::{ENDS, End, Stage, anyone};
+use crate::stage::{ENDS, End, Stage};
 
 /// When batches of producers say that they were made, ms.
 const NOW: i64 = 1_700_000_000_000;
@@ -47,7 +47,7 @@ async fn attach(stage: &Stage, name: &str) {
         topic: Some("orders".into()),
         ..engine::queue::NewQueue::default()
     };
-    stage.broker.create_queue(anyone(), attached).await.unwrap();
+    stage.access.create_queue(attached).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,7 @@ async fn readers_by_offset_get_what_is_not_done_and_nothing_else() {
         let stage = stage.again(end).await;
         assert_eq!(stage.values("orders", 0).await.unwrap(), left, "{end:?}");
         // When all is done nothing is left, and what comes then is read.
-        stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+        stage.access.purge_queue("orders").await.unwrap();
         assert_eq!(stage.values("orders", 0).await.unwrap(), [""; 0]);
         stage.say("orders", &["new"]).await;
         assert_eq!(stage.values("orders", 0).await.unwrap(), ["new"]);
@@ -119,7 +119,7 @@ async fn a_reader_does_not_fall_out_of_a_queue_that_is_purged_meanwhile() {
     let purge = async {
         for _ in 0..300 {
             stage.say("orders", &["a", "b"]).await;
-            stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+            stage.access.purge_queue("orders").await.unwrap();
         }
     };
     let read = async {
@@ -155,9 +155,9 @@ async fn a_queue_keeps_for_replay_as_long_as_it_says_and_by_the_message() {
     // Those of the first round are over; a restart does not make them last longer.
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.values("orders", 0).await.unwrap(), later);
-    let replayed = stage.broker.replay(anyone(), "orders", 0).await;
+    let replayed = stage.access.replay("orders", 0).await;
     assert_eq!(replayed, Ok(5));
-    let depth = stage.broker.queue_depth(anyone(), "orders").await.unwrap();
+    let depth = stage.access.queue_depth("orders").await.unwrap();
     assert_eq!(
         depth.ready, 15,
         "all that were not acknowledged ran out, and five are back"
@@ -184,7 +184,7 @@ async fn what_is_kept_outlives_what_is_too_old_to_be_received() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(left, ["0", "1"], "the others are too old");
-    let replayed = stage.broker.replay(anyone(), "orders", 1).await;
+    let replayed = stage.access.replay("orders", 1).await;
     assert_eq!(replayed, Ok(1));
     // It is there again as if it had just come.
     assert_eq!(texts(&stage.receive("orders", 9, LEASE).await), ["1"]);
@@ -196,7 +196,7 @@ async fn a_queue_that_keeps_nothing_cannot_be_replayed_and_another_queue_gets_no
     stage.queue("orders", QueueSettings::default()).await;
     say(&stage, 5).await;
     acknowledge(&stage, 5, |i| i < 3).await;
-    let refused = stage.broker.replay(anyone(), "orders", 0).await;
+    let refused = stage.access.replay("orders", 0).await;
     assert!(
         matches!(refused, Err(engine::Error::InvalidRequest(_))),
         "{refused:?}"

@@ -10,14 +10,14 @@ use engine::queue::{
 use storage::{Append, Batch, Durability, Log as _, StreamId};
 use testkit::forge::{Head, Wire, compress, records, sound};
 
-use crate::stage::{ENDS, End, START, Stage, anyone};
+use crate::stage::{ENDS, End, START, Stage};
 
 const NOW: i64 = START.cast_signed();
 
 impl Stage {
     /// Puts batches into a queue's log as nobody could any more.
     async fn plant(&self, topic: &str, batches: &[Bytes]) {
-        let topic = self.broker.topics().named(topic).unwrap().id();
+        let topic = self.broker.inventory().topics().named(topic).unwrap().id();
         let stream = StreamId {
             owner: topic,
             part: 0,
@@ -39,7 +39,7 @@ impl Stage {
             settings,
             topic: None,
         };
-        self.broker.create_queue(anyone(), queue).await.unwrap();
+        self.access.create_queue(queue).await.unwrap();
     }
 
     /// Receives all there is, and acknowledges it.
@@ -51,12 +51,12 @@ impl Stage {
                 lease_ms: Some(60_000),
                 ..Receive::default()
             };
-            let got = self.broker.receive(anyone(), queue, receive).await.unwrap();
+            let got = self.access.receive(queue, receive).await.unwrap();
             if got.is_empty() {
                 return bodies;
             }
             let settles = got.iter().map(|m| (m.receipt, Settlement::Ack)).collect();
-            self.broker.settle(anyone(), queue, settles).await.unwrap();
+            self.access.settle(queue, settles).await.unwrap();
             let each = got
                 .into_iter()
                 .map(|m| String::from_utf8_lossy(&m.body).into_owned());
@@ -70,16 +70,12 @@ impl Stage {
             key: key.map(|key| Bytes::from_static(key.as_bytes())),
             ..NewMessage::default()
         };
-        let sent = self
-            .broker
-            .send(anyone(), queue, vec![message])
-            .await
-            .unwrap();
+        let sent = self.access.send(queue, vec![message]).await.unwrap();
         assert!(sent.iter().all(Result::is_ok));
     }
 
     async fn unreadable(&self, queue: &str) -> u64 {
-        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        let depth = self.access.queue_depth(queue).await.unwrap();
         assert_eq!((depth.ready, depth.in_flight), (0, 0));
         depth.unreadable
     }
@@ -195,7 +191,7 @@ async fn what_cannot_be_read_stays_and_is_passed_over() {
             stage.say_one(name, Some("k"), "later").await;
             assert_eq!(stage.drain(name).await, ["later"], "{what} in {name}");
             assert_eq!(stage.unreadable(name).await, unreadable, "{what} in {name}");
-            stage.broker.purge_queue(anyone(), name).await.unwrap();
+            stage.access.purge_queue(name).await.unwrap();
             assert_eq!(stage.unreadable(name).await, 0, "a purge is final");
         }
     }
@@ -219,16 +215,16 @@ async fn looking_at_a_queue_and_moving_its_messages_pass_over_what_cannot_be_rea
         .await;
     let stage = stage.again(End::Kill).await;
     stage.say_one("orders", None, "good").await;
-    let seen = stage.broker.peek(anyone(), "orders", 0, 3).await.unwrap();
+    let seen = stage.access.peek("orders", 0, 3).await.unwrap();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].body, "good");
     stage
-        .broker
-        .start_move(anyone(), "orders", Some("dead"), None)
+        .access
+        .start_move("orders", Some("dead"), None)
         .await
         .unwrap();
     for _ in 0..400 {
-        let depth = stage.broker.queue_depth(anyone(), "dead").await.unwrap();
+        let depth = stage.access.queue_depth("dead").await.unwrap();
         if depth.ready == 1 {
             break;
         }
@@ -284,7 +280,7 @@ async fn how_old_a_message_is_counts_from_when_it_came() {
                     settings,
                     topic: Some("events".to_owned()),
                 };
-                stage.broker.create_queue(anyone(), queue).await.unwrap();
+                stage.access.create_queue(queue).await.unwrap();
             }
             let publish = async |stage: &Stage, text: &'static str| {
                 let bytes = sound(0, stamp, &[(None, text.as_bytes())]);
@@ -296,23 +292,23 @@ async fn how_old_a_message_is_counts_from_when_it_came() {
             publish(&stage, "b").await;
             let stage = stage.again(end).await;
             let peek = async |queue: &str| {
-                let seen = stage.broker.peek(anyone(), queue, 0, 10).await.unwrap();
+                let seen = stage.access.peek(queue, 0, 10).await.unwrap();
                 seen.into_iter()
                     .map(|m| String::from_utf8(m.body.to_vec()).unwrap())
                     .collect::<String>()
             };
             assert_eq!(peek("short").await, "ab", "{end:?}");
             stage.skip(Duration::from_secs(30));
-            let depth = stage.broker.queue_depth(anyone(), "short").await.unwrap();
+            let depth = stage.access.queue_depth("short").await.unwrap();
             assert_eq!(
                 (depth.ready, peek("short").await.as_str()),
                 (1, "b"),
                 "{end:?}, {stamp}"
             );
             stage.skip(Duration::from_secs(31));
-            let depth = stage.broker.queue_depth(anyone(), "short").await.unwrap();
+            let depth = stage.access.queue_depth("short").await.unwrap();
             assert_eq!(depth.ready, 0, "{end:?}, {stamp}");
-            let sent = stage.broker.peek(anyone(), "kept", 0, 1).await.unwrap()[0].sent_ms;
+            let sent = stage.access.peek("kept", 0, 1).await.unwrap()[0].sent_ms;
             let arrived = START..=START + 1_350_000;
             assert!(arrived.contains(&sent), "{end:?}: sent {sent}");
             stage.skip(3 * day);

@@ -8,10 +8,10 @@ use engine::queue::{
     DeadLetterExchange, DeadLetterPolicy, DeadLetterReason, Delivered, Key, NewMessage, NewQueue,
     Ordering, QueueSettings, Settlement,
 };
-use engine::{Delivery, NewConsumer, Outgoing};
+use engine::{Delivery, NewConsumer};
 
 use crate::exchanges::{exchange, to_queue};
-use crate::stage::{ENDS, START, Stage, anyone, eventually};
+use crate::stage::{ENDS, START, Stage, eventually, outgoing};
 
 fn dead_to(exchange: &str, key: Option<&str>) -> QueueSettings {
     QueueSettings {
@@ -31,7 +31,7 @@ impl Stage {
             settings,
             topic: None,
         };
-        self.broker.create_queue(anyone(), queue).await.unwrap();
+        self.access.create_queue(queue).await.unwrap();
     }
 
     /// Sends a message as if it had been published to exchange `from` with key `k`.
@@ -42,15 +42,14 @@ impl Stage {
             keys: vec![Bytes::from_static(b"k"), Bytes::from_static(b"cc")],
             ..NewMessage::default()
         };
-        let queues = vec![self.broker.queue(anyone(), queue).unwrap()];
-        let outgoing = vec![Outgoing { message, queues }];
+        let outgoing = vec![outgoing(&self.broker, message, &[queue])];
         let sends = self.broker.send_routed(outgoing);
         sends.await.done().await.remove(0).unwrap();
     }
 
     /// Takes the queue's next message and settles it like this.
     async fn settle_next(&self, queue: &str, outcome: Settlement) {
-        let (session, mut deliveries) = self.broker.open_session(anyone());
+        let (session, mut deliveries) = self.access.open_session();
         let consumer = NewConsumer::default();
         let consumer = session.subscribe(queue, consumer).await.unwrap();
         let Some(engine::Event::Delivery(delivery)) = deliveries.next().await else {
@@ -62,7 +61,7 @@ impl Stage {
     }
 
     async fn held(&self, queue: &str) -> Vec<Delivered> {
-        self.broker.peek(anyone(), queue, 0, 100).await.unwrap()
+        self.access.peek(queue, 0, 100).await.unwrap()
     }
 
     async fn await_held(&self, queue: &str, count: usize) -> Vec<Delivered> {
@@ -77,7 +76,7 @@ impl Stage {
     }
 
     fn dead_lettered(&self, queue: &str) -> u64 {
-        let queue = self.broker.queue(anyone(), queue).unwrap();
+        let queue = self.access.queue(queue).unwrap();
         queue.numbers().dead_lettered
     }
 }
@@ -157,7 +156,7 @@ async fn what_came_without_an_exchange_came_by_its_queues_name() {
         body: Bytes::from_static(b"text"),
         ..NewMessage::default()
     };
-    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    let sent = stage.access.send("work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
     stage.settle_next("work", Settlement::REJECT).await;
     let dead_letter = stage.await_held("dead", 1).await.remove(0);
@@ -282,10 +281,10 @@ async fn what_waits_in_a_queue_of_its_own_comes_back_when_its_time_is_over() {
         stage.settle_next("work", Settlement::REJECT).await;
         stage.await_held("wait", 1).await;
         stage.skip(Duration::from_millis(4_900));
-        stage.broker.queue_depth(anyone(), "wait").await.unwrap();
+        stage.access.queue_depth("wait").await.unwrap();
         assert_eq!(stage.held("wait").await.len(), 1);
         stage.skip(Duration::from_millis(200));
-        stage.broker.queue_depth(anyone(), "wait").await.unwrap();
+        stage.access.queue_depth("wait").await.unwrap();
         let dead_letter = stage.await_held("work", 1).await.remove(0);
         let shown: Vec<_> = dead_letter
             .dead_letter_history
@@ -314,13 +313,13 @@ async fn a_time_to_live_of_its_own_is_told_and_ends() {
         ttl_ms: Some(3_000),
         ..NewMessage::default()
     };
-    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    let sent = stage.access.send("work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
     stage.skip(Duration::from_secs(4));
-    stage.broker.queue_depth(anyone(), "work").await.unwrap();
+    stage.access.queue_depth("work").await.unwrap();
     stage.await_held("dead", 1).await;
     stage.skip(Duration::from_hours(1));
-    stage.broker.queue_depth(anyone(), "dead").await.unwrap();
+    stage.access.queue_depth("dead").await.unwrap();
     let dead_letter = stage.await_held("dead", 1).await.remove(0);
     assert_eq!(
         dead_letter.dead_letter_history[0].reason,
@@ -349,7 +348,7 @@ async fn who_died_once_without_an_exchange_needs_no_list() {
         body: Bytes::from_static(b"text"),
         ..NewMessage::default()
     };
-    let sent = stage.broker.send(anyone(), "work", vec![message]).await;
+    let sent = stage.access.send("work", vec![message]).await;
     sent.unwrap().remove(0).unwrap();
     for (from, to, dead_letter_history) in [("work", "dead", 1), ("dead", "grave", 2)] {
         stage.settle_next(from, Settlement::REJECT).await;
@@ -373,13 +372,11 @@ async fn a_dead_letter_for_many_queues_is_one_body() {
     }
     stage.queue_set("work", dead_to("amq.fanout", None)).await;
     let body = "x".repeat(30_000);
-    let outgoing = Outgoing {
-        message: NewMessage {
-            body: Bytes::from(body.clone()),
-            ..NewMessage::default()
-        },
-        queues: vec![stage.broker.queue(anyone(), "work").unwrap()],
+    let message = NewMessage {
+        body: Bytes::from(body.clone()),
+        ..NewMessage::default()
     };
+    let outgoing = outgoing(&stage.broker, message, &["work"]);
     let sends = stage.broker.send_routed(vec![outgoing]);
     sends.await.done().await.remove(0).unwrap();
     let before = stage.store.stats().journal_written_bytes;
@@ -416,7 +413,7 @@ async fn messages_dead_lettered_together_are_one_batch_for_all_their_queues() {
     let bodies: Vec<String> = (0..10).map(|n| format!("{n:BODY$}")).collect();
     let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
     stage.fill("work", &texts).await;
-    let (session, mut deliveries) = stage.broker.open_session(anyone());
+    let (session, mut deliveries) = stage.access.open_session();
     let consumer = session.subscribe("work", NewConsumer::default());
     let _consumer = consumer.await.unwrap();
     let mut rejected = Vec::new();

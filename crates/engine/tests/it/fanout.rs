@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::exchange::Kind;
+use engine::exchange::{Kind, Route};
 use engine::queue::{Delivered, NewMessage, NewQueue, Queue, QueueSettings, Receive};
 use engine::{Broker, Error, Outgoing, Result};
 use storage::Batch;
 
 use crate::exchanges::{exchange, to_queue};
-use crate::stage::{ENDS, End, Stage, anyone};
+use crate::stage::{ENDS, End, Stage, anyone, outgoing};
 
 fn message(text: &str) -> NewMessage {
     NewMessage {
@@ -20,14 +20,11 @@ fn message(text: &str) -> NewMessage {
 }
 
 fn queue(broker: &Broker, name: &str) -> Arc<Queue> {
-    broker.queue(anyone(), name).unwrap()
+    broker.on_behalf_of(anyone()).queue(name).unwrap()
 }
 
 fn out(broker: &Broker, text: &str, queues: &[&str]) -> Outgoing {
-    Outgoing {
-        message: message(text),
-        queues: queues.iter().map(|name| queue(broker, name)).collect(),
-    }
+    outgoing(broker, message(text), queues)
 }
 
 async fn send(broker: &Broker, messages: Vec<Outgoing>) -> Vec<Result<()>> {
@@ -36,7 +33,11 @@ async fn send(broker: &Broker, messages: Vec<Outgoing>) -> Vec<Result<()>> {
 
 /// Everything a queue holds, in its order.
 async fn bodies(broker: &Broker, name: &str) -> Vec<String> {
-    let seen = broker.peek(anyone(), name, 0, 100_000).await.unwrap();
+    let seen = broker
+        .on_behalf_of(anyone())
+        .peek(name, 0, 100_000)
+        .await
+        .unwrap();
     let text = |m: &Delivered| String::from_utf8(m.body.to_vec()).unwrap();
     seen.iter().map(text).collect()
 }
@@ -47,7 +48,7 @@ async fn with(settings: QueueSettings, name: &str, stage: &Stage) {
         settings,
         topic: None,
     };
-    stage.broker.create_queue(anyone(), queue).await.unwrap();
+    stage.access.create_queue(queue).await.unwrap();
 }
 
 async fn take(broker: &Broker, name: &str, wait_ms: u64) -> Vec<Delivered> {
@@ -56,7 +57,11 @@ async fn take(broker: &Broker, name: &str, wait_ms: u64) -> Vec<Delivered> {
         wait_ms,
         ..Receive::default()
     };
-    broker.receive(anyone(), name, receive).await.unwrap()
+    broker
+        .on_behalf_of(anyone())
+        .receive(name, receive)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -74,10 +79,7 @@ async fn one_message_reaches_all_its_queues_and_says_how_it_came() {
         headers: vec![(Bytes::from_static(b"h"), Bytes::from_static(b"v"))],
         ..message("hello")
     };
-    let outgoing = Outgoing {
-        message: sent.clone(),
-        queues: route.queues,
-    };
+    let outgoing = Outgoing::new(sent.clone(), route).unwrap();
     let outcomes = send(&stage.broker, vec![outgoing]).await;
     assert_eq!(outcomes, [Ok(())]);
     for name in ["a", "b", "c"] {
@@ -95,8 +97,8 @@ async fn one_message_reaches_all_its_queues_and_says_how_it_came() {
         assert_eq!(queue(&stage.broker, name).numbers().sent, 1);
     }
     stage
-        .broker
-        .send(anyone(), "a", vec![message("plain")])
+        .access
+        .send("a", vec![message("plain")])
         .await
         .unwrap()[0]
         .as_ref()
@@ -245,18 +247,17 @@ async fn a_queue_that_is_gone_counts_as_never_found() {
     };
     let messages = late();
     for name in ["b", "c"] {
-        broker.delete_queue(anyone(), name).await.unwrap();
+        broker
+            .on_behalf_of(anyone())
+            .delete_queue(name)
+            .await
+            .unwrap();
     }
     let outcomes = send(broker, messages).await;
     let gone = || Err(Error::UnknownQueue);
     assert_eq!(outcomes, [Ok(()), gone(), gone()]);
     assert_eq!(bodies(broker, "a").await, ["to two"]);
-    let nowhere = Outgoing {
-        message: message("x"),
-        queues: Vec::new(),
-    };
-    let outcomes = send(broker, vec![nowhere]).await;
-    assert_eq!(outcomes, [gone()]);
+    assert!(Outgoing::new(message("x"), Route::default()).is_none());
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn queues_of_one_topic_get_one_record() {
             topic: Some("events".to_owned()),
             ..NewQueue::default()
         };
-        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        stage.access.create_queue(queue).await.unwrap();
     }
     stage.plain_queue("a").await;
     let broker = &stage.broker;
@@ -293,9 +294,11 @@ async fn repeats_are_dropped_where_they_are_repeats() {
     }
     let broker = &stage.broker;
     let named = |text: &str, queues: &[&str]| {
-        let mut outgoing = out(broker, text, queues);
-        outgoing.message.dedup = Some(Bytes::from_static(b"id"));
-        outgoing
+        let message = NewMessage {
+            dedup: Some(Bytes::from_static(b"id")),
+            ..message(text)
+        };
+        outgoing(broker, message, queues)
     };
     let messages = vec![
         named("first", &["a"]),

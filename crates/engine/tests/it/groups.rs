@@ -11,7 +11,7 @@ use engine::{Error, group};
 use security::Verb;
 use storage::Catalog;
 
-use crate::stage::{ENDS, Stage, anyone, eventually};
+use crate::stage::{ENDS, Stage, eventually};
 
 fn at(topic: &Topic) -> NamedPartition {
     NamedPartition {
@@ -48,7 +48,8 @@ pub(crate) async fn commit_as(
             metadata: "note".into(),
         }],
     });
-    let done = stage.broker.group_command(anyone(), group, command, true);
+    let access = &stage.access;
+    let done = access.group_command(group, command, true);
     done.await
 }
 
@@ -58,7 +59,8 @@ pub(crate) async fn committed(stage: &Stage, topic: &Topic) -> Option<i64> {
         let offset = group?.committed(place, false).ok()??;
         Some(offset.offset)
     };
-    let seen = stage.broker.inspect_group(anyone(), "readers", look);
+    let access = &stage.access;
+    let seen = access.inspect_group("readers", look);
     seen.await.unwrap()
 }
 
@@ -92,9 +94,8 @@ async fn join(stage: &Stage) -> (String, i32) {
         can_skip_assignment: false,
         fresh_id: stage.broker.fresh_id().to_string(),
     });
-    let reply = stage
-        .broker
-        .group_command(anyone(), "readers", command, true);
+    let access = &stage.access;
+    let reply = access.group_command("readers", command, true);
     let Reply::Join(Ok(joined)) = reply.await.unwrap() else {
         panic!("not in");
     };
@@ -117,22 +118,23 @@ async fn members_and_generations_are_kept() {
             protocol_name: None,
             assignments: vec![(member_id.clone(), "everything".into())],
         });
-        let synced = stage
-            .broker
-            .group_command(anyone(), "readers", command, false);
+        let access = &stage.access;
+        let synced = access.group_command("readers", command, false);
         assert!(matches!(synced.await, Ok(Reply::Sync(Ok(_)))));
 
         let bytes = stage.broker.group_state_bytes();
         let stage = stage.again(end).await;
         assert_eq!(stage.broker.group_state_bytes(), bytes, "{end:?}");
         let describe = |group: Option<&Group>| group.map(Group::describe);
-        let seen = stage.broker.inspect_group(anyone(), "readers", describe);
+        let access = &stage.access;
+        let seen = access.inspect_group("readers", describe);
         let description = seen.await.unwrap().unwrap();
         assert_eq!(description.state, State::Stable, "{end:?}");
         assert_eq!(description.generation, generation, "{end:?}");
         assert_eq!(description.members[0].member_id, member_id, "{end:?}");
         let beat = Command::Heartbeat(member);
-        let beat = stage.broker.group_command(anyone(), "readers", beat, false);
+        let access = &stage.access;
+        let beat = access.group_command("readers", beat, false);
         assert!(
             matches!(beat.await, Ok(Reply::Heartbeat(Ok(())))),
             "{end:?}"
@@ -145,11 +147,8 @@ async fn who_may_consume_may_not_delete() {
     let stage = Stage::new().await;
     let topic = stage.make("orders", &[]).await.unwrap();
     commit(&stage, &topic, 7).await.unwrap();
-    let ask = |command| {
-        stage
-            .broker
-            .group_command(anyone(), "readers", command, false)
-    };
+    let access = &stage.access;
+    let ask = |command| access.group_command("readers", command, false);
     let forget = || Command::DeleteOffsets {
         partitions: vec![at(&topic)],
     };
@@ -157,7 +156,7 @@ async fn who_may_consume_may_not_delete() {
     assert_eq!(ask(forget()).await, Err(Error::Denied));
     assert_eq!(ask(Command::Delete).await, Err(Error::Denied));
     commit(&stage, &topic, 8).await.unwrap();
-    assert_eq!(stage.broker.group_names().len(), 1);
+    assert_eq!(stage.broker.inventory().group_names().len(), 1);
     stage.denied.set(&[Verb::Consume]);
     assert_eq!(commit(&stage, &topic, 9).await, Err(Error::Denied));
     assert_eq!(ask(Command::Delete).await, Ok(Reply::Delete(Ok(()))));
@@ -169,20 +168,19 @@ async fn a_group_nobody_needs_disappears() {
         let stage = Stage::new().await;
         let topic = stage.make("orders", &[]).await.unwrap();
         commit(&stage, &topic, 7).await.unwrap();
-        assert_eq!(stage.broker.group_names().len(), 1);
+        assert_eq!(stage.broker.inventory().group_names().len(), 1);
         let forget = Command::DeleteOffsets {
             partitions: vec![at(&topic)],
         };
-        let forget = stage
-            .broker
-            .group_command(anyone(), "readers", forget, false);
+        let access = &stage.access;
+        let forget = access.group_command("readers", forget, false);
         assert!(matches!(forget.await, Ok(Reply::DeleteOffsets(Ok(_)))));
         // It looks only now and then whether anything is left of it.
         stage.skip(Duration::from_hours(1));
-        let gone = || stage.broker.group_names().is_empty();
+        let gone = || stage.broker.inventory().group_names().is_empty();
         eventually("the group is gone", gone).await;
         let stage = stage.again(end).await;
-        assert!(stage.broker.group_names().is_empty(), "{end:?}");
+        assert!(stage.broker.inventory().group_names().is_empty(), "{end:?}");
         assert_eq!(committed(&stage, &topic).await, None, "{end:?}");
         commit(&stage, &topic, 1).await.unwrap();
         let stage = stage.again(end).await;
@@ -214,27 +212,26 @@ async fn groups_there_is_no_memory_for_leave_nothing_behind_and_usual_commits_go
         assert_eq!(taken, ["a", "b", "c"]);
         let documents = stage.store.list("groups/").await.unwrap();
         assert_eq!(documents.len(), 3, "{documents:?}");
-        assert_eq!(stage.broker.group_names().len(), 3);
+        assert_eq!(stage.broker.inventory().group_names().len(), 3);
         let before = stage.broker.group_state_bytes();
         assert!(before.0 <= before.1, "{before:?}");
 
         let stage = stage.again(end).await;
-        assert_eq!(stage.broker.group_names().len(), 3, "{end:?}");
+        assert_eq!(stage.broker.inventory().group_names().len(), 3, "{end:?}");
         assert_eq!(stage.broker.group_state_bytes(), before, "{end:?}");
         for offset in 2..10 {
             assert!(fits(commit_as(&stage, "a", &topic, offset).await));
         }
         assert!(!fits(commit_as(&stage, "d", &topic, 1).await), "{end:?}");
 
-        let delete = stage
-            .broker
-            .group_command(anyone(), "b", Command::Delete, false);
+        let access = &stage.access;
+
+        let delete = access.group_command("b", Command::Delete, false);
         assert!(fits(delete.await), "{end:?}");
         assert!(fits(commit_as(&stage, "d", &topic, 1).await), "{end:?}");
         for group in ["a", "c", "d"] {
-            let delete = stage
-                .broker
-                .group_command(anyone(), group, Command::Delete, false);
+            let access = &stage.access;
+            let delete = access.group_command(group, Command::Delete, false);
             assert!(fits(delete.await), "{end:?}");
         }
         assert_eq!(stage.broker.group_state_bytes().0, 0, "{end:?}");
@@ -248,7 +245,8 @@ async fn a_stop_answers_questions_that_rest_on_nothing_new() {
         let topic = stage.make("orders", &[]).await.unwrap();
         commit_as(&stage, name, &topic, 7).await.unwrap();
         // On one thread both are in the mailbox before the owner looks into it.
-        let look = stage.broker.inspect_group(anyone(), name, |_| ());
+        let access = &stage.access;
+        let look = access.inspect_group(name, |_| ());
         let both = async { tokio::join!(look, stage.broker.stop()) };
         let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
         assert!(ended.is_ok(), "the log will not move on for what is asked");

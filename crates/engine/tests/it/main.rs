@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and so does its fixture"
 )]
 
+mod access;
 mod acknowledged;
 mod batches;
 mod damage;

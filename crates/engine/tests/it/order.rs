@@ -4,9 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use engine::queue::{NewMessage, NewQueue};
-use engine::{Broker, NewTopic, Outgoing, Pending, Publish, TopicKey};
+use engine::{Broker, NewTopic, Pending, Publish, TopicKey};
 
-use crate::stage::{Stage, anyone, sequenced};
+use crate::stage::{Stage, anyone, outgoing, sequenced};
 
 /// Each reads a topic of its own.
 const QUEUES: usize = 8;
@@ -28,24 +28,20 @@ async fn with_queues() -> Stage {
             partitions: u32::try_from(PARTITIONS).ok(),
             ..NewTopic::default()
         };
-        stage
-            .broker
-            .create_topic(anyone(), topic, false)
-            .await
-            .unwrap();
+        stage.access.create_topic(topic, false).await.unwrap();
         let queue = NewQueue {
             topic: Some(name.clone()),
             name,
             ..NewQueue::default()
         };
-        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        stage.access.create_queue(queue).await.unwrap();
     }
     stage
 }
 
 /// Publishes as one idempotent producer, to three partitions with each request, without waiting for answers.
 async fn produce(broker: Broker, producer: usize, rounds: usize) {
-    let id = broker.producer_id(anyone()).await.unwrap();
+    let id = broker.on_behalf_of(anyone()).producer_id().await.unwrap();
     let names: Vec<String> = (0..QUEUES).map(name).collect();
     let mut sequences: HashMap<(usize, usize), i32> = HashMap::new();
     let mut pending: VecDeque<Pending> = VecDeque::new();
@@ -62,7 +58,12 @@ async fn produce(broker: Broker, producer: usize, rounds: usize) {
                 batch: Ok(batch),
             }
         });
-        pending.push_back(broker.publish(anyone(), batches.collect()).await);
+        pending.push_back(
+            broker
+                .on_behalf_of(anyone())
+                .publish(batches.collect())
+                .await,
+        );
         if pending.len() >= PIPELINE {
             for result in pending.pop_front().unwrap().done().await {
                 result.unwrap();
@@ -78,26 +79,18 @@ async fn produce(broker: Broker, producer: usize, rounds: usize) {
 
 /// Sends messages to all queues at once, and directly to single ones.
 async fn fan_out(broker: Broker, sender: usize, rounds: usize) {
-    let queues: Vec<_> = (0..QUEUES)
-        .map(|number| broker.queue(anyone(), &name(number)).unwrap())
-        .collect();
+    let names: Vec<String> = (0..QUEUES).map(name).collect();
     let mut pending = VecDeque::new();
     for round in 0..rounds {
         let some = 1 + (sender + round) % QUEUES;
-        let out = Outgoing {
-            message: NewMessage {
-                body: format!("{sender}:{round:05}").into(),
-                key: Some(format!("key-{sender}").into()),
-                ..NewMessage::default()
-            },
-            queues: queues
-                .iter()
-                .cycle()
-                .skip(sender)
-                .take(some)
-                .cloned()
-                .collect(),
+        let message = NewMessage {
+            body: format!("{sender}:{round:05}").into(),
+            key: Some(format!("key-{sender}").into()),
+            ..NewMessage::default()
         };
+        let to = names.iter().cycle().skip(sender).take(some);
+        let to: Vec<&str> = to.map(String::as_str).collect();
+        let out = outgoing(&broker, message, &to);
         pending.push_back(broker.send_routed(vec![out]).await);
         if pending.len() >= PIPELINE {
             for result in pending.pop_front().unwrap().done().await {
@@ -124,11 +117,7 @@ async fn what_a_client_pipelines_stays_in_order_while_others_send_over_many_part
         client.await.unwrap();
     }
     for number in 0..QUEUES {
-        let seen = stage
-            .broker
-            .peek(anyone(), &name(number), 0, 100_000)
-            .await
-            .unwrap();
+        let seen = stage.access.peek(&name(number), 0, 100_000).await.unwrap();
         for sender in 0..4 {
             let prefix = format!("{sender}:");
             let numbers = seen.iter().filter_map(|message| {

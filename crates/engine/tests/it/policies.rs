@@ -38,7 +38,11 @@ async fn declare(broker: &Broker, name: &str) {
         settings: QueueSettings::default(),
         topic: None,
     };
-    broker.create_queue(anyone(), queue).await.unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .create_queue(queue)
+        .await
+        .unwrap();
 }
 
 async fn fill(broker: &Broker, queue: &str, count: usize) -> u64 {
@@ -46,9 +50,17 @@ async fn fill(broker: &Broker, queue: &str, count: usize) -> u64 {
         body: Bytes::from_static(b"x"),
         ..NewMessage::default()
     };
-    let sent = broker.send(anyone(), queue, vec![message; count]).await;
+    let sent = broker
+        .on_behalf_of(anyone())
+        .send(queue, vec![message; count])
+        .await;
     assert!(sent.unwrap().iter().all(Result::is_ok));
-    broker.queue_depth(anyone(), queue).await.unwrap().ready
+    broker
+        .on_behalf_of(anyone())
+        .queue_depth(queue)
+        .await
+        .unwrap()
+        .ready
 }
 
 #[tokio::test]
@@ -58,7 +70,7 @@ async fn they_hold_for_what_is_there_and_for_what_comes() {
         declare(&stage.broker, "orders.old").await;
         assert_eq!(fill(&stage.broker, "orders.old", 5).await, 5);
         let short = policy("short", "^orders", length(3));
-        stage.broker.put_policy(anyone(), short).await.unwrap();
+        stage.access.put_policy(short).await.unwrap();
         declare(&stage.broker, "orders.new").await;
         declare(&stage.broker, "other").await;
         for (queue, ready) in [("orders.old", 3), ("orders.new", 3), ("other", 5)] {
@@ -66,14 +78,18 @@ async fn they_hold_for_what_is_there_and_for_what_comes() {
         }
         let stage = stage.again(end).await;
         let broker = &stage.broker;
-        assert_eq!(broker.policies(anyone(), "/").unwrap().len(), 1);
+        assert_eq!(
+            broker.on_behalf_of(anyone()).policies("/").unwrap().len(),
+            1
+        );
         assert_eq!(fill(broker, "orders.new", 2).await, 3, "{end:?}");
         // What a queue was declared with is not touched by it.
-        let queue = broker.queue(anyone(), "orders.new").unwrap();
+        let queue = broker.on_behalf_of(anyone()).queue("orders.new").unwrap();
         assert_eq!(queue.document.settings.limits.messages_max, None);
         assert_eq!(queue.settings().limits.messages_max, Some(3));
         for (removed, ready) in [(true, 5), (false, 7)] {
-            let gone = broker.remove_policy(anyone(), Kind::User, "/", "short");
+            let access = broker.on_behalf_of(anyone());
+            let gone = access.remove_policy(Kind::User, "/", "short");
             assert_eq!(gone.await, Ok(removed));
             assert_eq!(fill(broker, "orders.new", 2).await, ready);
         }
@@ -99,7 +115,11 @@ async fn an_exchange_gets_its_alternate_by_policy() {
         exchange("first", ExchangeKind::Direct),
         exchange("lost", ExchangeKind::Fanout),
     ] {
-        broker.declare_exchange(anyone(), new).await.unwrap();
+        broker
+            .on_behalf_of(anyone())
+            .declare_exchange(new)
+            .await
+            .unwrap();
     }
     let binding = Binding {
         vhost: "/".into(),
@@ -108,23 +128,34 @@ async fn an_exchange_gets_its_alternate_by_policy() {
         key: Bytes::new(),
         arguments: Vec::new(),
     };
-    broker.bind(anyone(), binding).await.unwrap();
+    broker.on_behalf_of(anyone()).bind(binding).await.unwrap();
     let rules = Rules {
         alternate_exchange: Some("lost".into()),
         ..Rules::default()
     };
     let catches = policy("catches", "^(first|second)$", rules);
-    broker.put_policy(anyone(), catches).await.unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .put_policy(catches)
+        .await
+        .unwrap();
     let second = exchange("second", ExchangeKind::Topic);
-    broker.declare_exchange(anyone(), second).await.unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .declare_exchange(second)
+        .await
+        .unwrap();
     for name in ["first", "second"] {
         let routed = Routed {
             keys: &[b"nobody"],
             headers: &NoHeaders,
             publisher: true,
         };
-        let route = broker.route(anyone(), "/", name, &routed).unwrap();
-        let names: Vec<_> = route.queues.iter().map(|queue| &*queue.name).collect();
+        let route = broker
+            .on_behalf_of(anyone())
+            .route("/", name, &routed)
+            .unwrap();
+        let names: Vec<_> = route.queues().iter().map(|queue| &*queue.name).collect();
         assert_eq!(names, ["caught"], "{name}");
     }
 }
@@ -137,16 +168,38 @@ async fn they_belong_to_a_vhost() {
         vhost: "shop".into(),
         ..policy("p", "", length(1))
     };
-    let refused = broker.put_policy(anyone(), elsewhere.clone()).await;
+    let refused = broker
+        .on_behalf_of(anyone())
+        .put_policy(elsewhere.clone())
+        .await;
     assert_eq!(refused, Err(Error::UnknownVhost));
-    broker.create_vhost(anyone(), "shop").await.unwrap();
-    broker.put_policy(anyone(), elsewhere).await.unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .create_vhost("shop")
+        .await
+        .unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .put_policy(elsewhere)
+        .await
+        .unwrap();
     declare(broker, "q").await;
     assert_eq!(fill(broker, "q", 2).await, 2);
     let name = engine::vhost::qualify("shop", "q");
     declare(broker, &name).await;
     assert_eq!(fill(broker, &name, 2).await, 1);
-    broker.delete_vhost(anyone(), "shop").await.unwrap();
-    broker.create_vhost(anyone(), "shop").await.unwrap();
-    assert_eq!(broker.policies(anyone(), "shop"), Ok(Vec::new()));
+    broker
+        .on_behalf_of(anyone())
+        .delete_vhost("shop")
+        .await
+        .unwrap();
+    broker
+        .on_behalf_of(anyone())
+        .create_vhost("shop")
+        .await
+        .unwrap();
+    assert_eq!(
+        broker.on_behalf_of(anyone()).policies("shop"),
+        Ok(Vec::new())
+    );
 }

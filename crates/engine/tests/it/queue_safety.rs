@@ -22,11 +22,11 @@ impl Stage {
             settings,
             topic: None,
         };
-        self.broker.create_queue(anyone(), queue).await.unwrap();
+        self.access.create_queue(queue).await.unwrap();
     }
 
     async fn put(&self, queue: &str, message: NewMessage) -> Sent {
-        let sent = self.broker.send(anyone(), queue, vec![message]).await;
+        let sent = self.access.send(queue, vec![message]).await;
         sent.unwrap().remove(0).unwrap()
     }
 
@@ -36,11 +36,11 @@ impl Stage {
             lease_ms: Some(lease_ms),
             ..Receive::default()
         };
-        self.broker.receive(anyone(), queue, receive).await.unwrap()
+        self.access.receive(queue, receive).await.unwrap()
     }
 
     async fn ready(&self, queue: &str) -> u64 {
-        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        let depth = self.access.queue_depth(queue).await.unwrap();
         depth.ready
     }
 
@@ -103,7 +103,10 @@ async fn what_comes_and_fails_in_one_moment_is_not_taken_for_gone() {
                     wait_ms: 60_000,
                     ..Receive::default()
                 };
-                broker.receive(anyone(), "orders", receive).await
+                broker
+                    .on_behalf_of(anyone())
+                    .receive("orders", receive)
+                    .await
             })
         });
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -134,18 +137,22 @@ async fn a_repeated_attempt_that_is_given_up_takes_nothing_from_the_first() {
         attempt: Some("try".into()),
         ..Receive::default()
     };
-    let first = stage.broker.receive(anyone(), "orders", attempt()).await;
+    let first = stage.access.receive("orders", attempt()).await;
     let first = first.unwrap().remove(0);
     for i in 0..60 {
         let broker = stage.broker.clone();
-        let again =
-            tokio::spawn(async move { broker.receive(anyone(), "orders", attempt()).await });
+        let again = tokio::spawn(async move {
+            broker
+                .on_behalf_of(anyone())
+                .receive("orders", attempt())
+                .await
+        });
         tokio::time::sleep(Duration::from_micros(i * 20)).await;
         again.abort();
         let _ = again.await;
     }
     let settles = vec![(first.receipt, Settlement::Ack)];
-    let settled = stage.broker.settle(anyone(), "orders", settles).await;
+    let settled = stage.access.settle("orders", settles).await;
     assert_eq!(settled.unwrap(), [Settled::Done]);
     assert_eq!(stage.ready("orders").await, 0);
 }
@@ -163,21 +170,23 @@ async fn a_removal_that_is_cut_brings_nothing_back() {
             let settles = leased
                 .iter()
                 .map(|leased| (leased.receipt, Settlement::Ack));
-            let settled = stage.broker.settle(anyone(), "orders", settles.collect());
+            let access = &stage.access;
+            let settled = access.settle("orders", settles.collect());
             assert!(settled.await.unwrap().iter().all(|s| *s == Settled::Done));
         }
         let broker = stage.broker.clone();
-        let removal = tokio::spawn(async move { broker.delete_queue(anyone(), "orders").await });
+        let removal =
+            tokio::spawn(async move { broker.on_behalf_of(anyone()).delete_queue("orders").await });
         tokio::time::sleep(Duration::from_micros(moment * 60)).await;
         let stage = stage.again(End::Kill).await;
         removal.abort();
-        if stage.broker.queues().named("orders").is_none() {
+        if stage.broker.inventory().queues().named("orders").is_none() {
             stage.has_queue("orders", QueueSettings::default()).await;
         }
         let left = stage.take("orders", LEASE).await;
         assert!(left.is_empty(), "deleted messages are back: {left:?}");
-        let topic = stage.broker.topics();
-        let queue = stage.broker.queues().named("orders").unwrap();
+        let topic = stage.broker.inventory().topics();
+        let queue = stage.broker.inventory().queues().named("orders").unwrap();
         assert!(queue.document.owns_topic, "at moment {moment}");
         assert_eq!(topic.named("orders").unwrap().id(), queue.document.topic);
     }
@@ -193,20 +202,20 @@ async fn a_queue_whose_making_is_cut_is_there_as_a_whole_or_not_at_all() {
                 name: "orders".into(),
                 ..NewQueue::default()
             };
-            broker.create_queue(anyone(), queue).await
+            broker.on_behalf_of(anyone()).create_queue(queue).await
         });
         tokio::time::sleep(Duration::from_micros(moment * 40)).await;
         let stage = stage.again(End::Kill).await;
         making.abort();
-        let there = stage.broker.queues().named("orders").is_some();
-        let topic = stage.broker.topics().named("orders").is_some();
+        let there = stage.broker.inventory().queues().named("orders").is_some();
+        let topic = stage.broker.inventory().topics().named("orders").is_some();
         assert_eq!(there, topic, "at moment {moment}");
         if !there {
             stage.has_queue("orders", QueueSettings::default()).await;
         }
         stage.put("orders", message("one")).await;
-        stage.broker.delete_queue(anyone(), "orders").await.unwrap();
-        assert!(stage.broker.topics().named("orders").is_none());
+        stage.access.delete_queue("orders").await.unwrap();
+        assert!(stage.broker.inventory().topics().named("orders").is_none());
     }
 }
 
@@ -219,7 +228,7 @@ async fn a_replay_from_beyond_the_end_is_survived() {
     };
     stage.has_queue("orders", settings).await;
     stage.put("orders", message("one")).await;
-    let beyond = stage.broker.replay(anyone(), "orders", 1 << 40).await;
+    let beyond = stage.access.replay("orders", 1 << 40).await;
     assert_eq!(beyond, Ok(0));
     for text in ["two", "three"] {
         stage.put("orders", message(text)).await;
@@ -274,9 +283,8 @@ async fn a_move_takes_what_was_there_although_greater_priorities_come() {
     for _ in 0..5 {
         stage.put("from", message("low")).await;
     }
-    let started = stage
-        .broker
-        .start_move(anyone(), "from", Some("to"), Some(20));
+    let access = &stage.access;
+    let started = access.start_move("from", Some("to"), Some(20));
     started.await.unwrap();
     for _ in 0..5 {
         let urgent = NewMessage {
@@ -300,32 +308,31 @@ async fn a_move_whose_start_is_cut_ends_and_makes_room_for_the_next() {
             replication: None,
             overrides: std::collections::BTreeMap::new(),
         };
-        stage
-            .broker
-            .create_topic(anyone(), topic, false)
-            .await
-            .unwrap();
+        stage.access.create_topic(topic, false).await.unwrap();
         let queue = NewQueue {
             name: "from".into(),
             topic: Some("events".into()),
             ..NewQueue::default()
         };
-        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        stage.access.create_queue(queue).await.unwrap();
         stage.has_queue("to", QueueSettings::default()).await;
         for _ in 0..6 {
             stage.put("from", message("one")).await;
         }
         let broker = stage.broker.clone();
-        let start =
-            tokio::spawn(
-                async move { broker.start_move(anyone(), "from", Some("to"), None).await },
-            );
+        let start = tokio::spawn(async move {
+            broker
+                .on_behalf_of(anyone())
+                .start_move("from", Some("to"), None)
+                .await
+        });
         tokio::time::sleep(Duration::from_micros(moment * 100)).await;
         let stage = stage.again(End::Kill).await;
         start.abort();
         // Whatever became of the first one, it ends; and what it has not moved the next one moves.
         for _ in 0..4000 {
-            let next = stage.broker.start_move(anyone(), "from", Some("to"), None);
+            let access = &stage.access;
+            let next = access.start_move("from", Some("to"), None);
             match next.await {
                 Ok(_) => break,
                 Err(Error::MoveRunning) => tokio::time::sleep(Duration::from_millis(2)).await,
@@ -334,7 +341,7 @@ async fn a_move_whose_start_is_cut_ends_and_makes_room_for_the_next() {
         }
         stage.await_ready("to", 6).await;
         assert_eq!(stage.ready("from").await, 0, "at moment {moment}");
-        let tasks = stage.broker.moves(anyone(), "from").await.unwrap();
+        let tasks = stage.access.moves("from").await.unwrap();
         assert!(tasks.iter().all(|task| task.state != MoveState::Failed));
     }
 }
@@ -357,7 +364,11 @@ async fn transfers_get_through_while_very_much_is_asked() {
                 ..Receive::default()
             };
             let queue = ["orders", "dead"][i % 2];
-            broker.receive(anyone(), queue, receive).await.map(|_| ())
+            broker
+                .on_behalf_of(anyone())
+                .receive(queue, receive)
+                .await
+                .map(|_| ())
         });
     }
     while let Some(asked) = askers.join_next().await {

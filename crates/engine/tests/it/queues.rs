@@ -19,17 +19,17 @@ impl Stage {
             settings,
             topic: None,
         };
-        self.broker.create_queue(anyone(), queue).await.unwrap();
+        self.access.create_queue(queue).await.unwrap();
     }
 
     async fn send(&self, queue: &str, message: NewMessage) -> Result<engine::queue::Sent> {
-        let sent = self.broker.send(anyone(), queue, vec![message]).await?;
+        let sent = self.access.send(queue, vec![message]).await?;
         sent.into_iter().next().unwrap()
     }
 
     pub(crate) async fn say(&self, queue: &str, texts: &[&str]) {
         let messages = texts.iter().map(|text| message(text)).collect();
-        for sent in self.broker.send(anyone(), queue, messages).await.unwrap() {
+        for sent in self.access.send(queue, messages).await.unwrap() {
             sent.unwrap();
         }
     }
@@ -40,7 +40,7 @@ impl Stage {
             lease_ms: Some(lease_ms),
             ..Receive::default()
         };
-        self.broker.receive(anyone(), queue, receive).await.unwrap()
+        self.access.receive(queue, receive).await.unwrap()
     }
 
     pub(crate) async fn settle(
@@ -50,11 +50,11 @@ impl Stage {
         settle: Settlement,
     ) -> Settled {
         let settles = vec![(receipt, settle)];
-        self.broker.settle(anyone(), queue, settles).await.unwrap()[0]
+        self.access.settle(queue, settles).await.unwrap()[0]
     }
 
     async fn counts(&self, queue: &str) -> (u64, u64, u64) {
-        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        let depth = self.access.queue_depth(queue).await.unwrap();
         (depth.ready, depth.in_flight, depth.delayed)
     }
 }
@@ -220,7 +220,11 @@ async fn a_receiver_waits_and_is_served_by_what_comes() {
             wait_ms: 20_000,
             ..Receive::default()
         };
-        broker.receive(anyone(), "orders", receive).await.unwrap()
+        broker
+            .on_behalf_of(anyone())
+            .receive("orders", receive)
+            .await
+            .unwrap()
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
@@ -240,7 +244,11 @@ async fn a_receiver_that_is_gone_takes_nothing() {
                 wait_ms: 20_000,
                 ..Receive::default()
             };
-            broker.receive(anyone(), "orders", receive).await.unwrap()
+            broker
+                .on_behalf_of(anyone())
+                .receive("orders", receive)
+                .await
+                .unwrap()
         });
         tokio::time::sleep(Duration::from_millis(2)).await;
         // Some are cut while they wait, some while they are being served.
@@ -254,7 +262,7 @@ async fn a_receiver_that_is_gone_takes_nothing() {
             let leased = stage.receive("orders", 1, LEASE).await;
             assert_eq!((texts(&leased), leased[0].acquired), (vec!["one"], 1));
         }
-        stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+        stage.access.purge_queue("orders").await.unwrap();
     }
 }
 
@@ -302,7 +310,7 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
 
         let stage = stage.again(end).await;
         assert_eq!(stage.counts("dead").await, (1, 0, 0), "{end:?}");
-        let task = stage.broker.start_move(anyone(), "dead", None, None).await;
+        let task = stage.access.start_move("dead", None, None).await;
         let task = task.unwrap();
         // One message may have been moved before anybody could look.
         let begun = [MoveState::Running, MoveState::Completed];
@@ -311,12 +319,7 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
         assert_eq!((&back.body[..], back.acquired), (&b"bad"[..], 1));
         assert!(back.dead.is_none());
         for _ in 0..1000 {
-            let task = stage
-                .broker
-                .moves(anyone(), "dead")
-                .await
-                .unwrap()
-                .remove(0);
+            let task = stage.access.moves("dead").await.unwrap().remove(0);
             if task.state == MoveState::Completed {
                 assert_eq!(task.moved, 1);
                 break;
@@ -324,12 +327,7 @@ async fn what_fails_too_often_is_moved_with_its_story_and_back() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let stage = stage.again(end).await;
-        let task = stage
-            .broker
-            .moves(anyone(), "dead")
-            .await
-            .unwrap()
-            .remove(0);
+        let task = stage.access.moves("dead").await.unwrap().remove(0);
         assert_eq!((task.state, task.moved), (MoveState::Completed, 1));
         assert_eq!(stage.counts("dead").await, (0, 0, 0), "{end:?}");
     }
@@ -361,7 +359,7 @@ async fn messages_are_counted_by_where_they_failed() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     stage.say("dead", &texts).await;
     for (max, strays, more) in [(1000, 200, false), (201, 200, false), (200, 199, true)] {
-        let dead_letters = stage.broker.dead_letters(anyone(), "dead", max).await;
+        let dead_letters = stage.access.dead_letters("dead", max).await;
         let dead_letters = dead_letters.unwrap();
         assert_eq!(dead_letters.sources[&Some("orders".to_owned())], 1, "{max}");
         assert_eq!(
@@ -393,12 +391,9 @@ async fn a_move_obeys_its_rate_goes_on_after_a_kill_and_can_be_cancelled() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     stage.say("from", &many).await;
     let to = Some("to");
-    let started = stage
-        .broker
-        .start_move(anyone(), "from", to, Some(100))
-        .await;
+    let started = stage.access.start_move("from", to, Some(100)).await;
     let task = started.unwrap();
-    let second = stage.broker.start_move(anyone(), "from", to, None).await;
+    let second = stage.access.start_move("from", to, None).await;
     assert_eq!(second, Err(Error::MoveRunning));
     tokio::time::sleep(Duration::from_millis(300)).await;
     stage = stage.again(End::Kill).await;
@@ -409,13 +404,13 @@ async fn a_move_obeys_its_rate_goes_on_after_a_kill_and_can_be_cancelled() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let ended = stage.broker.cancel_move(anyone(), task.id).await.unwrap();
+    let ended = stage.access.cancel_move(task.id).await.unwrap();
     assert_eq!((ended.id, ended.state), (task.id, MoveState::Cancelled));
     tokio::time::sleep(Duration::from_millis(150)).await;
     let (left, arrived) = (stage.counts("from").await.0, stage.counts("to").await.0);
     assert_eq!(left + arrived, 200);
     assert!(left > 0 && arrived > moved_before, "{left} {arrived}");
-    let again = stage.broker.cancel_move(anyone(), task.id).await;
+    let again = stage.access.cancel_move(task.id).await;
     assert_eq!(again, Err(Error::UnknownMove));
 }
 
@@ -429,7 +424,7 @@ async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
         topic: Some("events".into()),
         ..NewQueue::default()
     };
-    stage.broker.create_queue(anyone(), queue).await.unwrap();
+    stage.access.create_queue(queue).await.unwrap();
     stage
         .publish("events", batch(&["after", "more"]))
         .await
@@ -455,17 +450,13 @@ async fn a_topic_is_received_message_by_message_and_a_queue_read_by_offset() {
 
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.counts("billing").await, (2, 3, 0));
-    stage
-        .broker
-        .delete_queue(anyone(), "billing")
-        .await
-        .unwrap();
+    stage.access.delete_queue("billing").await.unwrap();
     // The three from before, and one of the two that took turns.
     assert_eq!(stage.values("events", 0).await.unwrap().len(), 4);
-    stage.broker.delete_queue(anyone(), "jobs").await.unwrap();
+    stage.access.delete_queue("jobs").await.unwrap();
     assert!(stage.values("jobs", 0).await.is_err());
     let stage = stage.again(End::Kill).await;
-    assert!(stage.broker.queues().is_empty());
+    assert!(stage.broker.inventory().queues().is_empty());
     let left = stage.documents("").await;
     assert!(left.iter().all(|key| !key.contains("queue")), "{left:?}");
 }
@@ -479,14 +470,14 @@ async fn what_is_settled_in_several_partitions_is_settled_in_all_of_them_or_in_n
             partitions: Some(8),
             ..NewTopic::default()
         };
-        let made = stage.broker.create_topic(anyone(), topic, false).await;
+        let made = stage.access.create_topic(topic, false).await;
         made.unwrap();
         let queue = NewQueue {
             name: "billing".into(),
             topic: Some("events".into()),
             ..NewQueue::default()
         };
-        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        stage.access.create_queue(queue).await.unwrap();
         // They take turns.
         stage.say("billing", &["x"; 8]).await;
         let mut held = Vec::new();
@@ -494,7 +485,8 @@ async fn what_is_settled_in_several_partitions_is_settled_in_all_of_them_or_in_n
             held.extend(stage.receive("billing", 10, LEASE).await);
         }
         let settles = held.iter().map(|m| (m.receipt, Settlement::Ack)).collect();
-        let mut settle = Box::pin(stage.broker.settle(anyone(), "billing", settles));
+        let access = &stage.access;
+        let mut settle = Box::pin(access.settle("billing", settles));
         // It is handed over, and the power fails before or after it is on disk.
         let waited = tokio::time::timeout(Duration::from_micros(seed * 20), &mut settle).await;
         let was_answered = waited.is_ok();
@@ -532,7 +524,7 @@ async fn what_is_done_is_forgotten_by_the_log_unless_it_is_kept_for_replay() {
         if replay_ms == 0 {
             eventually("the log forgets", || stage.bounds("orders").0 == 100).await;
         } else {
-            assert_eq!(stage.broker.replay(anyone(), "orders", 40).await, Ok(60));
+            assert_eq!(stage.access.replay("orders", 40).await, Ok(60));
             let stage = stage.again(End::Kill).await;
             assert_eq!(stage.counts("orders").await, (60, 0, 0));
             assert_eq!(
@@ -552,12 +544,12 @@ async fn peeking_disturbs_nothing_and_purging_leaves_nothing() {
     stage
         .settle("orders", leased[0].receipt, Settlement::Ack)
         .await;
-    let seen = stage.broker.peek(anyone(), "orders", 0, 10).await.unwrap();
+    let seen = stage.access.peek("orders", 0, 10).await.unwrap();
     assert_eq!(texts(&seen), ["two", "three"]);
     assert_eq!(seen[0].acquired, 0);
     assert_eq!(stage.counts("orders").await, (2, 0, 0));
     stage.receive("orders", 1, LEASE).await;
-    stage.broker.purge_queue(anyone(), "orders").await.unwrap();
+    stage.access.purge_queue("orders").await.unwrap();
     assert_eq!(stage.counts("orders").await, (0, 0, 0));
     let stage = stage.again(End::Kill).await;
     assert_eq!(stage.counts("orders").await, (0, 0, 0));
@@ -572,7 +564,8 @@ async fn queues_nothing_has_happened_to_begin_where_their_topic_ended() {
         stage.make("events", &[]).await.unwrap();
         stage.publish("events", batch(&["old"])).await.unwrap();
         let broker = &stage.broker;
-        let all = broker.delete_records(anyone(), "events", 0, None);
+        let access = broker.on_behalf_of(anyone());
+        let all = access.delete_records("events", 0, None);
         all.await.unwrap();
         for name in ["billing", "shipping"] {
             let queue = NewQueue {
@@ -580,7 +573,11 @@ async fn queues_nothing_has_happened_to_begin_where_their_topic_ended() {
                 topic: Some("events".into()),
                 ..NewQueue::default()
             };
-            broker.create_queue(anyone(), queue).await.unwrap();
+            broker
+                .on_behalf_of(anyone())
+                .create_queue(queue)
+                .await
+                .unwrap();
         }
         // Looked at, before and after the end, and as good as new.
         assert!(stage.receive("billing", 10, LEASE).await.is_empty());
@@ -629,10 +626,7 @@ async fn limits_are_kept() {
     stage.queue("orders", settings.clone()).await;
     stage.say("orders", &["1", "2", "3"]).await;
     assert_eq!(stage.receive("orders", 10, LEASE).await.len(), 2);
-    let more = stage
-        .broker
-        .receive(anyone(), "orders", Receive::default())
-        .await;
+    let more = stage.access.receive("orders", Receive::default()).await;
     assert_eq!(more.unwrap_err(), Error::InFlightLimit);
     let large = stage.send("orders", message("12345678901")).await;
     assert!(matches!(
@@ -647,12 +641,9 @@ async fn limits_are_kept() {
         settings,
         topic: None,
     };
-    let twice = stage.broker.create_queue(anyone(), twice).await;
+    let twice = stage.access.create_queue(twice).await;
     assert_eq!(twice.unwrap_err(), Error::QueueExists("orders".into()));
-    let missing = stage
-        .broker
-        .send(anyone(), "none", vec![message("x")])
-        .await;
+    let missing = stage.access.send("none", vec![message("x")]).await;
     assert_eq!(missing.unwrap_err(), Error::UnknownQueue);
 }
 
@@ -676,8 +667,8 @@ async fn the_largest_messages_fit_alone_and_together() {
         ..message(&"x".repeat(2 << 20))
     };
     let sent = stage
-        .broker
-        .send(anyone(), "orders", vec![message("small"), large(), large()])
+        .access
+        .send("orders", vec![message("small"), large(), large()])
         .await
         .unwrap();
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
@@ -728,10 +719,10 @@ async fn a_repeated_attempt_gets_the_same_receipts_also_after_a_kill() {
         attempt: Some("try".into()),
         ..Receive::default()
     };
-    let first = stage.broker.receive(anyone(), "orders", attempt()).await;
+    let first = stage.access.receive("orders", attempt()).await;
     let first = first.unwrap();
     let stage = stage.again(End::Kill).await;
-    let again = stage.broker.receive(anyone(), "orders", attempt()).await;
+    let again = stage.access.receive("orders", attempt()).await;
     assert_eq!(again.unwrap()[0].receipt, first[0].receipt);
 }
 
@@ -752,7 +743,7 @@ async fn everything_is_counted_once() {
         stage.settle("orders", done.receipt, Settlement::Ack).await;
         stage.settle("orders", done.receipt, Settlement::Ack).await;
     }
-    let queue = stage.broker.queues().named("orders").unwrap();
+    let queue = stage.broker.inventory().queues().named("orders").unwrap();
     stage.broker.look_for_oldest(&queue).await;
     let numbers = queue.numbers();
     assert_eq!((numbers.ready, numbers.in_flight), (0, 1));
@@ -767,7 +758,7 @@ async fn everything_is_counted_once() {
     assert_eq!((numbers.empty_receives, numbers.deduplicated), (1, 0));
     assert_eq!((numbers.ready, numbers.in_flight), (0, 0));
     assert_eq!(numbers.oldest_ms, None);
-    let dead = stage.broker.queues().named("dead").unwrap();
+    let dead = stage.broker.inventory().queues().named("dead").unwrap();
     // What was moved there was not sent there.
     assert_eq!((dead.numbers().sent, dead.numbers().in_flight), (0, 1));
     assert_eq!(dead.numbers().keys_in_flight, 1);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engine::{Error, TopicKey};
 use storage::{Catalog, Expected, Log, StreamId, Trim};
 
-use crate::stage::{ENDS, Stage, anyone, batch};
+use crate::stage::{ENDS, Stage, batch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_topic_is_gone_and_its_name_free() {
@@ -12,13 +12,15 @@ async fn a_removed_topic_is_gone_and_its_name_free() {
         let stage = Stage::new().await;
         let first = stage.make("orders", &[]).await.unwrap();
         stage.publish("orders", batch(&["old"])).await.unwrap();
-        let removed = stage
-            .broker
-            .delete_topic(anyone(), TopicKey::Name("orders"));
+        let access = &stage.access;
+        let removed = access.delete_topic(TopicKey::Name("orders"));
         removed.await.unwrap();
 
         let stage = stage.again(end).await;
-        assert!(stage.broker.topics().named("orders").is_none(), "{end:?}");
+        assert!(
+            stage.broker.inventory().topics().named("orders").is_none(),
+            "{end:?}"
+        );
         assert!(stage.documents("removed/").await.is_empty(), "{end:?}");
         let lost = stage.publish("orders", batch(&["new"])).await;
         assert!(matches!(lost, Err(Error::UnknownTopic)), "{end:?}");
@@ -60,7 +62,10 @@ async fn an_interrupted_removal_is_finished_by_the_next_start() {
 
             let stage = stage.again(end).await;
             let place = format!("{step:?}, {end:?}");
-            assert!(stage.broker.topics().named("orders").is_none(), "{place}");
+            assert!(
+                stage.broker.inventory().topics().named("orders").is_none(),
+                "{place}"
+            );
             assert!(stage.documents("removed/").await.is_empty(), "{place}");
             assert_eq!(stage.store.bounds(records), None, "{place}");
             assert_eq!(stage.values("kept", 0).await.unwrap(), ["kept"], "{place}");

@@ -2,7 +2,7 @@
 
 use engine::{ConfigChange, Error};
 
-use crate::stage::{ENDS, End, Stage, anyone, batch, eventually, sequenced};
+use crate::stage::{ENDS, End, Stage, batch, eventually, sequenced};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_keep_identity_settings_and_size() {
@@ -12,17 +12,17 @@ async fn topics_keep_identity_settings_and_size() {
             .make("orders", &[("retention.ms", "-1")])
             .await
             .unwrap();
-        let grow = stage.broker.add_partitions(anyone(), "orders", 5, false);
+        let access = &stage.access;
+        let grow = access.add_partitions("orders", 5, false);
         grow.await.unwrap();
         let change = ConfigChange::Set("max.message.bytes".into(), "4000".into());
-        let configure = stage
-            .broker
-            .configure_topic(anyone(), "orders", vec![change], false);
+        let access = &stage.access;
+        let configure = access.configure_topic("orders", vec![change], false);
         configure.await.unwrap();
         let cluster = stage.broker.cluster_id().to_owned();
 
         let stage = stage.again(end).await;
-        let topics = stage.broker.topics();
+        let topics = stage.broker.inventory().topics();
         let topic = topics.named("orders").unwrap();
         assert_eq!(topic.id(), made.id(), "{end:?}");
         assert_eq!(topic.partitions.len(), 5, "{end:?}");
@@ -43,7 +43,7 @@ async fn records_and_sequences_go_on_where_they_were() {
             .make("orders", &[("retention.ms", "-1")])
             .await
             .unwrap();
-        let producer = stage.broker.producer_id(anyone()).await.unwrap();
+        let producer = stage.access.producer_id().await.unwrap();
         for sequence in 0..8 {
             let sent = sequenced(producer, sequence, &["a"]);
             let published = stage.publish("orders", sent).await.unwrap();
@@ -69,7 +69,7 @@ async fn records_and_sequences_go_on_where_they_were() {
             .publish("orders", sequenced(producer, 8, &["b"]))
             .await;
         assert_eq!(next.unwrap().base_offset, 8, "{end:?}");
-        let fresh = stage.broker.producer_id(anyone()).await.unwrap();
+        let fresh = stage.access.producer_id().await.unwrap();
         assert!(fresh > producer, "{end:?}: an id was given twice");
         assert_eq!(stage.values("orders", 7).await.unwrap(), ["a", "b"]);
     }
@@ -113,10 +113,7 @@ async fn deleted_records_stay_deleted_and_their_producers_known() {
             let sent = sequenced(3, sequence, &["a"]);
             stage.publish("orders", sent).await.unwrap();
         }
-        let deleted = stage
-            .broker
-            .delete_records(anyone(), "orders", 0, None)
-            .await;
+        let deleted = stage.access.delete_records("orders", 0, None).await;
         assert_eq!(deleted.unwrap(), 10);
 
         let stage = stage.again(end).await;
@@ -177,7 +174,7 @@ async fn many_lives_with_lost_power_keep_everything_acknowledged() {
             partition: 1,
             batch: Ok(unseen),
         };
-        drop(stage.broker.publish(anyone(), vec![publish]).await);
+        drop(stage.access.publish(vec![publish]).await);
         stage = stage
             .again(End::PowerLoss(incarnation.unsigned_abs().into()))
             .await;

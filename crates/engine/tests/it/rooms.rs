@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use engine::queue::{QueueSettings, Receive};
 use engine::{Event, NewConsumer, Room};
 
-use crate::stage::{Stage, anyone};
+use crate::stage::Stage;
 
 /// Room for so many bytes, of which only a part is always there in the end.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ async fn a_consumer_gets_what_stands_behind_a_message_that_is_too_large() {
     let stage = Stage::new().await;
     totals(&stage).await;
     let room = Small::new(100_000);
-    let (session, mut deliveries) = stage.broker.open_session_within(anyone(), room.clone());
+    let (session, mut deliveries) = stage.access.open_session_within(room.clone());
     let new = NewConsumer::default();
     let _consumer = session.subscribe("q", new).await.unwrap();
     for expected in ["before", "behind"] {
@@ -79,11 +79,7 @@ async fn a_consumer_gets_what_stands_behind_a_message_that_is_too_large() {
     };
     let mut found = None;
     while found.is_none() {
-        let got = stage
-            .broker
-            .receive(anyone(), "q", receive())
-            .await
-            .unwrap();
+        let got = stage.access.receive("q", receive()).await.unwrap();
         found = got
             .into_iter()
             .find(|message| message.body.len() == 200_000);
@@ -103,18 +99,20 @@ async fn a_receiver_gets_what_stands_behind_a_message_that_is_too_large() {
             wait_ms: 20_000,
             ..Receive::default()
         };
-        let got = stage.broker.receive_within(anyone(), "q", receive, &*room);
+        let access = &stage.access;
+        let got = access.receive_within("q", receive, &*room);
         for message in got.await.unwrap() {
             room.give_back(room.taken.load(Ordering::SeqCst));
             bodies.push(String::from_utf8(message.body.to_vec()).unwrap());
         }
     }
     assert_eq!(bodies, ["before", "behind"]);
-    let seen = stage.broker.peek_within(anyone(), "q", (0, 10), &*room);
+    let access = &stage.access;
+    let seen = access.peek_within("q", (0, 10), &*room);
     let (seen, _) = seen.await.unwrap();
     let shown: Vec<_> = seen.iter().map(|message| message.body.len()).collect();
     assert!(!shown.contains(&200_000), "{shown:?}");
     // It has failed once, and waits.
-    let depth = stage.broker.queue_depth(anyone(), "q").await.unwrap();
+    let depth = stage.access.queue_depth("q").await.unwrap();
     assert_eq!((depth.in_flight, depth.delayed), (2, 1));
 }

@@ -10,13 +10,12 @@ use engine::queue::{
     Receive, Settlement,
 };
 use engine::{
-    Deliveries, Delivery, Error, Event, NewConsumer, Outgoing, Removal, Result, Session,
-    Subscription,
+    Deliveries, Delivery, Error, Event, NewConsumer, Removal, Result, Session, Subscription,
 };
 
 use storage::{Log, StreamId};
 
-use crate::stage::{ENDS, End, Stage, anyone, eventually};
+use crate::stage::{ENDS, End, Stage, eventually, outgoing};
 
 /// A session and what it is handed.
 pub(crate) struct Peer {
@@ -26,7 +25,7 @@ pub(crate) struct Peer {
 
 impl Stage {
     pub(crate) fn peer(&self) -> Peer {
-        let (session, deliveries) = self.broker.open_session(anyone());
+        let (session, deliveries) = self.access.open_session();
         Peer {
             session,
             deliveries,
@@ -39,7 +38,7 @@ impl Stage {
             settings,
             topic: None,
         };
-        self.broker.create_queue(anyone(), queue).await.map(|_| ())
+        self.access.create_queue(queue).await.map(|_| ())
     }
 
     pub(crate) async fn fill(&self, queue: &str, texts: &[&str]) {
@@ -48,18 +47,18 @@ impl Stage {
             ..NewMessage::default()
         };
         let messages = texts.iter().map(message).collect();
-        for sent in self.broker.send(anyone(), queue, messages).await.unwrap() {
+        for sent in self.access.send(queue, messages).await.unwrap() {
             sent.unwrap();
         }
     }
 
     pub(crate) async fn depth(&self, queue: &str) -> (u64, u64, u64) {
-        let depth = self.broker.queue_depth(anyone(), queue).await.unwrap();
+        let depth = self.access.queue_depth(queue).await.unwrap();
         (depth.ready, depth.in_flight, depth.delayed)
     }
 
     fn exists(&self, queue: &str) -> bool {
-        self.broker.queue(anyone(), queue).is_ok()
+        self.access.queue(queue).is_ok()
     }
 }
 
@@ -195,7 +194,7 @@ async fn what_was_done_stays_done_and_what_was_held_is_there_again() {
         let b = peer.take().await;
         assert_eq!(text(&b), "b");
         // Whatever is asked of the queue partition now is answered when all of that is on disk.
-        stage.broker.clear_queue(anyone(), "q").await.unwrap();
+        stage.access.clear_queue("q").await.unwrap();
         let stage = stage.again(end).await;
         let mut peer = stage.peer();
         let _consumer = peer.consume("q", 10).await;
@@ -245,7 +244,7 @@ async fn a_refused_message_is_dropped_or_dead_lettered() {
         peer.settle(failed, Settlement::FAIL);
     }
     for (expected, reason) in [("refused", "rejected"), ("failed", "delivery_limit")] {
-        let dead = stage.broker.queue(anyone(), "dead").unwrap();
+        let dead = stage.access.queue("dead").unwrap();
         eventually("a dead letter", || dead.numbers().ready > 0).await;
         let dead = peer.session.get("dead").await.unwrap().unwrap();
         let from = dead.message.dead.clone().unwrap();
@@ -422,7 +421,7 @@ async fn queues_go_with_whom_they_belong_to() {
         .unwrap();
     // What a restart throws away waits for no sync.
     let durability = |name: &str| {
-        let topics = stage.broker.topics();
+        let topics = stage.broker.inventory().topics();
         topics.named(name).unwrap().config.durability
     };
     assert_eq!(durability("transient"), storage::Durability::Flush);
@@ -482,7 +481,8 @@ async fn consumers_hear_that_their_queue_is_gone() {
         if_unused: true,
         ..Removal::default()
     };
-    let delete = |removal| stage.broker.delete_queue_if(anyone(), "q", removal);
+    let access = &stage.access;
+    let delete = |removal| access.delete_queue_if("q", removal);
     assert_eq!(delete(unused).await, Err(Error::InUse));
     stage.fill("q", &["b", "c"]).await;
     let empty = Removal {
@@ -507,7 +507,7 @@ async fn clearing_leaves_what_is_held() {
     let mut peer = stage.peer();
     let _consumer = peer.consume("q", 1).await;
     let held = peer.take().await;
-    assert_eq!(stage.broker.clear_queue(anyone(), "q").await, Ok(2));
+    assert_eq!(stage.access.clear_queue("q").await, Ok(2));
     assert_eq!(stage.depth("q").await, (0, 1, 0));
     drop(held);
     let again = peer.take().await;
@@ -525,7 +525,7 @@ async fn receivers_and_consumers_share_a_queue() {
         max: 1,
         ..Receive::default()
     };
-    let leased = stage.broker.receive(anyone(), "q", receive).await.unwrap();
+    let leased = stage.access.receive("q", receive).await.unwrap();
     assert_eq!(&leased[0].body[..], b"a");
     let mut peer = stage.peer();
     let _consumer = peer.consume("q", 10).await;
@@ -583,7 +583,7 @@ async fn messages_grow_too_old() {
     // What was held when its time came dies when it comes back.
     peer.settle(*held, Settlement::REQUEUE);
     assert_eq!(stage.depth("q").await, (2, 0, 0));
-    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    let dead = stage.access.queue("dead").unwrap();
     eventually("dead letters", || dead.numbers().ready == 2).await;
     for text_of in ["old", "older"] {
         let dead_letter = peer.session.get("dead").await.unwrap().unwrap();
@@ -655,7 +655,7 @@ async fn a_message_may_have_less_time_than_those_before_it() {
             message("soon", Some(1000)),
             message("at once", Some(0)),
         ];
-        stage.broker.send(anyone(), "q", messages).await.unwrap();
+        stage.access.send("q", messages).await.unwrap();
         assert_eq!(stage.depth("q").await, (3, 0, 0));
         let stage = stage.again(end).await;
         stage.skip(Duration::from_secs(1));
@@ -698,7 +698,7 @@ async fn a_consumer_gets_what_its_queue_has_no_room_for() {
         stage.declare(queue, with_limits(limits)).await.unwrap();
         stage.fill(queue, &["nobody is there", "nor now"]).await;
         assert_eq!(stage.depth(queue).await, (most, 0, 0), "{queue}");
-        stage.broker.purge_queue(anyone(), queue).await.unwrap();
+        stage.access.purge_queue(queue).await.unwrap();
         let mut peer = stage.peer();
         let _consumer = peer.consume(queue, 1).await;
         stage.fill(queue, &["a"]).await;
@@ -716,7 +716,7 @@ async fn send_four(stage: &Stage, queue: &str) -> [bool; 4] {
         ..NewMessage::default()
     };
     let messages = ["a", "b", "c", "d"].map(message).to_vec();
-    let sent = stage.broker.send(anyone(), queue, messages).await.unwrap();
+    let sent = stage.access.send(queue, messages).await.unwrap();
     let let_in = sent.into_iter().map(|sent| match sent {
         Ok(_) => true,
         Err(error) => {
@@ -770,7 +770,7 @@ async fn what_is_too_much_dies_or_is_refused() {
         stage.declare(queue, settings).await.unwrap();
         assert_eq!(send_four(&stage, queue).await, let_in, "{queue}");
     }
-    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    let dead = stage.access.queue("dead").unwrap();
     eventually("dead letters", || dead.numbers().ready == 4).await;
     let stage = stage.again(End::Kill).await;
     let peer = stage.peer();
@@ -814,19 +814,15 @@ async fn a_full_queue_does_not_stand_in_the_way_of_others() {
         .await
         .unwrap();
     for (text, outcome) in [("a", Ok(())), ("b", Err(Error::QueueFull))] {
-        let queues =
-            ["refuses", "dooms", "open"].map(|name| stage.broker.queue(anyone(), name).unwrap());
-        let outgoing = Outgoing {
-            message: NewMessage {
-                body: Bytes::from_static(text.as_bytes()),
-                ..NewMessage::default()
-            },
-            queues: queues.to_vec(),
+        let message = NewMessage {
+            body: Bytes::from_static(text.as_bytes()),
+            ..NewMessage::default()
         };
+        let outgoing = outgoing(&stage.broker, message, &["refuses", "dooms", "open"]);
         let sends = stage.broker.send_routed(vec![outgoing]).await;
         assert_eq!(sends.done().await, [outcome]);
     }
-    let dead = stage.broker.queue(anyone(), "dead").unwrap();
+    let dead = stage.access.queue("dead").unwrap();
     eventually("a dead letter", || dead.numbers().ready == 1).await;
     let peer = stage.peer();
     assert_eq!(drain(&peer, "open").await, ["a", "b"]);

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use engine::exchange::{self, NoHeaders, Routed};
+use engine::queue::NewMessage;
 use engine::topic::Topic;
 use engine::{
-    Broker, Chunk, Clock, FetchPartition, FetchSpec, NewTopic, Parts, Publish, Published,
+    Access, Broker, Chunk, Clock, FetchPartition, FetchSpec, NewTopic, Parts, Publish, Published,
     RandomSource, Result, Settings, TopicKey,
 };
+use engine::{Outgoing, vhost};
 use security::{Authorizer, Principal, Resource, Verb};
 use storage::batch::BatchBuilder;
 use storage::local::{LocalStore, Options};
@@ -41,19 +44,48 @@ impl RandomSource for Counting {
     }
 }
 
-/// Allows everything but these verbs.
+/// A right: to do something with a resource, told by its kind and name.
+pub(crate) type Right = (Verb, String);
+
+/// Allows everything but some verbs, or nothing but some rights.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Denied(Arc<Mutex<Vec<Verb>>>);
+pub(crate) struct Denied {
+    verbs: Arc<Mutex<Vec<Verb>>>,
+    only: Arc<Mutex<Option<Vec<Right>>>>,
+}
 
 impl Denied {
     pub(crate) fn set(&self, verbs: &[Verb]) {
-        *self.0.lock().unwrap() = verbs.to_vec();
+        *self.verbs.lock().unwrap() = verbs.to_vec();
+    }
+
+    /// Allows nothing but this.
+    pub(crate) fn all_but(&self, rights: &[Right]) {
+        *self.only.lock().unwrap() = Some(rights.to_vec());
+    }
+
+    pub(crate) fn nothing(&self) {
+        self.set(&[]);
+        *self.only.lock().unwrap() = None;
+    }
+}
+
+fn told(resource: Resource<'_>) -> String {
+    match resource {
+        Resource::Broker => "broker".to_owned(),
+        Resource::Topic(name) => format!("topic {name}"),
+        Resource::Group(name) => format!("group {name}"),
+        Resource::Queue(name) => format!("queue {name}"),
+        Resource::Exchange(name) => format!("exchange {name}"),
+        Resource::Vhost(name) => format!("vhost {name}"),
     }
 }
 
 impl Authorizer for Denied {
-    fn allows(&self, _: &Principal, verb: Verb, _: Resource<'_>) -> bool {
-        !self.0.lock().unwrap().contains(&verb)
+    fn allows(&self, _: &Principal, verb: Verb, resource: Resource<'_>) -> bool {
+        let only = self.only.lock().unwrap();
+        let is_allowed = |rights: &Vec<Right>| rights.contains(&(verb, told(resource)));
+        only.as_ref().is_none_or(is_allowed) && !self.verbs.lock().unwrap().contains(&verb)
     }
 }
 
@@ -73,6 +105,8 @@ pub(crate) const ENDS: [End; 3] = [End::Stop, End::Kill, End::PowerLoss(1)];
 
 pub(crate) struct Stage {
     pub(crate) broker: Broker,
+    /// The broker on behalf of anyone.
+    pub(crate) access: Access,
     pub(crate) store: LocalStore,
     pub(crate) disk: SimDisk,
     /// What no principal may do.
@@ -126,6 +160,7 @@ impl Stage {
         };
         let broker = Broker::start(parts, settings.clone()).await.unwrap();
         Self {
+            access: broker.on_behalf_of(anyone()),
             broker,
             store,
             disk,
@@ -147,7 +182,7 @@ impl Stage {
             End::PowerLoss(seed) => self.disk.crash(seed),
         }
         let disk = self.disk.next_life();
-        drop((self.broker, self.store));
+        drop((self.access, self.broker, self.store));
         Self::open(disk, self.time, self.ids, self.settings).await
     }
 
@@ -165,7 +200,7 @@ impl Stage {
             replication: None,
             overrides: overrides.iter().map(text).collect::<BTreeMap<_, _>>(),
         };
-        self.broker.create_topic(anyone(), topic, false).await
+        self.access.create_topic(topic, false).await
     }
 
     pub(crate) async fn publish(&self, topic: &str, batch: Batch) -> Result<Published> {
@@ -174,13 +209,13 @@ impl Stage {
             partition: 0,
             batch: Ok(batch),
         };
-        let pending = self.broker.publish(anyone(), vec![publish]).await;
+        let pending = self.access.publish(vec![publish]).await;
         pending.done().await.remove(0)
     }
 
     /// Start and high watermark of partition 0.
     pub(crate) fn bounds(&self, topic: &str) -> (u64, u64) {
-        let topics = self.broker.topics();
+        let topics = self.broker.inventory().topics();
         let partition = &topics.named(topic).unwrap().partitions[0];
         (partition.start(), partition.high_watermark())
     }
@@ -219,7 +254,7 @@ impl Stage {
             bytes_min: 0,
             wait_max: Duration::ZERO,
         };
-        let mut results = self.broker.fetch(anyone(), spec).await;
+        let mut results = self.access.fetch(spec).await;
         let fetched = results.remove(0).outcome?;
         Ok((fetched.chunk, fetched.high_watermark))
     }
@@ -246,6 +281,19 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn anyone() -> &'static Principal {
     static ANYONE: LazyLock<Principal> = LazyLock::new(Principal::anonymous);
     &ANYONE
+}
+
+/// A message on its way to these queues.
+pub(crate) fn outgoing(broker: &Broker, message: NewMessage, queues: &[&str]) -> Outgoing {
+    let keys: Vec<&[u8]> = queues.iter().map(|name| name.as_bytes()).collect();
+    let routed = Routed {
+        keys: &keys,
+        headers: &NoHeaders,
+        publisher: true,
+    };
+    let access = broker.on_behalf_of(anyone());
+    let route = access.route(vhost::DEFAULT, exchange::DEFAULT, &routed);
+    Outgoing::new(message, route.unwrap()).unwrap()
 }
 
 /// A batch of these values, now.

@@ -7,7 +7,7 @@ use engine::queue::{Limits, NewQueue, Position, QueueSettings, Receive, Settleme
 use engine::{Error, Event, NewConsumer, Subscription};
 
 use crate::sessions::{Peer, numbered};
-use crate::stage::{ENDS, START, Stage, anyone, eventually};
+use crate::stage::{ENDS, START, Stage, eventually};
 
 impl Stage {
     async fn stream(&self, name: &str, texts: &[&str]) {
@@ -17,7 +17,7 @@ impl Stage {
 
     /// First offset that is there.
     fn start(&self, name: &str) -> u64 {
-        let topics = self.broker.topics();
+        let topics = self.broker.inventory().topics();
         topics.named(name).unwrap().partitions[0].start()
     }
 }
@@ -166,17 +166,13 @@ async fn what_was_acknowledged_stays_whatever_happens() {
             max: 10,
             ..Receive::default()
         };
-        let leased = stage
-            .broker
-            .receive(anyone(), "log", receive)
-            .await
-            .unwrap();
+        let leased = stage.access.receive("log", receive).await.unwrap();
         assert_eq!(leased.len(), 3);
         let done = leased
             .iter()
             .map(|m| (m.receipt, Settlement::Ack))
             .collect();
-        stage.broker.settle(anyone(), "log", done).await.unwrap();
+        stage.access.settle("log", done).await.unwrap();
         assert_eq!(stage.depth("log").await, (0, 0, 0));
         tokio::time::sleep(Duration::from_millis(50)).await;
         let stage = stage.again(end).await;
@@ -233,7 +229,7 @@ async fn a_policy_limits_it_too() {
             rules,
         },
     };
-    stage.broker.put_policy(anyone(), policy).await.unwrap();
+    stage.access.put_policy(policy).await.unwrap();
     assert_eq!(
         stage.depth("log").await,
         (2, 0, 0),
@@ -252,7 +248,7 @@ async fn its_readers_hear_when_it_goes() {
     let read = peer.session.read("log", Position::Next, numbered(7, 1));
     let _reader = read.await.unwrap();
     peer.nothing().await;
-    stage.broker.delete_queue(anyone(), "log").await.unwrap();
+    stage.access.delete_queue("log").await.unwrap();
     let event = peer.next().await;
     assert!(
         matches!(event, Event::Cancelled { consumer: 7 }),
@@ -274,12 +270,12 @@ async fn another_queue_of_its_topic_may_go() {
         topic: Some("log".to_owned()),
         settings: QueueSettings::default(),
     };
-    stage.broker.create_queue(anyone(), attached).await.unwrap();
+    stage.access.create_queue(attached).await.unwrap();
     let mut peer = stage.peer();
     let _reader = peer.read("log", Position::First).await;
     peer.nothing().await;
     // It is woken by that, although nothing came for it.
-    stage.broker.delete_queue(anyone(), "other").await.unwrap();
+    stage.access.delete_queue("other").await.unwrap();
     let later = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         stage.fill("log", &["a"]).await;
@@ -295,7 +291,7 @@ async fn a_stream_that_goes_while_it_is_read_is_missed_too() {
     let _reader = peer.read("log", Position::First).await;
     let (first, held) = peer.take_text().await;
     assert_eq!(first, "a");
-    stage.broker.delete_queue(anyone(), "log").await.unwrap();
+    stage.access.delete_queue("log").await.unwrap();
     peer.settle(held, Settlement::Ack);
     // What was read ahead may still come.
     let mut event = peer.next().await;

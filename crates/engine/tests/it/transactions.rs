@@ -10,25 +10,22 @@ use engine::queue::{
 use engine::{Error, NewTopic, Outgoing};
 
 use crate::queues::{LEASE, texts};
-use crate::stage::{ENDS, Stage, anyone};
+use crate::stage::{ENDS, Stage, outgoing};
 
 impl Stage {
     /// A message on its way to these queues.
     fn outgoing(&self, text: &'static str, queues: &[&str]) -> Outgoing {
-        let queue = |name: &&str| self.broker.queue(anyone(), name).unwrap();
-        Outgoing {
-            message: NewMessage {
-                body: Bytes::from_static(text.as_bytes()),
-                ..NewMessage::default()
-            },
-            queues: queues.iter().map(queue).collect(),
-        }
+        let message = NewMessage {
+            body: Bytes::from_static(text.as_bytes()),
+            ..NewMessage::default()
+        };
+        outgoing(&self.broker, message, queues)
     }
 
     /// The only message of queue `dead`, once it is there.
     async fn dead_letter(&self) -> DeadLetter {
         loop {
-            let held = self.broker.peek(anyone(), "dead", 0, 2).await.unwrap();
+            let held = self.access.peek("dead", 0, 2).await.unwrap();
             if let [held_one] = &held[..] {
                 return held_one.dead.clone().unwrap();
             }
@@ -37,7 +34,7 @@ impl Stage {
     }
 
     async fn held_texts(&self, queue: &str) -> Vec<String> {
-        let held = self.broker.peek(anyone(), queue, 0, 100).await.unwrap();
+        let held = self.access.peek(queue, 0, 100).await.unwrap();
         texts(&held).into_iter().map(str::to_owned).collect()
     }
 }
@@ -119,18 +116,14 @@ async fn a_transaction_goes_over_two_queues_of_one_topic_in_its_order() {
         partitions: Some(1),
         ..NewTopic::default()
     };
-    stage
-        .broker
-        .create_topic(anyone(), topic, false)
-        .await
-        .unwrap();
+    stage.access.create_topic(topic, false).await.unwrap();
     for name in ["a", "b"] {
         let queue = NewQueue {
             name: name.into(),
             topic: Some("t".into()),
             settings: QueueSettings::default(),
         };
-        stage.broker.create_queue(anyone(), queue).await.unwrap();
+        stage.access.create_queue(queue).await.unwrap();
     }
     let peer = stage.peer();
     let messages = vec![

@@ -5,7 +5,7 @@ use engine::{Error, TopicKey};
 use testkit::Fault;
 
 use crate::groups::{commit, commit_as, committed};
-use crate::stage::{End, Stage, anyone, batch, eventually};
+use crate::stage::{End, Stage, batch, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_publishes_are_refused_and_commits_go_on() {
@@ -41,9 +41,8 @@ async fn on_a_full_disk_publishes_are_refused_and_commits_go_on() {
         .expect("a new group is no growth to speak of");
     makes_room_for_answers(&stage).await;
     assert_eq!(stage.bounds("orders"), (0, kept));
-    let removed = stage
-        .broker
-        .delete_topic(anyone(), TopicKey::Name("orders"));
+    let access = &stage.access;
+    let removed = access.delete_topic(TopicKey::Name("orders"));
     removed.await.expect("removing makes room");
     stage.disk.set_capacity(None);
     eventually("there is room again", || !stage.store.is_full()).await;
@@ -62,19 +61,20 @@ async fn makes_room_for_answers(stage: &Stage) {
         topic: None,
     };
     let lasting = make("lasting", Lifetime::default());
-    let refused = stage.broker.create_queue(anyone(), lasting).await;
+    let refused = stage.access.create_queue(lasting).await;
     assert_eq!(refused.unwrap_err(), Error::DiskFull);
     let transient = Lifetime {
         transient: true,
         ..Lifetime::default()
     };
     let answers = make("answers", transient);
-    stage.broker.create_queue(anyone(), answers).await.unwrap();
+    stage.access.create_queue(answers).await.unwrap();
     let message = vec![NewMessage::default()];
-    let sent = stage.broker.send(anyone(), "answers", message).await;
+    let sent = stage.access.send("answers", message).await;
     assert_eq!(sent.unwrap()[0], Err(Error::DiskFull));
-    stage.broker.purge_queue(anyone(), "answers").await.unwrap();
-    let removed = stage.broker.delete_queue(anyone(), "answers");
+    stage.access.purge_queue("answers").await.unwrap();
+    let access = &stage.access;
+    let removed = access.delete_queue("answers");
     removed.await.unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io;
 
 use engine::group::{Command, Description, Reply, State};
-use security::{Principal, Resource, Verb};
+use security::{Principal, Resource};
 
 use super::room::{TOO_MUCH, elements};
 use super::{Call, groups, metadata};
@@ -50,7 +50,11 @@ pub(super) async fn describe_groups(
     let mut groups = Vec::with_capacity(request.groups.len());
     for name in &request.groups {
         let look = |group: Option<&engine::group::Group>| group.map(engine::group::Group::describe);
-        let seen = context.broker.inspect_group(principal, name, look).await;
+        let seen = context
+            .broker
+            .on_behalf_of(principal)
+            .inspect_group(name, look)
+            .await;
         let mut group = DescribedGroup {
             group_id: name.clone(),
             group_state: state_name(State::Dead).into(),
@@ -129,17 +133,12 @@ pub(super) async fn list_groups(
                 .any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
     let mut response = ListGroupsResponse::default();
-    for name in context.broker.group_names() {
-        if !context
-            .broker
-            .allows(principal, Verb::Describe, Resource::Group(&name))
-        {
-            continue;
-        }
+    let access = context.broker.on_behalf_of(principal);
+    for name in access.group_names() {
         let look = |group: Option<&engine::group::Group>| {
             group.map(|group| (group.state(), group.protocol_type().map(str::to_owned)))
         };
-        let seen = context.broker.inspect_group(principal, &name, look).await;
+        let seen = access.inspect_group(&name, look).await;
         let Ok(Some((stands, protocol_type))) = seen else {
             continue;
         };

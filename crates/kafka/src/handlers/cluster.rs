@@ -37,7 +37,10 @@ const STATES: [&str; 8] = [
 
 /// What keeps a principal from looking at the cluster, or from changing it.
 fn denied(context: &Context, principal: &Principal, verb: Verb) -> Option<(Code, &'static str)> {
-    let allowed = context.broker.allows(principal, verb, Resource::Broker);
+    let allowed = context
+        .broker
+        .on_behalf_of(principal)
+        .allows(verb, Resource::Broker);
     (!allowed).then_some((Code::ClusterAuthorizationFailed, DENIED))
 }
 

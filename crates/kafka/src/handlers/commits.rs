@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use engine::VisibleTopics;
 use engine::group::{
     self, Command, CommitOffsets, FetchedOffset, MemberRef, NamedPartition, OffsetCommit, Reply,
     TopicPartition,
 };
-use engine::topic::Topics;
 use security::Principal;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ const TOO_MUCH: Code = Code::PolicyViolation;
 const NOT_FOUND_SINCE: i16 = 9;
 
 /// Finds a topic's id and name from whichever of the two a request carries.
-fn resolve(topics: &Topics, name: &str, id: Uuid, by_id: bool) -> Option<(Uuid, Arc<str>)> {
+fn resolve(topics: &VisibleTopics, name: &str, id: Uuid, by_id: bool) -> Option<(Uuid, Arc<str>)> {
     let topic = if by_id {
         topics.with_id(id)
     } else {
@@ -67,7 +67,7 @@ pub(super) async fn commit(
 ) -> io::Result<Segments> {
     let request: OffsetCommitRequest<'_> = call.read()?;
     let by_id = call.version >= TOPIC_ID_SINCE;
-    let topics = context.broker.topics();
+    let topics = context.broker.on_behalf_of(principal).topics();
     // One code per partition of the request, in order; `None` until the group has answered.
     let mut codes: Vec<Option<Code>> = Vec::new();
     let mut offsets = Vec::new();
@@ -162,7 +162,8 @@ async fn commit_offsets(
     }
     match context
         .broker
-        .group_command(principal, &request.group_id, command, create)
+        .on_behalf_of(principal)
+        .group_command(&request.group_id, command, create)
         .await
     {
         Ok(Reply::CommitOffsets(Ok(outcomes))) => Ok(outcomes
@@ -316,7 +317,7 @@ async fn fetch_group(
     if name.is_empty() {
         return Err(Code::InvalidGroupId);
     }
-    let topics = context.broker.topics();
+    let topics = context.broker.on_behalf_of(principal).topics();
     let (mut wanted, mut room) = (wanted, 0);
     // What is small is read when it is looked at. Else the first look is for the size; the offsets may be more the next
     // time.
@@ -329,7 +330,11 @@ async fn fetch_group(
             }
             Ok((bytes, read_offsets(&topics, group, wanted)))
         };
-        let looked = context.broker.inspect_group(principal, name, look).await;
+        let looked = context
+            .broker
+            .on_behalf_of(principal)
+            .inspect_group(name, look)
+            .await;
         match looked.map_err(|error| group_request_code(&error))? {
             Ok((bytes, read)) => {
                 let more = bytes.saturating_sub(room);
@@ -353,7 +358,7 @@ fn asked_bytes(topic: &str, partitions: usize) -> usize {
 }
 
 /// What the answer to a question about a group takes.
-fn answer_bytes(topics: &Topics, group: Option<&group::Group>, wanted: &Wanted) -> usize {
+fn answer_bytes(topics: &VisibleTopics, group: Option<&group::Group>, wanted: &Wanted) -> usize {
     let Some(asked) = &wanted.topics else {
         let (count, text) = group.map_or((0, 0), group::Group::committed_size);
         return elements::<FetchedOffset>(count, text);
@@ -378,7 +383,7 @@ fn answer_bytes(topics: &Topics, group: Option<&group::Group>, wanted: &Wanted) 
 }
 
 fn read_offsets(
-    topics: &Topics,
+    topics: &VisibleTopics,
     group: Option<&group::Group>,
     wanted: Wanted,
 ) -> Vec<FetchedTopic> {
@@ -394,7 +399,7 @@ fn read_offsets(
 }
 
 /// Every offset of a group, by topic. Offsets of a topic that is gone mean nothing any more.
-fn everything(topics: &Topics, offsets: Vec<FetchedOffset>) -> Vec<FetchedTopic> {
+fn everything(topics: &VisibleTopics, offsets: Vec<FetchedOffset>) -> Vec<FetchedTopic> {
     let mut all: Vec<FetchedTopic> = Vec::new();
     for offset in offsets {
         let id = offset.partition.topic;
@@ -418,7 +423,7 @@ fn everything(topics: &Topics, offsets: Vec<FetchedOffset>) -> Vec<FetchedTopic>
 }
 
 fn some(
-    topics: &Topics,
+    topics: &VisibleTopics,
     group: Option<&group::Group>,
     (name, id, partitions): (String, Uuid, Vec<i32>),
     (by_id, require_stable): (bool, bool),
@@ -528,7 +533,7 @@ pub(super) async fn delete(
     call: &Call<'_>,
 ) -> io::Result<Segments> {
     let request: OffsetDeleteRequest<'_> = call.read()?;
-    let topics = context.broker.topics();
+    let topics = context.broker.on_behalf_of(principal).topics();
     let mut partitions = Vec::new();
     for topic in &request.topics {
         // Offsets of a topic that is gone can still be asked away; there is just nothing to find.

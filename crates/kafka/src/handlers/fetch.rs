@@ -41,7 +41,7 @@ pub(super) async fn fetch(
     };
     let room = AnswerRoom(call.room.clone());
     let spec = spec(&request, &fetching.wanted, &room);
-    let results = context.broker.fetch(principal, spec).await;
+    let results = context.broker.on_behalf_of(principal).fetch(spec).await;
     let mut answers: Vec<(Topic, PartitionData)> = fetching
         .wanted
         .iter()

@@ -106,7 +106,8 @@ pub(super) async fn command(
         return Err(Code::InvalidGroupId);
     }
     broker
-        .group_command(principal, name, command, create)
+        .on_behalf_of(principal)
+        .group_command(name, command, create)
         .await
         .map_err(|error| request_code(&error))
 }

@@ -25,7 +25,8 @@ pub(super) async fn describe(
     let request: DescribeLogDirsRequest<'_> = call.read()?;
     let may = context
         .broker
-        .allows(principal, Verb::Describe, Resource::Broker);
+        .on_behalf_of(principal)
+        .allows(Verb::Describe, Resource::Broker);
     if !may {
         return call.answer(&DescribeLogDirsResponse {
             error_code: Code::ClusterAuthorizationFailed.into(),
@@ -47,7 +48,11 @@ pub(super) async fn describe(
                 partitions.extend(&topic.partitions);
             }
             for (name, partitions) in &asked {
-                let Ok(topic) = context.broker.topic(principal, TopicKey::Name(name)) else {
+                let Ok(topic) = context
+                    .broker
+                    .on_behalf_of(principal)
+                    .topic(TopicKey::Name(name))
+                else {
                     continue;
                 };
                 call.make_room(bytes_of(&topic)).await?;

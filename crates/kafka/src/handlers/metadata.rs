@@ -73,10 +73,11 @@ pub(super) fn operations(context: &Context, principal: &Principal, resource: Res
             &[(Verb::Consume, READ), (Verb::Delete, DELETE)]
         }
     };
+    let access = context.broker.on_behalf_of(principal);
     of_all
         .iter()
         .chain(own)
-        .filter(|(verb, _)| context.broker.allows(principal, *verb, resource))
+        .filter(|(verb, _)| access.allows(*verb, resource))
         .fold(0, |bits, (_, operation)| bits | 1 << operation)
 }
 
@@ -169,19 +170,9 @@ async fn named<'a>(
 
 pub(super) fn visible(context: &Context, principal: &Principal) -> Vec<Arc<Topic>> {
     // Queues may have names that no client takes for a topic's.
-    let may_see = |topic: &&Arc<Topic>| {
-        name::check(&topic.name).is_ok()
-            && context
-                .broker
-                .allows(principal, Verb::Describe, Resource::Topic(&topic.name))
-    };
-    context
-        .broker
-        .topics()
-        .iter()
-        .filter(may_see)
-        .cloned()
-        .collect()
+    let is_named = |topic: &&Arc<Topic>| name::check(&topic.name).is_ok();
+    let topics = context.broker.on_behalf_of(principal).topics();
+    topics.iter().filter(is_named).cloned().collect()
 }
 
 /// Finds a topic, or makes it where both sides allow that.
@@ -192,9 +183,15 @@ async fn find(
     may_create: bool,
 ) -> Result<Arc<Topic>, Error> {
     let Some(name) = name else {
-        return context.broker.topic(principal, TopicKey::Id(id));
+        return context
+            .broker
+            .on_behalf_of(principal)
+            .topic(TopicKey::Id(id));
     };
-    let found = context.broker.topic(principal, TopicKey::Name(name));
+    let found = context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(name));
     if !matches!(found, Err(Error::UnknownTopic)) {
         return found;
     }
@@ -206,9 +203,17 @@ async fn find(
         name: name.to_owned(),
         ..NewTopic::default()
     };
-    match context.broker.create_topic(principal, new, false).await {
+    match context
+        .broker
+        .on_behalf_of(principal)
+        .create_topic(new, false)
+        .await
+    {
         // Another request was faster.
-        Err(Error::TopicExists(_)) => context.broker.topic(principal, TopicKey::Name(name)),
+        Err(Error::TopicExists(_)) => context
+            .broker
+            .on_behalf_of(principal)
+            .topic(TopicKey::Name(name)),
         made => made,
     }
 }

@@ -91,12 +91,8 @@ async fn list_one(
     };
     match context
         .broker
-        .lookup(
-            principal,
-            TopicKey::Name(topic),
-            wanted.partition_index,
-            lookup,
-        )
+        .on_behalf_of(principal)
+        .lookup(TopicKey::Name(topic), wanted.partition_index, lookup)
         .await
     {
         Ok(None) => blank,
@@ -174,7 +170,10 @@ fn epoch_end(
             ..blank
         };
     }
-    let found = context.broker.topic(principal, TopicKey::Name(topic));
+    let found = context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(topic));
     match found.and_then(|t| {
         t.partition(wanted.partition)
             .cloned()
@@ -196,7 +195,10 @@ fn epoch_end(
 
 /// Whether a topic's records only go when there is a newer one of their key.
 fn keeps_newest_only(context: &Context, principal: &Principal, topic: &str) -> bool {
-    let found = context.broker.topic(principal, TopicKey::Name(topic));
+    let found = context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(topic));
     found.is_ok_and(|topic| topic.config.keeps_newest_only())
 }
 
@@ -245,7 +247,8 @@ pub(super) async fn delete_records(
                 Ok(before) => {
                     context
                         .broker
-                        .delete_records(principal, &topic.name, index, before)
+                        .on_behalf_of(principal)
+                        .delete_records(&topic.name, index, before)
                         .await
                 }
                 Err(error) => Err(error),

@@ -123,7 +123,11 @@ fn describe_some(
         topic_authorized_operations: i32::MIN,
         ..DescribeTopicPartitionsResponseTopic::default()
     };
-    let topic = match context.broker.topic(principal, TopicKey::Name(name)) {
+    let topic = match context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(name))
+    {
         Ok(topic) => topic,
         Err(error) => {
             described.error_code = match error {

@@ -79,7 +79,8 @@ pub(crate) async fn begin(
         None => Outcome::Pending(
             context
                 .broker
-                .publish(principal, batches(&request, version, frame_bytes))
+                .on_behalf_of(principal)
+                .publish(batches(&request, version, frame_bytes))
                 .await,
         ),
     };

@@ -31,7 +31,7 @@ pub(super) async fn init_producer_id(
         // Fatal for the client, at once: better than letting it believe in transactions.
         refused(Code::InvalidRequest)
     } else {
-        match context.broker.producer_id(principal).await {
+        match context.broker.on_behalf_of(principal).producer_id().await {
             Ok(producer_id) => InitProducerIdResponse {
                 producer_id,
                 ..InitProducerIdResponse::default()
@@ -88,7 +88,8 @@ async fn describe_one(
     let key = TopicKey::Name(topic);
     let found = context
         .broker
-        .producers(principal, key, partition_index)
+        .on_behalf_of(principal)
+        .producers(key, partition_index)
         .await;
     match found {
         Ok(producers) => PartitionResponse {

@@ -35,7 +35,10 @@ fn refusals<T>(partitions: usize, topic: &str) -> usize {
 }
 
 fn may(context: &Context, principal: &Principal, verb: Verb) -> bool {
-    context.broker.allows(principal, verb, Resource::Broker)
+    context
+        .broker
+        .on_behalf_of(principal)
+        .allows(verb, Resource::Broker)
 }
 
 /// Every partition has the leader it should have; one that is not there is said so.
@@ -86,7 +89,10 @@ fn elected(
     topic: &str,
     partition_id: i32,
 ) -> PartitionResult<'static> {
-    let found = context.broker.topic(principal, TopicKey::Name(topic));
+    let found = context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(topic));
     let (code, text) = match found {
         Err(_) => (
             Code::UnknownTopicOrPartition,
@@ -179,7 +185,10 @@ fn reassign(
         (Code::UnknownTopicOrPartition, text)
     };
     let index = partition.partition_index;
-    let found = context.broker.topic(principal, TopicKey::Name(topic));
+    let found = context
+        .broker
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(topic));
     let found = found.map_err(|_| unknown(format!("a topic named {topic}")))?;
     if found.partition(index).is_none() {
         return Err(unknown(format!("partition {topic}:{index}")));

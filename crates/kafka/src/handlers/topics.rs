@@ -114,7 +114,8 @@ async fn create_one(
     let new = new_topic(context, topic)?;
     context
         .broker
-        .create_topic(principal, new, dry_run)
+        .on_behalf_of(principal)
+        .create_topic(new, dry_run)
         .await
         .map_err(|error| (code(&error), message(&error).into_owned()))
 }
@@ -302,7 +303,12 @@ async fn delete_one<'a>(
     id: uuid::Uuid,
 ) -> DeletableTopicResult<'a> {
     let key = name.as_deref().map_or(TopicKey::Id(id), TopicKey::Name);
-    match context.broker.delete_topic(principal, key).await {
+    match context
+        .broker
+        .on_behalf_of(principal)
+        .delete_topic(key)
+        .await
+    {
         Ok(topic) => DeletableTopicResult {
             name: Some(topic.name.to_string().into()),
             topic_id: topic.id(),
@@ -360,7 +366,8 @@ async fn grow(
 ) -> Result<(), Refusal> {
     let have = context
         .broker
-        .topic(principal, TopicKey::Name(&topic.name))
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(&topic.name))
         .map_err(|error| {
             (
                 code(&error),
@@ -397,7 +404,8 @@ async fn grow(
     }
     let outcome = context
         .broker
-        .add_partitions(principal, &topic.name, count, dry_run)
+        .on_behalf_of(principal)
+        .add_partitions(&topic.name, count, dry_run)
         .await;
     outcome.map_err(|error| (code(&error), error.to_string()))
 }

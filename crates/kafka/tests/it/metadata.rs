@@ -167,7 +167,7 @@ async fn topics_are_created_by_asking_only_where_both_sides_allow_it() {
     let mut client = strict.connect();
     let answer: MetadataResponse<'_> = client.ask(4, &ask(true)).await;
     assert_eq!(answer.topics[0].error_code, 3);
-    assert_eq!(strict.broker().topics().len(), 0);
+    assert_eq!(strict.broker().inventory().topics().len(), 0);
 }
 
 #[tokio::test]

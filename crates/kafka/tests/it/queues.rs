@@ -28,7 +28,11 @@ async fn attach(
         topic: topic.map(str::to_owned),
     };
     let principal = Principal::anonymous();
-    let made = server.broker().create_queue(&principal, queue).await;
+    let made = server
+        .broker()
+        .on_behalf_of(&principal)
+        .create_queue(queue)
+        .await;
     made.map(drop)
 }
 
@@ -115,7 +119,11 @@ async fn send(client: &mut Client, topic: &str, bodies: &[&str]) -> i16 {
 
 async fn depth(server: &Server, queue: &str) -> u64 {
     let principal = Principal::anonymous();
-    let depth = server.broker().queue_depth(&principal, queue).await;
+    let depth = server
+        .broker()
+        .on_behalf_of(&principal)
+        .queue_depth(queue)
+        .await;
     depth.unwrap().ready
 }
 
@@ -149,7 +157,8 @@ async fn a_full_queue_refuses_producers_of_its_topic_until_it_has_room() {
         assert_eq!(depth(&server, queue).await, 3);
         server
             .broker()
-            .purge_queue(&Principal::anonymous(), queue)
+            .on_behalf_of(&Principal::anonymous())
+            .purge_queue(queue)
             .await
             .unwrap();
         assert_eq!(

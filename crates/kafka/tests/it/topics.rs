@@ -116,7 +116,7 @@ async fn impossible_topics_get_the_right_code_each() {
         assert_eq!(made[0].error_code, code, "{name}: {:?}", made[0]);
         assert!(made[0].error_message.is_some(), "{name}");
     }
-    assert_eq!(server.broker().topics().len(), 1);
+    assert_eq!(server.broker().inventory().topics().len(), 1);
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_topic_named_twice_in_one_request_is_not_made() {
     let mut client = server.connect();
     let twice = vec![new_topic("a", 1), new_topic("b", 1), new_topic("a", 2)];
     assert_eq!(codes(&create(&mut client, twice, false).await), [42, 0]);
-    assert_eq!(server.broker().topics().len(), 1);
+    assert_eq!(server.broker().inventory().topics().len(), 1);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn validating_makes_nothing() {
     let made = create(&mut client, topics, true).await;
     assert_eq!(codes(&made), [0, 17]);
     assert_eq!(made[0].num_partitions, 3);
-    assert_eq!(server.broker().topics().len(), 0);
+    assert_eq!(server.broker().inventory().topics().len(), 0);
 }
 
 #[tokio::test]
@@ -402,7 +402,7 @@ async fn topics_are_deleted_by_id() {
             assert_eq!(answer.responses[0].name.as_deref(), Some("orders"));
         }
     }
-    assert_eq!(server.broker().topics().len(), 0);
+    assert_eq!(server.broker().inventory().topics().len(), 0);
 }
 
 #[tokio::test]
@@ -421,5 +421,5 @@ async fn names_that_collide_are_refused() {
     );
     let made = create(&mut client, vec![new_topic("orders-eu", 1)], false).await;
     assert_eq!(codes(&made), [0]);
-    assert_eq!(server.broker().topics().len(), 2);
+    assert_eq!(server.broker().inventory().topics().len(), 2);
 }

@@ -93,9 +93,12 @@ impl Call<'_> {
         let name = self.home().qualify(&of, located.name);
         let broker = &self.context.broker;
         broker
-            .queue(&self.principal, &name)
+            .on_behalf_of(&self.principal)
+            .queue(&name)
             .map_err(|error| match error {
-                engine::Error::UnknownQueue if broker.is_only_topic(&self.principal, &name) => {
+                engine::Error::UnknownQueue
+                    if broker.on_behalf_of(&self.principal).is_only_topic(&name) =>
+                {
                     Fault::only_topic(&name)
                 }
                 error => error.into(),
@@ -124,16 +127,17 @@ impl Call<'_> {
         };
         let of = located.namespace(&self.namespace);
         let name = self.home().qualify(&of, located.name);
-        Ok(broker.attach_on_use(&self.principal, &name).await?)
+        Ok(broker
+            .on_behalf_of(&self.principal)
+            .attach_on_use(&name)
+            .await?)
     }
 
     /// Sees to it that the caller's namespace is there. The broker limits how many vhosts there are.
     pub(super) async fn make_vhost(&self) -> Outcome<()> {
-        let broker = &self.context.broker;
-        if let Some(vhost) = self.home().vhost(&self.namespace)
-            && !broker.has_vhost(&vhost)
-        {
-            broker.create_vhost(&self.principal, &vhost).await?;
+        let access = self.context.broker.on_behalf_of(&self.principal);
+        if let Some(vhost) = self.home().vhost(&self.namespace) {
+            access.create_vhost(&vhost).await?;
         }
         Ok(())
     }

@@ -96,14 +96,14 @@ pub(crate) async fn messages(call: &Call<'_>, ask: Ask) -> Outcome<Value> {
         Fault::new(&INVALID_ADDRESS, message)
     })?;
     let queue = call.located(&located)?;
-    let broker = &call.context.broker;
+    let access = call.context.broker.on_behalf_of(&call.principal);
     let everything = ["All".to_owned()];
     let (mut shown, mut bytes) = (Vec::new(), 0);
     for part in 0..queue.partitions {
         let mut from = 0;
         while bytes < SHOWN_BYTES_MAX {
             let room = receive::AnswerRoom(&call.room);
-            let step = broker.look(&call.principal, &queue.name, (part, from, STEP), &room);
+            let step = access.look(&queue.name, (part, from, STEP), &room);
             let (step, is_short) = step.await?;
             let Some((last, _)) = step.last() else { break };
             from = last.sequence + 1;

@@ -55,7 +55,8 @@ pub(super) async fn start(call: &Call<'_>, start: Start) -> Outcome<Value> {
     let to = destination.as_ref().map(|queue| &*queue.name);
     let broker = &call.context.broker;
     let task = broker
-        .start_move(&call.principal, &source.name, to, rate)
+        .on_behalf_of(&call.principal)
+        .start_move(&source.name, to, rate)
         .await?;
     Ok(json!({ "TaskHandle": handle(call, &task) }))
 }
@@ -69,7 +70,8 @@ fn find(call: &Call<'_>, arn: Option<&str>, parameter: &str) -> Outcome<Arc<Queu
     })?;
     call.context
         .broker
-        .queue(&call.principal, &name)
+        .on_behalf_of(&call.principal)
+        .queue(&name)
         .map_err(|error| match error {
             engine::Error::UnknownQueue => {
                 let message = format!(
@@ -82,7 +84,8 @@ fn find(call: &Call<'_>, arn: Option<&str>, parameter: &str) -> Outcome<Arc<Queu
 }
 
 fn is_dead_letter_queue(call: &Call<'_>, queue: &Queue) -> bool {
-    let all = call.context.broker.queues().page("", None, usize::MAX);
+    let queues = call.context.broker.on_behalf_of(&call.principal).queues();
+    let all = queues.page("", None, usize::MAX);
     all.iter().any(|source| {
         let policy = source.settings().dead_letter.as_ref();
         policy.is_some_and(|policy| *policy.queue == *queue.name)
@@ -114,7 +117,10 @@ pub(super) async fn list(call: &Call<'_>, list: List) -> Outcome<Value> {
         ));
     }
     let broker = &call.context.broker;
-    let mut tasks = broker.moves(&call.principal, &source.name).await?;
+    let mut tasks = broker
+        .on_behalf_of(&call.principal)
+        .moves(&source.name)
+        .await?;
     tasks.truncate(usize::try_from(max).unwrap_or(1));
     let results: Vec<Value> = tasks.iter().map(|task| show(call, task)).collect();
     Ok(json!({ "Results": results }))
@@ -177,6 +183,9 @@ pub(super) async fn cancel(call: &Call<'_>, cancel: Cancel) -> Outcome<Value> {
     })?;
     find(call, Some(&handle.source_arn), "SourceArn")?;
     let broker = &call.context.broker;
-    let task = broker.cancel_move(&call.principal, handle.task_id).await?;
+    let task = broker
+        .on_behalf_of(&call.principal)
+        .cancel_move(handle.task_id)
+        .await?;
     Ok(json!({ "ApproximateNumberOfMessagesMoved": task.moved }))
 }

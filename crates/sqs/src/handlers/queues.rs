@@ -60,7 +60,7 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
     }
     check_redrive(call, &name, &settings, given.get("RedrivePolicy"))?;
     let broker = &call.context.broker;
-    if let Ok(there) = broker.queue(&call.principal, &name) {
+    if let Ok(there) = broker.on_behalf_of(&call.principal).queue(&name) {
         return same(call, &there, &settings, &given);
     }
     let now = broker.now_ms();
@@ -77,10 +77,10 @@ pub(super) async fn create(call: &Call<'_>, create: Create) -> Outcome<Value> {
         settings: settings.clone(),
         topic,
     };
-    match broker.create_queue(&call.principal, new).await {
+    match broker.on_behalf_of(&call.principal).create_queue(new).await {
         // Another request was faster.
         Err(engine::Error::QueueExists(_)) => {
-            let there = broker.queue(&call.principal, &name)?;
+            let there = broker.on_behalf_of(&call.principal).queue(&name)?;
             same(call, &there, &settings, &given)
         }
         made => Ok(json!({ "QueueUrl": call.url(&made?.name) })),
@@ -116,7 +116,12 @@ fn check_redrive(
         return Ok(());
     };
     let refuse = |reason: &str| Err(Fault::parameter("RedrivePolicy", text, reason));
-    let Ok(target) = call.context.broker.queue(&call.principal, &policy.queue) else {
+    let Ok(target) = call
+        .context
+        .broker
+        .on_behalf_of(&call.principal)
+        .queue(&policy.queue)
+    else {
         return refuse("Dead letter target does not exist.");
     };
     if target.settings().ordering != settings.ordering {
@@ -131,7 +136,10 @@ fn check_redrive(
 pub(super) async fn delete(call: &Call<'_>, of: OfQueue) -> Outcome<Value> {
     let queue = call.queue(of.queue_url.as_deref())?;
     let broker = &call.context.broker;
-    broker.delete_queue(&call.principal, &queue.name).await?;
+    broker
+        .on_behalf_of(&call.principal)
+        .delete_queue(&queue.name)
+        .await?;
     call.context.deleted.note(&queue.name, broker.now_ms());
     Ok(nothing())
 }
@@ -197,17 +205,14 @@ fn page(
     let namespace = call.qualify("");
     let prefix = call.qualify(list.queue_name_prefix.as_deref().unwrap_or_default());
     let (max, mut after) = list.page()?;
-    let broker = &call.context.broker;
+    let queues = call.context.broker.on_behalf_of(&call.principal).queues();
     let mut names: Vec<Arc<str>> = Vec::new();
     loop {
-        let found = broker.queues().page(&prefix, after.as_deref(), max + 1);
+        let found = queues.page(&prefix, after.as_deref(), max + 1);
         let last = found.last().map(|queue| queue.name.to_string());
         let visible = found.into_iter().filter(|queue| {
-            let resource = security::Resource::Queue(&queue.name);
             let name = queue.name.strip_prefix(&*namespace);
-            name.is_some_and(arn::is_name)
-                && keep(queue)
-                && broker.allows(&call.principal, security::Verb::Describe, resource)
+            name.is_some_and(arn::is_name) && keep(queue)
         });
         names.extend(visible.map(|queue| Arc::clone(&queue.name)));
         match last {
@@ -265,7 +270,8 @@ pub(super) async fn attributes(call: &Call<'_>, get: GetAttributes) -> Outcome<V
     let depth = call
         .context
         .broker
-        .queue_depth(&call.principal, &queue.name)
+        .on_behalf_of(&call.principal)
+        .queue_depth(&queue.name)
         .await?;
     let facts = Facts {
         home: call.home(),
@@ -332,7 +338,8 @@ pub(super) async fn change_settings(
     });
     let broker = &call.context.broker;
     let changed = broker
-        .configure_queue(&call.principal, &queue.name, change)
+        .on_behalf_of(&call.principal)
+        .configure_queue(&queue.name, change)
         .await;
     let refused = refused
         .lock()
@@ -355,7 +362,10 @@ pub(super) async fn purge(call: &Call<'_>, of: OfQueue) -> Outcome<Value> {
             format!("Only one PurgeQueue operation on {name} is allowed every 60 seconds."),
         ));
     }
-    broker.purge_queue(&call.principal, &queue.name).await?;
+    broker
+        .on_behalf_of(&call.principal)
+        .purge_queue(&queue.name)
+        .await?;
     call.context.purged.note(&queue.name, now);
     Ok(nothing())
 }

@@ -80,12 +80,8 @@ pub(super) async fn receive(call: &Call<'_>, asked: ReceiveMessage) -> Outcome<V
     };
     let broker = &call.context.broker;
     let delivered = broker
-        .receive_within(
-            &call.principal,
-            &queue.name,
-            receive,
-            &AnswerRoom(&call.room),
-        )
+        .on_behalf_of(&call.principal)
+        .receive_within(&queue.name, receive, &AnswerRoom(&call.room))
         .await?;
     // The service leaves empty lists out.
     if delivered.is_empty() {

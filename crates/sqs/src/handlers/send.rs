@@ -65,7 +65,8 @@ pub(super) async fn send(call: &Call<'_>, message: Message) -> Outcome<Value> {
     let ready = prepare(call, &queue, message, "are invalid")?;
     let broker = &call.context.broker;
     let sent = broker
-        .send(&call.principal, &queue.name, vec![ready.message])
+        .on_behalf_of(&call.principal)
+        .send(&queue.name, vec![ready.message])
         .await?;
     let sent = sent
         .into_iter()
@@ -105,7 +106,8 @@ pub(super) async fn send_batch(call: &Call<'_>, batch: SendBatch) -> Outcome<Val
     if !messages.is_empty() {
         let broker = &call.context.broker;
         sent = broker
-            .send(&call.principal, &queue.name, messages)
+            .on_behalf_of(&call.principal)
+            .send(&queue.name, messages)
             .await?
             .into_iter();
     }

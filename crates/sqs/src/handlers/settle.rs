@@ -116,7 +116,10 @@ async fn settle(
         return Ok(Vec::new());
     }
     let broker = &call.context.broker;
-    Ok(broker.settle(&call.principal, &queue.name, settles).await?)
+    Ok(broker
+        .on_behalf_of(&call.principal)
+        .settle(&queue.name, settles)
+        .await?)
 }
 
 fn required(handle: Option<String>) -> Outcome<String> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use security::Principal;
 use uuid::Uuid;
 
 use super::OwnedQueuePartition;
@@ -32,6 +33,14 @@ impl Round<'_> {
             owned.consumers.retain(|c| c.id != consumer);
             self.follow(queue);
         }
+    }
+
+    /// Rights have changed: consumers that `may` not have their queue any more go, and receivers that wait are refused.
+    pub(crate) fn check_rights(&mut self, may: &dyn Fn(&Principal, &str) -> bool) {
+        for owned in self.owned.queues.used_mut() {
+            check_rights(owned, may);
+        }
+        self.gather_all();
     }
 
     /// Takes one message, if there is one.
@@ -131,6 +140,29 @@ impl Round<'_> {
     }
 }
 
+fn check_rights(owned: &mut OwnedQueuePartition, may: &dyn Fn(&Principal, &str) -> bool) {
+    let name = &owned.queue.name;
+    for poll in owned.polls.iter().filter(|p| !may(&p.principal, name)) {
+        if let Some(answer) = poll.take_answer() {
+            drop(answer.send(Err(Error::Denied)));
+        }
+    }
+    owned.polls.retain(|poll| poll.is_open());
+    owned.consumers.retain(|consumer| {
+        let stays = may(&consumer.principal, name);
+        if !stays {
+            cancel(consumer);
+        }
+        stays
+    });
+}
+
+/// Notifies a consumer that it gets nothing more.
+fn cancel(consumer: &Consumer) {
+    let number = consumer.number;
+    let _ = consumer.session.send(ConsumerEvent::Cancelled { number });
+}
+
 /// Behind those of the same priority, before those of a lower one.
 fn join(owned: &mut OwnedQueuePartition, consumer: Arc<Consumer>) {
     let behind = |c: &Arc<Consumer>| c.priority >= consumer.priority;
@@ -204,8 +236,5 @@ fn get(owned: &mut OwnedQueuePartition, consumer: &Arc<Consumer>, now: u64) -> (
 
 /// Notifies consumers of a queue partition that is removed.
 pub(super) fn dismiss(owned: &OwnedQueuePartition) {
-    for consumer in &owned.consumers {
-        let number = consumer.number;
-        let _ = consumer.session.send(ConsumerEvent::Cancelled { number });
-    }
+    owned.consumers.iter().for_each(|consumer| cancel(consumer));
 }

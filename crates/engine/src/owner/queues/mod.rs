@@ -26,24 +26,10 @@ use uuid::Uuid;
 use self::verbs::{acquire, configure, outdate, replay, reserve, settle};
 use super::completions::Answer;
 use super::round::Round;
+use super::settling::{Settles, Settling};
 use crate::queue::queue_partition::{Counts, QueueEvent, QueuePartition};
-use crate::queue::{
-    DeadLetterCause, DeadLetterReason, Leases, Ordering, Poll, Queue, Settled, Settlement,
-};
+use crate::queue::{DeadLetterCause, DeadLetterReason, Leases, Ordering, Poll, Queue, Settled};
 use crate::{Error, Result};
-
-/// What becomes of a message: its offset, its lease, the settlement.
-pub(crate) type Settles = (u64, u64, Settlement);
-
-/// Messages of one queue to be settled.
-pub(crate) struct Settling {
-    pub(crate) queue: Uuid,
-    pub(crate) settles: Vec<Settles>,
-    /// Between 0 and 1: what part of a wait with jitter they wait.
-    pub(crate) chance: f64,
-    /// Who waits for the outcomes, if anyone does.
-    pub(crate) done: Option<oneshot::Sender<Result<Vec<Settled>>>>,
-}
 
 /// How long nothing is sent away after something could not leave, ms.
 const PATIENCE_MS: u64 = 1000;

@@ -204,7 +204,7 @@ mod tests {
         check(|_| {}, true);
         check(|queue_partition| queue_partition.state.tick(1), true);
         check(|queue_partition| queue_partition.gathered = true, false);
-        let (poll, _answer) = Poll::new(1, None, None, 9);
+        let (poll, _answer) = Poll::new(1, None, None, 9, security::Principal::anonymous());
         check(
             |queue_partition| queue_partition.polls.push_back(Arc::new(poll)),
             false,

@@ -171,7 +171,11 @@ fn may(
         kind::GROUP => (Resource::Group(name), Code::GroupAuthorizationFailed),
         _ => (Resource::Broker, Code::ClusterAuthorizationFailed),
     };
-    if context.broker.allows(principal, verb, resource) {
+    if context
+        .broker
+        .on_behalf_of(principal)
+        .allows(verb, resource)
+    {
         return Ok(());
     }
     Err((code, "not allowed".into()))
@@ -184,7 +188,8 @@ fn describe_topic(
 ) -> Result<Vec<Shown>, Refusal> {
     let topic = context
         .broker
-        .topic(principal, TopicKey::Name(name))
+        .on_behalf_of(principal)
+        .topic(TopicKey::Name(name))
         .map_err(|error| {
             let error = match error {
                 Error::UnknownTopic => name::check(name).err().unwrap_or(error),
@@ -399,7 +404,8 @@ async fn change(
     match kind {
         kind::TOPIC => context
             .broker
-            .configure_topic(principal, name, changes, dry_run)
+            .on_behalf_of(principal)
+            .configure_topic(name, changes, dry_run)
             .await
             .map_err(|error| match error {
                 Error::UnknownTopic => (
@@ -412,16 +418,16 @@ async fn change(
             let scope = broker::scope(context, name).map_err(invalid)?;
             let keep = kept(context, scope.to_owned(), changes, broker::check);
             let keep = keep.map_err(failed)?;
-            let kept = context
-                .broker
-                .keep(principal, Resource::Broker, keep, dry_run);
+            let access = context.broker.on_behalf_of(principal);
+            let kept = access.keep(Resource::Broker, keep, dry_run);
             kept.await.map_err(failed)
         }
         kind::GROUP => {
             let scope = format!("{}{name}", group::SCOPE);
             let keep = kept(context, scope, changes, group::check).map_err(failed)?;
             let resource = Resource::Group(name);
-            let kept = context.broker.keep(principal, resource, keep, dry_run);
+            let access = context.broker.on_behalf_of(principal);
+            let kept = access.keep(resource, keep, dry_run);
             kept.await.map_err(failed)
         }
         kind::BROKER_LOGGER => resources::alter_loggers(context, name, &changes, dry_run),

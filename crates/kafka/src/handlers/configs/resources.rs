@@ -40,7 +40,8 @@ pub(in super::super) async fn list(
     };
     if !context
         .broker
-        .allows(principal, Verb::Describe, Resource::Broker)
+        .on_behalf_of(principal)
+        .allows(Verb::Describe, Resource::Broker)
     {
         return refuse(Code::ClusterAuthorizationFailed);
     }
