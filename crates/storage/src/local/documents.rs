@@ -143,13 +143,14 @@ impl State {
     }
 }
 
+/// All documents, for the threads of the store.
 #[derive(Debug)]
-pub(super) struct Documents {
+pub(super) struct DocumentTable {
     state: Mutex<State>,
     changes: broadcast::Sender<Change>,
 }
 
-impl Documents {
+impl DocumentTable {
     pub(super) fn new(state: State) -> Self {
         Self {
             state: Mutex::new(state),

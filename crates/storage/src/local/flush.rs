@@ -15,9 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
-use super::checkpoint::{self, Image, StreamImage};
+use super::checkpoint::{self, Digest, Image, StreamImage};
 use super::journal::{Cut, is_full};
 use super::lock::lock;
+use super::seams::{Documents, Readers};
 use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
 use super::stats::Counters;
 use super::streams::Stream;
@@ -152,22 +153,28 @@ struct Frozen {
 
 pub(super) struct Flusher {
     shared: Arc<Shared>,
+    /// Where checkpoints are kept.
+    kept: Box<dyn Documents>,
+    /// The last checkpoint that this run wrote.
+    digest: Option<Digest>,
     /// Where the last checkpoint replays from.
     cut: Cut,
     ticks: u32,
 }
 
 impl Flusher {
-    pub(super) fn new(shared: Arc<Shared>, cut: Cut) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, kept: Box<dyn Documents>, cut: Cut) -> Self {
         Self {
             shared,
+            kept,
+            digest: None,
             cut,
             ticks: 0,
         }
     }
 
-    /// Runs until stopped. `true` when a last flush left nothing to replay.
-    pub(super) fn run(mut self) -> bool {
+    /// Runs until stopped. When a last flush left nothing to replay: the checkpoint by which the next start knows.
+    pub(super) fn run(mut self) -> Option<Digest> {
         loop {
             self.shared.owners.flusher.rest();
             let task = self.next_task();
@@ -175,7 +182,9 @@ impl Flusher {
             let result = match task {
                 Task::Flush => self.flush(),
                 Task::Tick => self.tick(),
-                Task::Stop { flush } => return flush && self.last_flush(),
+                Task::Stop { flush } => {
+                    return if flush { self.last_flush() } else { None };
+                }
             };
             let starved = matches!(result, Err(Error::DiskFull));
             self.shared.flush_starved.store(starved, Ordering::Relaxed);
@@ -240,12 +249,13 @@ impl Flusher {
         Ok(())
     }
 
-    fn last_flush(&mut self) -> bool {
+    fn last_flush(&mut self) -> Option<Digest> {
         match self.flush() {
-            Ok(()) => self.cut.lsn >= self.shared.last_lsn(),
+            Ok(()) if self.cut.lsn >= self.shared.last_lsn() => self.digest,
+            Ok(()) => None,
             Err(error) => {
                 tracing::warn!(%error, "the last flush failed, the next start replays the journal");
-                false
+                None
             }
         }
     }
@@ -343,7 +353,7 @@ impl Flusher {
             return Ok(());
         }
         let failed = |error| Error::io("sync the names of segments", error);
-        self.shared.disk.sync_names(segment::FOLDER).map_err(failed)
+        self.shared.segments.sync().map_err(failed)
     }
 
     fn write_file(
@@ -361,7 +371,8 @@ impl Flusher {
             is_pack: parts.len() > 1,
         });
         let write = || -> std::io::Result<Finished> {
-            let mut writer = SegmentWriter::create(&*shared.disk, id, shared.options.block_bytes)?;
+            let sink = shared.segments.put(id, Readers::Expected)?;
+            let mut writer = SegmentWriter::new(sink, id, shared.options.block_bytes);
             for part in parts.iter() {
                 shared.owners.flusher.turn();
                 writer.begin(part.stream.id);
@@ -376,7 +387,6 @@ impl Flusher {
             part.extents.push(extent);
         }
         file.bytes = finished.bytes;
-        shared.page_cache.keep(id, finished.file, finished.bytes);
         Ok(())
     }
 
@@ -409,14 +419,15 @@ impl Flusher {
         // The image may show trims that are not durable yet, and nothing may become true before what was handed
         // over earlier.
         shared.sync()?;
-        checkpoint::seal(&mut bytes, lock(&shared.cut).position.sequence);
-        checkpoint::store(&bytes, &*shared.disk).map_err(|error| {
+        let digest = checkpoint::seal(&mut bytes, lock(&shared.cut).position.sequence);
+        self.kept.replace(&bytes).map_err(|error| {
             if is_full(&error) {
                 Error::DiskFull
             } else {
                 Error::io("write the checkpoint", error)
             }
         })?;
+        self.digest = Some(digest);
         self.cut = cut;
         self.ticks = 0;
         shared.pool.retire(cut.position);

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::flush::{MadeSegment, segment_failed};
 use super::lock::lock;
+use super::seams::Readers;
 use super::segment::{self, Extent, SegmentWriter, Stub};
 use super::shared::is_gone;
 use super::stats::Counters;
@@ -238,7 +239,7 @@ impl Merger {
         let (mut bytes, mut own) = (0, 0);
         for extent in &run.extents {
             bytes += extent.bytes;
-            let index = self.shared.segments.index(extent)?;
+            let index = self.shared.reader.index(extent)?;
             own += index
                 .iter()
                 .map(|block| u64::from(block.length))
@@ -261,10 +262,7 @@ impl Merger {
             written.extend(self.write(small, made)?);
         }
         let failed = |error| Failed::Write(Error::io("sync the names of segments", error));
-        self.shared
-            .disk
-            .sync_names(segment::FOLDER)
-            .map_err(failed)?;
+        self.shared.segments.sync().map_err(failed)?;
         Ok(written)
     }
 
@@ -278,8 +276,8 @@ impl Merger {
             is_pack: runs.len() > 1,
         });
         let failed = |error| Failed::Write(segment_failed(id, error));
-        let mut writer =
-            SegmentWriter::create(&*shared.disk, id, shared.options.block_bytes).map_err(failed)?;
+        let sink = shared.segments.put(id, Readers::Unlikely).map_err(failed)?;
+        let mut writer = SegmentWriter::new(sink, id, shared.options.block_bytes);
         for run in &runs {
             writer.begin(run.stream.id);
             for extent in &run.extents {
@@ -287,7 +285,6 @@ impl Merger {
             }
         }
         let finished = writer.finish().map_err(failed)?;
-        finished.file.uncache();
         file.bytes = finished.bytes;
         Ok(runs
             .into_iter()
@@ -302,8 +299,8 @@ impl Merger {
         writer: &mut SegmentWriter,
         failed: &dyn Fn(std::io::Error) -> Failed,
     ) -> Outcome<()> {
-        let segments = &self.shared.segments;
-        let index = segments.index(extent)?;
+        let reader = &self.shared.reader;
+        let index = reader.index(extent)?;
         let live = index
             .partition_point(|block| block.base <= run.start)
             .saturating_sub(1);
@@ -318,7 +315,7 @@ impl Merger {
             let count = rest.iter().take_while(more).count().max(1);
             let (some, after) = rest.split_at(count);
             rest = after;
-            for bytes in segments.blocks(extent, some)? {
+            for bytes in reader.blocks(extent, some)? {
                 match Stub::of(&bytes) {
                     Some(stub) if stub.header.next_offset() > run.start => {
                         self.copy_stub(extent, &stub, writer, failed)?;
@@ -352,7 +349,7 @@ impl Merger {
             records
         } else {
             self.go_on()?;
-            let records = self.shared.segments.records(extent, stub)?;
+            let records = self.shared.reader.records(extent, stub)?;
             writer.put_body(body, &records).map_err(failed)?
         };
         let pushed = writer.push_stub(&stub.header, &stub.head, records);

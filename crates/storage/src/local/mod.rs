@@ -30,6 +30,7 @@ mod open;
 mod options;
 mod os_disk;
 mod page_cache;
+mod seams;
 mod seek;
 mod segment;
 mod shared;

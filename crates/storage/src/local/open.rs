@@ -9,8 +9,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::{self, Image, Stored};
-use super::documents::{self, Documents};
+use super::checkpoint::{self, Digest, Image, Stored};
+use super::documents::{self, DocumentTable};
 use super::flush::MadeSegment;
 use super::intake::Change;
 use super::journal::{
@@ -18,6 +18,7 @@ use super::journal::{
 };
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
+use super::seams::{Documents, Segments};
 use super::segment;
 use super::streams::{Body, StreamState, Streams};
 use crate::disk::Disk;
@@ -52,7 +53,7 @@ pub struct RecoveryReport {
 /// The state of a store on disk.
 pub(super) struct Opened {
     pub(super) streams: Streams,
-    pub(super) documents: Documents,
+    pub(super) documents: DocumentTable,
     pub(super) replayed: Replayed,
     pub(super) marker: Marker,
     /// Where the checkpoint replays from.
@@ -63,13 +64,17 @@ pub(super) struct Opened {
 }
 
 /// Brings a store back from its disk.
-pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
+pub(super) fn open(
+    disk: &Arc<dyn Disk>,
+    (kept, segments): (&dyn Documents, &dyn Segments),
+    options: &Options,
+) -> Result<Opened> {
     let from = options.stopwatch.as_ref().map(Stopwatch::elapsed);
     let Found {
         stored,
         marker,
         clean,
-    } = find(&**disk)?;
+    } = find(&**disk, kept, segments)?;
     let has_checkpoint = stored.is_some();
     let (image, documents) = stored.unwrap_or_else(|| {
         let image = Image {
@@ -78,10 +83,10 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
         };
         (image, documents::State::default())
     });
-    let (segment_files, orphans) = segment_files(&**disk, &image)?;
+    let (segment_files, orphans) = segment_files(segments, &image)?;
     let (checkpoint, next_segment) = (image.position, image.next_segment);
     let reach = image.reach;
-    let (streams, documents) = (restore(image), Documents::new(documents));
+    let (streams, documents) = (restore(image), DocumentTable::new(documents));
     let mut apply = |change| apply(change, &streams, &documents);
     let mut replayed = if clean {
         journal::closed(disk, checkpoint, marker.mark())?
@@ -95,7 +100,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: &Options) -> Result<Opened> {
     // From here on things are changed.
     remove_clean_mark(&**disk)?;
     replayed.settle()?;
-    remove_orphans(&**disk, &orphans)?;
+    remove_orphans(segments, &orphans)?;
     let mut report = RecoveryReport {
         clean,
         groups: replayed.groups,
@@ -136,14 +141,14 @@ struct Found {
 
 /// Loads checkpoint and mark and holds them against each other. A new store gets its mark here, and one of the version
 /// before journal files had identities is brought up to date if it was closed in good order.
-fn find(disk: &dyn Disk) -> Result<Found> {
-    let stored = Image::load(disk)?;
+fn find(disk: &dyn Disk, kept: &dyn Documents, segments: &dyn Segments) -> Result<Found> {
+    let stored = Image::load(kept)?;
     let found = Marker::load(disk)?;
     let clean = is_clean(disk, stored.as_ref(), found.as_ref())?;
     if let Some(stored) = stored.as_ref().filter(|stored| stored.is_old) {
-        let marker = update(disk, stored, clean)?;
+        let marker = update(disk, kept, stored, clean)?;
         // Read again, as any later start will find it.
-        let stored = Image::load(disk)?.map(|stored| (stored.image, stored.documents));
+        let stored = Image::load(kept)?.map(|stored| (stored.image, stored.documents));
         return Ok(Found {
             stored,
             marker,
@@ -155,7 +160,7 @@ fn find(disk: &dyn Disk) -> Result<Found> {
         check_folder(stored.as_ref(), &mut marker, disk)?;
         marker
     } else {
-        check_is_new(disk, stored.is_some())?;
+        check_is_new(disk, segments, stored.is_some())?;
         let mark = Mark {
             position: BEGINNING,
             ..Mark::default()
@@ -216,7 +221,7 @@ fn check_folder(stored: Option<&Stored>, marker: &mut Marker, disk: &dyn Disk) -
 }
 
 /// A store without a mark is a new one: it has nothing else either.
-fn check_is_new(disk: &dyn Disk, has_checkpoint: bool) -> Result<()> {
+fn check_is_new(disk: &dyn Disk, segments: &dyn Segments, has_checkpoint: bool) -> Result<()> {
     if has_checkpoint || journal::has_files(disk)? {
         return Err(Error::lost(
             MARK_NAME,
@@ -225,7 +230,7 @@ fn check_is_new(disk: &dyn Disk, has_checkpoint: bool) -> Result<()> {
         ));
     }
     let failed = |error| Error::io("list the segments", error);
-    if !disk.list(segment::FOLDER).map_err(failed)?.is_empty() {
+    if !segments.list().map_err(failed)?.is_empty() {
         return Err(without_checkpoint());
     }
     Ok(())
@@ -240,7 +245,7 @@ fn without_checkpoint() -> Error {
 
 /// Brings a store up to date whose journal has no identities. Its files are of no use and are made anew. Can be cut
 /// short anywhere and begins again then, until the checkpoint is replaced: with that it is done.
-fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
+fn update(disk: &dyn Disk, kept: &dyn Documents, stored: &Stored, clean: bool) -> Result<Marker> {
     if !clean {
         return Err(Error::Format {
             place: checkpoint::NAME.to_owned(),
@@ -266,18 +271,18 @@ fn update(disk: &dyn Disk, stored: &Stored, clean: bool) -> Result<Marker> {
     };
     let mut bytes = image.encode(&stored.documents);
     checkpoint::seal(&mut bytes, position.sequence);
-    checkpoint::store(&bytes, disk).map_err(|error| Error::io("write the checkpoint", error))?;
+    let failed = |error| Error::io("write the checkpoint", error);
+    kept.replace(&bytes).map_err(failed)?;
     Ok(marker)
 }
 
-/// Marks the store as closed in good order, with the checkpoint that is on disk.
-pub(super) fn put_clean_mark(disk: &dyn Disk) -> Result<()> {
+/// Marks the store as closed in good order, with this checkpoint.
+pub(super) fn put_clean_mark(disk: &dyn Disk, checkpoint: Digest) -> Result<()> {
     let marker = Marker::load(disk)?;
     let of_mark = marker.map_or_else(MarkDigest::default, |marker| marker.digest());
     let put = || {
-        let digest = checkpoint::digest(disk)?;
         let file = disk.create(CLEAN)?;
-        file.write_at(&[IoSlice::new(&digest), IoSlice::new(&of_mark)], 0)?;
+        file.write_at(&[IoSlice::new(&checkpoint), IoSlice::new(&of_mark)], 0)?;
         file.sync()?;
         disk.sync_names("")
     };
@@ -354,11 +359,11 @@ fn remove_clean_mark(disk: &dyn Disk) -> Result<()> {
 
 /// The segments the checkpoint knows, and the ids of the others.
 fn segment_files(
-    disk: &dyn Disk,
+    segments: &dyn Segments,
     image: &Image,
 ) -> Result<(BTreeMap<u64, MadeSegment>, BTreeSet<u64>)> {
     let failed = |error| Error::io("list the segments", error);
-    let found = disk.list(segment::FOLDER).map_err(failed)?;
+    let found = segments.list().map_err(failed)?;
     let mut extents: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for extent in image.streams.iter().flat_map(|stream| &stream.extents) {
         let (count, held) = extents.entry(extent.segment).or_default();
@@ -367,17 +372,11 @@ fn segment_files(
     }
     let mut files = BTreeMap::new();
     let mut orphans = BTreeSet::new();
-    for id in found
-        .iter()
-        .filter_map(|name| u64::from_str_radix(name, 16).ok())
-    {
+    for (id, bytes) in found {
         let Some(&(count, held)) = extents.get(&id) else {
             orphans.insert(id);
             continue;
         };
-        let failed = |error| Error::io(format!("open {}", segment::name(id)), error);
-        let bytes = disk.open(&segment::name(id)).and_then(|file| file.len());
-        let bytes = bytes.map_err(failed)?;
         let made = MadeSegment {
             id,
             bytes,
@@ -403,10 +402,10 @@ fn segment_files(
 
 /// Removes segments the checkpoint does not know. Without a checkpoint they can only be the work of a first flush,
 /// and then the journal still holds everything; otherwise the checkpoint was lost, which was checked before.
-fn remove_orphans(disk: &dyn Disk, orphans: &BTreeSet<u64>) -> Result<()> {
+fn remove_orphans(segments: &dyn Segments, orphans: &BTreeSet<u64>) -> Result<()> {
     for &id in orphans {
         let failed = |error| Error::io(format!("remove {}", segment::name(id)), error);
-        disk.remove(&segment::name(id)).map_err(failed)?;
+        segments.delete(id).map_err(failed)?;
     }
     Ok(())
 }
@@ -421,7 +420,7 @@ fn restore(image: Image) -> Streams {
     streams
 }
 
-fn apply(change: Change, streams: &Streams, documents: &Documents) -> Result<()> {
+fn apply(change: Change, streams: &Streams, documents: &DocumentTable) -> Result<()> {
     match change {
         Change::Batches(batches) => {
             for append in batches.with_bodies() {

@@ -1,6 +1,6 @@
 //! Finding batches by time and by size, over the tail and over segment indexes. May touch the disk.
 
-use super::segment::{Block, Extent, Segments, Stub, batch_header};
+use super::segment::{Block, Extent, SegmentReader, Stub, batch_header};
 use crate::{BatchHeader, Found, Result, Seek};
 
 /// A batch of the tail, reduced to what seeking needs.
@@ -19,7 +19,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn seek(&mut self, segments: &Segments, seek: Seek) -> Result<Option<Found>> {
+    pub(super) fn seek(&mut self, segments: &SegmentReader, seek: Seek) -> Result<Option<Found>> {
         match seek {
             Seek::Time(time) => self.by_time(segments, time),
             Seek::TimeFrom { time, from } => {
@@ -41,14 +41,14 @@ impl View {
         headers.filter(|header| header.next_offset() > self.start)
     }
 
-    fn by_max_time(&self, segments: &Segments) -> Result<Option<Found>> {
+    fn by_max_time(&self, segments: &SegmentReader) -> Result<Option<Found>> {
         match self.max_time(segments)? {
             Some(time) => self.by_time(segments, time),
             None => Ok(None),
         }
     }
 
-    fn by_time(&self, segments: &Segments, time: i64) -> Result<Option<Found>> {
+    fn by_time(&self, segments: &SegmentReader, time: i64) -> Result<Option<Found>> {
         let live = |extent: &&Extent| extent.end > self.start && extent.max_timestamp >= time;
         for extent in self.extents.iter().filter(live) {
             let index = segments.index(extent)?;
@@ -67,7 +67,7 @@ impl View {
         Ok(first.map(found))
     }
 
-    fn max_time(&self, segments: &Segments) -> Result<Option<i64>> {
+    fn max_time(&self, segments: &SegmentReader) -> Result<Option<i64>> {
         let mut max = self.visible().map(|header| header.max_timestamp).max();
         for extent in &self.extents {
             if extent.base >= self.start {
@@ -80,7 +80,7 @@ impl View {
     }
 
     /// The greatest timestamp in an extent whose beginning was trimmed.
-    fn max_time_of_rest(&self, segments: &Segments, extent: &Extent) -> Result<Option<i64>> {
+    fn max_time_of_rest(&self, segments: &SegmentReader, extent: &Extent) -> Result<Option<i64>> {
         let index = segments.index(extent)?;
         let whole = index.partition_point(|block| block.base < self.start);
         let mut max = index[whole..].iter().map(|b| b.max_timestamp).max();
@@ -91,7 +91,7 @@ impl View {
         Ok(max)
     }
 
-    fn by_tail_bytes(&self, segments: &Segments, bytes: u64) -> Result<Option<Found>> {
+    fn by_tail_bytes(&self, segments: &SegmentReader, bytes: u64) -> Result<Option<Found>> {
         let mut left = bytes;
         let mut best = None;
         for brief in self.unflushed.iter().rev() {
@@ -113,7 +113,7 @@ impl View {
     /// The first batch of an extent that still fits together with those behind it, and whether all of them do.
     fn tail_in_extent(
         &self,
-        segments: &Segments,
+        segments: &SegmentReader,
         extent: &Extent,
         left: &mut u64,
     ) -> Result<(Option<Found>, bool)> {
@@ -144,7 +144,7 @@ impl View {
     }
 
     /// Replaces a block's timestamp by that of its first batch.
-    fn exact(&self, segments: &Segments, best: Option<Found>) -> Result<Option<Found>> {
+    fn exact(&self, segments: &SegmentReader, best: Option<Found>) -> Result<Option<Found>> {
         let Some(best) = best else { return Ok(None) };
         let at = best.base_offset;
         let Some(extent) = self.extents.iter().find(|e| e.base <= at && at < e.end) else {
@@ -165,7 +165,7 @@ impl View {
     /// Headers of the batches in a block, without those given up.
     fn headers(
         &self,
-        segments: &Segments,
+        segments: &SegmentReader,
         extent: &Extent,
         block: &Block,
     ) -> Result<Vec<BatchHeader>> {

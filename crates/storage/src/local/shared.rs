@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::documents::Documents;
+use super::documents::DocumentTable;
 use super::flush::{FlushSignal, MadeSegment};
 use super::intake::Intake;
 use super::journal::{Cut, FilePool, Folder};
 use super::lock::lock;
 use super::merge::MergeSignal;
 use super::options::Options;
-use super::page_cache::PageCache;
-use super::segment::{self, Extent, Segments};
+use super::seams::Segments;
+use super::segment::{self, Extent, SegmentReader};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
 use crate::disk::Disk;
@@ -55,10 +55,10 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) intake: Intake,
     pub(super) streams: Streams,
-    pub(super) documents: Documents,
+    pub(super) documents: DocumentTable,
     pub(super) pool: FilePool,
-    pub(super) segments: Segments,
-    pub(super) page_cache: PageCache,
+    pub(super) segments: Arc<dyn Segments>,
+    pub(super) reader: SegmentReader,
     /// Segments that belong to the store, whether or not a stream still points to them.
     pub(super) segment_files: Mutex<BTreeMap<u64, MadeSegment>>,
     pub(super) next_segment: AtomicU64,
@@ -199,7 +199,7 @@ impl Shared {
     pub(super) fn read_cold(&self, stream: &Stream, extent: Extent, want: Want) -> Result<Chunk> {
         let mut extent = extent;
         for _ in 0..REPLANS_MAX {
-            match self.segments.read(&extent, want) {
+            match self.reader.read(&extent, want) {
                 Err(ref error) if is_gone(error) => {}
                 result => return result,
             }
@@ -226,28 +226,22 @@ impl Shared {
     /// Removes segments that never became part of the store. What cannot be removed goes at the next start.
     pub(super) fn discard(&self, made: &[MadeSegment]) {
         for file in made {
-            self.forget_file(file.id);
-            let _ = self.disk.remove(&segment::name(file.id));
+            self.reader.forget(file.id);
+            let _ = self.segments.delete(file.id);
         }
-        // A file whose removal could still be undone by a crash keeps its space.
-        let _ = self.disk.sync_names(segment::FOLDER);
+        // One whose removal could still be undone by a crash keeps its space.
+        let _ = self.segments.sync();
     }
 
     /// Removes segments no checkpoint and no stream points to.
     pub(super) fn remove_segments(&self, dead: &[u64]) -> Result<()> {
         for &id in dead {
             let failed = |error| Error::io(format!("remove {}", segment::name(id)), error);
-            self.disk.remove(&segment::name(id)).map_err(failed)?;
-            self.forget_file(id);
+            self.segments.delete(id).map_err(failed)?;
+            self.reader.forget(id);
             lock(&self.segment_files).remove(&id);
         }
         Ok(())
-    }
-
-    /// Closes a segment's file, so that its space is free once it is removed.
-    fn forget_file(&self, id: u64) {
-        self.segments.forget(id);
-        self.page_cache.forget(id);
     }
 
     fn unmarked_groups(&self) -> u64 {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use super::batches::Batches;
+use super::checkpoint::{CheckpointFile, Digest};
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
@@ -18,9 +19,9 @@ use super::lock::lock;
 use super::merge::{MergeSignal, Merger};
 use super::open::{self, Opened, REPLAYED, RecoveryReport};
 use super::options::Options;
-use super::page_cache::PageCache;
+use super::seams::{Documents, Segments};
 use super::seek::{Brief, View};
-use super::segment::Segments;
+use super::segment::{SegmentFiles, SegmentReader};
 use super::shared::{Owners, Shared, Want, is_gone};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream};
@@ -66,7 +67,7 @@ struct Inner {
 struct Threads {
     journal: JoinHandle<Option<()>>,
     files: JoinHandle<Option<()>>,
-    flusher: JoinHandle<Option<bool>>,
+    flusher: JoinHandle<Option<Option<Digest>>>,
     merger: JoinHandle<Option<()>>,
 }
 
@@ -76,7 +77,10 @@ impl LocalStore {
     ///
     /// Errors: `Corrupt` when what is on disk does not add up (nothing was changed then), `Io`.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        let opened = open::open(&disk, &options)?;
+        let segments = SegmentFiles::new(Arc::clone(&disk), options.page_cache_bytes);
+        let segments: Arc<dyn Segments> = Arc::new(segments);
+        let documents: Box<dyn Documents> = Box::new(CheckpointFile::new(Arc::clone(&disk)));
+        let opened = open::open(&disk, (&*documents, &*segments), &options)?;
         let report = opened.report.clone();
         let checkpoint = Cut {
             lsn: Lsn(0),
@@ -91,7 +95,7 @@ impl LocalStore {
             durable: REPLAYED,
         };
         let (sender, progress) = watch::channel(at);
-        let (shared, marker) = share(disk, options, opened, start);
+        let (shared, marker) = share((disk, segments), options, opened, start);
         let shared = Arc::new(shared);
         // Before anybody may write.
         look_at_space(&shared);
@@ -105,7 +109,7 @@ impl LocalStore {
                 move || tend_files(&shared, marker)
             })?,
             flusher: spawn("flusher", &shared.owners.flusher, {
-                let flusher = Flusher::new(Arc::clone(&shared), checkpoint);
+                let flusher = Flusher::new(Arc::clone(&shared), documents, checkpoint);
                 move || flusher.run()
             })?,
             merger: spawn("merger", &shared.owners.merger, {
@@ -132,12 +136,13 @@ impl LocalStore {
     /// Writes and syncs everything handed over, moves it to segments and stops the threads; the next start has
     /// nothing to replay. Blocks. Afterwards everything but reading fails with `Closed`.
     pub fn close(&self) -> Result<()> {
-        let is_clean = self.inner.stop(true);
-        match self.inner.shared.intake.stopped() {
-            Some(error @ Error::Poisoned(_)) => Err(error),
-            _ if is_clean => open::put_clean_mark(&*self.inner.shared.disk),
-            _ => Ok(()),
+        let checkpoint = self.inner.stop(true);
+        if let Some(error @ Error::Poisoned(_)) = self.inner.shared.intake.stopped() {
+            return Err(error);
         }
+        checkpoint.map_or(Ok(()), |checkpoint| {
+            open::put_clean_mark(&*self.inner.shared.disk, checkpoint)
+        })
     }
 
     /// Moves everything handed over so far to segments and writes a checkpoint. Blocks. Only tests and tools need
@@ -234,11 +239,9 @@ impl LocalStore {
 }
 
 impl Inner {
-    /// Stops the threads, each after those that need it. Whether a last flush left nothing to replay.
-    fn stop(&self, last_flush: bool) -> bool {
-        let Some(threads) = lock(&self.threads).take() else {
-            return false;
-        };
+    /// Stops the threads, each after those that need it. When a last flush left nothing to replay: its checkpoint.
+    fn stop(&self, last_flush: bool) -> Option<Digest> {
+        let threads = lock(&self.threads).take()?;
         let shared = &self.shared;
         shared.options.supervisor.stopping();
         shared.merges.stop();
@@ -247,10 +250,10 @@ impl Inner {
         let sound = ended_well(threads.journal).is_some();
         let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
         shared.flush.stop(last_flush && sound && !poisoned);
-        let clean = ended_well(threads.flusher).unwrap_or(false);
+        let clean = ended_well(threads.flusher).flatten();
         shared.pool.stop();
         let ahead = ended_well(threads.merger).is_some() & ended_well(threads.files).is_some();
-        clean && sound && ahead
+        clean.filter(|_| sound && ahead)
     }
 }
 
@@ -260,7 +263,12 @@ impl Drop for Inner {
     }
 }
 
-fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (Shared, Marker) {
+fn share(
+    (disk, segments): (Arc<dyn Disk>, Arc<dyn Segments>),
+    options: Options,
+    opened: Opened,
+    start: Cut,
+) -> (Shared, Marker) {
     let shared = Shared {
         pool: FilePool::new(
             Arc::clone(&disk),
@@ -271,8 +279,8 @@ fn share(disk: Arc<dyn Disk>, options: Options, opened: Opened, start: Cut) -> (
             opened.replayed.files,
             opened.marker.mark().checkpoint,
         ),
-        segments: Segments::new(Arc::clone(&disk)),
-        page_cache: PageCache::new(options.page_cache_bytes),
+        reader: SegmentReader::new(Arc::clone(&segments)),
+        segments,
         disk,
         folder: opened.marker.mark().folder,
         owners: Owners::new(&options.supervisor),
@@ -366,7 +374,7 @@ fn mark(shared: &Shared, marker: &mut Marker) -> Result<()> {
 }
 
 fn look_at_space(shared: &Shared) {
-    match shared.disk.free_bytes() {
+    match shared.segments.free_bytes() {
         Ok(free) => {
             let limit = shared.free_bytes_min();
             let low = free < limit;
@@ -459,13 +467,13 @@ impl Log for LocalStore {
             let stream = shared.streams.get(stream).ok_or(Error::Missing)?;
             let mut view = view(shared, &stream);
             if view.extents.is_empty() {
-                return view.seek(&shared.segments, seek);
+                return view.seek(&shared.reader, seek);
             }
             let shared = Arc::clone(shared);
-            blocking(move || match view.seek(&shared.segments, seek) {
+            blocking(move || match view.seek(&shared.reader, seek) {
                 // Merged or trimmed away in between: a new view knows the new place.
                 Err(error) if is_gone(&error) => {
-                    self::view(&shared, &stream).seek(&shared.segments, seek)
+                    self::view(&shared, &stream).seek(&shared.reader, seek)
                 }
                 result => result,
             })

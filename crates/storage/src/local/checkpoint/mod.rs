@@ -27,17 +27,18 @@
 //! have no stubs. Version 1 is that without the reach; what came with it is a journal without identities, which is of no use unless the store was closed in good
 //! order and the journal need not be read.
 
-use std::io::IoSlice;
+mod file;
 
-use super::codec::{Input, put_counted, put_stream, size};
+pub(super) use file::CheckpointFile;
+
+use super::codec::{Input, put_counted, put_stream};
 use super::documents::{self, Kept};
 use super::journal::{Folder, Position};
+use super::seams::Documents;
 use super::segment::Extent;
-use crate::disk::Disk;
 use crate::{Error, Result, StreamId};
 
 pub(super) const NAME: &str = "checkpoint";
-const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
 const FORMAT_VERSION: u32 = 4;
 /// The last version without the folder's identity.
@@ -82,7 +83,7 @@ pub(super) struct Stored {
 pub(super) type Digest = [u8; HEADER_BYTES];
 
 impl Image {
-    /// The checkpoint as bytes, for [`seal`] and then [`store`].
+    /// The checkpoint as bytes, for [`seal`].
     pub(super) fn encode(&self, documents: &documents::State) -> Vec<u8> {
         let (documents, floor) = documents.image();
         let mut out = vec![0; HEADER_BYTES];
@@ -195,21 +196,16 @@ impl Image {
         Some((image, documents::State::restored(documents, floor)))
     }
 
-    /// The checkpoint on disk; `None` when there never was one.
-    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Stored>> {
+    /// The checkpoint there is; `None` when there never was one.
+    pub(super) fn load(kept: &dyn Documents) -> Result<Option<Stored>> {
         let failed = |error| Error::io("read the checkpoint", error);
-        let file = match disk.open(NAME) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(failed)?,
-        };
-        let mut bytes = vec![0; size(file.len().map_err(failed)?)];
-        file.read_at(&mut bytes, 0).map_err(failed)?;
-        Self::decode(&bytes).map(Some)
+        let bytes = kept.load().map_err(failed)?;
+        bytes.map(|bytes| Self::decode(&bytes)).transpose()
     }
 }
 
 /// Completes an encoded checkpoint: every group before `reach` is durable by now.
-pub(super) fn seal(bytes: &mut [u8], reach: u64) {
+pub(super) fn seal(bytes: &mut [u8], reach: u64) -> Digest {
     let body = (bytes.len() - HEADER_BYTES) as u64;
     bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
     bytes[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -217,26 +213,7 @@ pub(super) fn seal(bytes: &mut [u8], reach: u64) {
     bytes[20..28].copy_from_slice(&reach.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[CHECKED_AT..]);
     bytes[16..20].copy_from_slice(&crc.to_le_bytes());
-}
-
-/// The digest of the checkpoint on disk.
-pub(super) fn digest(disk: &dyn Disk) -> std::io::Result<Digest> {
-    let mut digest = [0; HEADER_BYTES];
-    disk.open(NAME)?.read_at(&mut digest, 0)?;
-    Ok(digest)
-}
-
-/// Replaces the checkpoint on disk, durably.
-pub(super) fn store(bytes: &[u8], disk: &dyn Disk) -> std::io::Result<()> {
-    match disk.remove(NEW_NAME) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = disk.create(NEW_NAME)?;
-    file.write_at(&[IoSlice::new(bytes)], 0)?;
-    file.sync()?;
-    disk.rename(NEW_NAME, NAME)?;
-    disk.sync_names("")
+    *bytes.first_chunk().expect("an encoded one has a header")
 }
 
 fn put_extent(out: &mut Vec<u8>, extent: &Extent) {

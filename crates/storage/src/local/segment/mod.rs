@@ -32,15 +32,17 @@
 //! A stub is told by its length, which is less than its header says. The checksum in that header is the one of the
 //! records, wherever they are. Version 1 had no stubs.
 
+mod files;
 mod read;
 mod stub;
 mod write;
 
-pub(super) use read::{Segments, batch_header};
+pub(super) use files::SegmentFiles;
+pub(super) use read::{SegmentReader, batch_header};
 pub(super) use stub::{STUB_BYTES, Stub};
 pub(super) use write::{BodyKey, Finished, SegmentWriter};
 
-pub(super) const FOLDER: &str = "segments";
+const FOLDER: &str = "segments";
 const MAGIC: u32 = u32::from_le_bytes(*b"FBSG");
 const FORMAT_VERSION: u32 = 2;
 const BLOCK_ENTRY_BYTES: usize = 32;

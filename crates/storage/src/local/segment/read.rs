@@ -8,14 +8,12 @@ use bytes::Bytes;
 
 use super::super::codec::Input;
 use super::super::lock::lock;
+use super::super::seams::Segments;
 use super::super::shared::Want;
 use super::{BLOCK_ENTRY_BYTES, Block, Extent, Stub, name};
 use crate::batch::{HEADER_BYTES, SHARED_BYTES_MIN};
-use crate::disk::{Disk, DiskFile};
 use crate::{Batch, BatchHeader, Chunk, Error, Result};
 
-/// Segment files kept open for readers.
-const OPEN_FILES_MAX: usize = 128;
 /// Index entries kept in memory, about 2 MiB.
 const INDEX_BLOCKS_MAX: usize = 64 * 1024;
 
@@ -27,47 +25,25 @@ struct IndexCache {
     blocks: usize,
 }
 
-/// The segments on disk, as readers use them.
-pub(crate) struct Segments {
-    disk: Arc<dyn Disk>,
-    files: Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>,
+/// Reads segments as extents, blocks and batches.
+pub(crate) struct SegmentReader {
+    segments: Arc<dyn Segments>,
     indexes: Mutex<IndexCache>,
 }
 
-impl Segments {
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+impl SegmentReader {
+    pub(crate) fn new(segments: Arc<dyn Segments>) -> Self {
         Self {
-            disk,
-            files: Mutex::new(VecDeque::new()),
+            segments,
             indexes: Mutex::default(),
         }
     }
 
     /// Forgets a segment that is about to be removed.
     pub(crate) fn forget(&self, id: u64) {
-        lock(&self.files).retain(|(known, _)| *known != id);
         let mut cache = lock(&self.indexes);
         cache.indexes.retain(|((segment, _), _)| *segment != id);
         cache.blocks = cache.indexes.iter().map(|(_, index)| index.len()).sum();
-    }
-
-    fn file(&self, id: u64) -> Result<Arc<dyn DiskFile>> {
-        let mut files = lock(&self.files);
-        if let Some(found) = files.iter().position(|(known, _)| *known == id) {
-            let entry = files.remove(found).expect("the position was just found");
-            let file = Arc::clone(&entry.1);
-            files.push_back(entry);
-            return Ok(file);
-        }
-        drop(files);
-        let failed = |error| Error::io(format!("open {}", name(id)), error);
-        let file = self.disk.open(&name(id)).map_err(failed)?;
-        let mut files = lock(&self.files);
-        files.push_back((id, Arc::clone(&file)));
-        if files.len() > OPEN_FILES_MAX {
-            files.pop_front();
-        }
-        Ok(file)
     }
 
     /// The index of an extent.
@@ -170,8 +146,8 @@ impl Segments {
     }
 
     fn fetch(&self, segment: u64, length: usize, position: u64) -> Result<Vec<u8>> {
-        let file = self.file(segment)?;
-        file.read(length, position).map_err(|error| {
+        let read = self.segments.read(segment, length, position);
+        read.map_err(|error| {
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 corrupt(segment, position, "the file is shorter")
             } else {

@@ -1,12 +1,10 @@
 //! Writes one segment, front to back.
 
 use std::collections::HashMap;
-use std::io::IoSlice;
-use std::sync::Arc;
 
 use super::super::codec::put_stream;
-use super::{Block, Extent, FORMAT_VERSION, MAGIC, STUB_BYTES, Stub, name};
-use crate::disk::{Disk, DiskFile};
+use super::super::seams::SegmentSink;
+use super::{Block, Extent, FORMAT_VERSION, MAGIC, STUB_BYTES, Stub};
 use crate::{Batch, BatchHeader, StreamId};
 
 /// Bytes collected before they are written.
@@ -61,7 +59,7 @@ impl Draft {
 /// A segment in the making. Streams must be begun in order, batches pushed in order.
 pub(crate) struct SegmentWriter {
     id: u64,
-    file: Arc<dyn DiskFile>,
+    sink: Box<dyn SegmentSink>,
     block_bytes: u64,
     position: u64,
     buffer: Vec<u8>,
@@ -72,7 +70,6 @@ pub(crate) struct SegmentWriter {
 
 /// A segment that is on disk.
 pub(crate) struct Finished {
-    pub(crate) file: Arc<dyn DiskFile>,
     /// Its length.
     pub(crate) bytes: u64,
     /// What it holds, in the order written.
@@ -80,16 +77,17 @@ pub(crate) struct Finished {
 }
 
 impl SegmentWriter {
-    pub(crate) fn create(disk: &dyn Disk, id: u64, block_bytes: u64) -> std::io::Result<Self> {
-        Ok(Self {
+    /// Writes the segment of this number to where [`super::super::seams::Segments::put`] says.
+    pub(crate) fn new(sink: Box<dyn SegmentSink>, id: u64, block_bytes: u64) -> Self {
+        Self {
             id,
-            file: disk.create(&name(id))?,
+            sink,
             block_bytes,
             position: 0,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             drafts: Vec::new(),
             bodies: HashMap::new(),
-        })
+        }
     }
 
     /// Starts the next extent; the batches that follow belong to it, at least one does.
@@ -162,7 +160,7 @@ impl SegmentWriter {
         self.drafts.last_mut().expect("an extent was begun")
     }
 
-    /// Writes footer and trailer and syncs the content; the name is the caller's to sync.
+    /// Writes footer and trailer and makes the content durable; that there is such a segment is the caller's to sync.
     pub(crate) fn finish(mut self) -> std::io::Result<Finished> {
         let footer_position = self.position;
         let mut footer = Vec::new();
@@ -181,9 +179,8 @@ impl SegmentWriter {
         self.put(&footer)?;
         self.put(&trailer)?;
         self.write_buffer()?;
-        self.file.sync()?;
+        self.sink.finish()?;
         Ok(Finished {
-            file: self.file,
             bytes: self.position,
             extents,
         })
@@ -192,7 +189,7 @@ impl SegmentWriter {
     fn put(&mut self, piece: &[u8]) -> std::io::Result<()> {
         if piece.len() >= DIRECT_BYTES {
             self.write_buffer()?;
-            self.file.write_at(&[IoSlice::new(piece)], self.position)?;
+            self.sink.write(piece)?;
             self.position += piece.len() as u64;
             return Ok(());
         }
@@ -206,8 +203,7 @@ impl SegmentWriter {
 
     fn write_buffer(&mut self) -> std::io::Result<()> {
         if !self.buffer.is_empty() {
-            let start = self.position - self.buffer.len() as u64;
-            self.file.write_at(&[IoSlice::new(&self.buffer)], start)?;
+            self.sink.write(&self.buffer)?;
             self.buffer.clear();
         }
         Ok(())
