@@ -15,10 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
-use super::checkpoint::{self, Digest, Image, StreamImage};
-use super::journal::{Cut, is_full};
+use super::checkpoint::{self, Image, StreamImage};
+use super::journal::is_full;
 use super::lock::lock;
-use super::seams::{Documents, Readers};
+use super::seams::{Cut, Digest, Documents, Readers};
 use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
 use super::stats::Counters;
 use super::streams::Stream;
@@ -236,7 +236,8 @@ impl Flusher {
             return Ok(());
         }
         // A flush frees files of the journal where there is no room for new ones.
-        let frees_files = shared.pool.is_starved() && shared.pool.live_bytes() > 0;
+        let fill = shared.journal.fill();
+        let frees_files = fill.is_starved() && fill.live_bytes() > 0;
         if shared.wants_flush() || frees_files || shared.is_low_for_flush() {
             return self.flush();
         }
@@ -430,7 +431,7 @@ impl Flusher {
         self.digest = Some(digest);
         self.cut = cut;
         self.ticks = 0;
-        shared.pool.retire(cut.position);
+        shared.journal.retire(cut.position);
         let dead: Vec<u64> = known.into_iter().filter(|id| !live.contains(id)).collect();
         shared.remove_segments(&dead)
     }

@@ -37,6 +37,7 @@ mod shared;
 mod stats;
 mod store;
 mod streams;
+mod writer;
 
 pub use open::RecoveryReport;
 pub use options::{Options, Stopwatch};

@@ -9,15 +9,13 @@ use tokio::sync::watch;
 use super::documents::DocumentTable;
 use super::flush::{FlushSignal, MadeSegment};
 use super::intake::Intake;
-use super::journal::{Cut, FilePool, Folder};
 use super::lock::lock;
 use super::merge::MergeSignal;
 use super::options::Options;
-use super::seams::Segments;
+use super::seams::{Cut, Folder, Journal, Segments};
 use super::segment::{self, Extent, SegmentReader};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
-use crate::disk::Disk;
 use crate::supervisor::{Owner, Supervisor, Work};
 use crate::{Chunk, Error, Lsn, Progress, Result};
 
@@ -49,14 +47,13 @@ impl Owners {
 }
 
 pub(super) struct Shared {
-    pub(super) disk: Arc<dyn Disk>,
     /// What the parts of the data folder know each other by.
     pub(super) folder: Folder,
     pub(super) options: Options,
     pub(super) intake: Intake,
     pub(super) streams: Streams,
     pub(super) documents: DocumentTable,
-    pub(super) pool: FilePool,
+    pub(super) journal: Arc<dyn Journal>,
     pub(super) segments: Arc<dyn Segments>,
     pub(super) reader: SegmentReader,
     /// Segments that belong to the store, whether or not a stream still points to them.
@@ -104,7 +101,7 @@ impl Shared {
     pub(super) fn sync(&self) -> Result<()> {
         let durable = || self.progress().durable;
         let trims_are_durable = || self.last_trim.load(Ordering::SeqCst) <= durable().0;
-        let is_stuck = || self.pool.is_starved() && trims_are_durable();
+        let is_stuck = || self.journal.fill().is_starved() && trims_are_durable();
         self.intake.sync(durable, is_stuck)
     }
 
@@ -130,7 +127,7 @@ impl Shared {
 
     /// Whether the disk had no room for the last flush or the next journal file.
     fn is_exhausted(&self) -> bool {
-        self.flush_starved.load(Ordering::Relaxed) || self.pool.is_starved()
+        self.flush_starved.load(Ordering::Relaxed) || self.journal.fill().is_starved()
     }
 
     /// Free space below which publishes are refused: the watermark, but no less than the next flush takes, without which
@@ -176,7 +173,7 @@ impl Shared {
 
     pub(super) fn wants_flush(&self) -> bool {
         self.unflushed_bytes() >= self.options.unflushed_bytes
-            || self.pool.live_bytes() >= self.options.journal_bytes_max / 2
+            || self.journal.fill().live_bytes() >= self.options.journal_bytes_max / 2
     }
 
     pub(super) fn ask_for_flush_if_needed(&self) {
@@ -188,7 +185,7 @@ impl Shared {
     /// Whether the journal must wait for the flusher. Not when the disk is full: what frees space must go on.
     pub(super) fn is_stalled(&self) -> bool {
         let over = self.unflushed_bytes() >= self.options.unflushed_bytes.saturating_mul(2)
-            || self.pool.live_bytes() >= self.options.journal_bytes_max;
+            || self.journal.fill().live_bytes() >= self.options.journal_bytes_max;
         if over {
             self.flush.ask();
         }
@@ -254,7 +251,7 @@ impl Shared {
             unflushed_bytes: self.unflushed_bytes(),
             tail_bytes: self.streams.memory.cached_bytes(),
             queued_bytes: self.intake.queued_bytes(),
-            journal_files: self.pool.files(),
+            journal_files: self.journal.files(),
             segment_files: lock(&self.segment_files).len() as u64,
             streams: self.streams.count(),
             unmarked_groups: self.unmarked_groups(),

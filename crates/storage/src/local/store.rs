@@ -10,21 +10,22 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use super::batches::Batches;
-use super::checkpoint::{CheckpointFile, Digest};
+use super::checkpoint::CheckpointFile;
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
-use super::journal::{Cut, FilePool, Marker, Writer};
+use super::journal::FoundJournal;
 use super::lock::lock;
 use super::merge::{MergeSignal, Merger};
-use super::open::{self, Opened, REPLAYED, RecoveryReport};
+use super::open::{self, Opened, Parts, REPLAYED, RecoveryReport};
 use super::options::Options;
-use super::seams::{Documents, Segments};
+use super::seams::{Cut, Digest, Documents, End, JournalWriter};
 use super::seek::{Brief, View};
 use super::segment::{SegmentFiles, SegmentReader};
 use super::shared::{Owners, Shared, Want, is_gone};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream};
+use super::writer::Writer;
 use crate::disk::Disk;
 use crate::supervisor::Owner;
 use crate::{
@@ -78,45 +79,28 @@ impl LocalStore {
     /// Errors: `Corrupt` when what is on disk does not add up (nothing was changed then), `Io`.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
         let segments = SegmentFiles::new(Arc::clone(&disk), options.page_cache_bytes);
-        let segments: Arc<dyn Segments> = Arc::new(segments);
-        let documents: Box<dyn Documents> = Box::new(CheckpointFile::new(Arc::clone(&disk)));
-        let opened = open::open(&disk, (&*documents, &*segments), &options)?;
+        let parts = Parts {
+            documents: Box::new(CheckpointFile::new(Arc::clone(&disk))),
+            segments: Arc::new(segments),
+            journal: Box::new(FoundJournal::load(disk, &options)?),
+        };
+        Self::start(parts, options)
+    }
+
+    /// Opens the store that is made of these.
+    pub(super) fn start(parts: Parts, options: Options) -> Result<Self> {
+        let opened = open::open(parts, &options)?;
         let report = opened.report.clone();
-        let checkpoint = Cut {
-            lsn: Lsn(0),
-            position: opened.checkpoint,
-        };
-        let start = Cut {
-            lsn: REPLAYED,
-            position: opened.replayed.end,
-        };
         let at = Progress {
             written: REPLAYED,
             durable: REPLAYED,
         };
         let (sender, progress) = watch::channel(at);
-        let (shared, marker) = share((disk, segments), options, opened, start);
+        let (shared, ends) = share(options, opened);
         let shared = Arc::new(shared);
         // Before anybody may write.
         look_at_space(&shared);
-        let threads = Threads {
-            journal: spawn("journal", &shared.owners.journal, {
-                let writer = Writer::new(Arc::clone(&shared), sender, start);
-                move || writer.run()
-            })?,
-            files: spawn("journal-files", &shared.owners.files, {
-                let shared = Arc::clone(&shared);
-                move || tend_files(&shared, marker)
-            })?,
-            flusher: spawn("flusher", &shared.owners.flusher, {
-                let flusher = Flusher::new(Arc::clone(&shared), documents, checkpoint);
-                move || flusher.run()
-            })?,
-            merger: spawn("merger", &shared.owners.merger, {
-                let merger = Merger::new(Arc::clone(&shared));
-                move || merger.run()
-            })?,
-        };
+        let threads = start_threads(&shared, ends, sender)?;
         shared.ask_for_flush_if_needed();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -140,9 +124,8 @@ impl LocalStore {
         if let Some(error @ Error::Poisoned(_)) = self.inner.shared.intake.stopped() {
             return Err(error);
         }
-        checkpoint.map_or(Ok(()), |checkpoint| {
-            open::put_clean_mark(&*self.inner.shared.disk, checkpoint)
-        })
+        let journal = &self.inner.shared.journal;
+        checkpoint.map_or(Ok(()), |checkpoint| journal.end(End::Clean(&checkpoint)))
     }
 
     /// Moves everything handed over so far to segments and writes a checkpoint. Blocks. Only tests and tools need
@@ -246,12 +229,13 @@ impl Inner {
         shared.options.supervisor.stopping();
         shared.merges.stop();
         shared.intake.stop(Error::Closed);
-        shared.pool.closing();
+        // Neither of these fails: they only tell.
+        let _ = shared.journal.end(End::Closing);
         let sound = ended_well(threads.journal).is_some();
         let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
         shared.flush.stop(last_flush && sound && !poisoned);
         let clean = ended_well(threads.flusher).flatten();
-        shared.pool.stop();
+        let _ = shared.journal.end(End::Stopped);
         let ahead = ended_well(threads.merger).is_some() & ended_well(threads.files).is_some();
         clean.filter(|_| sound && ahead)
     }
@@ -263,26 +247,32 @@ impl Drop for Inner {
     }
 }
 
-fn share(
-    (disk, segments): (Arc<dyn Disk>, Arc<dyn Segments>),
-    options: Options,
-    opened: Opened,
-    start: Cut,
-) -> (Shared, Marker) {
+/// What single threads own.
+struct Ends {
+    writer: Box<dyn JournalWriter>,
+    kept: Box<dyn Documents>,
+    /// Where the checkpoint replays from.
+    checkpoint: Cut,
+}
+
+fn share(options: Options, opened: Opened) -> (Shared, Ends) {
+    let start = Cut {
+        lsn: REPLAYED,
+        position: opened.end,
+    };
+    let ends = Ends {
+        writer: opened.begun.writer,
+        kept: opened.kept,
+        checkpoint: Cut {
+            lsn: Lsn(0),
+            position: opened.checkpoint,
+        },
+    };
     let shared = Shared {
-        pool: FilePool::new(
-            Arc::clone(&disk),
-            options
-                .journal_file_bytes_first
-                .min(options.journal_file_bytes),
-            options.journal_file_bytes,
-            opened.replayed.files,
-            opened.marker.mark().checkpoint,
-        ),
-        reader: SegmentReader::new(Arc::clone(&segments)),
-        segments,
-        disk,
-        folder: opened.marker.mark().folder,
+        journal: opened.begun.journal,
+        reader: SegmentReader::new(Arc::clone(&opened.segments)),
+        segments: opened.segments,
+        folder: opened.begun.folder,
         owners: Owners::new(&options.supervisor),
         options,
         intake: Intake::new(start.lsn),
@@ -297,14 +287,39 @@ fn share(
         durable: AtomicU64::new(start.lsn.0),
         last_trim: AtomicU64::new(0),
         unsynced: AtomicBool::new(false),
-        marked: AtomicU64::new(opened.marker.mark().position.sequence),
+        marked: AtomicU64::new(opened.begun.marked),
         low_space: AtomicBool::new(false),
         vital_left: AtomicU64::new(super::shared::VITAL_BYTES_MAX),
         flush_starved: AtomicBool::new(false),
         failed: watch::Sender::new(None),
         stats: Counters::default(),
     };
-    (shared, opened.marker)
+    (shared, ends)
+}
+
+fn start_threads(
+    shared: &Arc<Shared>,
+    ends: Ends,
+    progress: watch::Sender<Progress>,
+) -> Result<Threads> {
+    Ok(Threads {
+        journal: spawn("journal", &shared.owners.journal, {
+            let writer = Writer::new(Arc::clone(shared), ends.writer, progress, REPLAYED);
+            move || writer.run()
+        })?,
+        files: spawn("journal-files", &shared.owners.files, {
+            let shared = Arc::clone(shared);
+            move || tend_journal(&shared)
+        })?,
+        flusher: spawn("flusher", &shared.owners.flusher, {
+            let flusher = Flusher::new(Arc::clone(shared), ends.kept, ends.checkpoint);
+            move || flusher.run()
+        })?,
+        merger: spawn("merger", &shared.owners.merger, {
+            let merger = Merger::new(Arc::clone(shared));
+            move || merger.run()
+        })?,
+    })
 }
 
 fn spawn<T: Send + 'static>(
@@ -325,15 +340,15 @@ fn ended_well<T>(thread: JoinHandle<Option<T>>) -> Option<T> {
 }
 
 /// The file thread: files ahead, the mark, interval syncs, free space.
-fn tend_files(shared: &Shared, marker: Marker) {
-    if let Err(error) = tend_until_stopped(shared, marker) {
+fn tend_journal(shared: &Shared) {
+    if let Err(error) = tend_until_stopped(shared) {
         shared.poison(&error);
         // Nobody will make files any more: the journal must not wait for one.
-        shared.pool.stop();
+        let _ = shared.journal.end(End::Stopped);
     }
 }
 
-fn tend_until_stopped(shared: &Shared, mut marker: Marker) -> Result<()> {
+fn tend_until_stopped(shared: &Shared) -> Result<()> {
     let options = &shared.options;
     let turn = options.flush_interval.min(options.mark_interval);
     let (syncs_every, marks_every) = (
@@ -350,11 +365,11 @@ fn tend_until_stopped(shared: &Shared, mut marker: Marker) -> Result<()> {
             shared.intake.want_sync();
         }
         if count.is_multiple_of(marks_every) {
-            mark(shared, &mut marker)?;
+            mark(shared)?;
         }
         count = count.wrapping_add(1);
-        if !shared.pool.tend(&mut marker, turn)? {
-            return mark(shared, &mut marker);
+        if !shared.journal.tend(turn)? {
+            return mark(shared);
         }
     }
 }
@@ -365,10 +380,9 @@ fn turns(interval: Duration, turn: Duration) -> u64 {
     u64::try_from(turns).unwrap_or(u64::MAX).max(1)
 }
 
-fn mark(shared: &Shared, marker: &mut Marker) -> Result<()> {
+fn mark(shared: &Shared) -> Result<()> {
     let durable = lock(&shared.cut).position;
-    shared.pool.mark(marker, durable)?;
-    let marked = marker.mark().position.sequence;
+    let marked = shared.journal.note_durable(durable)?;
     shared.marked.store(marked, Ordering::Relaxed);
     Ok(())
 }

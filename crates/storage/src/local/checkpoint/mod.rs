@@ -33,8 +33,7 @@ pub(super) use file::CheckpointFile;
 
 use super::codec::{Input, put_counted, put_stream};
 use super::documents::{self, Kept};
-use super::journal::{Folder, Position};
-use super::seams::Documents;
+use super::seams::{Digest, Documents, Folder, Position};
 use super::segment::Extent;
 use crate::{Error, Result, StreamId};
 
@@ -76,11 +75,9 @@ pub(super) struct Stored {
     pub(super) documents: documents::State,
     /// It is of the version before journal files had identities.
     pub(super) is_old: bool,
+    /// Its first bytes, with length, checksum and reach.
     pub(super) digest: Digest,
 }
-
-/// Tells a checkpoint from any other: its first bytes, with length, checksum and reach.
-pub(super) type Digest = [u8; HEADER_BYTES];
 
 impl Image {
     /// The checkpoint as bytes, for [`seal`].

@@ -17,9 +17,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::lock::lock;
+use super::super::seams::{Fill, Position};
+use super::FOLDER;
 use super::format::{FileHeader, Identity, PAGE};
 use super::mark::{self, Marker};
-use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
@@ -111,9 +112,9 @@ pub(crate) struct FilePool {
     bytes_max: u64,
     state: Mutex<PoolState>,
     changed: Condvar,
-    live_bytes: AtomicU64,
-    /// The last attempt to make a file failed for lack of space.
-    starved: AtomicBool,
+    /// Bytes of files that were filled and are still needed, and whether the last attempt to make one failed for lack of
+    /// space.
+    pub(super) fill: Fill,
 }
 
 impl FilePool {
@@ -145,8 +146,10 @@ impl FilePool {
                 stopped: false,
             }),
             changed: Condvar::new(),
-            live_bytes: AtomicU64::new(live_bytes),
-            starved: AtomicBool::new(false),
+            fill: Fill {
+                live_bytes: AtomicU64::new(live_bytes),
+                starved: AtomicBool::new(false),
+            },
         }
     }
 
@@ -158,7 +161,7 @@ impl FilePool {
         let bytes = bytes + PAGE;
         let mut state = lock(&self.state);
         let found = loop {
-            let is_starved = self.is_starved();
+            let is_starved = self.fill.is_starved();
             if let Some(index) = state.find(bytes, is_starved) {
                 break Some(state.spares.remove(index));
             }
@@ -189,7 +192,9 @@ impl FilePool {
 
     /// Takes note that the journal left a file whose last group is `last_sequence`. The next one made is larger.
     pub(crate) fn filled(&self, file: JournalFile, last_sequence: u64) {
-        self.live_bytes.fetch_add(file.bytes, Ordering::Relaxed);
+        self.fill
+            .live_bytes
+            .fetch_add(file.bytes, Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.next_bytes = state.next_bytes.saturating_mul(2).min(self.bytes_max);
         state.live.push((file, last_sequence));
@@ -205,26 +210,18 @@ impl FilePool {
         state.checkpoint = state.checkpoint.max(position.sequence);
         let retired: Vec<_> = state.live.extract_if(.., gone).collect();
         for (file, _) in retired {
-            self.live_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
+            self.fill
+                .live_bytes
+                .fetch_sub(file.bytes, Ordering::Relaxed);
             state.free.push_back(file);
         }
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Bytes of files that were filled and are still needed.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.live_bytes.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn files(&self) -> u64 {
         let state = lock(&self.state);
         (state.live.len() + state.free.len() + state.spares.len()) as u64
-    }
-
-    /// Whether a file could not be made ahead for lack of space.
-    pub(crate) fn is_starved(&self) -> bool {
-        self.starved.load(Ordering::Relaxed)
     }
 
     /// The largest group a ready file has room for.
@@ -272,7 +269,7 @@ impl FilePool {
         let wanted = state.wanted;
         if let Some(file) = state.free.pop_front() {
             // On a full disk there may be no room for a larger one.
-            let is_starved = self.is_starved();
+            let is_starved = self.fill.is_starved();
             let is_enough = |lacking| file.bytes >= wanted && (file.bytes >= lacking || is_starved);
             let keep = state.lacking(SPARES_KEPT).is_some_and(is_enough);
             let generation = state.next_generation;
@@ -287,7 +284,7 @@ impl FilePool {
                 .recycle(marker, file, keep.then_some(generation))
                 .map(|()| true);
         }
-        let is_unmet = wanted > 0 && state.find(wanted, self.is_starved()).is_none();
+        let is_unmet = wanted > 0 && state.find(wanted, self.fill.is_starved()).is_none();
         let lacking = state
             .lacking(SPARES_MADE)
             .or_else(|| is_unmet.then_some(wanted));
@@ -354,7 +351,7 @@ impl FilePool {
 
     /// A disk that was full, and says that it is, is not filled up with zeroes to find out.
     fn check_room(&self, bytes: u64) -> std::io::Result<()> {
-        if self.is_starved() && self.disk.free_bytes().is_ok_and(|free| free < bytes) {
+        if self.fill.is_starved() && self.disk.free_bytes().is_ok_and(|free| free < bytes) {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -411,7 +408,7 @@ impl FilePool {
             return Err(describe(error));
         }
         let state = lock(&self.state);
-        self.starved.store(true, Ordering::Relaxed);
+        self.fill.starved.store(true, Ordering::Relaxed);
         // The journal may have the reserve now.
         self.changed.notify_all();
         let _ = self.changed.wait_timeout(state, RETRY);
@@ -424,7 +421,7 @@ impl FilePool {
         // Not before there is a reserve again, too.
         if state.lacking(SPARES_MADE).is_none() {
             state.affordable = u64::MAX;
-            self.starved.store(false, Ordering::Relaxed);
+            self.fill.starved.store(false, Ordering::Relaxed);
         }
         drop(state);
         self.changed.notify_all();

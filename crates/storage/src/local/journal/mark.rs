@@ -33,7 +33,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::super::codec::{Input, size};
-use super::Position;
+use super::super::seams::{Folder, Position};
 use super::files::JournalFile;
 use super::format::{Identity, PAGE, identity, is_known, padded};
 use crate::disk::{Disk, DiskFile};
@@ -51,10 +51,6 @@ const SLOT_BYTES: u64 = 8 * PAGE;
 /// then follows them by sequence alone.
 #[expect(clippy::cast_possible_truncation, reason = "a slot has 32 KiB")]
 const FILES_MAX: usize = (SLOT_BYTES as usize - HEADER_BYTES) / LISTED_BYTES - 1;
-
-/// Random identity of a data folder, by which the parts of one tell those of another; zeroes where a part is of a version
-/// that had none.
-pub(crate) type Folder = [u8; Identity::BYTES];
 
 /// Tells a mark from any other.
 pub(crate) type MarkDigest = [u8; 12];

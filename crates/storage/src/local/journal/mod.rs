@@ -5,36 +5,17 @@
 //! with zeroes ahead of time, because overwriting is much cheaper to sync than growing, and are used again once
 //! segments and a checkpoint have made them unnecessary.
 
+mod append;
+mod clean;
 mod files;
 mod format;
+mod found;
+mod local;
 mod mark;
 mod recovery;
-mod writer;
 
-pub(super) use files::{FilePool, is_full};
+pub(super) use files::is_full;
 pub(super) use format::Entry;
-pub(super) use mark::{Folder, Mark, MarkDigest, Marker, NAME as MARK_NAME};
-pub(super) use recovery::{Replayed, closed, has_files, replay};
-pub(super) use writer::Writer;
+pub(super) use found::FoundJournal;
 
-use crate::Lsn;
-
-pub(super) const FOLDER: &str = "journal";
-
-/// A place between two groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Position {
-    /// Sequence of the next group.
-    pub(super) sequence: u64,
-    /// File that holds the groups before; 0 when there is none.
-    pub(super) generation: u64,
-    /// Where in that file the next group starts, if it fits there.
-    pub(super) offset: u64,
-}
-
-/// A synced place: every change up to `lsn`, and no other, stands before `position`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Cut {
-    pub(super) lsn: Lsn,
-    pub(super) position: Position,
-}
+const FOLDER: &str = "journal";

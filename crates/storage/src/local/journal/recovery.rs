@@ -32,10 +32,11 @@ use std::sync::Arc;
 
 use super::super::codec::size;
 use super::super::intake::Change;
+use super::super::seams::{Position, Replayed};
+use super::FOLDER;
 use super::files::{JournalFile, Recovered, name};
 use super::format::{FileHeader, GROUP_HEADER_BYTES, GroupHeader, PAGE, decode_entries, padded};
 use super::mark::{self, Listed, Mark};
-use super::{FOLDER, Position};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
@@ -43,19 +44,14 @@ use crate::{Error, Result};
 const WINDOW_BYTES: u64 = 1024 * 1024;
 
 /// What replaying the journal came to.
-pub(crate) struct Replayed {
+pub(crate) struct Recovery {
+    pub(crate) replayed: Replayed,
     pub(crate) files: Recovered,
-    /// Where the log ends.
-    pub(crate) end: Position,
-    pub(crate) groups: u64,
-    pub(crate) bytes: u64,
-    /// Groups found behind the end and given up because they were never durable.
-    pub(crate) cut_groups: u64,
     /// What has to be overwritten before the store may go on.
     cuts: Vec<(JournalFile, u64)>,
 }
 
-impl Replayed {
+impl Recovery {
     /// Makes the end of the log final: what was given up is overwritten, what was replayed is synced. The first change
     /// recovery makes to the journal.
     pub(crate) fn settle(&mut self) -> Result<()> {
@@ -89,7 +85,7 @@ pub(crate) fn replay(
     mark: &Mark,
     reach: u64,
     apply: &mut dyn FnMut(Change) -> Result<()>,
-) -> Result<Replayed> {
+) -> Result<Recovery> {
     let (mut files, unfinished) = open_files(disk, mark)?;
     let mut replay = Replay {
         sequence: from.sequence,
@@ -136,12 +132,14 @@ pub(crate) fn replay(
             cuts.push((file.file.clone(), file.end));
         }
     }
-    Ok(Replayed {
+    Ok(Recovery {
+        replayed: Replayed {
+            end,
+            groups,
+            bytes,
+            cut_groups,
+        },
         files: sort_out(files, unfinished),
-        end,
-        groups,
-        bytes,
-        cut_groups,
         cuts,
     })
 }
@@ -417,17 +415,17 @@ fn read(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> std::io::Result<()> 
 
 /// The files after a clean end, where the checkpoint covers everything: none of them has to be read further than its
 /// header page.
-pub(crate) fn closed(disk: &Arc<dyn Disk>, at: Position, mark: &Mark) -> Result<Replayed> {
+pub(crate) fn closed(disk: &Arc<dyn Disk>, at: Position, mark: &Mark) -> Result<Recovery> {
     let (mut files, unfinished) = open_files(disk, mark)?;
     for file in &mut files {
         file.visited = file.file.generation == at.generation;
     }
-    Ok(Replayed {
+    Ok(Recovery {
+        replayed: Replayed {
+            end: at,
+            ..Replayed::default()
+        },
         files: sort_out(files, unfinished),
-        end: at,
-        groups: 0,
-        bytes: 0,
-        cut_groups: 0,
         cuts: Vec::new(),
     })
 }
