@@ -142,6 +142,11 @@ fn options(choices: &mut Choices<'_>) -> Options {
         unflushed_bytes: 16 * KIB,
         tail_bytes: 4 * KIB,
         own_segment_bytes: 4 * KIB,
+        // Never any changes, few of them, or no end of them.
+        checkpoint_changes_bytes: choices.below(3) as u64
+            * 8
+            * KIB
+            * KIB.pow(choices.below(2) as u32),
         block_bytes: KIB,
         min_free_bytes: 0,
         ..Options::default()
@@ -288,10 +293,28 @@ fn marked(disk: &SimDisk) -> u64 {
     newest.map_or(0, |slot| number(slot, 16))
 }
 
-/// The reach of the checkpoint, in the same way.
+/// The reach of the checkpoint's last whole part, in the same way.
 fn reached(disk: &SimDisk) -> u64 {
-    disk.content("checkpoint")
-        .map_or(0, |bytes| number(&bytes, 20))
+    let content = disk.content("checkpoint").unwrap_or_default();
+    let (mut at, mut reach) = (0, 0);
+    while let Some(bytes) = part(&content, at) {
+        reach = number(&content, at + 20);
+        at += bytes.next_multiple_of(PAGE);
+    }
+    reach
+}
+
+/// Length of the whole part of a checkpoint at this place.
+fn part(content: &[u8], at: usize) -> Option<usize> {
+    const HEADER: usize = 56;
+    let header = content.get(at..at + HEADER)?;
+    let length = usize::try_from(number(header, 8)).ok()?;
+    let body = content.get(at + HEADER..)?.get(..length)?;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[20..52]), body);
+    let is_whole = header[16..20] == crc.to_le_bytes()
+        && header[52..56] == crc32c::crc32c(&header[..52]).to_le_bytes()
+        && header[28..44] == content[28..44];
+    is_whole.then_some(HEADER + length)
 }
 
 fn journal(disk: &SimDisk) -> Vec<String> {

@@ -4,7 +4,7 @@
 //! expectation one loses at once. It becomes visible when the journal thread reports its number durable; changes
 //! are published to watchers in that order.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::{Mutex, MutexGuard};
 
@@ -20,6 +20,8 @@ const WATCH_CHANGES_MAX: usize = 1024;
 pub(super) const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Longest key.
 pub(super) const KEY_BYTES_MAX: usize = 8 * 1024;
+/// Changed documents whose keys are kept in any case; of more, only while others are the greater part.
+const CHANGED_KEYS_MAX: usize = 4096;
 /// Leases are documents under keys no caller can name; their version is the epoch.
 pub(super) const LEASE_PREFIX: &str = "\0lease/";
 
@@ -65,6 +67,22 @@ pub(super) struct State {
     newest: HashMap<String, Newest>,
     /// No deleted key had a greater version: new keys start above it, so that no key ever repeats one.
     floor: u64,
+    /// Since the last checkpoint.
+    changed: Changed,
+}
+
+/// Documents that were put or deleted.
+#[derive(Debug)]
+pub(super) enum Changed {
+    Keys(BTreeSet<Box<str>>),
+    /// So many that all of them are meant: their keys would take as much as a new checkpoint spares.
+    All,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self::Keys(BTreeSet::new())
+    }
 }
 
 /// What a put comes to.
@@ -134,6 +152,37 @@ impl State {
         } else {
             self.committed.remove(key);
             self.floor = self.floor.max(version);
+        }
+        self.note_changed(key);
+    }
+
+    fn note_changed(&mut self, key: &str) {
+        let Changed::Keys(keys) = &mut self.changed else {
+            return;
+        };
+        if !keys.contains(key) {
+            keys.insert(key.into());
+        }
+        if keys.len() > CHANGED_KEYS_MAX && keys.len() > self.committed.len() / 2 {
+            self.changed = Changed::All;
+        }
+    }
+
+    /// Whether so many documents changed that the next checkpoint has to show all.
+    pub(super) fn has_all_changed(&self) -> bool {
+        matches!(self.changed, Changed::All)
+    }
+
+    /// What changed since this was called last, for a checkpoint.
+    pub(super) fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// That checkpoint was not written.
+    pub(super) fn put_back_changed(&mut self, unsaved: Changed) {
+        match (&mut self.changed, unsaved) {
+            (Changed::Keys(keys), Changed::Keys(unsaved)) => keys.extend(unsaved),
+            (changed, _) => *changed = Changed::All,
         }
     }
 

@@ -15,10 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
-use super::checkpoint::{self, Image, StreamImage};
+use super::checkpoint::{Checkpoints, Collected, Scope};
 use super::journal::is_full;
 use super::lock::lock;
-use super::seams::{Cut, Digest, Documents, Readers};
+use super::seams::{Cut, Digest, Readers};
 use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
 use super::stats::Counters;
 use super::streams::Stream;
@@ -153,21 +153,17 @@ struct Frozen {
 
 pub(super) struct Flusher {
     shared: Arc<Shared>,
-    /// Where checkpoints are kept.
-    kept: Box<dyn Documents>,
-    /// The last checkpoint that this run wrote.
-    digest: Option<Digest>,
+    checkpoints: Checkpoints,
     /// Where the last checkpoint replays from.
     cut: Cut,
     ticks: u32,
 }
 
 impl Flusher {
-    pub(super) fn new(shared: Arc<Shared>, kept: Box<dyn Documents>, cut: Cut) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, checkpoints: Checkpoints, cut: Cut) -> Self {
         Self {
             shared,
-            kept,
-            digest: None,
+            checkpoints,
             cut,
             ticks: 0,
         }
@@ -221,8 +217,8 @@ impl Flusher {
         drop(wanted);
         match result {
             Err(Error::DiskFull) => tracing::warn!("no space to flush, trying again"),
-            Err(error) if !matches!(error, Error::Closed) => self.shared.poison(&error),
-            _ => {}
+            Ok(()) | Err(Error::Closed | Error::Poisoned(_)) => {}
+            Err(error) => self.shared.poison(&error),
         }
         signal.changed.notify_all();
         // Not under the lock above: those who wait here may be asking for a flush.
@@ -252,7 +248,7 @@ impl Flusher {
 
     fn last_flush(&mut self) -> Option<Digest> {
         match self.flush() {
-            Ok(()) if self.cut.lsn >= self.shared.last_lsn() => self.digest,
+            Ok(()) if self.cut.lsn >= self.shared.last_lsn() => self.checkpoints.digest(),
             Ok(()) => None,
             Err(error) => {
                 tracing::warn!(%error, "the last flush failed, the next start replays the journal");
@@ -262,6 +258,10 @@ impl Flusher {
     }
 
     fn flush(&mut self) -> Result<()> {
+        // What failed may have been a sync, and that is never tried again.
+        if let Some(error @ Error::Poisoned(_)) = self.shared.intake.stopped() {
+            return Err(error);
+        }
         self.shared.sync()?;
         let cut = *lock(&self.shared.cut);
         let (mut frozen, shared) = self.freeze(cut);
@@ -392,48 +392,57 @@ impl Flusher {
     }
 
     fn checkpoint(&mut self, cut: Cut) -> Result<()> {
-        let shared = &self.shared;
-        let known: Vec<u64> = lock(&shared.segment_files).keys().copied().collect();
-        shared.streams.dropped_bytes.store(0, Ordering::Relaxed);
-        let mut live = BTreeSet::new();
-        let mut image = Image {
-            folder: shared.folder,
-            position: cut.position,
-            ..Image::default()
-        };
-        for stream in shared.streams.all() {
-            let state = lock(&stream.state);
-            // What a later append made will be made again by replaying it.
-            if state.removed || state.created > cut.lsn {
-                continue;
-            }
-            live.extend(state.extents.iter().map(|extent| extent.segment));
-            image.streams.push(StreamImage {
-                id: stream.id,
-                start: state.start.min(state.flushed),
-                end: state.flushed,
-                extents: state.extents.iter().copied().collect(),
-            });
-        }
-        image.next_segment = shared.next_segment.load(Ordering::Relaxed);
-        let mut bytes = image.encode(&shared.documents.lock());
-        // The image may show trims that are not durable yet, and nothing may become true before what was handed
-        // over earlier.
-        shared.sync()?;
-        let digest = checkpoint::seal(&mut bytes, lock(&shared.cut).position.sequence);
-        self.kept.replace(&bytes).map_err(|error| {
-            if is_full(&error) {
-                Error::DiskFull
-            } else {
-                Error::io("write the checkpoint", error)
-            }
+        let known: Vec<u64> = lock(&self.shared.segment_files).keys().copied().collect();
+        let dropped = self.shared.streams.dropped_bytes.swap(0, Ordering::Relaxed);
+        let live = self.write_checkpoint(cut).inspect_err(|_| {
+            let bytes = &self.shared.streams.dropped_bytes;
+            bytes.fetch_add(dropped, Ordering::Relaxed);
         })?;
-        self.digest = Some(digest);
         self.cut = cut;
         self.ticks = 0;
-        shared.journal.retire(cut.position);
+        self.shared.journal.retire(cut.position);
         let dead: Vec<u64> = known.into_iter().filter(|id| !live.contains(id)).collect();
-        shared.remove_segments(&dead)
+        self.shared.remove_segments(&dead)
+    }
+
+    /// Changes if that is enough; where there is no space for a whole they are in any case, if they can be.
+    fn write_checkpoint(&mut self, cut: Cut) -> Result<BTreeSet<u64>> {
+        let has_all_changed = self.shared.documents.lock().has_all_changed();
+        if !has_all_changed && !self.checkpoints.wants_whole() {
+            return self.write_part(cut, Scope::Changes);
+        }
+        match self.write_part(cut, Scope::Whole) {
+            Err(Error::DiskFull) if !has_all_changed && self.checkpoints.put_off_whole() => {
+                self.write_part(cut, Scope::Changes)
+            }
+            written => written,
+        }
+    }
+
+    /// Writes a checkpoint; returns the segments that must stay.
+    fn write_part(&mut self, cut: Cut, scope: Scope) -> Result<BTreeSet<u64>> {
+        let shared = &self.shared;
+        let Collected {
+            part,
+            live,
+            unsaved,
+        } = Collected::of(shared, cut, scope);
+        // It may show trims that are not durable yet, and nothing may become true before what was handed over earlier.
+        let written = shared.sync().and_then(|()| {
+            let reach = lock(&shared.cut).position.sequence;
+            match scope {
+                Scope::Whole => self.checkpoints.write_whole(part, reach),
+                Scope::Changes => self.checkpoints.write_changes(part, reach),
+            }
+        });
+        match written {
+            Ok(bytes) => Counters::add(&shared.stats.checkpoint_bytes, bytes),
+            Err(error) => {
+                unsaved.put_back(shared);
+                return Err(error);
+            }
+        }
+        Ok(live)
     }
 }
 

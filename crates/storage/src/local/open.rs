@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::{self, Image};
+use super::checkpoint::{self, Checkpoints, Image};
 use super::documents::{self, DocumentTable};
 use super::flush::MadeSegment;
 use super::intake::Change;
@@ -52,8 +52,7 @@ pub(super) struct Opened {
     pub(super) documents: DocumentTable,
     pub(super) begun: Begun,
     pub(super) segments: Arc<dyn Segments>,
-    /// Where checkpoints are kept.
-    pub(super) kept: Box<dyn Documents>,
+    pub(super) checkpoints: Checkpoints,
     /// Where the log goes on.
     pub(super) end: Position,
     /// Where the checkpoint replays from.
@@ -71,7 +70,8 @@ pub(super) fn open(parts: Parts, options: &Options) -> Result<Opened> {
         segments,
         documents: kept,
     } = parts;
-    let (found, clean) = find(&mut *journal, &*kept)?;
+    let mut checkpoints = Checkpoints::new(kept, options.checkpoint_changes_bytes);
+    let (found, clean) = find(&mut *journal, &mut checkpoints)?;
     let has_checkpoint = found.is_some();
     let (image, documents) = found.unwrap_or_else(|| {
         let image = Image {
@@ -104,7 +104,7 @@ pub(super) fn open(parts: Parts, options: &Options) -> Result<Opened> {
         documents,
         begun,
         segments,
-        kept,
+        checkpoints,
         end: replayed.end,
         checkpoint,
         segment_files,
@@ -124,9 +124,9 @@ fn took(options: &Options, from: Option<Duration>) -> Duration {
 /// version is brought up to date.
 fn find(
     journal: &mut dyn JournalReader,
-    kept: &dyn Documents,
+    checkpoints: &mut Checkpoints,
 ) -> Result<(Option<(Image, documents::State)>, bool)> {
-    let Some(mut stored) = Image::load(kept)? else {
+    let Some(mut stored) = checkpoint::load(checkpoints.kept())? else {
         let start = journal.check(None)?;
         return Ok((None, start.clean));
     };
@@ -140,10 +140,10 @@ fn find(
     if let Some((folder, position)) = start.moved {
         stored.image.folder = folder;
         stored.image.position = position;
-        let mut bytes = stored.image.encode(&stored.documents);
-        checkpoint::seal(&mut bytes, position.sequence);
-        let failed = |error| Error::io("write the checkpoint", error);
-        kept.replace(&bytes).map_err(failed)?;
+        checkpoints.write_whole(stored.whole(), position.sequence)?;
+    }
+    if stored.is_cut {
+        tracing::info!("the last changes of the checkpoint were never finished and are left out");
     }
     Ok((Some((stored.image, stored.documents)), start.clean))
 }

@@ -60,6 +60,9 @@ pub struct Options {
     pub own_segment_bytes: u64,
     /// Packs of about the same size from which they are merged into one.
     pub pack_files_max: usize,
+    /// Changes are added to the checkpoint until they take more bytes than it has as a whole, and than this; then it is
+    /// written again. 0 writes it again each time.
+    pub checkpoint_changes_bytes: u64,
     /// Size of the checksummed blocks of a segment; a block holds whole batches and at least one.
     pub block_bytes: u64,
     /// Free space below which appends and puts are refused.
@@ -84,6 +87,7 @@ impl Default for Options {
             page_cache_bytes: 512 * MIB,
             own_segment_bytes: MIB,
             pack_files_max: 8,
+            checkpoint_changes_bytes: MIB,
             block_bytes: 64 * KIB,
             min_free_bytes: 256 * MIB,
             stopwatch: None,

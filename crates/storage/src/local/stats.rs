@@ -38,6 +38,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Bytes written to segments by flushes.
     pub flushed_bytes: u64,
+    /// Bytes written to checkpoints.
+    pub checkpoint_bytes: u64,
     /// Merges of packs completed.
     pub merges: u64,
     /// Streams that exist.
@@ -57,6 +59,7 @@ pub(super) struct Counters {
     pub(super) sync_micros: AtomicU64,
     pub(super) flushes: AtomicU64,
     pub(super) flushed_bytes: AtomicU64,
+    pub(super) checkpoint_bytes: AtomicU64,
     pub(super) merges: AtomicU64,
 }
 
@@ -83,6 +86,7 @@ impl Counters {
             sync_micros: load(&self.sync_micros),
             flushes: load(&self.flushes),
             flushed_bytes: load(&self.flushed_bytes),
+            checkpoint_bytes: load(&self.checkpoint_bytes),
             merges: load(&self.merges),
             ..Stats::default()
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use super::batches::Batches;
-use super::checkpoint::CheckpointFile;
+use super::checkpoint::{CheckpointFile, Checkpoints};
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher};
 use super::intake::{Change as Handed, Intake};
@@ -19,7 +19,7 @@ use super::lock::lock;
 use super::merge::{MergeSignal, Merger};
 use super::open::{self, Opened, Parts, REPLAYED, RecoveryReport};
 use super::options::Options;
-use super::seams::{Cut, Digest, Documents, End, JournalWriter};
+use super::seams::{Cut, Digest, End, JournalWriter};
 use super::seek::{Brief, View};
 use super::segment::{SegmentFiles, SegmentReader};
 use super::shared::{Owners, Shared, Want, is_gone};
@@ -250,7 +250,7 @@ impl Drop for Inner {
 /// What single threads own.
 struct Ends {
     writer: Box<dyn JournalWriter>,
-    kept: Box<dyn Documents>,
+    checkpoints: Checkpoints,
     /// Where the checkpoint replays from.
     checkpoint: Cut,
 }
@@ -262,7 +262,7 @@ fn share(options: Options, opened: Opened) -> (Shared, Ends) {
     };
     let ends = Ends {
         writer: opened.begun.writer,
-        kept: opened.kept,
+        checkpoints: opened.checkpoints,
         checkpoint: Cut {
             lsn: Lsn(0),
             position: opened.checkpoint,
@@ -312,7 +312,7 @@ fn start_threads(
             move || tend_journal(&shared)
         })?,
         flusher: spawn("flusher", &shared.owners.flusher, {
-            let flusher = Flusher::new(Arc::clone(shared), ends.kept, ends.checkpoint);
+            let flusher = Flusher::new(Arc::clone(shared), ends.checkpoints, ends.checkpoint);
             move || flusher.run()
         })?,
         merger: spawn("merger", &shared.owners.merger, {

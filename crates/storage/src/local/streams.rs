@@ -11,7 +11,7 @@
 //! also have, kept for readers near the end; the window of all streams together is bounded and the oldest goes
 //! first. One mutex per stream, held shortly and never while the disk is touched.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -99,6 +99,10 @@ pub(super) struct StreamState {
     pub(super) unflushed_bytes: u64,
     /// On the list of streams the next flush looks at.
     dirty: bool,
+    /// Not as the last checkpoint shows it.
+    pub(super) changed: bool,
+    /// A checkpoint may show it.
+    pub(super) is_known: bool,
 }
 
 /// Where a read finds its bytes.
@@ -108,13 +112,25 @@ pub(super) enum Plan {
 }
 
 impl StreamState {
+    /// One that a checkpoint shows.
     pub(super) fn restored(start: u64, end: u64, extents: VecDeque<Extent>) -> Self {
         Self {
             start,
             end,
             flushed: end,
             extents,
+            is_known: true,
             ..Self::default()
+        }
+    }
+
+    /// One that an append makes.
+    fn created(start: u64, lsn: Lsn) -> Self {
+        Self {
+            created: lsn,
+            changed: true,
+            is_known: false,
+            ..Self::restored(start, start, VecDeque::new())
         }
     }
 
@@ -235,6 +251,8 @@ pub(super) struct Streams {
     pub(super) memory: Memory,
     dirty: Mutex<Vec<Arc<Stream>>>,
     cache: Mutex<VecDeque<Cached>>,
+    /// Streams that were removed, of those that the last checkpoint may show.
+    removed: Mutex<BTreeSet<StreamId>>,
     /// Segment bytes given up by trims and removals since the last checkpoint.
     pub(super) dropped_bytes: AtomicU64,
 }
@@ -305,9 +323,7 @@ impl Streams {
     ) -> std::result::Result<(), u64> {
         let header = &append.batch.header;
         let stream = self.get(append.stream).unwrap_or_else(|| {
-            let mut state =
-                StreamState::restored(header.base_offset, header.base_offset, VecDeque::new());
-            state.created = lsn;
+            let state = StreamState::created(header.base_offset, lsn);
             self.insert(append.stream, state)
         });
         let mut state = lock(&stream.state);
@@ -357,6 +373,7 @@ impl Streams {
             return Ok(false);
         }
         state.start = start;
+        state.changed = true;
         while let Some(extent) = state.extents.pop_front_if(|e| e.end <= start) {
             self.dropped_bytes
                 .fetch_add(extent.bytes, Ordering::Relaxed);
@@ -381,9 +398,14 @@ impl Streams {
 
     /// Gives up a whole stream.
     pub(super) fn remove(&self, id: StreamId) -> Result<()> {
+        // Held to the end: a checkpoint sees all of a removal or none.
+        let mut removed = lock(&self.removed);
         let stream = self.forget(id).ok_or(Error::Missing)?;
         let mut state = lock(&stream.state);
         state.removed = true;
+        if state.is_known {
+            removed.insert(id);
+        }
         let extents = std::mem::take(&mut state.extents);
         let dropped: u64 = extents.iter().map(|extent| extent.bytes).sum();
         // A removal must lead to a checkpoint even when no segment knows the stream.
@@ -392,6 +414,16 @@ impl Streams {
             self.account_gone(&mut state, &held);
         }
         Ok(())
+    }
+
+    /// Streams that were removed since this was called last, for a checkpoint.
+    pub(super) fn take_removed(&self) -> BTreeSet<StreamId> {
+        std::mem::take(&mut lock(&self.removed))
+    }
+
+    /// That checkpoint was not written.
+    pub(super) fn put_back_removed(&self, unsaved: BTreeSet<StreamId>) {
+        lock(&self.removed).extend(unsaved);
     }
 
     /// Streams that got batches since the last call; those still unflushed afterwards are marked again by
@@ -423,6 +455,7 @@ impl Streams {
         state
             .extents
             .extend(extents.iter().filter(|e| e.end > start).copied());
+        state.changed = true;
         let before = std::mem::replace(&mut state.flushed, until);
         let mut bytes = 0;
         for held in &state.tail {

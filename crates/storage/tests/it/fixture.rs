@@ -79,6 +79,7 @@ pub(crate) fn tiny_options() -> Options {
         page_cache_bytes: 16 * 1024,
         own_segment_bytes: 4 * 1024,
         pack_files_max: 3,
+        checkpoint_changes_bytes: 16 * 1024,
         block_bytes: 1024,
         min_free_bytes: 0,
         stopwatch: None,

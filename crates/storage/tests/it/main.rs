@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and its sizes are small"
 )]
 
+mod checkpoint;
 mod contract;
 mod crash;
 mod faults;

@@ -513,8 +513,37 @@ async fn a_flip_anywhere_in_what_streams_share_is_noticed() {
     }
 }
 
+/// Options under which a checkpoint is always a whole.
+fn without_changes() -> Options {
+    Options {
+        checkpoint_changes_bytes: 0,
+        ..several_files()
+    }
+}
+
+/// Makes a checkpoint without changes look as the version before there were any left it.
+fn made_single(disk: &SimDisk) {
+    let content = disk.content("checkpoint").unwrap();
+    let length = u64::from_le_bytes(content[8..16].try_into().unwrap()) as usize;
+    let (body, folder) = content[56..56 + length].split_at(length - 16);
+    let (body, nothing_gone) = body.split_at(body.len() - 16);
+    assert_eq!(nothing_gone, [0; 16]);
+    let checked = [&content[20..28], body, folder].concat();
+    let mut single = b"FBCP\x04\0\0\0".to_vec();
+    single.extend_from_slice(&(checked.len() as u64 - 8).to_le_bytes());
+    single.extend_from_slice(&crc32c::crc32c(&checked).to_le_bytes());
+    single.extend_from_slice(&checked);
+    set_len(disk, "checkpoint", single.len() as u64);
+    overwrite(disk, "checkpoint", 0, &single);
+    if disk.content("clean").is_some() {
+        // It repeats how the checkpoint begins.
+        overwrite(disk, "clean", 0, &single[..28]);
+    }
+}
+
 /// Makes a folder look as the version before records were shared left it.
 fn made_unshared(disk: &SimDisk) {
+    made_single(disk);
     overwrite(disk, "checkpoint", 4, &2_u32.to_le_bytes());
     if disk.content("clean").is_some() {
         // It repeats how the checkpoint begins.
@@ -547,17 +576,20 @@ fn patch(disk: &SimDisk, name: &str, at: usize, checked: usize, change: impl Fn(
 }
 
 #[tokio::test]
-async fn a_folder_of_the_version_before_records_were_shared_is_read() {
-    for end in ENDS {
-        let (disk, batches) = written(end, several_files()).await;
-        made_unshared(&disk);
+async fn folders_of_the_versions_before_changes_and_before_shared_records_are_read() {
+    for (end, made) in ENDS
+        .into_iter()
+        .flat_map(|end| [(end, made_single as fn(&SimDisk)), (end, made_unshared)])
+    {
+        let (disk, batches) = written(end, without_changes()).await;
+        made(&disk);
         let store = open(&disk, several_files()).unwrap();
         assert_eq!(store.recovery().clean, end == End::Closed);
         assert!(read_all(&store, stream(1), 0).await == concat(&batches));
         put(&store, stream(1), &filled(200, 10)).await;
         marked(&store).await;
         store.flush().unwrap();
-        assert_eq!(disk.content("checkpoint").unwrap()[4], 4);
+        assert_eq!(disk.content("checkpoint").unwrap()[4], 5);
         drop(store);
         // From now on an older version refuses: the mark is a new one.
         assert!(
@@ -707,6 +739,7 @@ async fn an_older_journal_of_the_folder_is_refused_after_a_stop_in_order() {
 
 /// Makes a closed folder look as the version before identities left it.
 fn made_old(disk: &SimDisk) {
+    made_single(disk);
     let checkpoint = disk.content("checkpoint").unwrap();
     let body = &checkpoint[28..];
     let mut old = checkpoint[..20].to_vec();
@@ -727,7 +760,7 @@ fn made_old(disk: &SimDisk) {
 
 #[tokio::test]
 async fn a_folder_of_the_version_before_is_brought_up_to_date() {
-    let (old, batches) = written(End::Closed, several_files()).await;
+    let (old, batches) = written(End::Closed, without_changes()).await;
     made_old(&old);
     let mut opened = 0;
     // Whatever fails on the way, it can be done again.
@@ -757,7 +790,7 @@ async fn a_folder_of_the_version_before_is_brought_up_to_date() {
 
 #[tokio::test]
 async fn a_folder_of_the_version_before_that_was_not_closed_is_refused() {
-    let (disk, _) = written(End::Closed, several_files()).await;
+    let (disk, _) = written(End::Closed, without_changes()).await;
     made_old(&disk);
     disk.remove("clean").unwrap();
     let before = image(&disk);

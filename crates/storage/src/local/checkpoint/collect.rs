@@ -1,0 +1,125 @@
+//! What a checkpoint shows, taken from the streams and documents in memory while they go on changing.
+//!
+//! Streams are looked at one by one. What changes of one that was looked at already, it keeps for the next checkpoint: the
+//! change is in the journal, behind the place this one replays from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::Shared;
+use super::super::documents::Changed;
+use super::super::lock::lock;
+use super::super::seams::Cut;
+use super::super::streams::{Stream, StreamState};
+use super::{Image, Part, StreamImage, body};
+use crate::{Lsn, StreamId};
+
+/// How much a checkpoint shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Scope {
+    Whole,
+    /// What changed since the last one.
+    Changes,
+}
+
+/// The next checkpoint.
+pub(in super::super) struct Collected {
+    pub(in super::super) part: Part,
+    /// Segments that it names, or that earlier parts do and it leaves alone.
+    pub(in super::super) live: BTreeSet<u64>,
+    pub(in super::super) unsaved: Unsaved,
+}
+
+/// What a checkpoint shows as changed, to be kept in case it is not written.
+#[derive(Default)]
+pub(in super::super) struct Unsaved {
+    streams: Vec<Arc<Stream>>,
+    removed: BTreeSet<StreamId>,
+    documents: Changed,
+}
+
+impl Collected {
+    /// A checkpoint that replays from this place.
+    pub(in super::super) fn of(shared: &Shared, cut: Cut, scope: Scope) -> Self {
+        let mut image = Image {
+            folder: shared.folder,
+            position: cut.position,
+            ..Image::default()
+        };
+        let mut unsaved = Unsaved::default();
+        let live = collect_streams(shared, (cut.lsn, scope), &mut image, &mut unsaved);
+        image.next_segment = shared.next_segment.load(Ordering::Relaxed);
+        let mut documents = shared.documents.lock();
+        unsaved.documents = documents.take_changed();
+        let keys = match (&unsaved.documents, scope) {
+            (Changed::Keys(keys), Scope::Changes) => Some(keys),
+            _ => None,
+        };
+        let part = Part::new(|out| body::encode(out, &image, &documents, keys));
+        drop(documents);
+        Self {
+            part,
+            live,
+            unsaved,
+        }
+    }
+}
+
+/// Adds what streams have to show; returns the segments they have.
+fn collect_streams(
+    shared: &Shared,
+    (until, scope): (Lsn, Scope),
+    image: &mut Image,
+    unsaved: &mut Unsaved,
+) -> BTreeSet<u64> {
+    let mut live = BTreeSet::new();
+    let all = shared.streams.all();
+    // Behind `all`: of those, what is removed later is seen to be, or shown as it was and left for the next checkpoint.
+    unsaved.removed = shared.streams.take_removed();
+    for stream in all {
+        let mut state = lock(&stream.state);
+        if state.removed {
+            unsaved.removed.insert(stream.id);
+            continue;
+        }
+        // What a later append made will be made again by replaying it.
+        if state.created > until {
+            continue;
+        }
+        live.extend(state.extents.iter().map(|extent| extent.segment));
+        let has_changed = std::mem::take(&mut state.changed);
+        if has_changed || scope == Scope::Whole {
+            state.is_known = true;
+            image.streams.push(image_of(&stream, &state));
+        }
+        drop(state);
+        if has_changed {
+            unsaved.streams.push(stream);
+        }
+    }
+    if scope == Scope::Changes {
+        image.removed = unsaved.removed.iter().copied().collect();
+    }
+    live
+}
+
+fn image_of(stream: &Stream, state: &StreamState) -> StreamImage {
+    StreamImage {
+        id: stream.id,
+        start: state.start.min(state.flushed),
+        end: state.flushed,
+        extents: state.extents.iter().copied().collect(),
+    }
+}
+
+impl Unsaved {
+    /// Keeps it for the next checkpoint.
+    pub(in super::super) fn put_back(self, shared: &Shared) {
+        for stream in &self.streams {
+            lock(&stream.state).changed = true;
+        }
+        shared.streams.put_back_removed(self.removed);
+        shared.documents.lock().put_back_changed(self.documents);
+    }
+}
