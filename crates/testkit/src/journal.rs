@@ -143,10 +143,7 @@ fn options(choices: &mut Choices<'_>) -> Options {
         tail_bytes: 4 * KIB,
         own_segment_bytes: 4 * KIB,
         // Never any changes, few of them, or no end of them.
-        checkpoint_changes_bytes: choices.below(3) as u64
-            * 8
-            * KIB
-            * KIB.pow(choices.below(2) as u32),
+        checkpoint_changes_bytes: [0, 8 * KIB, KIB * KIB][choices.below(3)],
         block_bytes: KIB,
         min_free_bytes: 0,
         ..Options::default()

@@ -8,7 +8,7 @@ use super::streams::Body;
 use crate::Append;
 
 /// The batches of one append, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Batches {
     appends: Vec<Append>,
     /// For each batch the first one with the same records, which may be itself; none where no other has them. Empty when

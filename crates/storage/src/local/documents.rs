@@ -168,11 +168,6 @@ impl State {
         }
     }
 
-    /// Whether so many documents changed that the next checkpoint has to show all.
-    pub(super) fn has_all_changed(&self) -> bool {
-        matches!(self.changed, Changed::All)
-    }
-
     /// What changed since this was called last, for a checkpoint.
     pub(super) fn take_changed(&mut self) -> Changed {
         std::mem::take(&mut self.changed)

@@ -151,6 +151,9 @@ struct Frozen {
     extents: Vec<Extent>,
 }
 
+/// What the flusher came to: when its last flush left nothing to replay, the checkpoint by which the next start knows.
+pub(super) struct LastFlush(pub(super) Option<Digest>);
+
 pub(super) struct Flusher {
     shared: Arc<Shared>,
     checkpoints: Checkpoints,
@@ -169,8 +172,8 @@ impl Flusher {
         }
     }
 
-    /// Runs until stopped. When a last flush left nothing to replay: the checkpoint by which the next start knows.
-    pub(super) fn run(mut self) -> Option<Digest> {
+    /// Runs until stopped.
+    pub(super) fn run(mut self) -> LastFlush {
         loop {
             self.shared.owners.flusher.rest();
             let task = self.next_task();
@@ -179,7 +182,7 @@ impl Flusher {
                 Task::Flush => self.flush(),
                 Task::Tick => self.tick(),
                 Task::Stop { flush } => {
-                    return if flush { self.last_flush() } else { None };
+                    return LastFlush(if flush { self.last_flush() } else { None });
                 }
             };
             let starved = matches!(result, Err(Error::DiskFull));
@@ -217,7 +220,9 @@ impl Flusher {
         drop(wanted);
         match result {
             Err(Error::DiskFull) => tracing::warn!("no space to flush, trying again"),
-            Ok(()) | Err(Error::Closed | Error::Poisoned(_)) => {}
+            Ok(()) | Err(Error::Closed) => {}
+            // Known already.
+            Err(Error::Poisoned(_)) if self.shared.failed.borrow().is_some() => {}
             Err(error) => self.shared.poison(&error),
         }
         signal.changed.notify_all();
@@ -405,14 +410,13 @@ impl Flusher {
         self.shared.remove_segments(&dead)
     }
 
-    /// Changes if that is enough; where there is no space for a whole they are in any case, if they can be.
+    /// Changes if that is enough; where there is no space for a whole they are in any case.
     fn write_checkpoint(&mut self, cut: Cut) -> Result<BTreeSet<u64>> {
-        let has_all_changed = self.shared.documents.lock().has_all_changed();
-        if !has_all_changed && !self.checkpoints.wants_whole() {
+        if !self.checkpoints.wants_whole() {
             return self.write_part(cut, Scope::Changes);
         }
         match self.write_part(cut, Scope::Whole) {
-            Err(Error::DiskFull) if !has_all_changed && self.checkpoints.put_off_whole() => {
+            Err(Error::DiskFull) if self.checkpoints.put_off_whole() => {
                 self.write_part(cut, Scope::Changes)
             }
             written => written,
@@ -420,13 +424,14 @@ impl Flusher {
     }
 
     /// Writes a checkpoint; returns the segments that must stay.
-    fn write_part(&mut self, cut: Cut, scope: Scope) -> Result<BTreeSet<u64>> {
+    fn write_part(&mut self, cut: Cut, wanted: Scope) -> Result<BTreeSet<u64>> {
         let shared = &self.shared;
         let Collected {
+            scope,
             part,
             live,
             unsaved,
-        } = Collected::of(shared, cut, scope);
+        } = Collected::of(shared, cut, wanted);
         // It may show trims that are not durable yet, and nothing may become true before what was handed over earlier.
         let written = shared.sync().and_then(|()| {
             let reach = lock(&shared.cut).position.sequence;

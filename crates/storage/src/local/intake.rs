@@ -17,7 +17,7 @@ use crate::{Error, Lsn, Result, StreamId};
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a queued entry changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Change {
     Batches(Batches),
     Trim {

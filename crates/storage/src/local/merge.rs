@@ -393,7 +393,7 @@ fn install(run: &Run, merged: Extent) {
     if state.removed || merged.end <= state.start {
         return;
     }
-    state.changed = true;
+    state.note_changed();
     let at = state.extents.partition_point(|e| e.end <= merged.base);
     state.extents.retain(|e| !run.extents.contains(e));
     let at = at.min(state.extents.len());

@@ -37,6 +37,8 @@ mod shared;
 mod stats;
 mod store;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use open::RecoveryReport;

@@ -71,27 +71,19 @@ pub(super) fn open(parts: Parts, options: &Options) -> Result<Opened> {
         documents: kept,
     } = parts;
     let mut checkpoints = Checkpoints::new(kept, options.checkpoint_changes_bytes);
-    let (found, clean) = find(&mut *journal, &mut checkpoints)?;
-    let has_checkpoint = found.is_some();
-    let (image, documents) = found.unwrap_or_else(|| {
-        let image = Image {
-            position: BEGINNING,
-            ..Image::default()
-        };
-        (image, documents::State::default())
-    });
-    let (segment_files, orphans) = segment_files(&*segments, &image)?;
-    let (checkpoint, next_segment) = (image.position, image.next_segment);
-    let (streams, documents) = (restore(image), DocumentTable::new(documents));
+    let found = find(&mut *journal, &mut checkpoints)?;
+    let (segment_files, orphans) = segment_files(&*segments, &found.image)?;
+    let (checkpoint, next_segment) = (found.image.position, found.image.next_segment);
+    let (streams, documents) = (restore(found.image), DocumentTable::new(found.documents));
     let replayed = journal.replay(&mut |change| apply(change, &streams, &documents))?;
-    if !orphans.is_empty() && !has_checkpoint && replayed.groups == 0 {
+    if !orphans.is_empty() && !found.has_checkpoint && replayed.groups == 0 {
         return Err(without_checkpoint());
     }
     // From here on things are changed.
     let begun = journal.begin()?;
     remove_orphans(&*segments, &orphans)?;
     let report = RecoveryReport {
-        clean,
+        clean: found.clean,
         groups: replayed.groups,
         bytes: replayed.bytes,
         cut_groups: replayed.cut_groups,
@@ -120,15 +112,28 @@ fn took(options: &Options, from: Option<Duration>) -> Duration {
     }
 }
 
-/// Loads the checkpoint and holds the journal against it; whether the store was closed in good order. One of an earlier
-/// version is brought up to date.
-fn find(
-    journal: &mut dyn JournalReader,
-    checkpoints: &mut Checkpoints,
-) -> Result<(Option<(Image, documents::State)>, bool)> {
+/// What the checkpoint shows.
+struct Found {
+    image: Image,
+    documents: documents::State,
+    /// There is none in a new store, and before the first flush.
+    has_checkpoint: bool,
+    /// The store was closed in good order.
+    clean: bool,
+}
+
+/// Loads the checkpoint and holds the journal against it. One of an earlier version is brought up to date.
+fn find(journal: &mut dyn JournalReader, checkpoints: &mut Checkpoints) -> Result<Found> {
     let Some(mut stored) = checkpoint::load(checkpoints.kept())? else {
-        let start = journal.check(None)?;
-        return Ok((None, start.clean));
+        return Ok(Found {
+            image: Image {
+                position: BEGINNING,
+                ..Image::default()
+            },
+            documents: documents::State::default(),
+            has_checkpoint: false,
+            clean: journal.check(None)?.clean,
+        });
     };
     let start = journal.check(Some(&Seen {
         folder: stored.image.folder,
@@ -145,7 +150,12 @@ fn find(
     if stored.is_cut {
         tracing::info!("the last changes of the checkpoint were never finished and are left out");
     }
-    Ok((Some((stored.image, stored.documents)), start.clean))
+    Ok(Found {
+        image: stored.image,
+        documents: stored.documents,
+        has_checkpoint: true,
+        clean: start.clean,
+    })
 }
 
 fn without_checkpoint() -> Error {

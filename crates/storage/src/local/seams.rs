@@ -222,7 +222,8 @@ pub(super) trait Documents: Send {
     /// All bytes of the checkpoint, changes that were never finished among them; `None` when there never was one.
     fn load(&mut self) -> io::Result<Option<Vec<u8>>>;
 
-    /// Replaces the checkpoint, with its changes, by a new whole, durably. One that fails changes nothing.
+    /// Replaces the checkpoint, with its changes, by a new whole, durably. One that has no space changes nothing; any other
+    /// failure leaves it open which of the two there is.
     fn replace(&mut self, whole: &[u8]) -> io::Result<()>;
 
     /// Adds changes at a position, the end of what this run has written before, durably. What has no space does not count

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 use super::batches::Batches;
 use super::checkpoint::{CheckpointFile, Checkpoints};
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
-use super::flush::{FlushSignal, Flusher};
+use super::flush::{FlushSignal, Flusher, LastFlush};
 use super::intake::{Change as Handed, Intake};
 use super::journal::FoundJournal;
 use super::lock::lock;
@@ -68,7 +68,7 @@ struct Inner {
 struct Threads {
     journal: JoinHandle<Option<()>>,
     files: JoinHandle<Option<()>>,
-    flusher: JoinHandle<Option<Option<Digest>>>,
+    flusher: JoinHandle<Option<LastFlush>>,
     merger: JoinHandle<Option<()>>,
 }
 
@@ -234,7 +234,7 @@ impl Inner {
         let sound = ended_well(threads.journal).is_some();
         let poisoned = !matches!(shared.intake.stopped(), Some(Error::Closed));
         shared.flush.stop(last_flush && sound && !poisoned);
-        let clean = ended_well(threads.flusher).flatten();
+        let clean = ended_well(threads.flusher).and_then(|last| last.0);
         let _ = shared.journal.end(End::Stopped);
         let ahead = ended_well(threads.merger).is_some() & ended_well(threads.files).is_some();
         clean.filter(|_| sound && ahead)

@@ -99,10 +99,19 @@ pub(super) struct StreamState {
     pub(super) unflushed_bytes: u64,
     /// On the list of streams the next flush looks at.
     dirty: bool,
-    /// Not as the last checkpoint shows it.
-    pub(super) changed: bool,
-    /// A checkpoint may show it.
-    pub(super) is_known: bool,
+    pub(super) saved: Saved,
+}
+
+/// What checkpoints show of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Saved {
+    /// Nothing: it was made since the last one.
+    Never,
+    /// What it was, perhaps: it changed since, or the last one was not written.
+    Outdated,
+    /// What it is.
+    #[default]
+    Current,
 }
 
 /// Where a read finds its bytes.
@@ -119,7 +128,7 @@ impl StreamState {
             end,
             flushed: end,
             extents,
-            is_known: true,
+            saved: Saved::Current,
             ..Self::default()
         }
     }
@@ -128,9 +137,15 @@ impl StreamState {
     fn created(start: u64, lsn: Lsn) -> Self {
         Self {
             created: lsn,
-            changed: true,
-            is_known: false,
+            saved: Saved::Never,
             ..Self::restored(start, start, VecDeque::new())
+        }
+    }
+
+    /// The next checkpoint has to show it.
+    pub(super) fn note_changed(&mut self) {
+        if self.saved == Saved::Current {
+            self.saved = Saved::Outdated;
         }
     }
 
@@ -373,7 +388,7 @@ impl Streams {
             return Ok(false);
         }
         state.start = start;
-        state.changed = true;
+        state.note_changed();
         while let Some(extent) = state.extents.pop_front_if(|e| e.end <= start) {
             self.dropped_bytes
                 .fetch_add(extent.bytes, Ordering::Relaxed);
@@ -403,7 +418,7 @@ impl Streams {
         let stream = self.forget(id).ok_or(Error::Missing)?;
         let mut state = lock(&stream.state);
         state.removed = true;
-        if state.is_known {
+        if state.saved != Saved::Never {
             removed.insert(id);
         }
         let extents = std::mem::take(&mut state.extents);
@@ -455,7 +470,7 @@ impl Streams {
         state
             .extents
             .extend(extents.iter().filter(|e| e.end > start).copied());
-        state.changed = true;
+        state.note_changed();
         let before = std::mem::replace(&mut state.flushed, until);
         let mut bytes = 0;
         for held in &state.tail {

@@ -162,6 +162,13 @@ async fn with_changes(disk: &SimDisk) -> LocalStore {
     store
 }
 
+/// Waits until nothing but what a test does touches the disk.
+async fn files_are_ready(store: &LocalStore) {
+    while store.stats().journal_files < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Opening is refused, and nothing on disk changes.
 fn refused(disk: &SimDisk, says: &str) {
     let image = |disk: &SimDisk| -> Vec<_> {
@@ -535,19 +542,21 @@ async fn values_that_look_like_parts_do_nothing() {
 
 #[tokio::test]
 async fn a_failed_sync_of_changes_is_final() {
-    for n in 0..6 {
+    // Of the segment, of the changes, and none.
+    for (n, fails) in [(0, true), (1, true), (2, false)] {
         let disk = SimDisk::new();
         let store = open(&disk, quiet()).unwrap();
         put(&store, stream(1), &filled(0, 100)).await;
         store.flush().unwrap();
         document(&store, "d1", Some(b"v")).await;
         put(&store, stream(1), &filled(1, 100)).await;
+        files_are_ready(&store).await;
         disk.inject(Fault::Sync(n));
         let flushed = store.flush();
-        let failed = store.failed().borrow().is_some();
-        assert_eq!(flushed.is_err(), failed, "{flushed:?}");
+        assert_eq!(flushed.is_err(), fails, "{flushed:?}");
         let syncs = disk.counts().1;
-        if failed {
+        if fails {
+            assert!(store.failed().borrow().is_some());
             assert!(store.flush().is_err(), "it is not tried again");
             let refused = store.put_if("d2", Expected::Any, Some(Bytes::new())).await;
             assert!(matches!(refused, Err(Error::Poisoned(_))), "{refused:?}");
@@ -575,9 +584,7 @@ async fn where_a_whole_has_no_space_changes_are_written() {
     }
     store.flush().unwrap();
     let before = content(&disk);
-    while store.stats().journal_files < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    files_are_ready(&store).await;
     for round in 0..10 {
         // Room for changes and a small segment, not for all documents.
         disk.set_capacity(Some(disk.used() + 3 * PAGE as u64));
@@ -603,39 +610,44 @@ async fn where_a_whole_has_no_space_changes_are_written() {
     holds(&disk.next_life(), &held).await;
 }
 
+/// Appends batches with a checkpoint after each, until something fails; those that are durable.
+async fn acknowledged(store: &LocalStore) -> Vec<storage::Batch> {
+    let mut batches = vec![filled(0, 100)];
+    for base in 1..12 {
+        let batch = filled(base, 100);
+        let append = vec![crate::fixture::append(stream(1), &batch)];
+        let Ok(lsn) = store.append(append, storage::Durability::Sync) else {
+            break;
+        };
+        let mut progress = store.progress();
+        if progress.wait_for(|at| at.durable >= lsn).await.is_err() {
+            break;
+        }
+        batches.push(batch);
+        if store.flush().is_err() {
+            break;
+        }
+    }
+    batches
+}
+
 /// Whatever write or sync fails or is the last one before the power does, on the way of several checkpoints.
 #[tokio::test]
 async fn a_crash_anywhere_between_checkpoints_loses_nothing() {
-    for n in 0..60 {
-        for fault in [Fault::Write(n), Fault::ShortWrite(n), Fault::Sync(n)] {
-            let disk = SimDisk::new();
-            let store = open(&disk, tiny_options()).unwrap();
-            put(&store, stream(1), &filled(0, 100)).await;
-            document(&store, "kept", Some(b"v")).await;
-            store.flush().unwrap();
-            disk.inject(fault);
-            let mut acknowledged = vec![filled(0, 100)];
-            for base in 1..12 {
-                let batch = filled(base, 100);
-                let append = vec![crate::fixture::append(stream(1), &batch)];
-                let Ok(lsn) = store.append(append, storage::Durability::Sync) else {
-                    break;
-                };
-                let mut progress = store.progress();
-                if progress.wait_for(|at| at.durable >= lsn).await.is_err() {
-                    break;
-                }
-                acknowledged.push(batch);
-                if store.flush().is_err() {
-                    break;
-                }
-            }
-            disk.crash(n * 31 + 7);
-            drop(store);
-            let store = open(&disk.next_life(), tiny_options()).unwrap();
-            let found = read_all(&store, stream(1), 0).await;
-            assert!(found.starts_with(&concat(&acknowledged)), "{fault:?}");
-            assert!(store.get("kept").await.unwrap().is_some(), "{fault:?}");
-        }
+    let faults = (0..60).flat_map(|n| [Fault::Write(n), Fault::ShortWrite(n), Fault::Sync(n)]);
+    for (seed, fault) in (0..).zip(faults) {
+        let disk = SimDisk::new();
+        let store = open(&disk, tiny_options()).unwrap();
+        put(&store, stream(1), &filled(0, 100)).await;
+        document(&store, "kept", Some(b"v")).await;
+        store.flush().unwrap();
+        disk.inject(fault);
+        let acknowledged = acknowledged(&store).await;
+        disk.crash(seed);
+        drop(store);
+        let store = open(&disk.next_life(), tiny_options()).unwrap();
+        let found = read_all(&store, stream(1), 0).await;
+        assert!(found.starts_with(&concat(&acknowledged)), "{fault:?}");
+        assert!(store.get("kept").await.unwrap().is_some(), "{fault:?}");
     }
 }

@@ -7,6 +7,7 @@ use super::super::documents::{self, Kept};
 use super::super::seams::{Folder, Position};
 use super::super::segment::Extent;
 use super::{Image, StreamImage, VERSION_WITHOUT_CHANGES, VERSION_WITHOUT_FOLDER};
+use crate::StreamId;
 
 /// A part, taken apart.
 pub(super) struct Body {
@@ -40,25 +41,29 @@ pub(super) fn encode(
     for stream in &image.streams {
         put_image(out, stream);
     }
-    let mut removed = Vec::new();
+    let mut gone = Vec::new();
     if let Some(changed) = changed {
-        let (there, gone): (Vec<_>, Vec<_>) =
-            changed.iter().partition(|key| table.contains_key(*key));
-        removed = gone;
-        let there = there.iter().map(|key| (&***key, &table[*key]));
-        put_documents(out, there);
+        let changed = changed.iter().map(|key| &**key);
+        let (there, not_there): (Vec<&str>, Vec<&str>) =
+            changed.partition(|key| table.contains_key(*key));
+        put_documents(out, there.iter().map(|key| (*key, &table[*key])));
+        gone = not_there;
     } else {
         put_documents(out, table.iter().map(|(key, kept)| (&**key, kept)));
     }
-    out.extend_from_slice(&(image.removed.len() as u64).to_le_bytes());
-    for id in &image.removed {
+    put_gone(out, &image.removed, &gone);
+    out.extend_from_slice(&image.folder);
+}
+
+fn put_gone(out: &mut Vec<u8>, streams: &[StreamId], keys: &[&str]) {
+    out.extend_from_slice(&(streams.len() as u64).to_le_bytes());
+    for id in streams {
         put_stream(out, *id);
     }
-    out.extend_from_slice(&(removed.len() as u64).to_le_bytes());
-    for key in removed {
+    out.extend_from_slice(&(keys.len() as u64).to_le_bytes());
+    for key in keys {
         put_counted(out, key.as_bytes());
     }
-    out.extend_from_slice(&image.folder);
 }
 
 fn put_image(out: &mut Vec<u8>, stream: &StreamImage) {

@@ -11,7 +11,7 @@ use super::super::Shared;
 use super::super::documents::Changed;
 use super::super::lock::lock;
 use super::super::seams::Cut;
-use super::super::streams::{Stream, StreamState};
+use super::super::streams::{Saved, Stream, StreamState};
 use super::{Image, Part, StreamImage, body};
 use crate::{Lsn, StreamId};
 
@@ -25,6 +25,7 @@ pub(in super::super) enum Scope {
 
 /// The next checkpoint.
 pub(in super::super) struct Collected {
+    pub(in super::super) scope: Scope,
     pub(in super::super) part: Part,
     /// Segments that it names, or that earlier parts do and it leaves alone.
     pub(in super::super) live: BTreeSet<u64>,
@@ -40,8 +41,14 @@ pub(in super::super) struct Unsaved {
 }
 
 impl Collected {
-    /// A checkpoint that replays from this place.
-    pub(in super::super) fn of(shared: &Shared, cut: Cut, scope: Scope) -> Self {
+    /// A checkpoint that replays from this place. It is a whole if it is wanted, or if too much has changed for less.
+    pub(in super::super) fn of(shared: &Shared, cut: Cut, wanted: Scope) -> Self {
+        // Documents that change from here on may show already, and do in the next checkpoint.
+        let changed = shared.documents.lock().take_changed();
+        let (scope, keys) = match &changed {
+            Changed::Keys(keys) if wanted == Scope::Changes => (Scope::Changes, Some(keys)),
+            _ => (Scope::Whole, None),
+        };
         let mut image = Image {
             folder: shared.folder,
             position: cut.position,
@@ -50,15 +57,13 @@ impl Collected {
         let mut unsaved = Unsaved::default();
         let live = collect_streams(shared, (cut.lsn, scope), &mut image, &mut unsaved);
         image.next_segment = shared.next_segment.load(Ordering::Relaxed);
-        let mut documents = shared.documents.lock();
-        unsaved.documents = documents.take_changed();
-        let keys = match (&unsaved.documents, scope) {
-            (Changed::Keys(keys), Scope::Changes) => Some(keys),
-            _ => None,
+        let part = {
+            let documents = shared.documents.lock();
+            Part::new(|out| body::encode(out, &image, &documents, keys))
         };
-        let part = Part::new(|out| body::encode(out, &image, &documents, keys));
-        drop(documents);
+        unsaved.documents = changed;
         Self {
+            scope,
             part,
             live,
             unsaved,
@@ -88,9 +93,9 @@ fn collect_streams(
             continue;
         }
         live.extend(state.extents.iter().map(|extent| extent.segment));
-        let has_changed = std::mem::take(&mut state.changed);
+        let has_changed = state.saved != Saved::Current;
         if has_changed || scope == Scope::Whole {
-            state.is_known = true;
+            state.saved = Saved::Current;
             image.streams.push(image_of(&stream, &state));
         }
         drop(state);
@@ -117,7 +122,7 @@ impl Unsaved {
     /// Keeps it for the next checkpoint.
     pub(in super::super) fn put_back(self, shared: &Shared) {
         for stream in &self.streams {
-            lock(&stream.state).changed = true;
+            lock(&stream.state).saved = Saved::Outdated;
         }
         shared.streams.put_back_removed(self.removed);
         shared.documents.lock().put_back_changed(self.documents);

@@ -54,7 +54,8 @@ impl Documents for CheckpointFile {
             let _ = self.remove_new();
         })?;
         self.disk.rename(NEW_NAME, NAME)?;
-        self.disk.sync_names("")?;
+        // If this fails, it is open which of the two there is: not what a full disk may come to.
+        self.disk.sync_names("").map_err(io::Error::other)?;
         self.file = Some(file);
         Ok(())
     }

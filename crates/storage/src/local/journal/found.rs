@@ -106,11 +106,8 @@ impl JournalReader for FoundJournal {
     }
 
     fn replay(&mut self, apply: &mut dyn FnMut(Change) -> Result<()>) -> Result<Replayed> {
-        let none = Mark {
-            position: BEGINNING,
-            ..Mark::default()
-        };
-        let mark = self.marker.as_ref().map_or(&none, Marker::mark);
+        let new = new_mark();
+        let mark = self.marker.as_ref().map_or(&new, Marker::mark);
         let recovery = if self.clean {
             recovery::closed(&self.disk, self.from, mark)?
         } else {
@@ -124,14 +121,8 @@ impl JournalReader for FoundJournal {
     fn begin(self: Box<Self>) -> Result<Begun> {
         clean::remove(&*self.disk)?;
         let marker = match self.marker {
+            None => Marker::create(&*self.disk, new_mark())?,
             Some(marker) => marker,
-            None => {
-                let mark = Mark {
-                    position: BEGINNING,
-                    ..Mark::default()
-                };
-                Marker::create(&*self.disk, mark)?
-            }
         };
         let mut recovery = self.recovery.expect("it was replayed");
         recovery.settle()?;
@@ -152,6 +143,14 @@ impl JournalReader for FoundJournal {
             folder,
             marked,
         })
+    }
+}
+
+/// The mark of a new store.
+fn new_mark() -> Mark {
+    Mark {
+        position: BEGINNING,
+        ..Mark::default()
     }
 }
 
