@@ -610,6 +610,42 @@ async fn where_a_whole_has_no_space_changes_are_written() {
     holds(&disk.next_life(), &held).await;
 }
 
+/// A flush that has written segments and finds no space for its checkpoint leaves them to the streams that have them, whatever
+/// the next checkpoint shows.
+#[tokio::test]
+async fn segments_outlast_a_checkpoint_that_failed() {
+    let disk = SimDisk::new();
+    let options = Options {
+        tail_bytes: 0,
+        ..quiet()
+    };
+    let store = open(&disk, options).unwrap();
+    put(&store, stream(1), &filled(0, 100)).await;
+    store.flush().unwrap();
+    files_are_ready(&store).await;
+    put(&store, stream(2), &filled(0, 100)).await;
+    let lsn = store.trim(stream(1), Trim::Before(1)).unwrap();
+    durable(&store, lsn).await;
+    let written = store.stats().checkpoint_bytes;
+    disk.set_capacity(Some(disk.used() + 3_000));
+    let full = store.flush();
+    assert!(matches!(full, Err(Error::DiskFull)), "{full:?}");
+    disk.set_capacity(None);
+    // By itself it writes one that replays from where the last one did, and so leaves stream 2 out.
+    while store.stats().checkpoint_bytes == written {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    put(&store, stream(1), &filled(1, 100)).await;
+    store.flush().unwrap();
+    assert_eq!(store.stats().tail_bytes, 0);
+    let expected = filled(0, 100).to_bytes();
+    assert!(read_all(&store, stream(2), 0).await == expected);
+    disk.kill();
+    drop(store);
+    let store = open(&disk.next_life(), quiet()).unwrap();
+    assert!(read_all(&store, stream(2), 0).await == expected);
+}
+
 /// Appends batches with a checkpoint after each, until something fails; those that are durable.
 async fn acknowledged(store: &LocalStore) -> Vec<storage::Batch> {
     let mut batches = vec![filled(0, 100)];

@@ -27,7 +27,7 @@ pub(in super::super) enum Scope {
 pub(in super::super) struct Collected {
     pub(in super::super) scope: Scope,
     pub(in super::super) part: Part,
-    /// Segments that it names, or that earlier parts do and it leaves alone.
+    /// Segments that streams have: those that it names or earlier parts do, and those of streams that it leaves out.
     pub(in super::super) live: BTreeSet<u64>,
     pub(in super::super) unsaved: Unsaved,
 }
@@ -88,11 +88,11 @@ fn collect_streams(
             unsaved.removed.insert(stream.id);
             continue;
         }
+        live.extend(state.extents.iter().map(|extent| extent.segment));
         // What a later append made will be made again by replaying it.
         if state.created > until {
             continue;
         }
-        live.extend(state.extents.iter().map(|extent| extent.segment));
         let has_changed = state.saved != Saved::Current;
         if has_changed || scope == Scope::Whole {
             state.saved = Saved::Current;
