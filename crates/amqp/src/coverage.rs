@@ -1,21 +1,9 @@
 //! `docs/reference/amqp-protocol.md` says which methods there are and what is different about them. `UPDATE=1` rewrites
 //! it.
 
-use std::path::PathBuf;
+use testkit::ReferencePage;
 
 use crate::wire::method_names;
-
-const DIFFERENCES: &str = include_str!("differences.md");
-
-const HEAD: &str = "\
-Written from the table of methods, by the test in `crates/amqp/src/coverage.rs`, which also keeps it fresh
-(`UPDATE=1 cargo test -p amqp coverage`). `C` comes from clients, `S` from the server.
-
-| method | from | state |
-|---|---|---|
-";
-
-const TAIL: &str = include_str!("coverage.md");
 
 /// Who sends a method, and what a user should know about it beyond the specification.
 fn state(name: &str) -> (&'static str, &'static str) {
@@ -78,26 +66,12 @@ fn state(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn page() -> String {
-    let rows = method_names().map(|name| {
-        let (from, state) = state(name);
-        format!("| {name} | {from} | {state} |\n")
-    });
-    DIFFERENCES.to_owned() + HEAD + &rows.collect::<String>() + TAIL
-}
-
 #[test]
 fn the_coverage_page_is_fresh() {
-    let page = page();
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/amqp-protocol.md");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &page).expect("the page can be written");
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == page,
-        "{} is stale; UPDATE=1 rewrites it",
-        path.display()
-    );
+    let rows = method_names().map(|name| {
+        let (from, state) = state(name);
+        [name, from, state].map(str::to_owned)
+    });
+    let columns = ["method", "from", "state"];
+    ReferencePage::new(include_str!("coverage.md"), columns, rows).check("amqp-protocol.md");
 }

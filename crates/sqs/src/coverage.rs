@@ -1,12 +1,9 @@
 //! `docs/reference/sqs-protocol.md` says which actions there are and what is different about them. `UPDATE=1` rewrites
 //! it.
 
-use std::path::PathBuf;
+use testkit::ReferencePage;
 
 use crate::actions::ACTIONS;
-
-/// The page, but for the table of actions.
-const PAGE: &str = include_str!("coverage.md");
 
 /// What a user should know about an action beyond the service's own documentation.
 fn notes(action: &str) -> &'static str {
@@ -44,26 +41,11 @@ fn notes(action: &str) -> &'static str {
     }
 }
 
-fn page() -> String {
-    let rows = ACTIONS
-        .iter()
-        .map(|action| format!("| {action} | {} |\n", notes(action)));
-    let table = "| action | notes |\n|---|---|\n".to_owned() + &rows.collect::<String>();
-    PAGE.replace("{actions}\n", &table)
-}
-
 #[test]
 fn the_coverage_page_is_fresh() {
-    let page = page();
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/sqs-protocol.md");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &page).expect("the page can be written");
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == page,
-        "{} is stale; UPDATE=1 rewrites it",
-        path.display()
-    );
+    let rows = ACTIONS
+        .iter()
+        .map(|action| [action, notes(action)].map(str::to_owned));
+    let columns = ["action", "notes"];
+    ReferencePage::new(include_str!("coverage.md"), columns, rows).check("sqs-protocol.md");
 }

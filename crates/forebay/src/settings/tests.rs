@@ -322,18 +322,5 @@ fn values_are_spelled_in_one_way() {
 
 #[test]
 fn the_reference_page_is_fresh() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/reference/settings.md"
-    );
-    let fresh = reference_page();
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
-        std::fs::write(path, &fresh).unwrap();
-    }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        committed, fresh,
-        "run the tests with UPDATE=1 to rewrite docs/reference/settings.md"
-    );
+    testkit::check_page("settings.md", &reference_page());
 }
