@@ -14,6 +14,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use clients::kafka::{Client, answer, request};
 use kafka::wire::create_topics::CreatableTopic;
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{
@@ -25,12 +26,8 @@ use storage::batch::BatchBuilder;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/it/broker.rs"]
 mod broker;
-#[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../tests/it/client.rs"]
-mod client;
 
 use broker::Broker;
-use client::{Client, answer, request};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, TextFile};
 
 const LAW: &str = "ARCHITECTURE.md";
-/// Fakes for tests; dev-dependencies may point here from anywhere.
-const FAKES: &str = "testkit";
+/// Fakes and clients for tests; dev-dependencies may point here from anywhere.
+const FOR_TESTS: [&str; 2] = ["testkit", "clients"];
 
 /// What each crate may use.
 type Layers = BTreeMap<String, BTreeSet<String>>;
@@ -65,8 +65,8 @@ fn arrows(
         .into_iter()
         .filter(|(_, used)| crates.contains_key(used.as_str()));
     let forbidden = ours.filter(|(section, used)| {
-        let fake_in_test = section == "dev-dependencies" && used == FAKES;
-        !may_use.contains(used) && !fake_in_test
+        let in_test = section == "dev-dependencies" && FOR_TESTS.contains(&used.as_str());
+        !may_use.contains(used) && !in_test
     });
     forbidden
         .map(|(_, used)| {

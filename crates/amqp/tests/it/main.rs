@@ -6,4 +6,4 @@
 )]
 
 mod blocked;
-mod client;
+mod stage;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io;
 
 use bytes::Bytes;
+use clients::kafka::{Client, answer};
 use kafka::wire::create_topics::CreatableTopic;
 use kafka::wire::describe_configs::DescribeConfigsResource;
 use kafka::wire::elect_leaders::TopicPartitions;
@@ -23,7 +24,6 @@ use kafka::wire::{
 use testkit::forge::sound;
 
 use crate::broker::{Broker, Options};
-use crate::client::{Client, answer};
 
 const MIB: u64 = 1 << 20;
 const TOPIC: i8 = 2;

@@ -1,10 +1,10 @@
 //! A topic is no queue until one is attached to it: clients of queues are told how, or it happens on first use.
 
 use amqp::wire::{basic, queue};
+use clients::amqp::Raw;
+use clients::kafka::Client;
 
-use crate::amqp::Raw;
 use crate::broker::{Broker, Options};
-use crate::client::{self, Client};
 use crate::sqs::{Sqs, bodies, code};
 
 const ATTACH: &str = "FOREBAY__QUEUES__ATTACH_TOPICS";
@@ -12,7 +12,7 @@ const ATTACH: &str = "FOREBAY__QUEUES__ATTACH_TOPICS";
 async fn create_topic(broker: &Broker, name: &str) {
     let at = broker.address("kafka").unwrap();
     let mut client = Client::connect(at).await.unwrap();
-    assert_eq!(client::create_topic(&mut client, name).await, 0);
+    assert_eq!(clients::kafka::create_topic(&mut client, name).await, 0);
 }
 
 fn passive(name: &str) -> queue::Declare<'_> {

@@ -2,6 +2,7 @@
 //! groups takes in memory is bounded, and what does not fit is refused with what clients understand. Commits that replace
 //! an offset go on, and so does everything that makes room.
 
+use clients::kafka::{Client, create_topic};
 use kafka::wire::join_group::JoinGroupRequestProtocol;
 use kafka::wire::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka::wire::sync_group::SyncGroupRequestAssignment;
@@ -13,7 +14,6 @@ use kafka::wire::{
 
 use crate::answers::ask;
 use crate::broker::{Broker, Options};
-use crate::client::{self, Client};
 use crate::records::kafka;
 
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
@@ -107,7 +107,7 @@ async fn what_does_not_fit_is_refused_and_usual_commits_go_on() {
     let broker = Options::new().env(LIMIT, "512KiB").start();
     let mut client = kafka(&broker).await;
     for topic in ["orders", "more"] {
-        assert_eq!(client::create_topic(&mut client, topic).await, 0);
+        assert_eq!(create_topic(&mut client, topic).await, 0);
     }
     assert_eq!(state_bytes(&broker), [0, 512 << 10]);
 

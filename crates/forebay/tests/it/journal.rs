@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use clients::kafka::{Client, answer};
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{ProduceRequest, ProduceResponse};
 use storage::Batch;
@@ -14,7 +15,6 @@ use storage::batch::BatchBuilder;
 use tempfile::TempDir;
 
 use crate::broker::{Broker, Options, PATIENCE, command, eventually_async};
-use crate::client::{Client, answer};
 use crate::crash::create_topic;
 
 const PAGE: usize = 4096;

@@ -1,5 +1,6 @@
 //! `forebay exchange|binding|connection|consumer …` against a broker that runs, with clients connected.
 
+use clients::kafka::Client;
 use lapin::options::{
     BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
@@ -9,7 +10,6 @@ use serde_json::json;
 
 use crate::broker::{Broker, eventually_async};
 use crate::cli::{lines, refused, run, value};
-use crate::client::Client;
 
 async fn connect(broker: &Broker) -> Connection {
     let address = broker.address("amqp").unwrap();

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _, pipe};
 use std::net::TcpStream;
 
+use clients::kafka::{Client, answer};
 use kafka::wire::describe_configs::DescribeConfigsResource;
 use kafka::wire::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use kafka::wire::{
@@ -12,7 +13,6 @@ use kafka::wire::{
 };
 
 use crate::broker::{Broker, Options, command};
-use crate::client::{Client, answer};
 
 const LOGGERS: i8 = 8;
 

@@ -12,7 +12,6 @@ mod attach;
 mod bench_amqp;
 mod broker;
 mod cli;
-mod client;
 #[cfg(feature = "failpoints")]
 mod clock;
 mod config;

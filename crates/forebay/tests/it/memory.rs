@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use amqp::wire::{Arguments, Content, Properties, Writer, basic, channel, connection, queue, tx};
 use bytes::Bytes;
+use clients::kafka::{Client, create_topic, request};
 use kafka::wire::fetch::{FetchPartition, FetchTopic};
 use kafka::wire::join_group::JoinGroupRequestProtocol;
 use kafka::wire::{FetchRequest, JoinGroupRequest};
 
 use crate::broker::{Broker, Options, PATIENCE};
-use crate::client::{Client, create_topic, request};
 use crate::records::produce;
 
 pub(crate) const MIB: u64 = 1 << 20;

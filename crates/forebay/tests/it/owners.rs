@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use clients::kafka::{Client, answer, create_topic};
 use kafka::wire::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use kafka::wire::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka::wire::{
@@ -11,7 +12,6 @@ use kafka::wire::{
 };
 
 use crate::broker::{Broker, PATIENCE, command};
-use crate::client::{Client, answer, create_topic};
 
 /// The protocol's code for a group id that cannot be.
 const INVALID_GROUP_ID: i16 = 24;

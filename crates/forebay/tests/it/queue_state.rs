@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
+use clients::kafka::{Client, create_topic};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation};
 use testkit::forge::{Head, Wire, compress};
 
 use crate::amqp::{confirm, connect_as, declare, publish};
 use crate::broker::Options;
-use crate::client::{self, Client};
 use crate::memory::{Group, MIB, ask, http_head};
 use crate::records::{kafka, now, produce};
 use crate::sqs::{Sqs, bodies, code};
@@ -82,7 +82,7 @@ async fn what_does_not_fit_is_refused_in_every_protocol_and_the_rest_goes_on() {
     let sqs = Sqs::with(Options::new().env(LIMIT, "1MiB"));
     let (fifo, plain) = (sqs.fifo("groups.fifo").await, sqs.queue("plain", &[]).await);
     let mut client = kafka(&sqs.broker).await;
-    assert_eq!(client::create_topic(&mut client, "topic").await, 0);
+    assert_eq!(create_topic(&mut client, "topic").await, 0);
     let at = sqs.broker.address("amqp").unwrap();
     let amqp = connect_as(at, "guest", "guest").await.unwrap();
     let channel = amqp.create_channel().await.unwrap();
@@ -198,7 +198,7 @@ async fn a_queue_that_has_much_to_look_into_does_not_hold_up_the_others() {
     let sqs = Sqs::with(Options::new().env(LIMIT, "1MiB"));
     let mut client = kafka(&sqs.broker).await;
     for topic in ["tiny", "groups"] {
-        assert_eq!(client::create_topic(&mut client, topic).await, 0);
+        assert_eq!(create_topic(&mut client, topic).await, 0);
     }
     let batch = of_one_group(200_000);
     for _ in 0..8 {
@@ -210,7 +210,7 @@ async fn a_queue_that_has_much_to_look_into_does_not_hold_up_the_others() {
     let mut made_meanwhile = 0;
     for number in 0.. {
         let name = format!("other-{number}");
-        assert_eq!(client::create_topic(&mut client, &name).await, 0);
+        assert_eq!(create_topic(&mut client, &name).await, 0);
         assert_eq!(sqs.broker.get("/readyz").0, 200);
         if attached.is_finished() {
             break;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use clients::kafka::{Client, answer};
 use kafka::wire::produce::{PartitionProduceData, PartitionProduceResponse, TopicProduceData};
 use kafka::wire::{ProduceRequest, ProduceResponse};
 use lapin::options::QueueDeclareOptions;
@@ -12,7 +13,6 @@ use testkit::forge::{Head, Wire, bomb, compress, records, sound};
 
 use crate::amqp::{Amqp, confirm, get, publish};
 use crate::broker::Broker;
-use crate::client::{Client, answer};
 use crate::crash::create_topic;
 use crate::sqs::{Sqs, bodies};
 

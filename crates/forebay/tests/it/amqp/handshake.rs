@@ -7,10 +7,10 @@ use amqp::wire::{
     FrameKind, Method, PROTOCOL_HEADER, Properties, Table, TableBuilder, Value, basic, channel,
     connection,
 };
+use clients::amqp::{Raw, table};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::raw::{Raw, table};
 use super::{Amqp, confirm, connect_as, declare, publish};
 use crate::broker::Options;
 

@@ -1,9 +1,9 @@
 //! Headers that are larger than a consumer's frames: the message comes without them, says so, and holds up nobody.
 
 use amqp::wire::{Method, Properties, Value, basic, connection};
+use clients::amqp::{Arrived, Raw, table};
 use testkit::forge::{Head, Wire};
 
-use super::raw::{Arrived, Raw, table};
 use super::{Amqp, confirm, declare, publish};
 use crate::broker::Options;
 use crate::records::{kafka, produce};

@@ -2,9 +2,9 @@
 
 use amqp::wire::{Properties, Value, basic, exchange, queue};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use clients::amqp::{Arrived, Raw, table};
 
 use super::Amqp;
-use super::raw::{Arrived, Raw, table};
 use crate::broker::Broker;
 use crate::sqs::Sqs;
 

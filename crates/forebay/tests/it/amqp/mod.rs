@@ -7,14 +7,11 @@ mod flows;
 mod handshake;
 mod headers;
 mod messages;
-mod raw;
 mod shared;
 mod streams;
 mod texts;
 mod trace;
 mod vhosts;
-
-pub(crate) use raw::Raw;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! Streams: read from a position, by many, with nothing taken out.
 
 use amqp::wire::{Value, basic, queue};
+use clients::amqp::{NONE, Raw, table};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
@@ -9,7 +10,6 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel, Consumer};
 
-use super::raw::{NONE, Raw, table};
 use super::{Amqp, body, confirm, declare, get, next, publish};
 
 fn text(value: &str) -> AMQPValue {

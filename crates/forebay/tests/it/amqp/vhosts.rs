@@ -1,9 +1,9 @@
 //! Vhosts: names of one mean nothing in another, and the end of one ends its connections.
 
 use amqp::wire::{connection, queue};
+use clients::amqp::Raw;
 
 use super::Amqp;
-use super::raw::Raw;
 use crate::broker::command;
 
 #[track_caller]

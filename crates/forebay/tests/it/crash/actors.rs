@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clients::kafka::{Client, answer};
 use kafka::wire::create_topics::{CreatableTopic, CreatableTopicConfig};
 use kafka::wire::delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka::wire::delete_topics::DeleteTopicState;
@@ -20,7 +21,6 @@ use uuid::Uuid;
 
 use super::Book;
 use super::ledger::Life;
-use crate::client::{Client, answer};
 use crate::random::RandomSource;
 
 /// Names that come and go; few, so that names are used again.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 
+use clients::kafka::{Client, answer, refused};
 use kafka::wire::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka::wire::offset_fetch::OffsetFetchRequestTopic;
 use kafka::wire::{
@@ -14,7 +15,6 @@ use storage::Batch;
 
 use super::Book;
 use super::ledger::{Life, PartitionBook, Print, Violation};
-use crate::client::{Client, answer, refused};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;

@@ -1,5 +1,6 @@
 //! Who talks to the broker in each round, and what comes of it.
 
+use clients::kafka::Client;
 use tokio::task::JoinSet;
 
 use super::Book;
@@ -8,7 +9,6 @@ use super::check::check;
 use super::ledger::{PartitionBook, Violation};
 use super::producer::{Producer, Style};
 use crate::broker::Broker;
-use crate::client::Client;
 use crate::rounds::{self, Rounds};
 
 const TOPICS: i32 = 3;

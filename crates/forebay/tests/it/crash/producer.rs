@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clients::kafka::{Client, answer, request};
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{
     ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse,
@@ -17,7 +18,6 @@ use storage::batch::BatchBuilder;
 
 use super::Book;
 use super::ledger::{Print, Sent};
-use crate::client::{Client, answer, request};
 use crate::random::RandomSource;
 
 const IN_FLIGHT: usize = 5;

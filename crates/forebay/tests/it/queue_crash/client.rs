@@ -3,12 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use bytes::BytesMut;
+use clients::http::{Answer, json_request};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// Larger than any answer a test asks for.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// What the broker refused with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +19,8 @@ pub(crate) struct Refusal {
 
 /// One connection.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: TcpStream,
+    input: BytesMut,
     host: SocketAddr,
 }
 
@@ -29,7 +29,8 @@ impl Client {
         let stream = TcpStream::connect(at).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
-            stream: BufReader::with_capacity(64 << 10, stream),
+            stream,
+            input: BytesMut::new(),
             host: at,
         })
     }
@@ -40,21 +41,11 @@ impl Client {
         action: &str,
         asked: &Value,
     ) -> io::Result<Result<Value, Refusal>> {
-        let body = asked.to_string();
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: AmazonSQS.{action}\r\ncontent-length: {}\r\n\r\n",
-            self.host,
-            body.len()
-        );
         // One write: the request arrives as a whole or not at all, as far as a kill lets it.
-        let request = [head.as_bytes(), body.as_bytes()].concat();
-        self.stream.write_all(&request).await?;
-        let (status, body) = self.answer().await?;
-        let value = if body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&body)?
-        };
+        let request = json_request(&self.host.to_string(), action, asked);
+        self.stream.write_all(request.as_bytes()).await?;
+        let answer = self.answer().await?;
+        let (status, value) = (answer.status, answer.json());
         if status == 200 {
             return Ok(Ok(value));
         }
@@ -69,32 +60,14 @@ impl Client {
         Ok(Err(Refusal { name, message }))
     }
 
-    async fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
-        let first = self.line().await?;
-        let status = first.split(' ').nth(1).and_then(|s| s.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other(format!("no status in {first:?}")))?;
-        let mut length = 0;
+    async fn answer(&mut self) -> io::Result<Answer> {
         loop {
-            let line = self.line().await?;
-            if line.is_empty() {
-                break;
+            if let Some(answer) = Answer::take(&mut self.input)? {
+                return Ok(answer);
             }
-            let (name, value) = line.split_once(':').unwrap_or_default();
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(io::Error::other)?;
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        assert!(length <= BODY_BYTES_MAX, "an answer of {length} bytes");
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).await?;
-        Ok((status, body))
-    }
-
-    async fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(line.trim_end().to_owned())
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clients::kafka::answer;
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{ProduceRequest, ProduceResponse};
 use serde_json::{Value, json};
@@ -14,7 +15,6 @@ use storage::batch::BatchBuilder;
 use super::client::Client;
 use super::ledger::{Message, QueueNumber};
 use super::{Book, content, judge, now_ms};
-use crate::client::answer;
 use crate::random::RandomSource;
 
 /// Senders leave queues alone that hold more than this.
@@ -195,7 +195,7 @@ pub(crate) async fn publish(
     queue: QueueNumber,
     mut random: RandomSource,
 ) -> io::Result<()> {
-    let mut client = crate::client::Client::connect(at).await?;
+    let mut client = clients::kafka::Client::connect(at).await?;
     while !book.lock().over {
         if book.lock().backlog(queue) < BACKLOG_MAX {
             let count = 1 + random.index(5);

@@ -4,20 +4,19 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use clients::kafka::{Client, answer};
 use kafka::wire::create_topics::CreatableTopic;
 use kafka::wire::fetch::{FetchPartition, FetchTopic};
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{
     CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, Message,
-    ProduceRequest, ProduceResponse, Reader, frame,
+    ProduceRequest, ProduceResponse,
 };
 use net::Connection;
 use storage::Batch;
 use storage::batch::BatchBuilder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stage::{Stage, Words};
-use crate::client::{answer, request};
 
 const BUFFER_BYTES: usize = 64 << 10;
 const READ_BYTES: i32 = 1 << 20;
@@ -34,17 +33,10 @@ impl Stage {
 
     /// Asks on a connection of its own; returns the answer's body.
     async fn call<'a, R: Message<'a>>(&self, version: i16, message: &R) -> bytes::Bytes {
-        let (mut near, far) = Connection::pair(BUFFER_BYTES);
+        let (near, far) = Connection::pair(BUFFER_BYTES);
         let drain = self.shutdown.drain();
         tokio::spawn(kafka::serve(far, Arc::clone(&self.kafka), drain));
-        near.write_all(&request(version, 1, message)).await.unwrap();
-        let length = near.read_i32().await.unwrap();
-        let mut frame = BytesMut::zeroed(usize::try_from(length).unwrap());
-        near.read_exact(&mut frame).await.unwrap();
-        let frame = frame.freeze();
-        let mut reader = Reader::new(&frame);
-        frame::decode_response_header(&mut reader, R::KEY, version).unwrap();
-        frame.slice(reader.position()..)
+        Client::over(near).call(version, message).await.unwrap()
     }
 
     async fn create_topic(&self, words: &Words) -> String {

@@ -1,13 +1,14 @@
 //! A client of AMQP over a connection in memory: one channel with confirms, and what came on it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use amqp::wire::{
-    Arguments, Content, FrameKind, Method, PROTOCOL_HEADER, Properties, Splitter, Table, Writer,
-    basic, channel, confirm, connection,
+    Arguments, FrameKind, Method, PROTOCOL_HEADER, Properties, Table, basic, channel, confirm,
+    connection,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use clients::amqp::{Inbox, message, method};
 use net::{Connection, Drain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -41,8 +42,7 @@ pub(super) struct Peer {
     number: u64,
     /// Channels it opened, one after the other.
     channels: u64,
-    input: BytesMut,
-    frames: VecDeque<(FrameKind, Bytes)>,
+    inbox: Inbox,
     published: u64,
     confirms: BTreeMap<u64, Confirm>,
     /// What was given back since it was last looked at: why.
@@ -62,8 +62,7 @@ impl Peer {
             stream,
             number,
             channels: 0,
-            input: BytesMut::new(),
-            frames: VecDeque::new(),
+            inbox: Inbox::default(),
             published: 0,
             confirms: BTreeMap::new(),
             returned: None,
@@ -101,29 +100,20 @@ impl Peer {
         self.next().await;
     }
 
-    async fn say<'m>(&mut self, number: u16, method: &impl Arguments<'m>) {
-        let mut writer = Writer::new(FRAME_BYTES_MAX);
-        writer.method(number, method).unwrap();
-        self.stream.write_all(&writer.take_bytes()).await.unwrap();
+    async fn say<'m>(&mut self, number: u16, arguments: &impl Arguments<'m>) {
+        let frame = method(number, arguments);
+        self.stream.write_all(&frame).await.unwrap();
     }
 
     /// The next frame.
     async fn next(&mut self) -> (FrameKind, Bytes) {
         loop {
-            if let Some(frame) = self.frames.pop_front() {
-                return frame;
+            if let Some(frame) = self.inbox.take() {
+                return (frame.kind, frame.payload);
             }
-            let frames = Splitter::new(FRAME_BYTES_MAX)
-                .split(&mut self.input)
-                .unwrap();
-            for frame in &frames {
-                let payload = frames.share(frame.payload);
-                self.frames.push_back((frame.kind, payload));
-            }
-            if self.frames.is_empty() {
-                let count = self.stream.read_buf(&mut self.input).await.unwrap();
-                assert!(count > 0, "the broker ended the connection");
-            }
+            let input = &mut self.inbox.input;
+            let count = self.stream.read_buf(input).await.unwrap();
+            assert!(count > 0, "the broker ended the connection");
         }
     }
 
@@ -156,15 +146,8 @@ impl Peer {
         properties: &Properties<'_>,
         body: &str,
     ) -> Result<Confirm, Refusal> {
-        let mut writer = Writer::new(FRAME_BYTES_MAX);
-        let properties = properties.encode().unwrap();
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let content = Content {
-            properties: &properties,
-            body: std::slice::from_ref(&body),
-        };
-        writer.content(CHANNEL, &publish, content).unwrap();
-        self.stream.write_all(&writer.take_bytes()).await.unwrap();
+        let frames = message(CHANNEL, &publish, properties, body.as_bytes());
+        self.stream.write_all(&frames).await.unwrap();
         self.published += 1;
         loop {
             if let Some(confirm) = self.confirms.remove(&self.published) {

@@ -1,9 +1,9 @@
 //! Answers as the service gives them, where a client library would hide them.
 
+use clients::http::{Answer, Http};
 use serde_json::{Value, json};
 
 use super::Sqs;
-use super::http::{Answer, Http};
 
 /// Makes a queue; returns its address.
 fn made(http: &mut Http, name: &str, attributes: &Value) -> String {

@@ -3,7 +3,6 @@
 
 mod actions;
 mod answers;
-mod http;
 mod namespaces;
 mod order;
 mod shared;
@@ -15,10 +14,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use clients::http::Http;
 
 use crate::broker::{Broker, Options};
-
-pub(crate) use http::Http;
 
 /// A broker and a client of it.
 pub(crate) struct Sqs {

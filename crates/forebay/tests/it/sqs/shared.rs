@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
+use clients::kafka::{Client, answer};
 use kafka::wire::produce::{PartitionProduceData, TopicProduceData};
 use kafka::wire::{ProduceRequest, ProduceResponse};
 use storage::Batch;
 use storage::batch::{BatchBuilder, Record};
 
 use super::{Sqs, bodies, system};
-use crate::client::{Client, answer};
 use crate::crash::create_topic;
 
 const HIDDEN: i32 = 600;

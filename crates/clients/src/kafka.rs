@@ -1,4 +1,5 @@
-//! A tiny Kafka client over real sockets: frames out, frames in, nothing decided for the test.
+//! Kafka frames: requests out, answers in, nothing decided for the test. A connection that breaks is an error, because
+//! tests break them on purpose.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use kafka::wire::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, Message,
     Reader, frame,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 /// Larger than any answer a test asks for.
@@ -19,28 +20,37 @@ const FRAME_BYTES_MAX: usize = 256 << 20;
 const READ_BYTES: i32 = 4 << 20;
 
 /// One connection.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+#[derive(Debug)]
+pub struct Client<S = TcpStream> {
+    stream: BufReader<S>,
     correlation: i32,
 }
 
 impl Client {
-    pub(crate) async fn connect(at: SocketAddr) -> io::Result<Self> {
+    /// Connects over a socket.
+    pub async fn connect(at: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(at).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client over a connection that is there already.
+    pub fn over(stream: S) -> Self {
+        Self {
             stream: BufReader::with_capacity(64 << 10, stream),
             correlation: 0,
-        })
+        }
     }
 
     /// Sends a request made by [`request`].
-    pub(crate) async fn send(&mut self, frame: &Bytes) -> io::Result<()> {
+    pub async fn send(&mut self, frame: &Bytes) -> io::Result<()> {
         self.stream.write_all(frame).await
     }
 
     /// The next answer's body, which must be the one to request `correlation`.
-    pub(crate) async fn receive(
+    pub async fn receive(
         &mut self,
         key: ApiKey,
         version: i16,
@@ -52,16 +62,17 @@ impl Client {
         self.stream.read_exact(&mut frame).await?;
         let frame = frame.freeze();
         let mut reader = Reader::new(&frame);
-        let answered = frame::decode_response_header(&mut reader, key, version).unwrap();
+        let answered = frame::decode_response_header(&mut reader, key, version);
         assert_eq!(
-            answered, correlation,
+            answered.expect("an answer has a header"),
+            correlation,
             "answers come in the order of requests"
         );
         Ok(frame.slice(reader.position()..))
     }
 
     /// Asks and waits for the answer's body.
-    pub(crate) async fn call<'a, R: Message<'a>>(
+    pub async fn call<'a, R: Message<'a>>(
         &mut self,
         version: i16,
         message: &R,
@@ -73,7 +84,7 @@ impl Client {
     }
 
     /// Batches of a partition from offset `at` on, as they are at rest.
-    pub(crate) async fn fetch(&mut self, topic: &str, index: i32, at: u64) -> io::Result<Bytes> {
+    pub async fn fetch(&mut self, topic: &str, index: i32, at: u64) -> io::Result<Bytes> {
         let asked = FetchRequest {
             max_bytes: READ_BYTES,
             topics: vec![FetchTopic {
@@ -101,23 +112,25 @@ impl Client {
 }
 
 /// A request frame.
-pub(crate) fn request<'a, R: Message<'a>>(version: i16, correlation: i32, message: &R) -> Bytes {
-    let mut writer =
-        frame::encode_request_header(R::KEY, version, correlation, Some("test")).unwrap();
-    message.encode(&mut writer, version).unwrap();
-    writer.finish().unwrap().into_bytes()
+pub fn request<'a, R: Message<'a>>(version: i16, correlation: i32, message: &R) -> Bytes {
+    let header = frame::encode_request_header(R::KEY, version, correlation, Some("test"));
+    let mut writer = header.expect("a header");
+    let encoded = message.encode(&mut writer, version);
+    encoded.expect("the request fits its version");
+    writer.finish().expect("the request is small").into_bytes()
 }
 
 /// Reads an answer's body.
-pub(crate) fn answer<'a, R: Message<'a>>(body: &'a Bytes, version: i16) -> R {
+#[track_caller]
+pub fn answer<'a, R: Message<'a>>(body: &'a Bytes, version: i16) -> R {
     let mut reader = Reader::new(body);
-    let answer = R::decode(&mut reader, version).unwrap();
-    reader.finish().unwrap();
+    let answer = R::decode(&mut reader, version).expect("the answer decodes");
+    reader.finish().expect("nothing follows the answer");
     answer
 }
 
 /// An error code as an error.
-pub(crate) fn refused(code: i16) -> io::Result<()> {
+pub fn refused(code: i16) -> io::Result<()> {
     match code {
         0 => Ok(()),
         code => Err(io::Error::other(format!("error code {code}"))),
@@ -125,7 +138,7 @@ pub(crate) fn refused(code: i16) -> io::Result<()> {
 }
 
 /// Makes a topic; the error code of the answer.
-pub(crate) async fn create_topic(client: &mut Client, name: &str) -> i16 {
+pub async fn create_topic(client: &mut Client, name: &str) -> i16 {
     let asked = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: name.into(),
@@ -135,7 +148,7 @@ pub(crate) async fn create_topic(client: &mut Client, name: &str) -> i16 {
         }],
         ..CreateTopicsRequest::default()
     };
-    let body = client.call(5, &asked).await.unwrap();
+    let body = client.call(5, &asked).await.expect("an answer");
     let answered: CreateTopicsResponse<'_> = answer(&body, 5);
     answered.topics[0].error_code
 }

@@ -1,9 +1,9 @@
 //! The words clients' tests look for when they are refused something.
 
 use amqp::wire::{Properties, Table, Value, basic, exchange, queue};
+use clients::amqp::{NONE, Raw, table};
 
 use super::Amqp;
-use super::raw::{NONE, Raw, table};
 
 fn open() -> (Amqp, Raw) {
     let amqp = Amqp::start();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use amqp::wire::{Method, Properties, Table, Value, basic, channel, exchange, queue};
+use clients::amqp::{NONE, Raw, table};
 
 use super::Amqp;
-use super::raw::{NONE, Raw, table};
 
 fn open() -> (Amqp, Raw) {
     let amqp = Amqp::start();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use amqp::wire::{
     FrameKind, Method, Properties, Value, basic, channel, confirm, exchange, queue, tx,
 };
+use clients::amqp::{NONE, Raw, table};
 
 use super::Amqp;
-use super::raw::{NONE, Raw, table};
 
 /// How long a broker that has nothing to say is listened to.
 const QUIET: Duration = Duration::from_millis(150);

@@ -1,9 +1,9 @@
 //! The firehose: copies of what is published and delivered, once they are asked for.
 
 use amqp::wire::{Properties, Table, Value, basic, exchange, queue};
+use clients::amqp::{Arrived, NONE, Raw};
 
 use super::Amqp;
-use super::raw::{Arrived, NONE, Raw};
 use crate::broker::command;
 
 fn switch(amqp: &Amqp, state: &str) {
