@@ -5,11 +5,11 @@ use std::time::Duration;
 use amqp::wire::{Method, Properties, Table, Value, basic, channel, exchange, queue};
 use clients::amqp::{NONE, Raw, table};
 
-use super::Amqp;
+use crate::stage::Amqp;
 
 fn open() -> (Amqp, Raw) {
     let amqp = Amqp::start();
-    let raw = Raw::with_channel(amqp.address());
+    let raw = Raw::with_channel(&amqp);
     (amqp, raw)
 }
 
@@ -137,7 +137,7 @@ fn a_queue_that_goes_with_its_last_consumer_is_gone_with_the_answer() {
 fn a_queue_that_goes_with_its_last_consumer_is_gone_with_the_connection() {
     let (amqp, mut other) = open();
     for _ in 0..20 {
-        let mut raw = Raw::with_channel(amqp.address());
+        let mut raw = Raw::with_channel(&amqp);
         auto_delete(&mut raw, "auto");
         consume(&mut raw, "auto", false);
         raw.send(0, &amqp::wire::connection::Close::default());
@@ -261,7 +261,7 @@ fn what_lives_no_time_is_for_who_waits() {
         };
         raw.publish(1, publish, properties, b"lost");
         assert_eq!(count(&mut raw, name), Some(0));
-        let mut waiting = Raw::with_channel(amqp.address());
+        let mut waiting = Raw::with_channel(&amqp);
         consume(&mut waiting, name, false);
         for n in 1..=500_u64 {
             raw.publish(1, publish, properties, n.to_string().as_bytes());
@@ -397,7 +397,7 @@ fn a_queue_of_another_connection_is_not_unbound() {
         routing_key: b"k",
         arguments: NONE,
     };
-    let mut other = Raw::with_channel(amqp.address());
+    let mut other = Raw::with_channel(&amqp);
     let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine' in vhost '/'. It could be \
                   originally declared on another connection or the exclusive property value does not match that of \
                   the original declaration.";

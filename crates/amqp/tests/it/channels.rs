@@ -7,14 +7,14 @@ use amqp::wire::{
 };
 use clients::amqp::{NONE, Raw, table};
 
-use super::Amqp;
+use crate::stage::Amqp;
 
 /// How long a broker that has nothing to say is listened to.
 const QUIET: Duration = Duration::from_millis(150);
 
 fn open() -> (Amqp, Raw) {
     let amqp = Amqp::start();
-    let raw = Raw::with_channel(amqp.address());
+    let raw = Raw::with_channel(&amqp);
     (amqp, raw)
 }
 
@@ -96,7 +96,7 @@ fn channels_have_to_be_opened_once() {
     let (amqp, mut raw) = open();
     raw.send(2, &basic::Qos::default());
     raw.fails::<basic::Qos>(0, 504, "CHANNEL_ERROR - expected 'channel.open'");
-    let mut raw = Raw::with_channel(amqp.address());
+    let mut raw = Raw::with_channel(&amqp);
     raw.send(1, &channel::Open {});
     raw.fails::<channel::Open>(0, 504, "CHANNEL_ERROR - second 'channel.open' seen");
 }
@@ -109,7 +109,7 @@ fn content_comes_in_order_or_not_at_all() {
     let text = "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead";
     assert_eq!(raw.expect_close(0), (505, text.to_owned(), (60, 40)));
     for kind in [2, 3] {
-        let mut raw = Raw::with_channel(amqp.address());
+        let mut raw = Raw::with_channel(&amqp);
         raw.send_frame(kind, 1, b"stray");
         let text = "UNEXPECTED_FRAME - expected method frame, got non method frame instead";
         assert_eq!(raw.expect_close(0), (505, text.to_owned(), (0, 0)));
@@ -585,7 +585,7 @@ fn the_end_of_a_queue_cancels_its_consumers() {
         },
     );
     raw.expect("basic.consume-ok", 1);
-    let mut other = Raw::with_channel(amqp.address());
+    let mut other = Raw::with_channel(&amqp);
     other.send(
         1,
         &queue::Delete {
@@ -625,7 +625,7 @@ fn exclusive_queues_go_with_their_connection() {
     raw.expect("queue.declare-ok", 1);
     raw.send(0, &amqp::wire::connection::Close::default());
     raw.expect("connection.close-ok", 0);
-    let mut other = Raw::with_channel(amqp.address());
+    let mut other = Raw::with_channel(&amqp);
     other.send(
         1,
         &queue::Declare {
@@ -704,7 +704,7 @@ fn answers_go_straight_to_who_asked() {
     client.expect("basic.consume-ok", 1);
     client.publish(1, request, &asking, b"?");
 
-    let mut server = Raw::with_channel(amqp.address());
+    let mut server = Raw::with_channel(&amqp);
     server.send(
         1,
         &basic::Consume {

@@ -29,7 +29,11 @@ impl Amqp {
             .enable_all()
             .build();
         let runtime = runtime.expect("a runtime");
-        let broker = runtime.block_on(TestBroker::start());
+        let settings = engine::Settings {
+            internal_exchanges: vec![amqp::TRACE_EXCHANGE.to_owned()],
+            ..engine::Settings::default()
+        };
+        let broker = runtime.block_on(TestBroker::with(settings));
         let is_low = Arc::new(AtomicBool::new(false));
         let alarm = Arc::clone(&is_low);
         let context = Arc::new(Context::new(
@@ -49,6 +53,13 @@ impl Amqp {
     /// Whether the disk is low.
     pub(crate) fn set_low(&self, is_low: bool) {
         self.is_low.store(is_low, Ordering::Relaxed);
+    }
+
+    /// Whether what is published and delivered is copied.
+    pub(crate) fn trace(&self, is_traced: bool) {
+        let anyone = security::Principal::anonymous();
+        let traced = self.broker.broker().trace_vhost(&anyone, "/", is_traced);
+        traced.expect("there is a vhost");
     }
 
     /// How many messages of a queue are ready, and how many in flight.

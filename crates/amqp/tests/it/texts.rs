@@ -3,11 +3,11 @@
 use amqp::wire::{Properties, Table, Value, basic, exchange, queue};
 use clients::amqp::{NONE, Raw, table};
 
-use super::Amqp;
+use crate::stage::Amqp;
 
 fn open() -> (Amqp, Raw) {
     let amqp = Amqp::start();
-    let raw = Raw::with_channel(amqp.address());
+    let raw = Raw::with_channel(&amqp);
     (amqp, raw)
 }
 
@@ -214,7 +214,7 @@ fn what_belongs_to_another_connection() {
         },
     );
     raw.expect("queue.declare-ok", 1);
-    let mut other = Raw::with_channel(amqp.address());
+    let mut other = Raw::with_channel(&amqp);
     let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.";
     other.send(
         1,
@@ -572,7 +572,7 @@ fn what_ends_the_connection() {
     raw.expect("basic.consume-ok", 1);
     raw.send(1, &consume);
     raw.fails::<basic::Consume<'_>>(0, 530, "NOT_ALLOWED - attempt to reuse consumer tag 't1'");
-    let mut raw = Raw::with_channel(amqp.address());
+    let mut raw = Raw::with_channel(&amqp);
     raw.send(
         1,
         &basic::Qos {
@@ -581,7 +581,7 @@ fn what_ends_the_connection() {
         },
     );
     raw.fails::<basic::Qos>(0, 540, "NOT_IMPLEMENTED - prefetch_size!=0 (1)");
-    let mut raw = Raw::with_channel(amqp.address());
+    let mut raw = Raw::with_channel(&amqp);
     let publish = basic::Publish {
         immediate: true,
         ..basic::Publish::default()

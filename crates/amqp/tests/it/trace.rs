@@ -3,16 +3,7 @@
 use amqp::wire::{Properties, Table, Value, basic, exchange, queue};
 use clients::amqp::{Arrived, NONE, Raw};
 
-use super::Amqp;
-use crate::broker::command;
-
-fn switch(amqp: &Amqp, state: &str) {
-    let http = amqp.broker.http().to_string();
-    let mut command = command();
-    command.args(["vhost", "trace", "/", state, "--http", &http]);
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-}
+use crate::stage::Amqp;
 
 fn text(headers: &Table<'_>, name: &str) -> String {
     let value = headers.find(name.as_bytes()).unwrap();
@@ -42,7 +33,7 @@ fn key(arrived: &Arrived) -> String {
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn copies_are_made_while_a_vhost_is_traced() {
     let amqp = Amqp::start();
-    let mut listener = Raw::with_channel(amqp.address());
+    let mut listener = Raw::with_channel(&amqp);
     listener.declare("copies");
     listener.send(
         1,
@@ -63,10 +54,12 @@ fn copies_are_made_while_a_vhost_is_traced() {
     };
     listener.send(1, &consume);
     listener.expect("basic.consume-ok", 1);
-    let mut raw = Raw::with_channel(amqp.address());
+    let mut raw = Raw::with_channel(&amqp);
     raw.declare("q");
     raw.publish_to("q", "not seen");
-    switch(&amqp, "on");
+    // Answered behind the publish.
+    raw.declare("q");
+    amqp.trace(true);
     let publish = basic::Publish {
         exchange: b"amq.topic",
         routing_key: b"a.b",
@@ -93,7 +86,7 @@ fn copies_are_made_while_a_vhost_is_traced() {
     assert_eq!(headers.find(b"channel"), Some(Value::I32(1)));
     let connection = text(&headers, "connection");
     let here = raw.stream.local_addr().unwrap();
-    assert_eq!(connection, format!("{here} -> {}", amqp.address()));
+    assert_eq!(connection, format!("{here} -> 127.0.0.1:2"));
     let Some(Value::Table(shown)) = headers.find(b"properties") else {
         panic!("no properties");
     };
@@ -116,7 +109,7 @@ fn copies_are_made_while_a_vhost_is_traced() {
     assert_eq!(headers.find(b"redelivered"), Some(Value::I32(0)));
     assert_eq!(text(&headers, "exchange_name"), "");
     assert_eq!(texts(&headers, "routing_keys"), ["q"]);
-    switch(&amqp, "off");
+    amqp.trace(false);
     raw.publish_to("q", "not seen either");
     assert!(listener.is_quiet(std::time::Duration::from_millis(300)));
 }
@@ -124,7 +117,7 @@ fn copies_are_made_while_a_vhost_is_traced() {
 #[test]
 fn nobody_else_publishes_to_the_exchange_of_copies() {
     let amqp = Amqp::start();
-    let mut raw = Raw::with_channel(amqp.address());
+    let mut raw = Raw::with_channel(&amqp);
     let publish = basic::Publish {
         exchange: b"amq.rabbitmq.trace",
         ..basic::Publish::default()

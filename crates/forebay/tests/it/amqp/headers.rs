@@ -1,7 +1,8 @@
-//! Headers that are larger than a consumer's frames: the message comes without them, says so, and holds up nobody.
+//! Headers of a Kafka record that are larger than a consumer's frames: the message comes without them, says so, and
+//! holds up nobody.
 
-use amqp::wire::{Method, Properties, Value, basic, connection};
-use clients::amqp::{Arrived, Raw, table};
+use amqp::wire::{Method, Properties, basic, connection};
+use clients::amqp::{Arrived, Raw};
 use testkit::forge::{Head, Wire};
 
 use super::{Amqp, confirm, declare, publish};
@@ -102,97 +103,4 @@ async fn a_record_with_more_headers_than_a_frame_holds_is_delivered_without_them
     let (_, metrics) = amqp.broker.get("/metrics");
     let counted = "forebay_amqp_messages_headers_omitted_total 4";
     assert!(metrics.contains(counted), "{metrics}");
-}
-
-#[test]
-fn what_one_clients_frames_do_not_hold_anothers_do() {
-    let amqp = Amqp::start();
-    let mut wide = Raw::with_channel(amqp.address());
-    wide.declare("work");
-    let long = [b'x'; 5000];
-    let headers = table(&[("long", Value::Long(&long)), ("n", Value::I32(7))]);
-    let properties = Properties {
-        headers: Some(headers.as_table()),
-        ..Properties::default()
-    };
-    let to_work = basic::Publish {
-        routing_key: b"work",
-        ..basic::Publish::default()
-    };
-    wide.publish(1, to_work, &properties, b"body");
-    let get = basic::Get {
-        queue: b"work",
-        ..basic::Get::default()
-    };
-    wide.send(
-        1,
-        &basic::Get {
-            queue: b"nothing else is in flight",
-            ..basic::Get::default()
-        },
-    );
-    wide.fails::<basic::Get<'_>>(
-        1,
-        404,
-        "NOT_FOUND - no queue 'nothing else is in flight' in vhost '/'",
-    );
-    let mut narrow = Raw::with_frames_of(amqp.address(), 4096);
-    narrow.send(1, &get);
-    let got = narrow.expect_content("basic.get-ok", 1);
-    assert_eq!(got.body, b"body");
-    let expected = [("n".to_owned(), Some(7)), (OMITTED.to_owned(), Some(1))];
-    assert_eq!(names(&got), expected);
-    let back = basic::Nack {
-        delivery_tag: 1,
-        requeue: true,
-        ..basic::Nack::default()
-    };
-    narrow.send(1, &back);
-    let got = looked_at(&mut wide, "work");
-    let all: Vec<_> = names(&got).into_iter().map(|(name, _)| name).collect();
-    assert!(all.contains(&"long".to_owned()), "{all:?}");
-    assert!(!all.contains(&OMITTED.to_owned()), "{all:?}");
-}
-
-#[test]
-fn an_answer_to_a_direct_request_comes_without_the_headers_that_do_not_fit() {
-    let amqp = Amqp::start();
-    let mut wide = Raw::with_channel(amqp.address());
-    let mut narrow = Raw::with_frames_of(amqp.address(), 4096);
-    narrow.send(
-        1,
-        &basic::Consume {
-            queue: b"amq.rabbitmq.reply-to",
-            no_ack: true,
-            ..basic::Consume::default()
-        },
-    );
-    narrow.expect("basic.consume-ok", 1);
-    let asking = Properties {
-        reply_to: Some(b"amq.rabbitmq.reply-to"),
-        ..Properties::default()
-    };
-    narrow.declare("rpc");
-    let to_rpc = basic::Publish {
-        routing_key: b"rpc",
-        ..basic::Publish::default()
-    };
-    narrow.publish(1, to_rpc, &asking, b"?");
-    let long = [b'x'; 5000];
-    let headers = table(&[("long", Value::Long(&long)), ("n", Value::I32(7))]);
-    let properties = Properties {
-        headers: Some(headers.as_table()),
-        ..Properties::default()
-    };
-    let asked = looked_at(&mut wide, "rpc");
-    let to = Properties::decode(&asked.properties).unwrap().reply_to;
-    let to_asker = basic::Publish {
-        routing_key: to.unwrap(),
-        ..basic::Publish::default()
-    };
-    wide.publish(1, to_asker, &properties, b"42");
-    let got = narrow.expect_content("basic.deliver", 1);
-    assert_eq!(got.body, b"42");
-    let expected = [("n".to_owned(), Some(7)), (OMITTED.to_owned(), Some(1))];
-    assert_eq!(names(&got), expected);
 }

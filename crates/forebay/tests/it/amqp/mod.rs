@@ -1,16 +1,12 @@
 //! A client for Rust that knows nothing of us, against the real process over real sockets; and, where that client cannot
 //! say it or hides what is on the wire, the frames themselves.
 
-mod answers;
-mod channels;
 mod flows;
 mod handshake;
 mod headers;
 mod messages;
 mod shared;
 mod streams;
-mod texts;
-mod trace;
 mod vhosts;
 
 use std::future::poll_fn;
