@@ -19,6 +19,7 @@ pub use connections::{Connections, Entry, Facts, Now};
 pub use drain::{Drain, Shutdown, Tasks};
 pub use http::{
     HttpLimits, MEMBER_BYTES, Uncollected, account_of, collect, json_members, serve_http,
+    serve_http_connection,
 };
 pub use listener::{ConnectionNumbers, Limits, Listener, Observer, Served};
 pub use log_limit::LogLimit;

@@ -55,6 +55,17 @@ pub async fn serve_http(
         .await
 }
 
+/// Serves `router` on one connection, as [`serve_http`] does on each that its listener accepts.
+pub async fn serve_http_connection(
+    connection: Connection,
+    router: Router,
+    limits: HttpLimits,
+    drain: Drain,
+) {
+    let router = router.layer(DefaultBodyLimit::max(limits.body_bytes_max));
+    serve_connection(connection, router, limits, drain).await;
+}
+
 async fn serve_connection(
     connection: Connection,
     router: Router,

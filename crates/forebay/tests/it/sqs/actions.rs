@@ -409,19 +409,6 @@ async fn a_move_task_can_be_cancelled() {
     );
 }
 
-#[test]
-fn the_caller_learns_who_it_is() {
-    let sqs = Sqs::start();
-    let answer = sqs
-        .http()
-        .form("/", "Action=GetCallerIdentity&Version=2011-06-15");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(
-        answer.body.contains("<Account>000000000000</Account>"),
-        "{answer:?}"
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_are_exact() {
     let sqs = Sqs::start();

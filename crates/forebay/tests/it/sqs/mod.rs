@@ -2,7 +2,6 @@
 //! the wire, plain HTTP.
 
 mod actions;
-mod answers;
 mod namespaces;
 mod order;
 mod shared;

@@ -3,7 +3,7 @@
 use clients::http::{Answer, Http};
 use serde_json::{Value, json};
 
-use super::Sqs;
+use crate::stage::Sqs;
 
 /// Makes a queue; returns its address.
 fn made(http: &mut Http, name: &str, attributes: &Value) -> String {
@@ -308,4 +308,17 @@ fn permissions_are_refused_in_the_services_words() {
     assert_eq!(add("two", "AddPermission"), json!(owner));
     let nonsense = "Value SQS:Nonsense for parameter ActionName is invalid. Reason: Please refer to the appropriate WSDL for a list of valid actions. ";
     assert_eq!(add("two", "Nonsense"), json!(nonsense));
+}
+
+#[test]
+fn the_caller_learns_who_it_is() {
+    let sqs = Sqs::start();
+    let answer = sqs
+        .http()
+        .form("/", "Action=GetCallerIdentity&Version=2011-06-15");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(
+        answer.body.contains("<Account>000000000000</Account>"),
+        "{answer:?}"
+    );
 }
