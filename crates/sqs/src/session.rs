@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -24,6 +25,8 @@ use crate::presence;
 use crate::sigv4::{self, Signed};
 use crate::wire::{self, Protocol, Request, Unreadable};
 
+/// The last moment that a date of HTTP can say, ms since 1970.
+const HTTP_DATE_MAX_MS: u64 = 253_402_300_799_000;
 const JSON: &str = "application/x-amz-json-1.0";
 const XML: &str = "text/xml";
 const PLAIN_JSON: &str = "application/json";
@@ -422,29 +425,8 @@ impl Manner {
 
 /// A time as HTTP says it.
 fn http_date(now_ms: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb",
-    ];
-    let (days, seconds) = (now_ms / 86_400_000, now_ms / 1000 % 86_400);
-    // Counted in years that begin in March, and eras of 400 of them.
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let month = (5 * doy + 2) / 153;
-    let day = doy - (153 * month + 2) / 5 + 1;
-    let year = yoe + era * 400 + u64::from(month >= 10);
-    let name =
-        |names: &[&'static str], i: u64| names[usize::try_from(i).unwrap_or(0) % names.len()];
-    format!(
-        "{}, {day:02} {} {year} {:02}:{:02}:{:02} GMT",
-        name(&DAYS, days % 7),
-        name(&MONTHS, month),
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    let now = UNIX_EPOCH + Duration::from_millis(now_ms.min(HTTP_DATE_MAX_MS));
+    httpdate::fmt_http_date(now)
 }
 
 #[cfg(test)]
@@ -492,5 +474,7 @@ mod tests {
             http_date(1_709_208_000_000),
             "Thu, 29 Feb 2024 12:00:00 GMT"
         );
+        // A clock that is far off is no reason to fall.
+        assert_eq!(http_date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

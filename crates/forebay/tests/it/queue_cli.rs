@@ -375,7 +375,7 @@ fn yaml_shows_the_same() {
     value(&broker, &["create", "orders"]);
     let yaml = text(&broker, &["list", "-o", "yaml"]);
     let expected = "- consumers: 0\n  depth:\n    delayed: 0\n    in_flight: 0\n    ready: 0\n  name: orders\n  \
-        ordering: none\n  topic: orders\n  type: classic\n  vhost: \"/\"\n";
+        ordering: none\n  topic: orders\n  type: classic\n  vhost: /\n";
     assert_eq!(yaml, expected);
 }
 
@@ -697,7 +697,7 @@ fn refusals_come_as_json_too() {
     let yaml = run(&broker, &["describe", "nowhere", "-o", "yaml"]);
     let yaml = String::from_utf8_lossy(&yaml.stderr).into_owned();
     assert!(
-        yaml.starts_with("error:\n  detail: \"there is no queue 'nowhere'\"\n"),
+        yaml.starts_with("error:\n  detail: there is no queue 'nowhere'\n"),
         "{yaml}"
     );
 }
