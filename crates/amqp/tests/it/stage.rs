@@ -58,14 +58,19 @@ impl Amqp {
     /// Whether what is published and delivered is copied.
     pub(crate) fn trace(&self, is_traced: bool) {
         let anyone = security::Principal::anonymous();
-        let traced = self.broker.broker().trace_vhost(&anyone, "/", is_traced);
+        let traced = self
+            .broker
+            .broker()
+            .on_behalf_of(&anyone)
+            .trace_vhost("/", is_traced);
         traced.expect("there is a vhost");
     }
 
     /// How many messages of a queue are ready, and how many in flight.
     pub(crate) fn depth(&self, queue: &str) -> (u64, u64) {
         let anyone = security::Principal::anonymous();
-        let depth = self.broker.broker().queue_depth(&anyone, queue);
+        let access = self.broker.broker().on_behalf_of(&anyone);
+        let depth = access.queue_depth(queue);
         let depth = self.runtime.block_on(depth).expect("there is a queue");
         (depth.ready, depth.in_flight)
     }
