@@ -10,6 +10,8 @@ use security::{Resource, Verb};
 
 /// Longest group name, bytes.
 const NAME_BYTES_MAX: usize = 512;
+/// Times a group is made again that goes before its first command comes to it.
+const CREATIONS_MAX: usize = 16;
 
 /// Checks a group's name: at most 512 bytes without control characters. The empty one is a name too, which old clients
 /// commit under.
@@ -56,10 +58,14 @@ impl Access {
             self.create_group(&name, command.adds_to_new()).await?;
         }
         let mut reply = self.send_to_group(&name, command.clone()).await;
-        // The group was being removed while we asked; the controller has finished that by the time it answers.
-        if create && matches!(reply, Err(Error::Group(group::Error::NotFound))) {
+        // A group that has no member and no offset yet may be removed by the maintenance at any moment; the controller has
+        // finished that by the time it answers.
+        for _ in 0..CREATIONS_MAX {
+            if !create || !matches!(reply, Err(Error::Group(group::Error::NotFound))) {
+                break;
+            }
             self.create_group(&name, command.adds_to_new()).await?;
-            reply = self.send_to_group(&name, command).await;
+            reply = self.send_to_group(&name, command.clone()).await;
         }
         if matches!(reply, Ok(group::Reply::Delete(Ok(())))) {
             self.command(|done| Command::RemoveGroup { name, done })

@@ -252,3 +252,17 @@ async fn a_stop_answers_questions_that_rest_on_nothing_new() {
         assert!(ended.is_ok(), "the log will not move on for what is asked");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_there_for_its_first_command_however_often_the_broker_looks_for_empty_ones() {
+    let stage = Stage::with(|settings| settings.maintenance_interval = Duration::from_millis(1));
+    let stage = stage.await;
+    for number in 0..500 {
+        let command = Command::Leave {
+            members: Vec::new(),
+        };
+        let name = format!("group-{number}");
+        let reply = stage.access.group_command(&name, command, true).await;
+        assert!(reply.is_ok(), "{name}: {reply:?}");
+    }
+}
