@@ -1,5 +1,7 @@
 //! A whole broker: the real engine over the real store, on a temporary directory, with a fake clock.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +78,7 @@ impl TestBroker {
     }
 
     async fn open(directory: TempDir, clock: FakeClock, settings: Settings, seed: u64) -> Self {
-        let disk = Arc::new(OsDisk::open(directory.path()).expect("the directory opens"));
+        let disk = Arc::new(free(directory.path()).await);
         let store = LocalStore::open(disk, small()).expect("the store opens");
         let parts = Parts {
             log: Arc::new(store.clone()),
@@ -97,6 +99,20 @@ impl TestBroker {
             directory,
         }
     }
+}
+
+/// Looks at a directory that a task which is about to end may still hold, at most.
+const LOOKS_MAX: usize = 200_000;
+
+/// The directory, once no connection of the life before holds it any more.
+async fn free(directory: &Path) -> OsDisk {
+    for _ in 0..LOOKS_MAX {
+        match OsDisk::open(directory) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::task::yield_now().await,
+            other => return other.expect("the directory opens"),
+        }
+    }
+    panic!("something of the life before never ends")
 }
 
 fn clock_seed(clock: &FakeClock) -> u64 {
