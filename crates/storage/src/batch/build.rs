@@ -3,7 +3,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Batch, BatchHeader, HEADER_BYTES};
+use super::framed::Batch;
+use super::header::{BatchHeader, HEADER_BYTES};
 
 /// Collects records into one uncompressed batch.
 #[derive(Debug)]

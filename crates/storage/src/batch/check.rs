@@ -3,14 +3,14 @@
 
 use bytes::Bytes;
 
-use super::codec::{OPENED_BYTES_MAX, Stream, opening_bytes};
-use super::records::Outline;
+use super::codec::{Stream, opening_bytes};
+use super::error::{BatchError, OPENED_BYTES_MAX, RECORDS_MAX};
+use super::framed::Batch;
+use super::header::BatchHeader;
+use super::record::Outline;
 use super::source::{Opening, Plain, Source};
 use super::walk::{Want, step};
-use super::{Batch, BatchError, BatchHeader};
 
-/// Records of one batch at most.
-pub const RECORDS_MAX: usize = 1 << 20;
 /// Faults of single records that are told; there may be more.
 pub const FAULTS_MAX: usize = 64;
 /// The least a record takes.
@@ -167,7 +167,7 @@ fn walk(
             if keys_bytes > rules.keys_bytes_max {
                 return Err(BatchError::Opened.into());
             }
-            outlines.push(Outline::of(header, fields));
+            outlines.push(fields.outline(header));
         }
     }
     from.finish()?;

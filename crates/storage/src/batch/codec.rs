@@ -8,11 +8,7 @@ use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
 
-use super::BatchError;
-
-/// Bytes the records of one batch may take when opened: a small batch must not be able to take the time or the memory
-/// of everybody.
-pub const OPENED_BYTES_MAX: usize = 128 << 20;
+use super::error::{BatchError, OPENED_BYTES_MAX};
 
 /// What the common framing of the second codec begins with: a name, and two version numbers of four bytes each.
 const FRAMED: &[u8] = b"\x82SNAPPY\x00";

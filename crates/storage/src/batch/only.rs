@@ -3,7 +3,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::build::put_varint;
-use super::{Batch, BatchError, HEADER_BYTES};
+use super::error::BatchError;
+use super::framed::Batch;
+use super::header::HEADER_BYTES;
 
 /// What the length in front of a record takes at most.
 const RECORD_LENGTH_BYTES: usize = 5;

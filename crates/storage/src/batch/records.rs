@@ -2,31 +2,15 @@
 
 use bytes::Bytes;
 
-use super::codec::{OPENED_BYTES_MAX, Stream, opening_bytes};
+use super::codec::{Stream, opening_bytes};
+use super::error::{BatchError, OPENED_BYTES_MAX, RECORDS_MAX};
+use super::framed::Batch;
+use super::header::BatchHeader;
+use super::record::{Outline, Record};
 use super::source::{Opening, Plain, Source as _};
 use super::walk::{Fields, Want, step, step_raw};
-use super::{BatchError, BatchHeader};
 
 const FALLING: BatchError = BatchError::Inconsistent("the offsets of records do not rise");
-
-/// Name and value of a record header.
-pub type RecordHeader = (Bytes, Option<Bytes>);
-
-/// One record; of a plain batch it shares memory with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Position in the stream: the batch's first offset, and the record's place in the batch. What the record itself
-    /// says is its producer's word.
-    pub offset: u64,
-    /// The producer's timestamp, or the append's, ms.
-    pub timestamp: i64,
-    /// Key; absent is not the same as empty.
-    pub key: Option<Bytes>,
-    /// Body; absent marks a deletion of the key.
-    pub value: Option<Bytes>,
-    /// Headers in the order given.
-    pub headers: Vec<RecordHeader>,
-}
 
 /// Iterator over the records of one batch; ends after the first that cannot be read. It gives an error for a batch that
 /// announces more records than it holds.
@@ -53,7 +37,7 @@ enum From {
 }
 
 impl Records {
-    pub(super) fn new(header: &BatchHeader, body: &Bytes) -> Self {
+    fn new(header: &BatchHeader, body: &Bytes) -> Self {
         let from = match header.codec() {
             0 => From::Plain {
                 body: body.clone(),
@@ -171,7 +155,7 @@ impl Records {
     }
 
     /// Makes sure that nothing follows the last record.
-    pub(super) fn finish(mut self) -> Result<(), BatchError> {
+    fn finish(mut self) -> Result<(), BatchError> {
         match &mut self.from {
             From::Plain { body, position } => Plain::new(body, *position).finish(),
             From::Compressed(opening) => opening.finish(),
@@ -188,31 +172,33 @@ impl Iterator for Records {
     }
 }
 
-/// What a queue wants to know of a record without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
-    /// The producer's timestamp, or the append's, ms.
-    pub timestamp: i64,
-    /// Key; only where it was asked for.
-    pub key: Option<Bytes>,
-    /// Of the body.
-    pub value_bytes: u32,
-}
+impl Batch {
+    /// The records, one by one, as they open.
+    pub fn records(&self) -> Records {
+        Records::new(&self.header, self.body())
+    }
 
-impl Outline {
-    pub(super) fn of(header: &BatchHeader, fields: Fields) -> Self {
-        let bytes = fields.value_bytes.unwrap_or(0);
-        Self {
-            timestamp: header.timestamp(fields.timestamp_delta),
-            // What opened is large and short-lived, and so may the batch be.
-            key: fields.key.map(|key| Bytes::copy_from_slice(&key)),
-            value_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-        }
+    /// Outlines of the records in order, as far as they can be read; with `keys` their keys too. For batches that were
+    /// not checked, or by nobody that is here.
+    pub fn outlines(&self, keys: bool) -> impl Iterator<Item = Outline> + use<> {
+        outlines(&self.header, self.body(), keys)
+    }
+
+    /// Offset and time of every record, in order; ends behind the first that cannot be read. Takes time in proportion to
+    /// the opened bytes.
+    pub fn times(&self) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {
+        times(&self.header, self.body())
+    }
+
+    /// Reads all records and makes sure that there is nothing else.
+    pub fn is_whole(&self) -> bool {
+        let mut records = self.records();
+        records.by_ref().all(|record| record.is_ok()) && records.finish().is_ok()
     }
 }
 
 /// Outlines of the records of a batch, in order, as far as they can be read; with `keys` their keys too.
-pub(super) fn outlines(
+fn outlines(
     header: &BatchHeader,
     body: &Bytes,
     keys: bool,
@@ -221,13 +207,13 @@ pub(super) fn outlines(
     let mut records = Records::new(header, body);
     let outlines = std::iter::from_fn(move || {
         let fields = (records.left > 0).then(|| records.step(want))?.ok()?;
-        Some(Outline::of(&records.header, fields))
+        Some(fields.outline(&records.header))
     });
-    outlines.take(super::RECORDS_MAX)
+    outlines.take(RECORDS_MAX)
 }
 
 /// Offset and time of every record.
-pub(super) fn times(
+fn times(
     header: &BatchHeader,
     body: &Bytes,
 ) -> impl Iterator<Item = Result<(u64, i64), BatchError>> + use<> {

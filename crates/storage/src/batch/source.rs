@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use super::BatchError;
 use super::codec::Stream;
+use super::error::BatchError;
 
 /// Opened bytes that are held at once.
 const BUFFER_BYTES: usize = 32 << 10;

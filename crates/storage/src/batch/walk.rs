@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::error::BatchError;
+use super::header::BatchHeader;
+use super::record::{Outline, RecordHeader};
 use super::source::{Plain, Source};
-use super::{BatchError, RecordHeader};
 
 const NEGATIVE: BatchError = BatchError::Inconsistent("a length is negative");
 const NAMELESS: BatchError = BatchError::Inconsistent("a header needs a name");
@@ -30,6 +32,19 @@ pub(super) struct Fields {
     pub(super) value_bytes: Option<usize>,
     pub(super) value: Option<Bytes>,
     pub(super) headers: Vec<RecordHeader>,
+}
+
+impl Fields {
+    /// What a queue wants to know of the record.
+    pub(super) fn outline(self, header: &BatchHeader) -> Outline {
+        let bytes = self.value_bytes.unwrap_or(0);
+        Outline {
+            timestamp: header.timestamp(self.timestamp_delta),
+            // What opened is large and short-lived, and so may the batch be.
+            key: self.key.map(|key| Bytes::copy_from_slice(&key)),
+            value_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// Reads one record.
