@@ -34,6 +34,14 @@ pub trait Disk: Send + Sync + 'static {
     fn random(&self) -> io::Result<[u8; 16]>;
 }
 
+/// Whether there was no space for what was to be written.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Writes zeroes from one position up to another.
 pub(crate) fn write_zeroes(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     let most = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);

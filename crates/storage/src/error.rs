@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// The result of a storage operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failed storage operation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {

@@ -8,22 +8,16 @@ pub mod batch;
 mod catalog;
 pub mod disk;
 mod error;
+mod future;
+mod ids;
 pub mod local;
 mod log;
 pub mod supervisor;
 
 pub use batch::{Batch, BatchHeader};
 pub use catalog::{Catalog, Change, Document, Expected, Lease};
-pub use error::Error;
-pub use log::{
-    Append, Bounds, Chunk, Durability, Found, Log, Lsn, Progress, Read, Seek, StreamId, Trim,
-};
+pub use error::{Error, Result};
+pub use future::BoxFuture;
+pub use ids::{Lsn, StreamId};
+pub use log::{Append, Bounds, Chunk, Durability, Found, Log, Progress, Read, Seek, Trim};
 pub use supervisor::Supervisor;
-
-use std::pin::Pin;
-
-/// A boxed, sendable future: what the object-safe traits of this crate return where they must wait.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The result of a storage operation.
-pub type Result<T> = std::result::Result<T, Error>;

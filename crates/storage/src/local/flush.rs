@@ -14,14 +14,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Shared;
 use super::checkpoint::{Checkpoints, Collected, Scope};
-use super::journal::is_full;
 use super::lock::lock;
 use super::seams::{Cut, Digest, Readers};
 use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
+use super::shared::Shared;
 use super::stats::Counters;
 use super::streams::Stream;
+use crate::disk::is_full;
 use crate::{Batch, Error, Result};
 
 /// The flusher looks around by itself this often.

@@ -6,37 +6,12 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::batches::Batches;
-use super::journal::Entry;
+use super::change::{Change, Entry};
 use super::lock::lock;
-use crate::{Error, Lsn, Result, StreamId};
+use crate::{Error, Lsn, Result};
 
 /// How often a waiter looks again by itself; only a guard against a lost wake-up.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// What a queued entry changes.
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Batches(Batches),
-    Trim {
-        stream: StreamId,
-        before: u64,
-    },
-    Remove {
-        stream: StreamId,
-    },
-    Put {
-        key: String,
-        version: u64,
-        value: Bytes,
-    },
-    Delete {
-        key: String,
-        version: u64,
-    },
-}
 
 /// What the journal thread finds when it looks into the queue.
 #[derive(Debug)]

@@ -10,12 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::Shared;
 use super::flush::{MadeSegment, segment_failed};
 use super::lock::lock;
 use super::seams::Readers;
 use super::segment::{self, Extent, SegmentWriter, Stub};
-use super::shared::is_gone;
+use super::shared::{Shared, is_gone};
 use super::stats::Counters;
 use super::streams::Stream;
 use crate::{Batch, Error};

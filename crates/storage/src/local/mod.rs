@@ -20,7 +20,8 @@
 //! Journal, segments and checkpoint are known to all of this by three narrow traits ([`seams`]): `journal`, `segment` and
 //! `checkpoint` hold the formats and the implementations over files.
 
-mod batches;
+mod body;
+mod change;
 mod checkpoint;
 mod codec;
 mod documents;
@@ -49,5 +50,3 @@ pub use options::{Options, Stopwatch};
 pub use os_disk::OsDisk;
 pub use stats::{SYNC_BUCKETS_MICROS, Stats};
 pub use store::{LocalStore, Pressure};
-
-use shared::Shared;

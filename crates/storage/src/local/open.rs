@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body::Body;
+use super::change::Change;
 use super::checkpoint::{self, Checkpoints, Image};
 use super::documents::{self, DocumentTable};
 use super::flush::MadeSegment;
-use super::intake::Change;
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::seams::{BEGINNING, Begun, Documents, JournalReader, Position, Seen, Segments};
 use super::segment;
-use super::streams::{Body, StreamState, Streams};
+use super::streams::{StreamState, Streams};
 use crate::{Append, Durability, Error, Lsn, Result};
 
 /// The number all replayed changes share: after the checkpoint's, before any of this run.

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::intake::Change;
-use super::journal::Entry;
+use super::change::{Change, Entry};
 use crate::{Lsn, Result};
 
 /// A place between two groups of the journal.

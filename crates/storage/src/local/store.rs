@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use super::batches::Batches;
+use super::change::{Batches, Change as Handed};
 use super::checkpoint::{CheckpointFile, Checkpoints};
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
 use super::flush::{FlushSignal, Flusher, LastFlush};
-use super::intake::{Change as Handed, Intake};
+use super::intake::Intake;
 use super::journal::FoundJournal;
 use super::lock::lock;
 use super::merge::{MergeSignal, Merger};

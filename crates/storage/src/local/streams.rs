@@ -12,9 +12,10 @@
 //! first. One mutex per stream, held shortly and never while the disk is touched.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::body::Body;
 use super::lock::lock;
 use super::segment::Extent;
 use crate::{Append, Batch, Bounds, Chunk, Durability, Error, Lsn, Progress, Result, StreamId};
@@ -45,25 +46,6 @@ impl Held {
     fn own_cost(&self) -> u64 {
         let shared = self.body.as_ref().map_or(0, |body| body.bytes);
         (self.batch.bytes() as u64 - shared) + BATCH_OVERHEAD
-    }
-}
-
-/// Records that batches of several streams have in common. Their memory counts once, as long as any of those batches is
-/// held.
-#[derive(Debug)]
-pub(super) struct Body {
-    bytes: u64,
-    /// Batches that are held, by why they are.
-    holders: [AtomicU32; 2],
-}
-
-impl Body {
-    /// The records of this batch, which nobody holds yet.
-    pub(super) fn of(batch: &Batch) -> Self {
-        Self {
-            bytes: batch.body().len() as u64,
-            holders: Default::default(),
-        }
     }
 }
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::intake::Change;
-use super::journal::Entry;
+use super::change::{Change, Entry};
 use super::lock::lock;
 use super::open::Parts;
 use super::options::Options;

@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use super::Shared;
+use super::change::Entry;
 use super::intake::Work;
-use super::journal::Entry;
 use super::lock::lock;
 use super::options::Stopwatch;
 use super::seams::{Cut, JournalWriter, Position, Written};
+use super::shared::Shared;
 use super::stats::Counters;
 use crate::{Error, Lsn, Progress, Result};
 

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::Shared;
 use super::super::documents::Changed;
 use super::super::lock::lock;
 use super::super::seams::Cut;
+use super::super::shared::Shared;
 use super::super::streams::{Saved, Stream, StreamState};
 use super::{Image, Part, StreamImage, body};
 use crate::{Lsn, StreamId};

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::super::journal::is_full;
 use super::super::seams::{Digest, Documents};
 use super::frame::{self, HEADER_BYTES, Identity};
+use crate::disk::is_full;
 use crate::{Error, Result};
 
 /// A part without its header: room for that, and the body.

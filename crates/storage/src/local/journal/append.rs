@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::change::Entry;
 use super::super::seams::{JournalWriter, Position, Written};
-use super::files::{self, JournalFile};
-use super::format::{Encoder, Entry, GroupHeader, PAGE, framed, group_bytes};
-use super::local::FileJournal;
+use super::files::{self, FilePool, JournalFile};
+use super::format::{Encoder, GroupHeader, framed, group_bytes};
+use super::header::PAGE;
 use crate::{Error, Result};
 
 /// A group is closed at this size; only a single larger append makes a larger group.
@@ -13,7 +14,7 @@ const GROUP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Owns the file in use and where it goes on.
 pub(super) struct FileWriter {
-    journal: Arc<FileJournal>,
+    pool: Arc<FilePool>,
     active: Option<JournalFile>,
     offset: u64,
     /// Sequence of the next group.
@@ -25,9 +26,9 @@ pub(super) struct FileWriter {
 
 impl FileWriter {
     /// Continues a log whose first free sequence is given; everything before is synced.
-    pub(super) fn new(journal: Arc<FileJournal>, sequence: u64) -> Self {
+    pub(super) fn new(pool: Arc<FilePool>, sequence: u64) -> Self {
         Self {
-            journal,
+            pool,
             active: None,
             offset: 0,
             sequence,
@@ -50,11 +51,11 @@ impl FileWriter {
         if !self.is_synced() {
             return Ok(Some(Written::SyncFirst));
         }
-        let Some(next) = self.journal.pool.take(bytes, can_split)? else {
+        let Some(next) = self.pool.take(bytes, can_split)? else {
             return Ok(Some(Written::NoRoom));
         };
         if let Some(full) = self.active.replace(next) {
-            self.journal.pool.filled(full, self.sequence - 1);
+            self.pool.filled(full, self.sequence - 1);
         }
         // Behind the header page.
         self.offset = PAGE;
@@ -69,7 +70,7 @@ impl FileWriter {
 impl JournalWriter for FileWriter {
     /// On a full disk those that the files there are have room for.
     fn next_group(&self, entries: &[Entry]) -> usize {
-        let pool = &self.journal.pool;
+        let pool = &self.pool;
         let bytes_max = if pool.fill.is_starved() {
             let active = self.active.as_ref();
             let left = active.map_or(0, |file| file.bytes - self.offset);

@@ -6,9 +6,8 @@ use std::io::{ErrorKind, IoSlice};
 
 use super::super::checkpoint;
 use super::super::seams::{Digest, Seen};
-use super::files::is_full;
 use super::mark::{self, MarkDigest, Marker};
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::{Error, Result};
 
 const NAME: &str = "clean";

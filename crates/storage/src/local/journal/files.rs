@@ -18,10 +18,9 @@ use std::time::Duration;
 
 use super::super::lock::lock;
 use super::super::seams::{Fill, Position};
-use super::FOLDER;
-use super::format::{FileHeader, Identity, PAGE};
-use super::mark::{self, Marker};
-use crate::disk::{Disk, DiskFile};
+use super::header::{FOLDER, FileHeader, Identity, PAGE, padded};
+use super::mark::{self, Listed, Marker};
+use crate::disk::{Disk, DiskFile, is_full};
 use crate::{Error, Result};
 
 /// Files made ready besides the one in use, the reserve among them.
@@ -44,6 +43,16 @@ pub(crate) struct JournalFile {
     pub(crate) bytes: u64,
     pub(crate) identity: Identity,
     pub(crate) file: Arc<dyn DiskFile>,
+}
+
+impl From<&JournalFile> for Listed {
+    fn from(file: &JournalFile) -> Self {
+        Self {
+            generation: file.generation,
+            bytes: file.bytes,
+            identity: file.identity,
+        }
+    }
 }
 
 /// What recovery found on disk.
@@ -296,7 +305,7 @@ impl FilePool {
             } else {
                 bytes
             };
-            let bytes = super::format::padded(bytes.max(wanted));
+            let bytes = padded(bytes.max(wanted));
             state.next_generation += 1;
             drop(state);
             return self.make(marker, generation, bytes).map(|()| true);
@@ -380,7 +389,7 @@ impl FilePool {
             identity: header.identity,
             file,
         };
-        marker.list(&file)?;
+        marker.list((&file).into())?;
         Ok(file)
     }
 
@@ -430,11 +439,4 @@ impl FilePool {
 
 fn mark_failed(error: std::io::Error) -> Error {
     Error::io(format!("write {}", mark::NAME), error)
-}
-
-pub(crate) fn is_full(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-    )
 }

@@ -54,37 +54,15 @@
 
 use bytes::Bytes;
 
-use super::super::batches::Batches;
+use super::super::change::{Batches, Change, Entry};
 use super::super::codec::{Input, STREAM_BYTES, put_counted, put_stream, size};
-use super::super::intake::Change;
+use super::header::{Identity, identity, padded};
 use crate::batch::HEADER_BYTES;
 use crate::{Append, Batch, Lsn, StreamId};
 
-/// Names one use of a journal file. Secret: what knows it can pass for a part of the journal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity(pub(super) [u8; Self::BYTES]);
-
-impl Identity {
-    pub(super) const BYTES: usize = 16;
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity")
-    }
-}
-
-/// Groups start at multiples of this.
-pub(crate) const PAGE: u64 = 4096;
 pub(super) const GROUP_HEADER_BYTES: usize = 64;
 const ENTRY_HEADER_BYTES: usize = 32;
-const FILE_MAGIC: u32 = u32::from_le_bytes(*b"FBJF");
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"FBJ2");
-/// Of journal files and of the mark. Version 2, which is read too, had no entries of kind [`SHARED`]; files of version 1
-/// had no header page.
-pub(super) const FORMAT_VERSION: u16 = 3;
-const OLD_FORMAT_VERSION: u16 = 2;
-const FILE_HEADER_BYTES: usize = 44;
 /// Bodies at least this large are written from where they lie instead of being copied together.
 const SHARED_BODY_BYTES: usize = 8 * 1024;
 
@@ -101,16 +79,6 @@ const NO_STREAM: StreamId = StreamId {
     owner: uuid::Uuid::nil(),
     part: 0,
 };
-
-/// A change on its way to the journal.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) lsn: Lsn,
-    pub(crate) sync: bool,
-    pub(crate) change: Change,
-    /// Bytes it takes in a group.
-    pub(crate) bytes: u64,
-}
 
 impl Entry {
     pub(crate) fn new(lsn: Lsn, sync: bool, change: Change) -> Self {
@@ -134,69 +102,6 @@ impl Entry {
             bytes: bytes as u64,
         }
     }
-}
-
-/// Rounds up to whole pages.
-pub(super) fn padded(bytes: u64) -> u64 {
-    bytes.next_multiple_of(PAGE)
-}
-
-/// The first page of a journal file: which use of which file this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileHeader {
-    pub(super) generation: u64,
-    pub(super) length: u64,
-    pub(super) identity: Identity,
-}
-
-impl FileHeader {
-    /// The whole page.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(size(PAGE));
-        out.extend_from_slice(&FILE_MAGIC.to_le_bytes());
-        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&self.length.to_le_bytes());
-        out.extend_from_slice(&self.identity.0);
-        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
-        out.resize(size(PAGE), 0);
-        out
-    }
-
-    /// `None` when the bytes are no header page; `Err` when they are one of a format version that is not known here.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Option<Self>, u16> {
-        match Self::fields(bytes) {
-            Some((_, version)) if !is_known(version) => Err(version),
-            found => Ok(found.map(|(header, _)| header)),
-        }
-    }
-
-    fn fields(bytes: &[u8]) -> Option<(Self, u16)> {
-        let mut input = Input(bytes);
-        if input.u32()? != FILE_MAGIC {
-            return None;
-        }
-        let (version, _) = (input.u16()?, input.u16()?);
-        let header = Self {
-            generation: input.u64()?,
-            length: input.u64()?,
-            identity: identity(&mut input)?,
-        };
-        let checked = bytes.get(..FILE_HEADER_BYTES - 4)?;
-        let sound = input.u32()? == crc32c::crc32c(checked);
-        sound.then_some((header, version))
-    }
-}
-
-/// Whether files and marks of this version can be read.
-pub(super) fn is_known(version: u16) -> bool {
-    matches!(version, OLD_FORMAT_VERSION | FORMAT_VERSION)
-}
-
-pub(super) fn identity(input: &mut Input<'_>) -> Option<Identity> {
-    let bytes = input.bytes(Identity::BYTES)?;
-    bytes.try_into().ok().map(Identity)
 }
 
 /// The bytes in front of a group's entries.

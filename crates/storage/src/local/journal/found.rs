@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::super::change::Change;
 use super::super::checkpoint;
-use super::super::intake::Change;
 use super::super::options::Options;
 use super::super::seams::{
     BEGINNING, Begun, Folder, JournalReader, Position, Replayed, Seen, Start,
@@ -127,16 +127,16 @@ impl JournalReader for FoundJournal {
         let mut recovery = self.recovery.expect("it was replayed");
         recovery.settle()?;
         let (folder, marked) = (marker.mark().folder, marker.mark().position.sequence);
-        let pool = FilePool::new(
+        let pool = Arc::new(FilePool::new(
             Arc::clone(&self.disk),
             self.bytes_first,
             self.bytes_max,
             recovery.files,
             marker.mark().checkpoint,
-        );
-        let journal = Arc::new(FileJournal::new(self.disk, pool, marker));
+        ));
+        let journal = Arc::new(FileJournal::new(self.disk, Arc::clone(&pool), marker));
         let sequence = recovery.replayed.end.sequence;
-        let writer = Box::new(FileWriter::new(Arc::clone(&journal), sequence));
+        let writer = Box::new(FileWriter::new(pool, sequence));
         Ok(Begun {
             journal,
             writer,

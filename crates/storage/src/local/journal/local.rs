@@ -14,13 +14,13 @@ use crate::disk::Disk;
 /// Files, and the mark beside them.
 pub(super) struct FileJournal {
     disk: Arc<dyn Disk>,
-    pub(super) pool: FilePool,
+    pool: Arc<FilePool>,
     /// Of the file thread.
     marker: Mutex<Marker>,
 }
 
 impl FileJournal {
-    pub(super) fn new(disk: Arc<dyn Disk>, pool: FilePool, marker: Marker) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, pool: Arc<FilePool>, marker: Marker) -> Self {
         Self {
             disk,
             pool,

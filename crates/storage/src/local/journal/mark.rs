@@ -34,8 +34,7 @@ use std::sync::Arc;
 
 use super::super::codec::{Input, size};
 use super::super::seams::{Folder, Position};
-use super::files::JournalFile;
-use super::format::{Identity, PAGE, identity, is_known, padded};
+use super::header::{Identity, PAGE, identity, is_known, padded};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};
 
@@ -61,16 +60,6 @@ pub(crate) struct Listed {
     pub(crate) generation: u64,
     pub(crate) bytes: u64,
     pub(crate) identity: Identity,
-}
-
-impl From<&JournalFile> for Listed {
-    fn from(file: &JournalFile) -> Self {
-        Self {
-            generation: file.generation,
-            bytes: file.bytes,
-            identity: file.identity,
-        }
-    }
 }
 
 /// What is known to be durable.
@@ -257,9 +246,9 @@ impl Marker {
     }
 
     /// Takes a file into the list. Afterwards the journal may write to it.
-    pub(super) fn list(&mut self, file: &JournalFile) -> io::Result<()> {
+    pub(super) fn list(&mut self, file: Listed) -> io::Result<()> {
         let mut next = self.mark.clone();
-        next.files.push(file.into());
+        next.files.push(file);
         next.files.sort_by_key(|file| file.generation);
         self.write(next)
     }

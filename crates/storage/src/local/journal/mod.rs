@@ -10,12 +10,9 @@ mod clean;
 mod files;
 mod format;
 mod found;
+mod header;
 mod local;
 mod mark;
 mod recovery;
 
-pub(super) use files::is_full;
-pub(super) use format::Entry;
 pub(super) use found::FoundJournal;
-
-const FOLDER: &str = "journal";

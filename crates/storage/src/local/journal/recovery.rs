@@ -30,12 +30,12 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::super::change::Change;
 use super::super::codec::size;
-use super::super::intake::Change;
 use super::super::seams::{Position, Replayed};
-use super::FOLDER;
 use super::files::{JournalFile, Recovered, name};
-use super::format::{FileHeader, GROUP_HEADER_BYTES, GroupHeader, PAGE, decode_entries, padded};
+use super::format::{GROUP_HEADER_BYTES, GroupHeader, decode_entries};
+use super::header::{FOLDER, FileHeader, PAGE, padded};
 use super::mark::{self, Listed, Mark};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Result};

@@ -1,11 +1,47 @@
-//! Batches that are appended together, and which of them have their records in common: what goes to many streams at
-//! once is held, and written, once.
+//! What is handed over to the journal, as it is on its way there.
+//!
+//! Batches that are appended together may have their records in common: what goes to many streams at once is held, and
+//! written, once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::streams::Body;
-use crate::Append;
+use bytes::Bytes;
+
+use super::body::Body;
+use crate::{Append, Lsn, StreamId};
+
+/// What a queued entry changes.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Batches(Batches),
+    Trim {
+        stream: StreamId,
+        before: u64,
+    },
+    Remove {
+        stream: StreamId,
+    },
+    Put {
+        key: String,
+        version: u64,
+        value: Bytes,
+    },
+    Delete {
+        key: String,
+        version: u64,
+    },
+}
+
+/// A change on its way to the journal.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) lsn: Lsn,
+    pub(super) sync: bool,
+    pub(super) change: Change,
+    /// Bytes it takes in a group.
+    pub(super) bytes: u64,
+}
 
 /// The batches of one append, in order.
 #[derive(Debug, Clone, Default)]
