@@ -10,89 +10,24 @@
 //! A crash before the end of step 5 leaves files nobody points to; the next start removes them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::checkpoint::{Checkpoints, Collected, Scope};
+use super::checkpoint::{Checkpoints, Collected, Scope, Source};
+use super::flush_signal::Task;
 use super::lock::lock;
 use super::seams::{Cut, Digest, Readers};
-use super::segment::{self, BodyKey, Extent, Finished, SegmentWriter};
+use super::segment::{BodyKey, Extent, Finished, MadeSegment, SegmentWriter, write_failed};
 use super::shared::Shared;
 use super::stats::Counters;
 use super::streams::Stream;
-use crate::disk::is_full;
 use crate::{Batch, Error, Result};
 
 /// The flusher looks around by itself this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks after which given-up segment bytes lead to a checkpoint, however few they are.
 const FORGET_TICKS: u32 = 10;
-
-#[derive(Debug, Default)]
-struct Wanted {
-    /// Flushes asked for; each is done by a flush that starts after it was asked.
-    asked: u64,
-    done: u64,
-    /// One that was asked for is under way.
-    is_busy: bool,
-    failed: Option<Error>,
-    stop: bool,
-    last_flush: bool,
-}
-
-/// How other threads talk to the flusher.
-#[derive(Debug, Default)]
-pub(super) struct FlushSignal {
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
-}
-
-impl FlushSignal {
-    /// Asks for a flush unless one was asked for and has not begun.
-    pub(super) fn ask(&self) {
-        let mut wanted = lock(&self.wanted);
-        if wanted.asked == wanted.done {
-            wanted.asked += 1;
-            self.changed.notify_all();
-        }
-    }
-
-    /// Asks for a flush of everything handed over so far and waits for its end.
-    pub(super) fn flush(&self) -> Result<()> {
-        let mut wanted = lock(&self.wanted);
-        // One that is under way may have begun too early.
-        let target = wanted.done + 1 + u64::from(wanted.is_busy);
-        wanted.asked = wanted.asked.max(target);
-        wanted.failed = None;
-        self.changed.notify_all();
-        while wanted.done < target && !wanted.stop && wanted.failed.is_none() {
-            wanted = self
-                .changed
-                .wait(wanted)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        match &wanted.failed {
-            Some(error) => Err(error.clone()),
-            None if wanted.done < target => Err(Error::Closed),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the thread, with or without a last flush.
-    pub(super) fn stop(&self, last_flush: bool) {
-        let mut wanted = lock(&self.wanted);
-        wanted.stop = true;
-        wanted.last_flush = last_flush;
-        self.changed.notify_all();
-    }
-}
-
-enum Task {
-    Flush,
-    Tick,
-    Stop { flush: bool },
-}
 
 /// Bodies that several batches of one flush have.
 #[derive(Default)]
@@ -176,7 +111,7 @@ impl Flusher {
     pub(super) fn run(mut self) -> LastFlush {
         loop {
             self.shared.owners.flusher.rest();
-            let task = self.next_task();
+            let task = self.shared.flush.next_task(TICK);
             self.shared.owners.flusher.turn();
             let result = match task {
                 Task::Flush => self.flush(),
@@ -191,33 +126,9 @@ impl Flusher {
         }
     }
 
-    fn next_task(&self) -> Task {
-        let signal = &self.shared.flush;
-        let mut wanted = lock(&signal.wanted);
-        if !wanted.stop && wanted.asked == wanted.done {
-            let waited = signal.changed.wait_timeout(wanted, TICK);
-            wanted = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        if wanted.stop {
-            let flush = wanted.last_flush;
-            return Task::Stop { flush };
-        }
-        wanted.is_busy = wanted.asked > wanted.done;
-        if wanted.is_busy {
-            Task::Flush
-        } else {
-            Task::Tick
-        }
-    }
-
     fn report(&self, result: Result<()>) {
         let signal = &self.shared.flush;
-        let mut wanted = lock(&signal.wanted);
-        if std::mem::take(&mut wanted.is_busy) {
-            wanted.done += 1;
-        }
-        wanted.failed = result.as_ref().err().cloned();
-        drop(wanted);
+        signal.ended(result.as_ref().err().cloned());
         match result {
             Err(Error::DiskFull) => tracing::warn!("no space to flush, trying again"),
             Ok(()) | Err(Error::Closed) => {}
@@ -225,7 +136,7 @@ impl Flusher {
             Err(Error::Poisoned(_)) if self.shared.failed.borrow().is_some() => {}
             Err(error) => self.shared.poison(&error),
         }
-        signal.changed.notify_all();
+        signal.wake();
         // Not under the lock above: those who wait here may be asking for a flush.
         self.shared.intake.unstall();
     }
@@ -388,7 +299,7 @@ impl Flusher {
             }
             writer.finish()
         };
-        let finished = write().map_err(|error| segment_failed(id, error))?;
+        let finished = write().map_err(|error| write_failed(id, error))?;
         for (part, (_, extent)) in parts.iter_mut().zip(finished.extents) {
             part.extents.push(extent);
         }
@@ -431,7 +342,7 @@ impl Flusher {
             part,
             live,
             unsaved,
-        } = Collected::of(shared, cut, wanted);
+        } = Collected::of(source(shared), cut, wanted);
         // It may show trims that are not durable yet, and nothing may become true before what was handed over earlier.
         let written = shared.sync().and_then(|()| {
             let reach = lock(&shared.cut).position.sequence;
@@ -443,7 +354,7 @@ impl Flusher {
         match written {
             Ok(bytes) => Counters::add(&shared.stats.checkpoint_bytes, bytes),
             Err(error) => {
-                unsaved.put_back(shared);
+                unsaved.put_back(source(shared));
                 return Err(error);
             }
         }
@@ -451,30 +362,12 @@ impl Flusher {
     }
 }
 
-pub(super) fn segment_failed(id: u64, error: std::io::Error) -> Error {
-    if is_full(&error) {
-        Error::DiskFull
-    } else {
-        Error::io(format!("write {}", segment::name(id)), error)
-    }
-}
-
-/// A segment written and not yet known to the store.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MadeSegment {
-    pub(super) id: u64,
-    /// Its length.
-    pub(super) bytes: u64,
-    /// Bytes of the batches it held at first. With bodies that several streams have, this may be many times its length.
-    pub(super) held: u64,
-    pub(super) is_pack: bool,
-}
-
-impl MadeSegment {
-    /// The part of its length that streams still need when this much of what it held is live, as far as that can be
-    /// told: as if bodies that several streams have were given up by all of them alike.
-    pub(super) fn needed_bytes(&self, live: u64) -> u64 {
-        let part = u128::from(self.bytes) * u128::from(live) / u128::from(self.held.max(1));
-        u64::try_from(part).map_or(self.bytes, |part| part.min(self.bytes))
+/// What checkpoints are taken from.
+fn source(shared: &Shared) -> Source<'_> {
+    Source {
+        folder: shared.folder,
+        streams: &shared.streams,
+        documents: &shared.documents,
+        next_segment: &shared.next_segment,
     }
 }

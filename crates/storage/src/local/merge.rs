@@ -5,15 +5,14 @@
 //! given up is rewritten by itself. Streams that have grown large enough get a segment of their own on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::flush::{MadeSegment, segment_failed};
 use super::lock::lock;
 use super::seams::Readers;
-use super::segment::{self, Extent, SegmentWriter, Stub};
+use super::segment::{self, Extent, MadeSegment, SegmentWriter, Stub, write_failed};
 use super::shared::{Shared, is_gone};
 use super::stats::Counters;
 use super::streams::Stream;
@@ -23,48 +22,6 @@ use crate::{Batch, Error};
 const SETTLED_BYTES: u64 = 256 * 1024 * 1024;
 /// Blocks read at once.
 const COPY_BYTES: usize = 1024 * 1024;
-
-#[derive(Debug, Default)]
-struct Wanted {
-    look: bool,
-    stop: bool,
-}
-
-/// How other threads talk to the merge thread.
-#[derive(Debug, Default)]
-pub(super) struct MergeSignal {
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
-}
-
-impl MergeSignal {
-    pub(super) fn ask(&self) {
-        lock(&self.wanted).look = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn stop(&self) {
-        lock(&self.wanted).stop = true;
-        self.changed.notify_all();
-    }
-
-    fn is_stopping(&self) -> bool {
-        lock(&self.wanted).stop
-    }
-
-    /// Waits until there may be something to do; `false` when it is time to end.
-    fn wait(&self) -> bool {
-        let mut wanted = lock(&self.wanted);
-        while !wanted.look && !wanted.stop {
-            wanted = self
-                .changed
-                .wait(wanted)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        wanted.look = false;
-        !wanted.stop
-    }
-}
 
 /// Neighbouring extents of one stream that become one.
 struct Run {
@@ -274,7 +231,7 @@ impl Merger {
             held: runs.iter().map(|run| run.bytes).sum(),
             is_pack: runs.len() > 1,
         });
-        let failed = |error| Failed::Write(segment_failed(id, error));
+        let failed = |error| Failed::Write(write_failed(id, error));
         let sink = shared.segments.put(id, Readers::Unlikely).map_err(failed)?;
         let mut writer = SegmentWriter::new(sink, id, shared.options.block_bytes);
         for run in &runs {

@@ -10,11 +10,10 @@ use super::body::Body;
 use super::change::Change;
 use super::checkpoint::{self, Checkpoints, Image};
 use super::documents::{self, DocumentTable};
-use super::flush::MadeSegment;
 use super::lock::lock;
 use super::options::{Options, Stopwatch};
 use super::seams::{BEGINNING, Begun, Documents, JournalReader, Position, Seen, Segments};
-use super::segment;
+use super::segment::{self, MadeSegment};
 use super::streams::{StreamState, Streams};
 use crate::{Append, Durability, Error, Lsn, Result};
 

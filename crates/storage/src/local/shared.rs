@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::documents::DocumentTable;
-use super::flush::{FlushSignal, MadeSegment};
+use super::flush_signal::FlushSignal;
 use super::intake::Intake;
 use super::lock::lock;
-use super::merge::MergeSignal;
+use super::merge_signal::MergeSignal;
 use super::options::Options;
 use super::seams::{Cut, Folder, Journal, Segments};
-use super::segment::{self, Extent, SegmentReader};
+use super::segment::{self, Extent, MadeSegment, SegmentReader, Want};
 use super::stats::{Counters, Stats};
 use super::streams::{Plan, Stream, Streams};
 use crate::supervisor::{Owner, Supervisor, Work};
@@ -258,14 +258,6 @@ impl Shared {
             ..self.stats.read()
         }
     }
-}
-
-/// What a reader asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Want {
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) max_bytes: usize,
 }
 
 pub(super) fn is_gone(error: &Error) -> bool {

@@ -12,19 +12,21 @@ use tokio::sync::{broadcast, watch};
 use super::change::{Batches, Change as Handed};
 use super::checkpoint::{CheckpointFile, Checkpoints};
 use super::documents::{KEY_BYTES_MAX, LEASE_PREFIX, Prepared, VALUE_BYTES_MAX};
-use super::flush::{FlushSignal, Flusher, LastFlush};
+use super::flush::{Flusher, LastFlush};
+use super::flush_signal::FlushSignal;
 use super::intake::Intake;
 use super::journal::FoundJournal;
 use super::lock::lock;
-use super::merge::{MergeSignal, Merger};
+use super::merge::Merger;
+use super::merge_signal::MergeSignal;
 use super::open::{self, Opened, Parts, REPLAYED, RecoveryReport};
 use super::options::Options;
 use super::seams::{Cut, Digest, End, JournalWriter};
 use super::seek::{Brief, View};
-use super::segment::{SegmentFiles, SegmentReader};
-use super::shared::{Owners, Shared, Want, is_gone};
+use super::segment::{SegmentFiles, SegmentReader, Want};
+use super::shared::{Owners, Shared, VITAL_BYTES_MAX, is_gone};
 use super::stats::{Counters, Stats};
-use super::streams::{Plan, Stream};
+use super::streams::{Held, Plan, Stream};
 use super::writer::Writer;
 use crate::disk::Disk;
 use crate::supervisor::Owner;
@@ -289,7 +291,7 @@ fn share(options: Options, opened: Opened) -> (Shared, Ends) {
         unsynced: AtomicBool::new(false),
         marked: AtomicU64::new(opened.begun.marked),
         low_space: AtomicBool::new(false),
-        vital_left: AtomicU64::new(super::shared::VITAL_BYTES_MAX),
+        vital_left: AtomicU64::new(VITAL_BYTES_MAX),
         flush_starved: AtomicBool::new(false),
         failed: watch::Sender::new(None),
         stats: Counters::default(),
@@ -520,7 +522,7 @@ fn view(shared: &Shared, stream: &Stream) -> View {
     let at = shared.progress();
     let state = lock(&stream.state);
     let visible = state.visible(at).count();
-    let brief = |(index, held): (usize, &super::streams::Held)| Brief {
+    let brief = |(index, held): (usize, &Held)| Brief {
         header: held.batch.header,
         visible: index < visible,
     };

@@ -52,15 +52,6 @@ pub(super) const CYCLES_LEFT: &[&str] = &[
     "crates/engine/src/queue/queue_partition/moves.rs",
     "crates/engine/src/queue/queue_partition/unreadable.rs",
     "crates/engine/src/queue/reader.rs",
-    "crates/storage/src/local/checkpoint/body.rs",
-    "crates/storage/src/local/checkpoint/collect.rs",
-    "crates/storage/src/local/checkpoint/frame.rs",
-    "crates/storage/src/local/checkpoint/mod.rs",
-    "crates/storage/src/local/checkpoint/write.rs",
-    "crates/storage/src/local/flush.rs",
-    "crates/storage/src/local/merge.rs",
-    "crates/storage/src/local/segment/read.rs",
-    "crates/storage/src/local/shared.rs",
 ];
 
 /// Crates with a longer chain than is allowed, and its length.

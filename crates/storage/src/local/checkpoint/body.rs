@@ -6,7 +6,8 @@ use super::super::codec::{Input, put_counted, put_stream};
 use super::super::documents::{self, Kept};
 use super::super::seams::{Folder, Position};
 use super::super::segment::Extent;
-use super::{Image, StreamImage, VERSION_WITHOUT_CHANGES, VERSION_WITHOUT_FOLDER};
+use super::format::{VERSION_WITHOUT_CHANGES, VERSION_WITHOUT_FOLDER};
+use super::image::{Image, StreamImage};
 use crate::StreamId;
 
 /// A part, taken apart.

@@ -5,15 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::documents::Changed;
+use super::super::documents::{Changed, DocumentTable};
 use super::super::lock::lock;
-use super::super::seams::Cut;
-use super::super::shared::Shared;
-use super::super::streams::{Saved, Stream, StreamState};
-use super::{Image, Part, StreamImage, body};
+use super::super::seams::{Cut, Folder};
+use super::super::streams::{Saved, Stream, StreamState, Streams};
+use super::body;
+use super::image::{Image, StreamImage};
+use super::part::Part;
 use crate::{Lsn, StreamId};
+
+/// What is shown.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Source<'s> {
+    pub(in super::super) folder: Folder,
+    pub(in super::super) streams: &'s Streams,
+    pub(in super::super) documents: &'s DocumentTable,
+    pub(in super::super) next_segment: &'s AtomicU64,
+}
 
 /// How much a checkpoint shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +52,23 @@ pub(in super::super) struct Unsaved {
 
 impl Collected {
     /// A checkpoint that replays from this place. It is a whole if it is wanted, or if too much has changed for less.
-    pub(in super::super) fn of(shared: &Shared, cut: Cut, wanted: Scope) -> Self {
+    pub(in super::super) fn of(source: Source<'_>, cut: Cut, wanted: Scope) -> Self {
         // Documents that change from here on may show already, and do in the next checkpoint.
-        let changed = shared.documents.lock().take_changed();
+        let changed = source.documents.lock().take_changed();
         let (scope, keys) = match &changed {
             Changed::Keys(keys) if wanted == Scope::Changes => (Scope::Changes, Some(keys)),
             _ => (Scope::Whole, None),
         };
         let mut image = Image {
-            folder: shared.folder,
+            folder: source.folder,
             position: cut.position,
             ..Image::default()
         };
         let mut unsaved = Unsaved::default();
-        let live = collect_streams(shared, (cut.lsn, scope), &mut image, &mut unsaved);
-        image.next_segment = shared.next_segment.load(Ordering::Relaxed);
+        let live = collect_streams(source.streams, (cut.lsn, scope), &mut image, &mut unsaved);
+        image.next_segment = source.next_segment.load(Ordering::Relaxed);
         let part = {
-            let documents = shared.documents.lock();
+            let documents = source.documents.lock();
             Part::new(|out| body::encode(out, &image, &documents, keys))
         };
         unsaved.documents = changed;
@@ -73,15 +83,15 @@ impl Collected {
 
 /// Adds what streams have to show; returns the segments they have.
 fn collect_streams(
-    shared: &Shared,
+    streams: &Streams,
     (until, scope): (Lsn, Scope),
     image: &mut Image,
     unsaved: &mut Unsaved,
 ) -> BTreeSet<u64> {
     let mut live = BTreeSet::new();
-    let all = shared.streams.all();
+    let all = streams.all();
     // Behind `all`: of those, what is removed later is seen to be, or shown as it was and left for the next checkpoint.
-    unsaved.removed = shared.streams.take_removed();
+    unsaved.removed = streams.take_removed();
     for stream in all {
         let mut state = lock(&stream.state);
         if state.removed {
@@ -120,11 +130,11 @@ fn image_of(stream: &Stream, state: &StreamState) -> StreamImage {
 
 impl Unsaved {
     /// Keeps it for the next checkpoint.
-    pub(in super::super) fn put_back(self, shared: &Shared) {
+    pub(in super::super) fn put_back(self, source: Source<'_>) {
         for stream in &self.streams {
             lock(&stream.state).saved = Saved::Outdated;
         }
-        shared.streams.put_back_removed(self.removed);
-        shared.documents.lock().put_back_changed(self.documents);
+        source.streams.put_back_removed(self.removed);
+        source.documents.lock().put_back_changed(self.documents);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::codec::size;
 use super::super::seams::Documents;
-use super::NAME;
+use super::format::NAME;
 use crate::disk::{Disk, DiskFile};
 
 const NEW_NAME: &str = "checkpoint.new";

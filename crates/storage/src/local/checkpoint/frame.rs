@@ -1,7 +1,7 @@
 //! One part of a checkpoint with its header: the whole, or changes behind it.
 
 use super::super::codec::{Input, size};
-use super::{FORMAT_VERSION, MAGIC};
+use super::format::{FORMAT_VERSION, MAGIC};
 
 /// Parts begin at multiples of this, so that no write touches a page that holds durable bytes.
 pub(super) const PAGE: usize = 4096;

@@ -7,11 +7,10 @@ use super::super::codec::Input;
 use super::super::documents::{self, Kept};
 use super::super::seams::Documents;
 use super::body::{self, Body};
+use super::format::{FORMAT_VERSION, MAGIC, NAME, OLD_FORMAT_VERSION, VERSION_WITHOUT_CHANGES};
 use super::frame::{Frame, PAGE};
-use super::{
-    FORMAT_VERSION, Image, MAGIC, NAME, OLD_FORMAT_VERSION, Stored, StreamImage,
-    VERSION_WITHOUT_CHANGES,
-};
+use super::image::{Image, Stored, StreamImage};
+use super::part::Part;
 use crate::{Error, Result, StreamId};
 
 /// The checkpoint there is; `None` when there never was one.
@@ -161,5 +160,12 @@ impl Draft {
             digest: [0; 28],
             is_cut: false,
         }
+    }
+}
+
+impl Stored {
+    /// All of it, to be written again.
+    pub(in super::super) fn whole(&self) -> Part {
+        Part::new(|out| body::encode(out, &self.image, &self.documents, None))
     }
 }

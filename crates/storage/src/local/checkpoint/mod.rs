@@ -55,68 +55,16 @@
 mod body;
 mod collect;
 mod file;
+mod format;
 mod frame;
+mod image;
 mod load;
+mod part;
 mod write;
 
-pub(super) use collect::{Collected, Scope};
+pub(super) use collect::{Collected, Scope, Source};
 pub(super) use file::CheckpointFile;
+pub(super) use format::NAME;
+pub(super) use image::Image;
 pub(super) use load::load;
-pub(super) use write::{Checkpoints, Part};
-
-use super::documents;
-use super::seams::{Digest, Folder, Position};
-use super::segment::Extent;
-use crate::StreamId;
-
-pub(super) const NAME: &str = "checkpoint";
-const MAGIC: u32 = u32::from_le_bytes(*b"FBCP");
-const FORMAT_VERSION: u32 = 5;
-/// The last version that was always a whole.
-const VERSION_WITHOUT_CHANGES: u32 = 4;
-/// The last version without the folder's identity.
-const VERSION_WITHOUT_FOLDER: u32 = 3;
-/// The last version before journal files had identities.
-const OLD_FORMAT_VERSION: u32 = 1;
-
-/// A stream as the checkpoint knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StreamImage {
-    pub(super) id: StreamId,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) extents: Vec<Extent>,
-}
-
-/// The content of a checkpoint, or of changes to one, but for the documents.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Image {
-    /// The data folder it belongs to.
-    pub(super) folder: Folder,
-    pub(super) position: Position,
-    /// Sequence the journal must at least come to: what the image shows may be newer than the position.
-    pub(super) reach: u64,
-    pub(super) next_segment: u64,
-    pub(super) streams: Vec<StreamImage>,
-    /// Streams that are gone, before the others came.
-    pub(super) removed: Vec<StreamId>,
-}
-
-/// A checkpoint as it was found.
-pub(super) struct Stored {
-    pub(super) image: Image,
-    pub(super) documents: documents::State,
-    /// It is of the version before journal files had identities.
-    pub(super) is_old: bool,
-    /// The first bytes of its last part, with length, checksum and reach.
-    pub(super) digest: Digest,
-    /// Behind it are changes that were never finished.
-    pub(super) is_cut: bool,
-}
-
-impl Stored {
-    /// All of it, to be written again.
-    pub(super) fn whole(&self) -> Part {
-        Part::new(|out| body::encode(out, &self.image, &self.documents, None))
-    }
-}
+pub(super) use write::Checkpoints;

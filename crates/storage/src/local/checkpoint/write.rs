@@ -3,26 +3,10 @@
 use std::io;
 
 use super::super::seams::{Digest, Documents};
-use super::frame::{self, HEADER_BYTES, Identity};
+use super::frame::Identity;
+use super::part::Part;
 use crate::disk::is_full;
 use crate::{Error, Result};
-
-/// A part without its header: room for that, and the body.
-pub(in super::super) struct Part(Vec<u8>);
-
-impl Part {
-    /// A part whose body is written by this.
-    pub(in super::super) fn new(body: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut bytes = vec![0; HEADER_BYTES];
-        body(&mut bytes);
-        Self(bytes)
-    }
-
-    fn sealed(mut self, identity: Identity, serial: u64, reach: u64) -> Vec<u8> {
-        frame::seal(&mut self.0, identity, serial, reach);
-        self.0
-    }
-}
 
 /// The checkpoint that this run of the store has written.
 struct Current {

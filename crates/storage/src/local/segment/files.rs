@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::super::lock::lock;
 use super::super::page_cache::PageCache;
 use super::super::seams::{Readers, SegmentSink, Segments};
-use super::{FOLDER, name};
+use super::layout::{FOLDER, name};
 use crate::disk::{Disk, DiskFile};
 
 /// Segment files kept open for readers.

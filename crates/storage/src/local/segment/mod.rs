@@ -33,63 +33,15 @@
 //! records, wherever they are. Version 1 had no stubs.
 
 mod files;
+mod layout;
+mod made;
 mod read;
 mod stub;
 mod write;
 
 pub(super) use files::SegmentFiles;
-pub(super) use read::{SegmentReader, batch_header};
-pub(super) use stub::{STUB_BYTES, Stub};
+pub(super) use layout::{Block, Extent, name};
+pub(super) use made::{MadeSegment, write_failed};
+pub(super) use read::{SegmentReader, Want, batch_header};
+pub(super) use stub::Stub;
 pub(super) use write::{BodyKey, Finished, SegmentWriter};
-
-const FOLDER: &str = "segments";
-const MAGIC: u32 = u32::from_le_bytes(*b"FBSG");
-const FORMAT_VERSION: u32 = 2;
-const BLOCK_ENTRY_BYTES: usize = 32;
-
-pub(super) fn name(id: u64) -> String {
-    format!("{FOLDER}/{id:016x}")
-}
-
-/// A contiguous run of one stream's batches in one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) segment: u64,
-    pub(super) base: u64,
-    pub(super) end: u64,
-    pub(super) bytes: u64,
-    pub(super) max_timestamp: i64,
-    pub(super) index_position: u64,
-    pub(super) blocks: u32,
-    pub(super) index_crc: u32,
-}
-
-impl Extent {
-    /// Bytes at or after `start`, estimated when it lies inside.
-    pub(super) fn live_bytes(&self, start: u64) -> u64 {
-        let live = self.end.saturating_sub(start.max(self.base));
-        let whole = self.end - self.base;
-        if live == whole {
-            return self.bytes;
-        }
-        let part = u128::from(self.bytes) * u128::from(live) / u128::from(whole.max(1));
-        u64::try_from(part).unwrap_or(self.bytes)
-    }
-}
-
-/// An index entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) base: u64,
-    pub(super) max_timestamp: i64,
-    pub(super) position: u64,
-    pub(super) length: u32,
-    pub(super) crc: u32,
-}
-
-impl Block {
-    /// Whether it may be a stub: whatever is as long as one stands alone.
-    pub(super) fn may_be_stub(&self) -> bool {
-        self.length as usize == STUB_BYTES
-    }
-}

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::super::codec::Input;
 use super::super::lock::lock;
 use super::super::seams::Segments;
-use super::super::shared::Want;
-use super::{BLOCK_ENTRY_BYTES, Block, Extent, Stub, name};
+use super::layout::{BLOCK_ENTRY_BYTES, Block, Extent, name};
+use super::stub::Stub;
 use crate::batch::{HEADER_BYTES, SHARED_BYTES_MIN};
 use crate::{Batch, BatchHeader, Chunk, Error, Result};
 
@@ -23,6 +23,14 @@ type Index = Arc<Vec<Block>>;
 struct IndexCache {
     indexes: VecDeque<((u64, u64), Index)>,
     blocks: usize,
+}
+
+/// What a reader asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    pub(crate) max_bytes: usize,
 }
 
 /// Reads segments as extents, blocks and batches.

@@ -3,10 +3,9 @@
 use bytes::Bytes;
 
 use super::super::codec::Input;
+use super::layout::STUB_BYTES;
 use crate::BatchHeader;
 use crate::batch::HEADER_BYTES;
-
-pub(crate) const STUB_BYTES: usize = HEADER_BYTES + 8;
 
 /// A batch's header, and where in the same file its records are.
 #[derive(Debug, Clone)]

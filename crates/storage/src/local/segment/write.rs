@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::super::codec::put_stream;
 use super::super::seams::SegmentSink;
-use super::{Block, Extent, FORMAT_VERSION, MAGIC, STUB_BYTES, Stub};
+use super::layout::{Block, Extent, FORMAT_VERSION, MAGIC, STUB_BYTES};
+use super::stub::Stub;
 use crate::{Batch, BatchHeader, StreamId};
 
 /// Bytes collected before they are written.
