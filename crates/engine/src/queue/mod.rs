@@ -92,7 +92,7 @@ impl Queue {
     }
 
     /// How full it is and what happened to it, as its owners last said; a lease that has just run out may still count
-    /// as one. For the moment itself ask [`crate::Broker::queue_depth`].
+    /// as one. For the moment itself ask [`crate::Access::queue_depth`].
     pub fn numbers(&self) -> Depth {
         self.numbers.depth()
     }

@@ -17,7 +17,7 @@
 //! Threads: `journal` writes and syncs, `journal-files` makes files ahead and keeps the intervals, `flusher`
 //! and `merger` work in the background. None of them holds a lock while it touches the disk, except its own.
 //!
-//! Journal, segments and checkpoint are known to all of this by three narrow traits ([`seams`]): `journal`, `segment` and
+//! Journal, segments and checkpoint are known to all of this by three narrow traits (`seams`): `journal`, `segment` and
 //! `checkpoint` hold the formats and the implementations over files.
 
 mod body;

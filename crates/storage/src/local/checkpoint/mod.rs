@@ -28,7 +28,7 @@
 //!
 //! The first part is the whole: all streams and documents. Each part behind it has those that changed since the part
 //! before, complete, and names those that are gone; these count before the ones that are there, as a stream may have been
-//! made again. When the changes have outgrown the whole, it is written again ([`write`]), so that over time no more is
+//! made again. When the changes have outgrown the whole, it is written again (`write`), so that over time no more is
 //! written than a few times what changed.
 //!
 //! A checkpoint may show more than the replay position stands for (a trim, a document put later): replaying those changes
