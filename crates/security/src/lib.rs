@@ -1,7 +1,6 @@
 //! Who are you, and may you? Identities and the one permission question every verb asks.
 //!
-//! The engine's public door carries a [`Principal`] with every call and asks an [`Authorizer`] before anything
-//! else happens. The only authorizer so far allows everything; listeners are therefore bound to
+//! The engine is used on behalf of a [`Principal`], and asks an [`Authorizer`] before anything else happens. The only authorizer so far allows everything; listeners are therefore bound to
 //! the loopback interface by default.
 
 use std::sync::Arc;
