@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{MessageGroupId, QueuePartition, State};
+use crate::ensure::ensure;
+use crate::entry::State;
+use crate::message_group::MessageGroupId;
+use crate::queue_partition::QueuePartition;
 
 /// What of one group is counted in its entries.
 #[derive(Default)]
@@ -14,7 +17,7 @@ struct Tally {
 impl QueuePartition {
     /// Whether its counts, schedules and groups agree with its entries; what does not, in words. Takes as long as going
     /// through all of it. For tests, and for a start, which must not go on with a state that contradicts itself.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let tallies = self.check_entries()?;
         for &(due, offset) in &self.due {
             let entry = self.entries.get(&offset);
@@ -82,9 +85,4 @@ impl QueuePartition {
         })?;
         Ok(tallies)
     }
-}
-
-/// An error with these words, unless it is so.
-pub(super) fn ensure(is_so: bool, words: impl FnOnce() -> String) -> Result<(), String> {
-    if is_so { Ok(()) } else { Err(words()) }
 }

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use storage::batch::Outline;
 
-use super::message_group::{GROUP_BYTES, KEY_BYTES_MAX};
-use super::{Ordering, QueuePartition, QueueSettings, TENANTS_MAX, meta};
+use crate::message_group::{GROUP_BYTES, KEY_BYTES_MAX};
+use crate::meta;
+use crate::queue_partition::{QueuePartition, TENANTS_MAX};
+use crate::settings::{Ordering, QueueSettings};
 
 /// A message that was touched: its entry, and when its state ends.
 const ENTRY_BYTES: usize = 112;
@@ -26,17 +28,22 @@ const RUN_BYTES: usize = 40;
 
 /// What a message brings along that takes memory for as long as it is there.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Brings<'m> {
-    pub(crate) key: Option<&'m [u8]>,
-    pub(crate) level: u8,
-    pub(crate) has_id: bool,
-    pub(crate) is_delayed: bool,
-    pub(crate) expires: bool,
+pub struct Brings<'m> {
+    /// Its message key.
+    pub key: Option<&'m [u8]>,
+    /// Its priority, as its sender named it.
+    pub level: u8,
+    /// It has a deduplication id.
+    pub has_id: bool,
+    /// It is delayed.
+    pub is_delayed: bool,
+    /// It has a time to live of its own.
+    pub expires: bool,
 }
 
 impl QueuePartition {
     /// What it takes in memory, bytes.
-    pub(crate) fn state_bytes(&self) -> u64 {
+    pub fn state_bytes(&self) -> u64 {
         let expiry = self.expiry.as_ref();
         let dedup = self.dedup.as_ref();
         let kept = self.kept.as_ref();
@@ -52,7 +59,7 @@ impl QueuePartition {
     }
 
     /// What a single message would add to it, at most.
-    pub(crate) fn adds(&self, brings: Brings<'_>, settings: &QueueSettings) -> u64 {
+    pub fn adds(&self, brings: Brings<'_>, settings: &QueueSettings) -> u64 {
         let mut bytes = 0;
         if let Some(key) = brings.key
             && self.may_take_line(settings)
@@ -72,7 +79,7 @@ impl QueuePartition {
     }
 
     /// What so many records of a peer's batch would add to it, at most, whatever their keys are.
-    pub(crate) fn adds_at_most(&self, records: u64, settings: &QueueSettings) -> u64 {
+    pub fn adds_at_most(&self, records: u64, settings: &QueueSettings) -> u64 {
         let groups = if settings.ordering == Ordering::Key {
             records
         } else if settings.limits.bytes_max.is_some() {
@@ -85,7 +92,7 @@ impl QueuePartition {
     }
 
     /// What the records of a batch would add to it.
-    pub(crate) fn adds_batch(&self, outlines: &[Outline], settings: &QueueSettings) -> u64 {
+    pub fn adds_batch(&self, outlines: &[Outline], settings: &QueueSettings) -> u64 {
         let most = if settings.ordering == Ordering::Key {
             usize::MAX
         } else {

@@ -1,11 +1,10 @@
 //! Dead-letter history: where, why and how often a message was dead-lettered. It travels with it from queue to queue.
 
 use bytes::Bytes;
+use routing::octets;
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetter, DeadLetterReason};
-use crate::exchange::octets;
-use crate::vhost;
+use crate::dead_letter::{DeadLetter, DeadLetterReason};
 
 /// Events that are kept; of a message with more the oldest are forgotten, the very first one last.
 const HISTORY_MAX: usize = 64;
@@ -13,7 +12,7 @@ const HISTORY_MAX: usize = 64;
 /// Why a message was dead-lettered from one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterEvent {
-    /// Name of the queue as the broker knows it; see [`crate::vhost::split`].
+    /// Name of the queue as the broker knows it; see [`routing::split`].
     pub queue: String,
     /// Why.
     pub reason: DeadLetterReason,
@@ -39,7 +38,7 @@ pub struct DeadLetterEvent {
 pub struct Key(#[serde(with = "octets")] pub Bytes);
 
 /// Adds an event to the history, newest first: one with the same queue and reason comes to the front and counts up.
-pub(crate) fn record(dead_letter_history: &mut Vec<DeadLetterEvent>, mut event: DeadLetterEvent) {
+pub fn record(dead_letter_history: &mut Vec<DeadLetterEvent>, mut event: DeadLetterEvent) {
     let same = |known: &DeadLetterEvent| known.queue == event.queue && known.reason == event.reason;
     if let Some(place) = dead_letter_history.iter().position(same) {
         let mut known = dead_letter_history.remove(place);
@@ -59,7 +58,7 @@ pub(crate) fn record(dead_letter_history: &mut Vec<DeadLetterEvent>, mut event: 
 
 /// Whether a message would go round by itself for ever: it was dead-lettered from this queue before, and not rejected
 /// since.
-pub(crate) fn is_cycle(queue: &str, dead_letter_history: &[DeadLetterEvent]) -> bool {
+pub fn is_cycle(queue: &str, dead_letter_history: &[DeadLetterEvent]) -> bool {
     let Some(place) = dead_letter_history
         .iter()
         .position(|event| event.queue == queue)
@@ -74,7 +73,7 @@ pub(crate) fn is_cycle(queue: &str, dead_letter_history: &[DeadLetterEvent]) -> 
 
 /// The history of a message by its reserved headers. One that came without an exchange and was dead-lettered once has
 /// only the last event's facts.
-pub(crate) fn history(
+pub fn history(
     dead_letter_history: Option<&[u8]>,
     last: Option<&DeadLetter>,
 ) -> Vec<DeadLetterEvent> {
@@ -86,12 +85,12 @@ pub(crate) fn history(
 }
 
 /// Whether the facts of its last event say all about a message that came without an exchange.
-pub(crate) fn is_plain(dead_letter_history: &[DeadLetterEvent]) -> bool {
+pub fn is_plain(dead_letter_history: &[DeadLetterEvent]) -> bool {
     matches!(dead_letter_history, [only] if only.count == 1)
 }
 
 fn only(dead: &DeadLetter) -> DeadLetterEvent {
-    let (_, plain) = vhost::split(&dead.queue);
+    let (_, plain) = routing::split(&dead.queue);
     let reasons = [
         DeadLetterReason::Attempts,
         DeadLetterReason::Rejected,
@@ -113,7 +112,7 @@ fn only(dead: &DeadLetter) -> DeadLetterEvent {
 }
 
 /// The history as a header's value.
-pub(crate) fn encode(dead_letter_history: &[DeadLetterEvent]) -> Vec<u8> {
+pub fn encode(dead_letter_history: &[DeadLetterEvent]) -> Vec<u8> {
     serde_json::to_vec(dead_letter_history).unwrap_or_default()
 }
 

@@ -3,36 +3,42 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
-use super::message_group::{MessageGroup, MessageGroupId};
-use super::place::Place;
-use super::{ATTEMPT_MS, Entry, IdHash, Lease, QueueEvent, QueuePartition, State, after};
-use crate::queue::{Held, Ordering, QueueSettings};
+use crate::dedup::IdHash;
+use crate::entry::{Entry, State};
+use crate::event::QueueEvent;
+use crate::held::Held;
+use crate::lease::Lease;
+use crate::message_group::{MessageGroup, MessageGroupId};
+use crate::moment::after;
+use crate::place::Place;
+use crate::queue_partition::{ATTEMPT_MS, QueuePartition};
+use crate::settings::{Ordering, QueueSettings};
 
 /// A tenant with more messages in flight than this may be noisy.
 const NOISY_LEASES: u32 = 30;
 
 /// What a receiver wants of a queue partition.
 #[derive(Debug, Clone)]
-pub(crate) struct Receiving<'a> {
+pub struct Receiving<'a> {
     /// How long, ms.
-    pub(crate) lease_ms: u64,
+    pub lease_ms: u64,
     /// Name of the attempt.
-    pub(crate) attempt: Option<&'a str>,
+    pub attempt: Option<&'a str>,
 }
 
 /// What a receiver gets.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Picked {
+pub struct Picked {
     /// Messages to lease, with their groups.
-    pub(crate) leases: Vec<(u64, MessageGroupId)>,
+    pub leases: Vec<(u64, MessageGroupId)>,
     /// Messages that would be leased once too often.
-    pub(crate) removing: Vec<u64>,
+    pub removing: Vec<u64>,
 }
 
 impl QueuePartition {
     /// Picks what leaves next for another queue: of what is before `upto`, greatest priority and oldest first. What a
     /// tenant takes of the receivers' time does not count.
-    pub(crate) fn pick_removing(&self, max: usize, upto: u64) -> Vec<(u64, MessageGroupId)> {
+    pub fn pick_removing(&self, max: usize, upto: u64) -> Vec<(u64, MessageGroupId)> {
         let mut picked = Vec::new();
         let groups = self.groups.listed();
         let groups = groups.map(|(head, id)| (head, id, self.groups.get(id)));
@@ -44,7 +50,7 @@ impl QueuePartition {
     }
 
     /// Picks what is leased next, and what came upon the way that must not be leased any more.
-    pub(crate) fn pick(&self, max: usize, settings: &QueueSettings, now: u64) -> Picked {
+    pub fn pick(&self, max: usize, settings: &QueueSettings, now: u64) -> Picked {
         let mut picked = Picked::default();
         let attempts_max = settings
             .dead_letter
@@ -116,12 +122,7 @@ impl QueuePartition {
     }
 
     /// The event that leases what was picked.
-    pub(crate) fn lease_event(
-        &self,
-        picked: &Picked,
-        spec: &Receiving<'_>,
-        now: u64,
-    ) -> QueueEvent {
+    pub fn lease_event(&self, picked: &Picked, spec: &Receiving<'_>, now: u64) -> QueueEvent {
         QueueEvent::Leased {
             lease: self.leases + 1,
             at: now,
@@ -132,7 +133,7 @@ impl QueuePartition {
     }
 
     /// The same leases once more, for an attempt that is repeated; `None` when it is unknown, or over.
-    pub(crate) fn repeat(&self, attempt: &str, now: u64) -> Option<Vec<u64>> {
+    pub fn repeat(&self, attempt: &str, now: u64) -> Option<Vec<u64>> {
         let known = self.attempts.get(attempt)?;
         let still = |offset: &u64| {
             let entry = self.entries.get(offset);
@@ -143,7 +144,7 @@ impl QueuePartition {
     }
 
     /// What a receiver gets about a message in flight.
-    pub(crate) fn lease(&self, offset: u64) -> Option<Lease> {
+    pub fn lease(&self, offset: u64) -> Option<Lease> {
         let entry = self.entries.get(&offset)?;
         Some(Lease {
             offset,
@@ -159,7 +160,7 @@ impl QueuePartition {
 
     /// Messages from `from` on that are not done, in order, at most `max`; what was never leased counts as leased
     /// never.
-    pub(crate) fn held_from(&self, from: u64, max: usize) -> Vec<Lease> {
+    pub fn held_from(&self, from: u64, max: usize) -> Vec<Lease> {
         let touched = self.entries.range(from..).map(|(offset, _)| *offset);
         let mut lowest: BTreeSet<u64> = touched.take(max).collect();
         for (_, group) in self.groups.iter() {
@@ -180,7 +181,7 @@ impl QueuePartition {
     }
 
     /// What each of these messages is doing; they are held here, in rising order.
-    pub(crate) fn doing(&self, held: &[Lease]) -> Vec<Held> {
+    pub fn doing(&self, held: &[Lease]) -> Vec<Held> {
         let last = held.last().map_or(0, |lease| lease.offset);
         let groups = self.groups.iter().map(|(_, group)| group);
         let blocked: HashSet<u64> = groups.flat_map(|group| group.blocked(last)).collect();
@@ -195,7 +196,7 @@ impl QueuePartition {
     }
 
     /// The event that makes everything from `from` on ready again that is not leased and does not wait.
-    pub(crate) fn replay_event(&self, from: u64) -> QueueEvent {
+    pub fn replay_event(&self, from: u64) -> QueueEvent {
         // What comes later was never touched.
         let from = from.min(self.end);
         let entries = self.entries.range(from..);
@@ -208,7 +209,7 @@ impl QueuePartition {
     }
 
     /// Counts how long a message was held that is settled now.
-    pub(crate) fn settled(&mut self, offset: u64, now: u64) {
+    pub fn settled(&mut self, offset: u64, now: u64) {
         let leased = self
             .entries
             .get(&offset)
@@ -219,17 +220,17 @@ impl QueuePartition {
     }
 
     /// The message that was sent with this id within the window, if there is one.
-    pub(crate) fn duplicate(&self, id: IdHash, window_ms: u64, now: u64) -> Option<u64> {
+    pub fn duplicate(&self, id: IdHash, window_ms: u64, now: u64) -> Option<u64> {
         self.dedup.as_ref()?.find(id, window_ms, now)
     }
 
     /// Deduplication ids remembered.
-    pub(crate) fn dedup_ids(&self) -> usize {
+    pub fn dedup_ids(&self) -> usize {
         self.dedup.as_ref().map_or(0, |dedup| dedup.len())
     }
 
     /// Reserves messages that are about to be removed. Nothing in the log: after a restart they are found again.
-    pub(crate) fn reserve_for_removal(&mut self, offsets: &[u64]) {
+    pub fn reserve_for_removal(&mut self, offsets: &[u64]) {
         let picked: Vec<_> = offsets
             .iter()
             .filter_map(|offset| Some((*offset, self.entries.get(offset)?.group)))
@@ -238,7 +239,7 @@ impl QueuePartition {
     }
 
     /// The same for messages just picked, which may never have been leased.
-    pub(crate) fn reserve_picked(&mut self, picked: &[(u64, MessageGroupId)]) {
+    pub fn reserve_picked(&mut self, picked: &[(u64, MessageGroupId)]) {
         for (offset, group) in picked {
             let entry = self.take_entry(*offset);
             let mut entry = entry.unwrap_or_else(|| Entry::new(*group));
@@ -250,7 +251,7 @@ impl QueuePartition {
     }
 
     /// Messages that were reserved could not be removed: they are ready again.
-    pub(crate) fn unreserve(&mut self, offsets: &[u64]) {
+    pub fn unreserve(&mut self, offsets: &[u64]) {
         for offset in offsets
             .iter()
             .filter(|o| self.is_removing(**o))
@@ -267,7 +268,7 @@ impl QueuePartition {
     }
 
     /// Whether a message is still reserved for removal.
-    pub(crate) fn is_removing(&self, offset: u64) -> bool {
+    pub fn is_removing(&self, offset: u64) -> bool {
         let entry = self.entries.get(&offset);
         entry.is_some_and(|entry| entry.state == State::Removing)
     }

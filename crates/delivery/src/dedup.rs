@@ -6,15 +6,15 @@ use sha2::{Digest, Sha256};
 
 /// Ids a queue partition remembers at most; sends with further ids wait until old ones are forgotten. About 50 bytes
 /// each.
-pub(crate) const IDS_MAX: usize = 4_000_000;
+pub const IDS_MAX: usize = 4_000_000;
 /// Parts of the window that are forgotten as a whole.
 const PARTS: u64 = 10;
 
 /// A deduplication id, shortened to what cannot collide by chance.
-pub(crate) type IdHash = u128;
+pub type IdHash = u128;
 
 /// The hash of an id, or of an id within a scope.
-pub(crate) fn hash(scope: Option<&[u8]>, id: &[u8]) -> IdHash {
+pub fn hash(scope: Option<&[u8]>, id: &[u8]) -> IdHash {
     let mut digest = Sha256::new();
     if let Some(scope) = scope {
         // The length keeps scope and id apart.

@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 
 /// One change of a queue partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum QueueEvent {
+pub enum QueueEvent {
     /// Messages were leased together.
     Leased {
         /// Number of the lease.
@@ -173,11 +173,11 @@ pub(crate) enum QueueEvent {
 /// An event that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of this version")]
-pub(crate) struct Unreadable;
+pub struct Unreadable;
 
 impl QueueEvent {
     /// The event as bytes.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         out.put_u8(VERSION);
         match self {
@@ -331,7 +331,7 @@ impl QueueEvent {
     }
 
     /// Reads an event.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut bytes = Reader(bytes);
         if bytes.byte()? != VERSION {
             return Err(Unreadable);
@@ -453,7 +453,7 @@ impl QueueEvent {
 }
 
 /// Appends a variable-length integer.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -479,32 +479,32 @@ fn put_offsets(out: &mut Vec<u8>, offsets: &[u64]) {
 }
 
 /// A text, told from its absence by a length that is greater by one.
-pub(super) fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
     put_bytes(out, text.map(str::as_bytes));
 }
 
 /// Bytes, likewise.
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     put(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
     out.extend_from_slice(bytes.unwrap_or_default());
 }
 
 /// An identity, or its absence.
-pub(super) fn put_id(out: &mut Vec<u8>, id: Option<Uuid>) {
+pub(crate) fn put_id(out: &mut Vec<u8>, id: Option<Uuid>) {
     put_bytes(out, id.as_ref().map(|id| id.as_bytes().as_slice()));
 }
 
 /// Reads what the functions above wrote.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn byte(&mut self) -> Result<u8, Unreadable> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Unreadable> {
         let (byte, rest) = self.0.split_first().ok_or(Unreadable)?;
         self.0 = rest;
         Ok(*byte)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Unreadable> {
+    pub(crate) fn number(&mut self) -> Result<u64, Unreadable> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -516,12 +516,12 @@ impl<'a> Reader<'a> {
         Err(Unreadable)
     }
 
-    pub(super) fn small(&mut self) -> Result<u32, Unreadable> {
+    pub(crate) fn small(&mut self) -> Result<u32, Unreadable> {
         u32::try_from(self.number()?).map_err(|_| Unreadable)
     }
 
     /// A count of things that take at least a byte each, so that it cannot size an allocation beyond the bytes.
-    pub(super) fn count(&mut self) -> Result<usize, Unreadable> {
+    pub(crate) fn count(&mut self) -> Result<usize, Unreadable> {
         let count = usize::try_from(self.number()?).map_err(|_| Unreadable)?;
         if count > self.0.len() {
             return Err(Unreadable);
@@ -529,7 +529,7 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Option<&'a [u8]>, Unreadable> {
+    pub(crate) fn bytes(&mut self) -> Result<Option<&'a [u8]>, Unreadable> {
         let len = match self.number()? {
             0 => return Ok(None),
             more => usize::try_from(more - 1).map_err(|_| Unreadable)?,
@@ -539,7 +539,7 @@ impl<'a> Reader<'a> {
         Ok(Some(bytes))
     }
 
-    pub(super) fn text(&mut self) -> Result<Option<String>, Unreadable> {
+    pub(crate) fn text(&mut self) -> Result<Option<String>, Unreadable> {
         let Some(bytes) = self.bytes()? else {
             return Ok(None);
         };
@@ -547,7 +547,7 @@ impl<'a> Reader<'a> {
         Ok(Some(text.to_owned()))
     }
 
-    pub(super) fn id(&mut self) -> Result<Option<Uuid>, Unreadable> {
+    pub(crate) fn id(&mut self) -> Result<Option<Uuid>, Unreadable> {
         let Some(bytes) = self.bytes()? else {
             return Ok(None);
         };

@@ -10,36 +10,36 @@ const MARKS: u64 = 256;
 
 /// Messages that came close together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     /// The first of them; they end where the next mark begins.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// When the first came, ms.
-    pub(super) first_ms: u64,
+    pub first_ms: u64,
     /// When the last came, ms.
-    pub(super) last_ms: u64,
+    pub last_ms: u64,
 }
 
 /// When messages came, coarsely: measured by an age, of which there are never many parts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Marks(VecDeque<Mark>);
+pub(crate) struct Marks(VecDeque<Mark>);
 
 /// Marks at most, whatever becomes of their messages.
 const MARKS_MAX: usize = 1024;
 
 /// Messages that come no further apart than this may share a mark.
-pub(super) fn span(age: u64) -> u64 {
+pub(crate) fn span(age: u64) -> u64 {
     age / MARKS
 }
 
 impl Marks {
     /// Whether messages that come at `at` are too far from those before to share their mark.
-    pub(super) fn begins(&self, at: u64, age: u64) -> bool {
+    pub(crate) fn begins(&self, at: u64, age: u64) -> bool {
         let last = self.0.back();
         last.is_none_or(|last| at.max(last.last_ms) - last.first_ms > span(age))
     }
 
     /// Messages from `offset` on came at `at`.
-    pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
+    pub(crate) fn mark(&mut self, offset: u64, at: u64, age: u64) {
         // Whatever the clock does, later messages do not expire before earlier ones.
         let at = at.max(self.0.back().map_or(0, |last| last.last_ms));
         if !self.begins(at, age)
@@ -52,7 +52,7 @@ impl Marks {
     }
 
     /// It was remembered that messages from `offset` on came at `at`, the first of those that share a mark.
-    pub(super) fn recall(&mut self, offset: u64, at: u64, span: u64) {
+    pub(crate) fn recall(&mut self, offset: u64, at: u64, span: u64) {
         let place = self.0.partition_point(|mark| mark.offset <= offset);
         let before = place.checked_sub(1).and_then(|place| self.0.get(place));
         let first = at.max(before.map_or(0, |before| before.first_ms));
@@ -84,25 +84,25 @@ impl Marks {
     }
 
     /// Between which times the message at an offset came.
-    pub(super) fn of(&self, offset: u64) -> Option<(u64, u64)> {
+    pub(crate) fn of(&self, offset: u64) -> Option<(u64, u64)> {
         let place = self.0.partition_point(|mark| mark.offset <= offset);
         let mark = self.0.get(place.checked_sub(1)?)?;
         Some((mark.first_ms, mark.last_ms))
     }
 
     /// Messages from here on are marked.
-    pub(super) fn first(&self) -> Option<u64> {
+    pub(crate) fn first(&self) -> Option<u64> {
         self.0.front().map(|mark| mark.offset)
     }
 
     /// Messages before `before` are gone.
-    pub(super) fn drop_before(&mut self, before: u64) {
+    pub(crate) fn drop_before(&mut self, before: u64) {
         while self.0.get(1).is_some_and(|second| second.offset <= before) {
             self.0.pop_front();
         }
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Mark> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Mark> {
         self.0.iter()
     }
 }
@@ -115,7 +115,7 @@ impl From<Vec<Mark>> for Marks {
 
 /// What is known about when messages expire.
 #[derive(Debug, Default)]
-pub(super) struct Expiry {
+pub(crate) struct Expiry {
     /// Times of their own, by offset.
     own: BTreeMap<u64, u64>,
     /// The same by time, of those that have not passed since the message was last ready.
@@ -131,12 +131,12 @@ pub(super) struct Expiry {
 
 impl Expiry {
     /// Messages from `offset` on have just come.
-    pub(super) fn note_fresh(&mut self, offset: u64) {
+    pub(crate) fn note_fresh(&mut self, offset: u64) {
         self.fresh.get_or_insert(offset);
     }
 
     /// Those who wait were offered what had just come.
-    pub(super) fn offered(&mut self) {
+    pub(crate) fn offered(&mut self) {
         self.fresh = None;
     }
 
@@ -150,7 +150,7 @@ impl Expiry {
     }
 
     /// Whether something has to expire whose time came before `now`. `end` is where the next message will be.
-    pub(super) fn is_behind(&self, now: u64, age: Option<u64>, end: u64) -> bool {
+    pub(crate) fn is_behind(&self, now: u64, age: Option<u64>, end: u64) -> bool {
         let is_due = |(at, _): &&(u64, u64)| *at < now;
         let due = self.due.iter().take_while(is_due);
         let mut own = due.chain(self.back.iter().take_while(is_due));
@@ -163,40 +163,40 @@ impl Expiry {
     }
 
     /// A message has a time of its own.
-    pub(super) fn note(&mut self, offset: u64, at: u64) {
+    pub(crate) fn note(&mut self, offset: u64, at: u64) {
         self.own.insert(offset, at);
         self.due.insert((at, offset));
     }
 
     /// Messages from `offset` on came at `at`, and may grow `age` old.
-    pub(super) fn mark(&mut self, offset: u64, at: u64, age: u64) {
+    pub(crate) fn mark(&mut self, offset: u64, at: u64, age: u64) {
         self.marks.mark(offset, at, age);
     }
 
     /// It was remembered that messages from `offset` on came at `at`.
-    pub(super) fn recall(&mut self, offset: u64, at: u64, span: u64) {
+    pub(crate) fn recall(&mut self, offset: u64, at: u64, span: u64) {
         if offset >= self.before {
             self.marks.recall(offset, at, span);
         }
     }
 
     /// How many places messages take here.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.own.len().max(self.due.len() + self.back.len())
     }
 
     /// When messages came.
-    pub(super) fn marks(&self) -> &Marks {
+    pub(crate) fn marks(&self) -> &Marks {
         &self.marks
     }
 
     /// Whether messages are measured by the queue's age.
-    pub(super) fn has_marks(&self) -> bool {
+    pub(crate) fn has_marks(&self) -> bool {
         !self.marks.0.is_empty()
     }
 
     /// When something expires next, ms.
-    pub(super) fn next(&self, age: Option<u64>) -> Option<u64> {
+    pub(crate) fn next(&self, age: Option<u64>) -> Option<u64> {
         let own = self.due.first().into_iter().chain(self.back.first());
         let own = own.map(|(at, _)| *at);
         let mark = age.and_then(|age| Some(self.marks.0.front()?.last_ms.saturating_add(age)));
@@ -205,7 +205,7 @@ impl Expiry {
 
     /// Lets time pass up to, and with `reached` including, `now`. `end` is where the next message will be. Returns
     /// the messages whose own time has come.
-    pub(super) fn pass(
+    pub(crate) fn pass(
         &mut self,
         (now, reached): (u64, bool),
         age: Option<u64>,
@@ -239,12 +239,12 @@ impl Expiry {
     }
 
     /// Messages before this are older than their queue allows.
-    pub(super) fn before(&self) -> u64 {
+    pub(crate) fn before(&self) -> u64 {
         self.before
     }
 
     /// A message is ready again, and may be too old by now.
-    pub(super) fn returned(&mut self, offset: u64) {
+    pub(crate) fn returned(&mut self, offset: u64) {
         if let Some(at) = self.own.get(&offset) {
             self.due.remove(&(*at, offset));
             self.back.insert((*at, offset));
@@ -254,7 +254,7 @@ impl Expiry {
     }
 
     /// A message is gone.
-    pub(super) fn forget(&mut self, offset: u64) {
+    pub(crate) fn forget(&mut self, offset: u64) {
         if let Some(at) = self.own.remove(&offset) {
             self.due.remove(&(at, offset));
             self.back.remove(&(at, offset));
@@ -264,7 +264,7 @@ impl Expiry {
     }
 
     /// All messages before this are gone, except `kept`.
-    pub(super) fn drop_before(&mut self, before: u64, kept: &[u64]) {
+    pub(crate) fn drop_before(&mut self, before: u64, kept: &[u64]) {
         let gone = self.own.range(..before).map(|(offset, _)| *offset);
         let gone: Vec<u64> = gone.filter(|o| kept.binary_search(o).is_err()).collect();
         for offset in gone {
@@ -276,7 +276,7 @@ impl Expiry {
     }
 
     /// Messages of a range are gone.
-    pub(super) fn drop_range(&mut self, from: u64, upto: u64) {
+    pub(crate) fn drop_range(&mut self, from: u64, upto: u64) {
         let gone = self.own.range(from..upto).map(|(offset, _)| *offset);
         let gone: Vec<u64> = gone.collect();
         for offset in gone {
@@ -288,7 +288,7 @@ impl Expiry {
     }
 
     /// What a snapshot keeps.
-    pub(super) fn all(&self) -> (Vec<(u64, u64)>, Vec<Mark>, u64) {
+    pub(crate) fn all(&self) -> (Vec<(u64, u64)>, Vec<Mark>, u64) {
         let own = self.own.iter().map(|(offset, at)| (*offset, *at));
         (
             own.collect(),
@@ -298,7 +298,7 @@ impl Expiry {
     }
 
     /// What a snapshot kept.
-    pub(super) fn restored(own: Vec<(u64, u64)>, marks: Vec<Mark>, before: u64) -> Self {
+    pub(crate) fn restored(own: Vec<(u64, u64)>, marks: Vec<Mark>, before: u64) -> Self {
         let mut expiry = Self {
             marks: marks.into(),
             before,

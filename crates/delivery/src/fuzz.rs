@@ -4,9 +4,12 @@ use bytes::Bytes;
 use storage::batch::{Outlines, Refusal, Rules};
 use storage::{Batch, BatchHeader};
 
-use super::{Arrival, QueueEvent, QueuePartition, Receiving};
-use crate::queue::{Limits, Ordering, QueueSettings};
-use crate::time::Moment;
+use crate::arrival::Arrival;
+use crate::decide::Receiving;
+use crate::event::QueueEvent;
+use crate::moment::Moment;
+use crate::queue_partition::QueuePartition;
+use crate::settings::{Limits, Ordering, QueueSettings};
 
 const NOW: u64 = 1_780_000_000_000;
 /// Where the batch lies.
@@ -15,10 +18,11 @@ const BASE: u64 = 5;
 const BYTES_EACH: u64 = 100;
 const BYTES_ALWAYS: u64 = 10_000;
 
-/// Looks through a batch as if it was published, and folds it as if it lay on a disk, whether it is sound or not.
+/// Looks through a batch as if it was published, and folds it as if it lay on a disk, whether it is sound or not. Then
+/// `read` gets it.
 /// Returns whether it would have been acknowledged.
 #[doc(hidden)]
-pub fn fuzz_batch(bytes: &Bytes) -> bool {
+pub fn fuzz_batch(bytes: &Bytes, read: impl FnOnce(&Batch)) -> bool {
     let checked = Batch::split_first(&mut bytes.clone()).is_ok_and(|batch| check(&batch));
     let Ok(batch) = Batch::split_trusted(&mut bytes.clone()) else {
         return false;
@@ -28,7 +32,7 @@ pub fn fuzz_batch(bytes: &Bytes) -> bool {
     for settings in all_settings() {
         fold(&batch, there as u64, &settings, checked);
     }
-    crate::broker::fuzz_reading(&batch);
+    read(&batch);
     checked && !batch.header.has_reserved_bits()
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::event::{Reader, Unreadable, put};
+use crate::event::{Reader, Unreadable, put};
 
 /// How finely times are told apart: the shortest time a message is kept is this much shorter than it should be.
 const MOMENTS: u64 = 1000;
@@ -12,7 +12,7 @@ const RUNS_MAX: usize = 1 << 20;
 
 /// Acknowledged messages by when they were acknowledged.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Oldest first.
     moments: VecDeque<Moment>,
     count: u64,
@@ -87,22 +87,22 @@ impl Runs {
 
 impl Kept {
     /// How many runs of neighbours.
-    pub(super) fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> usize {
         self.runs
     }
 
     /// How many messages.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// The lowest of them.
-    pub(super) fn lowest(&self) -> Option<u64> {
+    pub(crate) fn lowest(&self) -> Option<u64> {
         self.lowest
     }
 
     /// The lowest of them from an offset on.
-    pub(super) fn first(&self, from: u64) -> Option<u64> {
+    pub(crate) fn first(&self, from: u64) -> Option<u64> {
         let firsts = self.moments.iter().filter_map(|moment| {
             let runs = &moment.runs.0;
             let before = runs.range(..=from).next_back();
@@ -114,13 +114,13 @@ impl Kept {
     }
 
     /// Those in a range, as first offset and end.
-    pub(super) fn within(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn within(&self, from: u64, upto: u64) -> impl Iterator<Item = (u64, u64)> {
         let moments = self.moments.iter();
         moments.flat_map(move |moment| moment.runs.within(from, upto))
     }
 
     /// A message was acknowledged at `at`, and is kept for `keep_ms`.
-    pub(super) fn add(&mut self, offset: u64, at: u64, keep_ms: u64) {
+    pub(crate) fn add(&mut self, offset: u64, at: u64, keep_ms: u64) {
         let step = (keep_ms / MOMENTS).max(1);
         // A clock that goes back makes nothing last longer.
         let is_new = |last: &Moment| at >= last.at.saturating_add(step);
@@ -154,19 +154,19 @@ impl Kept {
     }
 
     /// Gives up what was acknowledged `keep_ms` before `now`, or earlier.
-    pub(super) fn expire(&mut self, now: u64, keep_ms: u64) {
+    pub(crate) fn expire(&mut self, now: u64, keep_ms: u64) {
         while self.next_due(keep_ms).is_some_and(|due| due <= now) {
             self.drop_oldest();
         }
     }
 
     /// When something is given up next, ms.
-    pub(super) fn next_due(&self, keep_ms: u64) -> Option<u64> {
+    pub(crate) fn next_due(&self, keep_ms: u64) -> Option<u64> {
         Some(self.moments.front()?.at.saturating_add(keep_ms))
     }
 
     /// Gives up what is in a range.
-    pub(super) fn remove(&mut self, from: u64, upto: u64) {
+    pub(crate) fn remove(&mut self, from: u64, upto: u64) {
         for moment in &mut self.moments {
             let had = moment.runs.0.len();
             let gone = moment.runs.remove(from, upto);
@@ -177,7 +177,7 @@ impl Kept {
         self.lowest = self.first(0);
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put(out, self.moments.len() as u64);
         for moment in &self.moments {
             put(out, moment.at);
@@ -191,7 +191,7 @@ impl Kept {
         }
     }
 
-    pub(super) fn decode(bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
+    pub(crate) fn decode(bytes: &mut Reader<'_>) -> Result<Self, Unreadable> {
         let mut kept = Self::default();
         for _ in 0..bytes.count()? {
             let at = bytes.number()?;

@@ -1,28 +1,31 @@
 //! What a queue partition lets in and how long it keeps it: messages that are too old, and those too many.
 
-use super::event::{Reader, Unreadable, put};
-use super::expiry::{Expiry, Mark};
-use super::meta::Meta;
-use super::{MessageGroupId, QueueEvent, QueuePartition, State};
-use crate::queue::{Overflow, QueueSettings};
+use crate::entry::State;
+use crate::event::QueueEvent;
+use crate::event::{Reader, Unreadable, put};
+use crate::expiry::{Expiry, Mark};
+use crate::message_group::MessageGroupId;
+use crate::meta::Meta;
+use crate::queue_partition::QueuePartition;
+use crate::settings::{Overflow, QueueSettings};
 
 impl QueuePartition {
     /// Notes when messages that came at `at` are too old for their queue.
-    pub(super) fn mark(&mut self, from: u64, at: u64, settings: &QueueSettings) {
+    pub(crate) fn mark(&mut self, from: u64, at: u64, settings: &QueueSettings) {
         if let Some(age) = settings.limits.message_ttl_ms {
             self.expiry.get_or_insert_default().mark(from, at, age);
         }
     }
 
     /// Whether messages that come now begin a new mark.
-    pub(super) fn begins_mark(&self, at: u64, settings: &QueueSettings) -> bool {
+    pub(crate) fn begins_mark(&self, at: u64, settings: &QueueSettings) -> bool {
         let age = settings.limits.message_ttl_ms;
         let marks = self.expiry.as_ref().map(|expiry| expiry.marks());
         age.is_some_and(|age| marks.is_none_or(|marks| marks.begins(at, age)))
     }
 
     /// Notes what is limited about a message that came.
-    pub(super) fn note_limits(&mut self, record: &Meta, settings: &QueueSettings) {
+    pub(crate) fn note_limits(&mut self, record: &Meta, settings: &QueueSettings) {
         if let Some(at) = record.expires {
             self.expiry.get_or_insert_default().note(record.offset, at);
         }
@@ -32,14 +35,14 @@ impl QueuePartition {
         }
     }
 
-    pub(super) fn size_leased(&mut self, offset: u64, leased: bool) {
+    pub(crate) fn size_leased(&mut self, offset: u64, leased: bool) {
         if let Some(sizes) = &mut self.sizes {
             sizes.set_leased(offset, leased);
         }
     }
 
     /// A message is gone.
-    pub(super) fn forget_limits(&mut self, offset: u64) {
+    pub(crate) fn forget_limits(&mut self, offset: u64) {
         if let Some(expiry) = &mut self.expiry {
             expiry.forget(offset);
         }
@@ -48,7 +51,7 @@ impl QueuePartition {
         }
     }
 
-    pub(super) fn drop_limits(&mut self, before: u64, kept: &[u64]) {
+    pub(crate) fn drop_limits(&mut self, before: u64, kept: &[u64]) {
         if let Some(expiry) = &mut self.expiry {
             expiry.drop_before(before, kept);
         }
@@ -58,7 +61,7 @@ impl QueuePartition {
     }
 
     /// Messages of a range are gone.
-    pub(super) fn drop_limits_of(&mut self, from: u64, upto: u64) {
+    pub(crate) fn drop_limits_of(&mut self, from: u64, upto: u64) {
         if let Some(expiry) = &mut self.expiry {
             expiry.drop_range(from, upto);
         }
@@ -69,7 +72,7 @@ impl QueuePartition {
 
     /// The queue's limits have changed: its age counts from now for what is there, and sizes that were not looked at
     /// count as nothing.
-    pub(crate) fn limits_changed(&mut self, settings: &QueueSettings, now: u64) {
+    pub fn limits_changed(&mut self, settings: &QueueSettings, now: u64) {
         if let Some(age) = settings.limits.message_ttl_ms {
             let expiry = self.expiry.get_or_insert_default();
             if !expiry.has_marks() {
@@ -82,14 +85,14 @@ impl QueuePartition {
     }
 
     /// Messages from `offset` on have just come: they do not expire before waiting receivers were offered them.
-    pub(crate) fn note_fresh(&mut self, offset: u64) {
+    pub fn note_fresh(&mut self, offset: u64) {
         if let Some(expiry) = &mut self.expiry {
             expiry.note_fresh(offset);
         }
     }
 
     /// Those who wait were offered what had just come.
-    pub(crate) fn offered(&mut self) {
+    pub fn offered(&mut self) {
         if let Some(expiry) = &mut self.expiry {
             expiry.offered();
         }
@@ -97,7 +100,7 @@ impl QueuePartition {
 
     /// Lets messages grow too old. Returns up to `max` that are ready and have to be removed, with their groups. With
     /// `reached` those whose last moment is now as well.
-    pub(crate) fn too_old(
+    pub fn too_old(
         &mut self,
         (now, reached): (u64, bool),
         settings: &QueueSettings,
@@ -127,7 +130,7 @@ impl QueuePartition {
     }
 
     /// The event that drops what is ready and older than the queue allows, if there is any.
-    pub(crate) fn expire_event(&self) -> Option<QueueEvent> {
+    pub fn expire_event(&self) -> Option<QueueEvent> {
         let before = self.expiry.as_ref()?.before();
         if self.groups.ready_before(before, 1).is_empty() {
             return None;
@@ -140,10 +143,7 @@ impl QueuePartition {
 
     /// Messages that came back and have failed more often than they may, with their groups: whichever consumer failed
     /// them, and whether they were given back or their time ran out.
-    pub(crate) fn failed_too_often(
-        &mut self,
-        settings: &QueueSettings,
-    ) -> Vec<(u64, MessageGroupId)> {
+    pub fn failed_too_often(&mut self, settings: &QueueSettings) -> Vec<(u64, MessageGroupId)> {
         let back = std::mem::take(&mut self.back);
         let Some(most) = settings.failures_max() else {
             return Vec::new();
@@ -158,7 +158,7 @@ impl QueuePartition {
     }
 
     /// Whether messages that are too old have not been removed yet.
-    pub(crate) fn is_behind(&self, settings: &QueueSettings, now: u64) -> bool {
+    pub fn is_behind(&self, settings: &QueueSettings, now: u64) -> bool {
         let Some(expiry) = &self.expiry else {
             return false;
         };
@@ -168,7 +168,7 @@ impl QueuePartition {
     }
 
     /// Whether a queue that refuses what is too much refuses `more` messages of `bytes` together.
-    pub(crate) fn is_full(&self, settings: &QueueSettings, (more, bytes): (u64, u64)) -> bool {
+    pub fn is_full(&self, settings: &QueueSettings, (more, bytes): (u64, u64)) -> bool {
         let limits = &settings.limits;
         if limits.overflow == Overflow::DropOldest {
             // What is there already makes room.
@@ -181,11 +181,7 @@ impl QueuePartition {
     }
 
     /// Up to `max` messages that are too many: of the lowest priority and oldest first, with their groups.
-    pub(crate) fn too_many(
-        &self,
-        settings: &QueueSettings,
-        max: usize,
-    ) -> Vec<(u64, MessageGroupId)> {
+    pub fn too_many(&self, settings: &QueueSettings, max: usize) -> Vec<(u64, MessageGroupId)> {
         let limits = &settings.limits;
         if limits.overflow != Overflow::DropOldest {
             return Vec::new();
@@ -217,17 +213,17 @@ impl QueuePartition {
     }
 
     /// Messages with their groups, as far as they are ready.
-    pub(crate) fn with_groups(&self, offsets: &[u64]) -> Vec<(u64, MessageGroupId)> {
+    pub fn with_groups(&self, offsets: &[u64]) -> Vec<(u64, MessageGroupId)> {
         let with_group = |offset: &u64| Some((*offset, self.find_group(*offset)?));
         offsets.iter().filter_map(with_group).collect()
     }
 
     /// Messages reserved for removal that are still there.
-    pub(crate) fn removing(&self) -> u64 {
+    pub fn removing(&self) -> u64 {
         self.removing
     }
 
-    pub(super) fn encode_limits(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_limits(&self, out: &mut Vec<u8>) {
         let (own, marks, before) = self
             .expiry
             .as_ref()
@@ -256,7 +252,7 @@ impl QueuePartition {
     }
 
     /// Reads it; in an old snapshot all sizes follow each other.
-    pub(super) fn decode_limits(
+    pub(crate) fn decode_limits(
         &mut self,
         bytes: &mut Reader<'_>,
         old: bool,

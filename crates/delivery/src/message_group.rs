@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::check::ensure;
-use super::place::{Behind, Place};
-use super::runs::Runs;
+use crate::ensure::ensure;
+use crate::place::{Behind, Place};
+use crate::runs::Runs;
 
 /// Number of a group; given anew when the group is gone.
-pub(crate) type MessageGroupId = u32;
+pub type MessageGroupId = u32;
 
 /// Keys up to this size are kept as they are; of longer ones a digest: a few bytes that open to a long key must not
 /// take its length for as long as there are messages of it.
-pub(super) const KEY_BYTES_MAX: usize = 256;
+pub(crate) const KEY_BYTES_MAX: usize = 256;
 
 /// A group's level, and its key as it is kept. Room for the longest that is kept.
 struct Name([u8; 1 + KEY_BYTES_MAX], usize);
@@ -44,7 +44,7 @@ impl Name {
 }
 
 /// What a group takes in memory, its key left out, bytes: itself and its places in the tables; an estimate.
-pub(super) const GROUP_BYTES: usize = 256;
+pub(crate) const GROUP_BYTES: usize = 256;
 /// What a group takes besides once one of its messages was delivered or delayed.
 const TOUCHED_BYTES: usize = 144;
 /// Room for keys that nobody takes for too much.
@@ -60,9 +60,9 @@ pub(crate) struct MessageGroup {
     /// Level and key; absent for the group of all messages without one.
     name: Option<Arc<[u8]>>,
     /// Priority.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Only in order: while a message is held, those behind it wait.
-    pub(crate) ordered: bool,
+    pub ordered: bool,
     /// Never leased.
     ready: Runs,
     /// At which place the group is listed: that of its next message.
@@ -81,11 +81,11 @@ pub(crate) struct Touched {
     /// Leased, or waiting for a retry.
     held: BTreeSet<u64>,
     /// Delayed ones, which do not hold up others but keep the group alive.
-    pub(crate) delayed: u64,
+    pub delayed: u64,
     /// Messages in flight.
-    pub(crate) leased: u32,
+    pub leased: u32,
     /// How long receivers held this group's messages of late.
-    pub(crate) busy: Busy,
+    pub busy: Busy,
 }
 
 /// Of a group none of whose messages was touched.
@@ -365,7 +365,7 @@ impl MessageGroups {
     }
 
     /// Whether what is known of the groups agrees with what is in them; what does not, in words.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let (mut ready, mut listed) = (0, 0);
         for (id, group) in self.iter() {
             ready += group.ready_count();

@@ -8,69 +8,32 @@ use storage::Batch;
 use storage::batch::{Outline, Record, RecordHeader};
 use uuid::Uuid;
 
-use super::dedup::{self, IdHash};
-use crate::queue::{DedupScope, Ordering, QueueSettings, RESERVED, reserved};
-use crate::time::Moment;
-
-/// Not to be leased before this time, u64 ms.
-pub(crate) const DUE: &[u8] = b"forebay.due";
-/// Not to be leased after this time, u64 ms.
-pub(crate) const EXPIRES: &[u8] = b"forebay.expires";
-/// Deduplication id.
-pub(crate) const DEDUP: &[u8] = b"forebay.dedup";
-/// Priority, one byte.
-pub(crate) const PRIORITY: &[u8] = b"forebay.priority";
-/// Identity of a message that came from another queue, 16 bytes.
-pub(crate) const ID: &[u8] = b"forebay.id";
-/// Times it was leased in other queues, u32.
-pub(crate) const ATTEMPTS: &[u8] = b"forebay.attempts";
-/// Where it was dead-lettered, JSON.
-pub(crate) const DEAD: &[u8] = b"forebay.dead";
-
-/// Its dead-letter history, JSON.
-pub(crate) const DEAD_LETTER_HISTORY: &[u8] = b"forebay.deaths";
-/// How it came: exchange and keys.
-pub(crate) const VIA: &[u8] = b"forebay.via";
-
-/// Keys it came with that its receivers may not know, as [`VIA`].
-pub(crate) const HIDDEN: &[u8] = b"forebay.hidden-keys";
-
-/// Whether a header is the engine's own.
-pub(crate) fn is_reserved_by_engine(name: &[u8]) -> bool {
-    [
-        DUE,
-        EXPIRES,
-        DEDUP,
-        PRIORITY,
-        ID,
-        ATTEMPTS,
-        DEAD,
-        DEAD_LETTER_HISTORY,
-        VIA,
-        HIDDEN,
-    ]
-    .contains(&name)
-        || name.starts_with(reserved::DEAD_LETTER.as_bytes())
-}
+use crate::dedup;
+use crate::dedup::IdHash;
+use crate::moment::Moment;
+use crate::moment::after;
+use crate::reserved;
+use crate::reserved::{DEDUP, DUE, EXPIRES, ID, PRIORITY};
+use crate::settings::{DedupScope, Ordering, QueueSettings};
 
 /// What is known of one record.
 #[derive(Debug, Clone)]
-pub(super) struct Meta {
-    pub(super) offset: u64,
+pub(crate) struct Meta {
+    pub offset: u64,
     /// When it was sent, ms of broker time.
-    pub(super) at: u64,
-    pub(super) key: Option<Bytes>,
-    pub(super) level: u8,
-    pub(super) due: u64,
+    pub at: u64,
+    pub key: Option<Bytes>,
+    pub level: u8,
+    pub(crate) due: u64,
     /// When it expires, if it has a time of its own.
-    pub(super) expires: Option<u64>,
+    pub expires: Option<u64>,
     /// Of its body.
-    pub(super) bytes: u32,
-    pub(super) dedup: Option<IdHash>,
+    pub bytes: u32,
+    pub(crate) dedup: Option<IdHash>,
 }
 
 /// What is known of the records of a batch the broker made, as far as they can be read.
-pub(super) fn read(batch: &Batch, settings: &QueueSettings, arrived: Moment) -> Vec<Meta> {
+pub(crate) fn read(batch: &Batch, settings: &QueueSettings, arrived: Moment) -> Vec<Meta> {
     let records = batch.records().map_while(Result::ok);
     records
         .map(|record| meta(&record, settings, arrived))
@@ -78,7 +41,7 @@ pub(super) fn read(batch: &Batch, settings: &QueueSettings, arrived: Moment) -> 
 }
 
 /// What is known of a record by its outline, which says nothing about its delivery but the key.
-pub(super) fn of_outline(
+pub(crate) fn of_outline(
     (offset, at): (u64, u64),
     outline: &Outline,
     settings: &QueueSettings,
@@ -91,7 +54,7 @@ pub(super) fn of_outline(
         level: 0,
         // In order, all messages wait equally long: the queue's delay as it is now.
         due: if ordered {
-            super::after(at, settings.delay_ms)
+            after(at, settings.delay_ms)
         } else {
             0
         },
@@ -99,12 +62,6 @@ pub(super) fn of_outline(
         bytes: outline.value_bytes,
         dedup: None,
     }
-}
-
-/// Reserved headers are kept only where the broker wrote them itself: what a peer put there is not trusted.
-pub(crate) fn strip_reserved(record: &mut Record) {
-    let headers = &mut record.headers;
-    headers.retain(|(name, _)| !name.starts_with(RESERVED.as_bytes()));
 }
 
 fn meta(record: &Record, settings: &QueueSettings, arrived: Moment) -> Meta {
@@ -117,7 +74,7 @@ fn meta(record: &Record, settings: &QueueSettings, arrived: Moment) -> Meta {
     let mut meta = of_outline((record.offset, at), &outline, settings);
     let find = |name: &[u8]| header(&record.headers, name);
     if let Some(due) = find(DUE).and_then(|value| reserved::number(value)) {
-        meta.due = super::after(due, 0);
+        meta.due = after(due, 0);
     }
     meta.expires = find(EXPIRES).and_then(|value| reserved::number(value));
     if let Some(level) = find(PRIORITY).and_then(|value| reserved::level(value)) {
@@ -135,7 +92,7 @@ fn meta(record: &Record, settings: &QueueSettings, arrived: Moment) -> Meta {
 }
 
 /// The level of a message in a queue that may have fewer.
-pub(super) fn level_in(level: u8, settings: &QueueSettings) -> u8 {
+pub(crate) fn level_in(level: u8, settings: &QueueSettings) -> u8 {
     let greatest = settings.priorities.saturating_sub(1);
     u8::try_from(greatest.min(u16::from(level))).unwrap_or(u8::MAX)
 }
@@ -146,7 +103,7 @@ fn header<'h>(headers: &'h [RecordHeader], name: &[u8]) -> Option<&'h Bytes> {
 }
 
 /// The identity of the message at an offset: the same whenever it is asked for, different for every message.
-pub(crate) fn message_id(topic: Uuid, partition: u32, offset: u64) -> Uuid {
+pub fn message_id(topic: Uuid, partition: u32, offset: u64) -> Uuid {
     let (high, low) = topic.as_u64_pair();
     // Multiplying by odd numbers loses nothing: no two offsets of a partition share an identity.
     let mixed = offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ low.rotate_left(32);

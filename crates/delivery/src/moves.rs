@@ -1,34 +1,14 @@
 //! Move tasks as far as a queue partition is concerned: since when they run, what they moved, how they ended.
 
-use uuid::Uuid;
-
-use super::{QueueEvent, QueuePartition};
+use crate::event::QueueEvent;
+use crate::move_progress::{Ended, MoveProgress};
+use crate::queue_partition::QueuePartition;
 
 /// Ended move tasks that are remembered.
 const MOVES_MAX: usize = 10;
 
-/// A move task as far as this queue partition is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MoveProgress {
-    pub(crate) task: Uuid,
-    pub(crate) at: u64,
-    pub(crate) upto: u64,
-    pub(crate) to_move: u64,
-    pub(crate) moved: u64,
-    pub(crate) rate_max: u32,
-    pub(crate) destination: Option<String>,
-    pub(crate) ended: Option<Ended>,
-}
-
-/// How a move task ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) cancelled: bool,
-    pub(crate) failure: Option<String>,
-}
-
 impl QueuePartition {
-    pub(super) fn note_move(&mut self, event: &QueueEvent) {
+    pub(crate) fn note_move(&mut self, event: &QueueEvent) {
         match event {
             QueueEvent::MoveStarted {
                 task,

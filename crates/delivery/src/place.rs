@@ -22,14 +22,14 @@ pub(crate) enum Back {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// At the message of this offset ...
-    pub(super) at: u64,
+    pub at: u64,
     /// ... as this one of those that were put behind it; 0: it is that message.
-    pub(super) turn: u64,
+    pub(crate) turn: u64,
 }
 
 impl Place {
     /// The place of a message nobody has given back.
-    pub(super) fn own(offset: u64) -> Self {
+    pub(crate) fn own(offset: u64) -> Self {
         Self {
             at: offset,
             turn: 0,
@@ -37,7 +37,7 @@ impl Place {
     }
 
     /// Behind everything before `before`, and behind all that were put there with a lower `turn`.
-    pub(super) fn behind(before: u64, turn: u64) -> Self {
+    pub(crate) fn behind(before: u64, turn: u64) -> Self {
         Self {
             at: before.saturating_sub(1),
             turn,
@@ -47,20 +47,20 @@ impl Place {
 
 /// Ready messages that are not at their own place.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
+pub(crate) struct Behind {
     by_offset: BTreeMap<u64, Place>,
     by_place: BTreeSet<(Place, u64)>,
 }
 
 impl Behind {
-    pub(super) fn insert(&mut self, offset: u64, place: Place) {
+    pub(crate) fn insert(&mut self, offset: u64, place: Place) {
         self.remove(offset);
         self.by_offset.insert(offset, place);
         self.by_place.insert((place, offset));
     }
 
     /// Returns whether it was there.
-    pub(super) fn remove(&mut self, offset: u64) -> bool {
+    pub(crate) fn remove(&mut self, offset: u64) -> bool {
         let Some(place) = self.by_offset.remove(&offset) else {
             return false;
         };
@@ -68,22 +68,22 @@ impl Behind {
         true
     }
 
-    pub(super) fn place(&self, offset: u64) -> Option<Place> {
+    pub(crate) fn place(&self, offset: u64) -> Option<Place> {
         self.by_offset.get(&offset).copied()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_offset.len()
     }
 
     /// All below `upto`, in the order of their offsets.
-    pub(super) fn by_offset(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
+    pub(crate) fn by_offset(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
         let all = self.by_offset.range(..upto);
         all.map(|(offset, place)| (*place, *offset))
     }
 
     /// All below `upto`, in the order of their places.
-    pub(super) fn by_place(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
+    pub(crate) fn by_place(&self, upto: u64) -> impl Iterator<Item = (Place, u64)> + '_ {
         let all = self.by_place.iter().copied();
         all.filter(move |(_, offset)| *offset < upto)
     }

@@ -1,80 +1,34 @@
-//! A queue partition: which message of one partition is ready, leased, waiting or removed, for one queue.
-//!
-//! Messages that were never touched are runs of offsets in a message group; all others have an entry. Which messages
-//! there are follows from the partition's records ([`QueuePartition::index`]), what was done with them from the queue
-//! partition's own log of [`QueueEvent`]s. Events name offsets, so that a restart can read all records first and all
-//! events after them.
-//!
-//! `decide` and `pick` hold all rules and change nothing; [`QueuePartition::apply`] cannot refuse and does not know the
-//! time. Leases run out and delays end by time alone ([`QueuePartition::tick`]): no event is needed, since the due time
-//! is part of one.
-
-mod arrival;
-mod check;
-mod cost;
-mod decide;
-mod dedup;
-mod event;
-mod expiry;
-mod fuzz;
-mod kept;
-mod limits;
-mod message_group;
-mod meta;
-mod moves;
-mod place;
-mod runs;
-mod settle;
-mod sizes;
-mod snapshot;
-mod unreadable;
-mod untimed;
-mod visible;
-
-#[cfg(test)]
-mod tests;
-
-pub(crate) use arrival::{Arrival, sent_ms};
-pub(crate) use cost::Brings;
-pub(crate) use decide::Receiving;
-pub(crate) use dedup::{IDS_MAX, IdHash, hash};
-pub(crate) use event::QueueEvent;
-pub use event::fuzz;
-pub use fuzz::fuzz_batch;
-pub(crate) use message_group::MessageGroupId;
-pub(crate) use meta::{
-    ATTEMPTS, DEAD, DEAD_LETTER_HISTORY, DEDUP, DUE, EXPIRES, HIDDEN, ID, PRIORITY, VIA,
-    is_reserved_by_engine, message_id, strip_reserved,
-};
-pub(crate) use moves::{Ended, MoveProgress};
-pub(crate) use settle::Decided;
+//! The state of a queue partition, and how events and the passing of time change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use storage::batch::Outline;
 use storage::{Batch, BatchHeader};
 
-use super::{Ordering, QueueSettings};
-use crate::time::Time;
-use dedup::Dedup;
-use expiry::{Expiry, Marks};
-use kept::Kept;
-use message_group::{Busy, MessageGroups};
-use place::{Back, Place};
-use sizes::Sizes;
-use unreadable::Ranges;
+use crate::arrival::Arrival;
+use crate::dedup::Dedup;
+use crate::entry::{Entry, State};
+use crate::event::QueueEvent;
+use crate::expiry::{Expiry, Marks};
+use crate::kept::Kept;
+use crate::message_group::{Busy, MessageGroupId, MessageGroups};
+use crate::meta;
+use crate::moment::after;
+use crate::move_progress::MoveProgress;
+use crate::place::{Back, Place};
+use crate::ranges::Ranges;
+use crate::settings::{Ordering, QueueSettings};
+use crate::sizes::Sizes;
 
 /// How long a named attempt can be repeated, ms.
-const ATTEMPT_MS: u64 = 300_000;
+pub(crate) const ATTEMPT_MS: u64 = 300_000;
 /// Named attempts remembered at most.
-const ATTEMPTS_MAX: usize = 10_000;
+pub(crate) const ATTEMPTS_MAX: usize = 10_000;
 /// Tenants told apart in a queue without order; messages of further ones are each their own tenant.
-const TENANTS_MAX: usize = 10_000;
-/// When a lease ends that has no deadline. Nothing else is ever due then.
-const UNTIMED: u64 = u64::MAX;
+pub(crate) const TENANTS_MAX: usize = 10_000;
 
 /// How many records of a batch a queue partition looks into; of those of peers see [`QueueSettings::looks_into_records`].
-pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
+pub fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64 {
     let own = header.is_made_here() && !header.is_bare();
     if own || settings.looks_into_records() {
         u64::from(header.record_count.unsigned_abs())
@@ -83,179 +37,78 @@ pub(crate) fn looked_into(header: &BatchHeader, settings: &QueueSettings) -> u64
     }
 }
 
-/// When something ends that lasts so long from now on, however long a sender says.
-pub(crate) fn after(now: u64, lasts_ms: u64) -> u64 {
-    now.saturating_add(lasts_ms).min(UNTIMED - 1)
-}
-
-/// What a message with an entry is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Can be leased again.
-    Ready,
-    /// In flight until its due time.
-    Leased,
-    /// Held back until its due time.
-    Waiting,
-    /// Not leased before its due time, and not in the way of others.
-    Delayed,
-    /// Leased too often; about to leave.
-    Removing,
-}
-
-/// A message that was leased, delayed or given back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    state: State,
-    group: MessageGroupId,
-    /// When the state ends, ms.
-    due: u64,
-    /// Number of its last lease.
-    lease: u64,
-    /// Times leased.
-    leased: u32,
-    /// Times returned or run out.
-    failed: u32,
-    /// The last lease was neither settled nor given back.
-    open: bool,
-    /// Leased too often, but could not leave: leased once more. Not in the log.
-    stay: bool,
-    /// How it comes back when its wait is over.
-    back: Back,
-    /// First lease, ms.
-    first_ms: u64,
-    /// Last lease, ms; when it was sent, for one that is delayed.
-    at_ms: u64,
-}
-
-impl Entry {
-    /// Of a message that is ready and was never leased.
-    fn new(group: MessageGroupId) -> Self {
-        Self {
-            state: State::Ready,
-            group,
-            due: 0,
-            lease: 0,
-            leased: 0,
-            failed: 0,
-            open: false,
-            stay: false,
-            back: Back::OldPlace,
-            first_ms: 0,
-            at_ms: 0,
-        }
-    }
-
-    /// Whether it is in flight without a deadline, and was never leased before.
-    fn is_first_untimed(&self) -> bool {
-        self.due == UNTIMED && self.leased == 1
-    }
-}
-
-/// What a receiver gets about a message beside its record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lease {
-    /// Which.
-    pub(crate) offset: u64,
-    /// Number of the lease.
-    pub(crate) number: u64,
-    /// Times leased in this queue partition.
-    pub(crate) leased: u32,
-    /// Times failed in this queue partition.
-    pub(crate) failed: u32,
-    /// It may have been leased before.
-    pub(crate) redelivered: bool,
-    /// First lease, ms.
-    pub(crate) first_ms: u64,
-    /// Last lease, ms.
-    pub(crate) last_ms: u64,
-    /// Between which times it came, where its record does not say it, ms.
-    pub(crate) arrived: Option<(u64, u64)>,
-}
-
-impl Lease {
-    /// The same with its times as the wall clock showed them, for people and clients.
-    pub(crate) fn stamped(self, clock: &Time) -> Self {
-        Self {
-            first_ms: clock.stamp_at(self.first_ms),
-            last_ms: clock.stamp_at(self.last_ms),
-            arrived: self
-                .arrived
-                .map(|(first, last)| (clock.stamp_at(first), clock.stamp_at(last))),
-            ..self
-        }
-    }
-}
-
 /// Messages leased together under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Attempt {
-    at: u64,
-    lease: u64,
-    offsets: Vec<u64>,
+pub(crate) struct Attempt {
+    pub(crate) at: u64,
+    pub(crate) lease: u64,
+    pub(crate) offsets: Vec<u64>,
 }
 
 /// How many messages are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) ready: u64,
-    pub(crate) leased: u64,
-    pub(crate) waiting: u64,
+pub struct Counts {
+    /// Can be leased.
+    pub ready: u64,
+    /// In flight.
+    pub leased: u64,
+    /// Held back until their time.
+    pub waiting: u64,
     /// About to leave for another queue.
-    pub(crate) removing: u64,
+    pub removing: u64,
     /// Keys of those that are leased.
-    pub(crate) keys_leased: u64,
+    pub keys_leased: u64,
     /// Cannot be read.
-    pub(crate) unreadable: u64,
+    pub unreadable: u64,
 }
 
 /// The delivery state of one partition's messages for one queue.
 #[derive(Debug, Default)]
-pub(crate) struct QueuePartition {
+pub struct QueuePartition {
     /// Records before this are known here.
-    end: u64,
+    pub(crate) end: u64,
     /// Number of the last lease.
-    leases: u64,
+    pub(crate) leases: u64,
     /// How many messages were put behind others.
-    turns: u64,
-    entries: BTreeMap<u64, Entry>,
+    pub(crate) turns: u64,
+    pub(crate) entries: BTreeMap<u64, Entry>,
     /// When which entry's state ends.
-    due: BTreeSet<(u64, u64)>,
-    groups: MessageGroups,
-    dedup: Option<Box<Dedup>>,
-    attempts: BTreeMap<String, Attempt>,
-    moves: Vec<MoveProgress>,
-    leased: u64,
-    keys_leased: u64,
-    waiting: u64,
-    removing: u64,
+    pub(crate) due: BTreeSet<(u64, u64)>,
+    pub(crate) groups: MessageGroups,
+    pub(crate) dedup: Option<Box<Dedup>>,
+    pub(crate) attempts: BTreeMap<String, Attempt>,
+    pub(crate) moves: Vec<MoveProgress>,
+    pub(crate) leased: u64,
+    pub(crate) keys_leased: u64,
+    pub(crate) waiting: u64,
+    pub(crate) removing: u64,
     /// How long receivers held messages of late.
-    busy: Busy,
+    pub(crate) busy: Busy,
     /// Messages below may have been leased without a deadline, as the log knows.
-    delivered_watermark: u64,
+    pub(crate) delivered_watermark: u64,
     /// Messages below may have been leased so before the last start.
-    redelivery_floor: u64,
+    pub(crate) redelivery_floor: u64,
     /// When messages are too old; only where some can be.
-    expiry: Option<Box<Expiry>>,
+    pub(crate) expiry: Option<Box<Expiry>>,
     /// How large they are; only where that is limited.
-    sizes: Option<Box<Sizes>>,
+    pub(crate) sizes: Option<Box<Sizes>>,
     /// Messages that came back since it was last looked which of them failed too often.
-    back: BTreeSet<u64>,
+    pub(crate) back: BTreeSet<u64>,
     /// Cannot be read.
-    unreadable: Ranges,
+    pub(crate) unreadable: Ranges,
     /// When they came, where peers' batches are among them.
-    arrivals: Option<Box<Marks>>,
+    pub(crate) arrivals: Option<Box<Marks>>,
     /// From here on it is not known when messages came; only while it is read again.
-    unmarked: Option<u64>,
+    pub(crate) unmarked: Option<u64>,
     /// Acknowledged messages that are kept for replay.
-    kept: Option<Box<Kept>>,
+    pub(crate) kept: Option<Box<Kept>>,
     /// Messages before this may have been replayed, and are as if they had just come.
-    revived: u64,
+    pub(crate) revived: u64,
 }
 
 impl QueuePartition {
     /// A queue partition that knows of no record before `from`.
-    pub(crate) fn new(from: u64) -> Self {
+    pub fn new(from: u64) -> Self {
         Self {
             end: from,
             ..Self::default()
@@ -263,12 +116,12 @@ impl QueuePartition {
     }
 
     /// Records before this are known here.
-    pub(crate) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.end
     }
 
     /// Whether it is like a new one that knows of no record before its end.
-    pub(crate) fn is_untouched(&self) -> bool {
+    pub fn is_untouched(&self) -> bool {
         let has_messages = self.oldest() < self.end || self.groups.len() > 0;
         let remembers = self.dedup.is_some()
             || !self.attempts.is_empty()
@@ -278,12 +131,12 @@ impl QueuePartition {
     }
 
     /// Records before `start` are not there any more, and nothing is known about them.
-    pub(crate) fn skip_to(&mut self, start: u64) {
+    pub fn skip_to(&mut self, start: u64) {
         self.end = self.end.max(start);
     }
 
     /// How many messages are in which state.
-    pub(crate) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         Counts {
             ready: self.groups.ready(),
             leased: self.leased,
@@ -295,7 +148,7 @@ impl QueuePartition {
     }
 
     /// The lowest offset that is not done; the end when all are.
-    pub(crate) fn oldest(&self) -> u64 {
+    pub fn oldest(&self) -> u64 {
         let touched = self.entries.first_key_value().map(|(offset, _)| *offset);
         let untouched = self.groups.oldest();
         let unreadable = self.unreadable.first();
@@ -304,7 +157,7 @@ impl QueuePartition {
     }
 
     /// When something happens by itself next, ms.
-    pub(crate) fn next_due(&self, settings: &QueueSettings) -> Option<u64> {
+    pub fn next_due(&self, settings: &QueueSettings) -> Option<u64> {
         let due = self.due.first().map(|(due, _)| *due);
         let expiry = self.expiry.as_ref();
         let expires = expiry.and_then(|expiry| expiry.next(settings.limits.message_ttl_ms));
@@ -313,14 +166,14 @@ impl QueuePartition {
     }
 
     /// Move tasks, oldest first.
-    pub(crate) fn moves(&self) -> &[MoveProgress] {
+    pub fn moves(&self) -> &[MoveProgress] {
         &self.moves
     }
 
     /// Takes note of records that were appended to the partition. Those of peers are only looked into where their
     /// order or size matters, with `outlines` where they were read already. A record's place in the batch decides
     /// about its offset; what cannot be read is there all the same, and as if it had no key.
-    pub(crate) fn index(
+    pub fn index(
         &mut self,
         (batch, outlines): (&Batch, Option<&[Outline]>),
         settings: &QueueSettings,
@@ -397,7 +250,7 @@ impl QueuePartition {
     }
 
     /// The queue's delay has changed: in a queue ordered by key that holds for what is delayed already.
-    pub(crate) fn redelay(&mut self, delay_ms: u64) {
+    pub fn redelay(&mut self, delay_ms: u64) {
         let delayed = self
             .entries
             .iter_mut()
@@ -411,7 +264,7 @@ impl QueuePartition {
 
     /// Changes the state by an event that is in the log. `groups` are those of the event's offsets where they were
     /// picked just now; a restart finds them itself.
-    pub(crate) fn apply(&mut self, event: &QueueEvent, groups: Option<&[MessageGroupId]>) {
+    pub fn apply(&mut self, event: &QueueEvent, groups: Option<&[MessageGroupId]>) {
         let group_of = |i: usize| groups.and_then(|groups| groups.get(i).copied());
         match event {
             QueueEvent::Leased {
@@ -483,7 +336,7 @@ impl QueuePartition {
         }
     }
 
-    fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         offset: u64,
         (lease, at, until): (u64, u64, u64),
@@ -513,7 +366,7 @@ impl QueuePartition {
     }
 
     /// Counts that a message of a group is leased now, or is no more.
-    fn count_leased(&mut self, group: MessageGroupId, leased: bool) {
+    pub(crate) fn count_leased(&mut self, group: MessageGroupId, leased: bool) {
         let mut changed = 0;
         self.groups.note(group, |group| {
             let is_keyed = group.key().is_some();
@@ -535,7 +388,7 @@ impl QueuePartition {
     }
 
     /// Takes an entry out of everything that counts or schedules it, but leaves it in its group.
-    fn take_entry(&mut self, offset: u64) -> Option<Entry> {
+    pub(crate) fn take_entry(&mut self, offset: u64) -> Option<Entry> {
         let entry = self.entries.remove(&offset)?;
         match entry.state {
             State::Ready => {}
@@ -558,12 +411,12 @@ impl QueuePartition {
     }
 
     /// A message is done.
-    pub(crate) fn acked(&mut self, offset: u64) {
+    pub fn acked(&mut self, offset: u64) {
         self.remove(offset, None);
     }
 
     /// A message is gone. Returns its entry, if it had one.
-    fn remove(&mut self, offset: u64, group: Option<MessageGroupId>) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, offset: u64, group: Option<MessageGroupId>) -> Option<Entry> {
         let entry = self.take_entry(offset);
         let group = entry.as_ref().map(|entry| entry.group).or(group);
         if let Some(group) = group.or_else(|| self.find_group(offset)) {
@@ -580,7 +433,7 @@ impl QueuePartition {
     }
 
     /// A message is ready again, or for the first time after a delay; without a place, at its own.
-    fn put_back(&mut self, group: MessageGroupId, offset: u64, place: Option<Place>) {
+    pub(crate) fn put_back(&mut self, group: MessageGroupId, offset: u64, place: Option<Place>) {
         self.groups.put_back(group, offset, place);
         if let Some(expiry) = &mut self.expiry {
             expiry.returned(offset);
@@ -588,7 +441,7 @@ impl QueuePartition {
     }
 
     /// The group of a message without an entry.
-    fn find_group(&self, offset: u64) -> Option<MessageGroupId> {
+    pub(crate) fn find_group(&self, offset: u64) -> Option<MessageGroupId> {
         if let Some(group) = self.groups.group_of_head(offset) {
             return Some(group);
         }
@@ -628,7 +481,7 @@ impl QueuePartition {
     }
 
     /// Takes a lease back that never reached its consumer.
-    pub(crate) fn undo(&mut self, offset: u64, lease: u64) {
+    pub fn undo(&mut self, offset: u64, lease: u64) {
         let is_that = |e: &Entry| e.lease == lease && e.state == State::Leased;
         if !self.entries.get(&offset).is_some_and(is_that) {
             return;
@@ -689,7 +542,7 @@ impl QueuePartition {
     }
 
     /// Lets time pass: leases run out, waits and delays end.
-    pub(crate) fn tick(&mut self, now: u64) {
+    pub fn tick(&mut self, now: u64) {
         while let Some((due, offset)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, offset));
             let Some(mut entry) = self.take_entry(offset) else {
@@ -715,7 +568,7 @@ impl QueuePartition {
     }
 
     /// A message was in flight until `now`: counts for how busy its tenant keeps receivers.
-    fn count_busy(&mut self, entry: &Entry, now: u64) {
+    pub(crate) fn count_busy(&mut self, entry: &Entry, now: u64) {
         // It was not held longer than it was leased, however late that is looked at.
         let held = now.min(entry.due).saturating_sub(entry.at_ms);
         self.busy.add(held, now);
@@ -724,12 +577,12 @@ impl QueuePartition {
     }
 
     /// Begins a restart: records and events follow.
-    pub(crate) fn start_restoring(&mut self) {
+    pub fn start_restoring(&mut self) {
         self.groups.start_restoring();
     }
 
     /// Records and events were read, and records before `start` are not there any more.
-    pub(crate) fn restored(&mut self, start: u64, settings: &QueueSettings, now: u64) {
+    pub fn restored(&mut self, start: u64, settings: &QueueSettings, now: u64) {
         self.mark_unmarked(settings, now);
         // What was trimmed without an event in its log is gone.
         self.forget_kept(0, start);
@@ -743,14 +596,14 @@ impl QueuePartition {
     }
 
     /// Everything was read.
-    pub(crate) fn stop_restoring(&mut self) {
+    pub fn stop_restoring(&mut self) {
         // It was noted ahead of time, and what comes from now on has certainly not been leased.
         self.redelivery_floor = self.delivered_watermark.min(self.end);
         self.groups.stop_restoring();
     }
 
     /// Forgets deduplication ids that are out of the window.
-    pub(crate) fn expire_dedup(&mut self, window_ms: u64, now: u64) {
+    pub fn expire_dedup(&mut self, window_ms: u64, now: u64) {
         if let Some(dedup) = &mut self.dedup {
             dedup.expire(window_ms, now);
             if dedup.len() == 0 {

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use routing::{check_key, check_reference};
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, vhost};
+use crate::error::{Error, Result};
 
 /// In which order messages are leased.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +83,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks that the waits make sense. Errors: `InvalidConfig`.
+    pub fn check(&self) -> Result<()> {
         if self.base_ms <= self.max_ms {
             return Ok(());
         }
@@ -277,42 +277,19 @@ impl Default for QueueSettings {
     }
 }
 
-/// Writes the settings that differ from the default: a hundred thousand documents are kept in memory.
-pub(super) fn differences<S: Serializer>(
-    settings: &QueueSettings,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    let object = |settings: &QueueSettings| match serde_json::to_value(settings) {
-        Ok(Value::Object(all)) => Ok(all),
-        Ok(_) => Err(S::Error::custom("settings are an object")),
-        Err(error) => Err(S::Error::custom(error)),
-    };
-    let default = object(&QueueSettings::default())?;
-    let mut all = object(settings)?;
-    all.retain(|name, value| default.get(name) != Some(value));
-    all.serialize(serializer)
-}
-
-/// Reads settings where differences from the default were written.
-pub(super) fn shared<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Arc<QueueSettings>, D::Error> {
-    QueueSettings::deserialize(deserializer).map(QueueSettings::shared)
-}
-
 /// Most attempts a dead-letter policy can allow.
-pub(super) const ATTEMPTS_MAX: u32 = 1000;
+pub(crate) const ATTEMPTS_MAX: u32 = 1000;
 /// Most priority levels.
-pub(super) const PRIORITIES_MAX: u16 = 256;
+pub(crate) const PRIORITIES_MAX: u16 = 256;
 /// Largest message any queue can allow, bytes.
-pub(super) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 /// What a quorum queue has that says nothing else: priorities, and failures that a message survives.
 const QUORUM_PRIORITIES: u16 = 32;
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 impl QueueSettings {
     /// Whether records that peers publish in batches are looked into one by one: where their order or size matters.
-    pub(crate) fn looks_into_records(&self) -> bool {
+    pub fn looks_into_records(&self) -> bool {
         self.ordering == Ordering::Key || self.limits.bytes_max.is_some()
     }
 
@@ -343,7 +320,7 @@ impl QueueSettings {
     }
 
     /// The settings for keeping: those of all queues that have the default are one and the same.
-    pub(crate) fn shared(self) -> Arc<Self> {
+    pub fn shared(self) -> Arc<Self> {
         static DEFAULT: LazyLock<Arc<QueueSettings>> = LazyLock::new(Arc::default);
         if self == **DEFAULT {
             return Arc::clone(&DEFAULT);
@@ -404,7 +381,7 @@ impl QueueSettings {
             return refuse("a dead-letter policy allows 1 to 1000 attempts");
         }
         if let Some(policy) = &self.dead_letter {
-            vhost::check_reference(&policy.queue)?;
+            check_reference(&policy.queue)?;
         }
         if let Some(exchange) = &self.dead_letter_exchange {
             exchange.check()?;
@@ -415,9 +392,9 @@ impl QueueSettings {
 
 impl DeadLetterExchange {
     /// Checks its names. Errors: `InvalidName`.
-    pub(crate) fn check(&self) -> Result<()> {
-        vhost::check_reference(&self.exchange)?;
-        Ok(vhost::check_key(
+    pub fn check(&self) -> Result<()> {
+        check_reference(&self.exchange)?;
+        Ok(check_key(
             self.key.as_deref().unwrap_or_default().as_bytes(),
         )?)
     }
@@ -425,38 +402,7 @@ impl DeadLetterExchange {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::queue::QueueDocument;
-
-    #[test]
-    fn a_document_holds_what_differs_and_means_the_same() {
-        let document = |settings| QueueDocument {
-            id: Uuid::nil(),
-            topic: Uuid::nil(),
-            owns_topic: true,
-            created_ms: 1,
-            changed_ms: 2,
-            settings: QueueSettings::shared(settings),
-        };
-        let plain = serde_json::to_value(document(QueueSettings::default())).unwrap();
-        assert_eq!(plain["settings"], serde_json::json!({}));
-        let changed = document(QueueSettings {
-            ordering: Ordering::Key,
-            delay_ms: 5,
-            dead_letter: Some(DeadLetterPolicy {
-                queue: "dead".into(),
-                attempts_max: 3,
-            }),
-            ..QueueSettings::default()
-        });
-        let text = serde_json::to_string(&changed).unwrap();
-        assert_eq!(
-            serde_json::from_str::<QueueDocument>(&text).unwrap(),
-            changed
-        );
-    }
 
     #[test]
     fn a_type_brings_what_was_not_said() {

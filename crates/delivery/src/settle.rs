@@ -1,8 +1,12 @@
 //! Settling: what a settlement comes to, by the state of the message and the settings of its queue.
 
-use super::place::Back;
-use super::{Entry, QueueEvent, QueuePartition, State, UNTIMED, after};
-use crate::queue::{After, Failure, Growth, Ordering, QueueSettings, Settled, Settlement};
+use crate::entry::{Entry, State};
+use crate::event::QueueEvent;
+use crate::moment::{UNTIMED, after};
+use crate::place::Back;
+use crate::queue_partition::QueuePartition;
+use crate::settings::{After, Growth, Ordering, QueueSettings};
+use crate::settlement::{Failure, Settled, Settlement};
 
 /// Longest time a message can be in flight altogether, ms.
 const LEASE_MS_MAX: u64 = 12 * 3_600_000;
@@ -15,7 +19,7 @@ const HOT_MS_MAX: u64 = 10_000;
 
 /// What a settlement comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decided {
+pub enum Decided {
     /// Nothing is changed.
     Refused(Settled),
     /// It is done; the lease may have run out.
@@ -30,7 +34,7 @@ pub(crate) enum Decided {
 
 impl QueuePartition {
     /// Decides about a settlement of a message on a lease. `chance` is between 0 and 1.
-    pub(crate) fn decide(
+    pub fn decide(
         &self,
         (offset, lease): (u64, u64),
         settlement: &Settlement,
@@ -95,7 +99,7 @@ impl QueuePartition {
     }
 
     /// A message came back, from a lease the log may not know of.
-    pub(super) fn returned(&mut self, event: &QueueEvent) {
+    pub fn returned(&mut self, event: &QueueEvent) {
         let QueueEvent::Returned {
             offset,
             due,

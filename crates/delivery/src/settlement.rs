@@ -130,7 +130,7 @@ impl Settlement {
     }
 
     /// Whether messages may be dead-lettered by it: what comes back may have failed too often, or be too much.
-    pub(crate) fn may_dead_letter(&self) -> bool {
+    pub fn may_dead_letter(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Reject(_))
     }
 }

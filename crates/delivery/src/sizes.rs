@@ -25,7 +25,7 @@ impl Part {
 
 /// Sizes of messages. It takes as much as there are messages, whatever their offsets.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     parts: VecDeque<Part>,
     /// Sizes that are written down.
     count: usize,
@@ -35,7 +35,7 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// A message came behind all others.
-    pub(super) fn push(&mut self, offset: u64, bytes: u32) {
+    pub(crate) fn push(&mut self, offset: u64, bytes: u32) {
         let end = self.parts.back().map(Part::end);
         let gap = end.map(|end| offset.checked_sub(end));
         match (gap, self.parts.back_mut()) {
@@ -66,14 +66,14 @@ impl Sizes {
     }
 
     /// How large a message is.
-    pub(super) fn of(&self, offset: u64) -> u32 {
+    pub(crate) fn of(&self, offset: u64) -> u32 {
         let part = self.part(offset).map(|part| &self.parts[part]);
         part.and_then(|part| part.each.get(part.place(offset)?).copied())
             .unwrap_or(0)
     }
 
     /// A message is leased, or no longer.
-    pub(super) fn set_leased(&mut self, offset: u64, leased: bool) {
+    pub(crate) fn set_leased(&mut self, offset: u64, leased: bool) {
         let bytes = u64::from(self.of(offset));
         self.leased = if leased {
             self.leased.saturating_add(bytes)
@@ -83,7 +83,7 @@ impl Sizes {
     }
 
     /// A message is gone, and was not leased any more.
-    pub(super) fn forget(&mut self, offset: u64) {
+    pub(crate) fn forget(&mut self, offset: u64) {
         let bytes = self.of(offset);
         let Some(index) = self.part(offset).filter(|_| bytes > 0) else {
             return;
@@ -107,7 +107,7 @@ impl Sizes {
     }
 
     /// All messages of a range are gone, except `kept`.
-    pub(super) fn drop_range(&mut self, (from, upto): (u64, u64), kept: &[u64]) {
+    pub(crate) fn drop_range(&mut self, (from, upto): (u64, u64), kept: &[u64]) {
         let touched = self
             .parts
             .iter()
@@ -119,22 +119,22 @@ impl Sizes {
     }
 
     /// Bytes of the messages that are not leased.
-    pub(super) fn ready(&self) -> u64 {
+    pub(crate) fn ready(&self) -> u64 {
         self.total.saturating_sub(self.leased)
     }
 
     /// What a snapshot keeps: where messages begin that follow each other, and their sizes.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &VecDeque<u32>)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &VecDeque<u32>)> {
         self.parts.iter().map(|part| (part.base, &part.each))
     }
 
     /// How many sizes it holds.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// How many parts there are.
-    pub(super) fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         self.parts.len()
     }
 }

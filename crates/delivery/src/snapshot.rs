@@ -19,13 +19,16 @@
 //! Integers are of variable length. Entries that are ready again, being removed or leased without a deadline are
 //! written as ready.
 
-use super::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
-use super::expiry::Mark;
-use super::message_group::MessageGroupId;
-use super::place::{Back, Place};
-use super::{
-    Attempt, Ended, Entry, Kept, MoveProgress, QueueEvent, QueuePartition, State, UNTIMED,
-};
+use crate::entry::{Entry, State};
+use crate::event::QueueEvent;
+use crate::event::{Reader, Unreadable, put, put_bytes, put_id, put_text};
+use crate::expiry::Mark;
+use crate::kept::Kept;
+use crate::message_group::MessageGroupId;
+use crate::moment::UNTIMED;
+use crate::move_progress::{Ended, MoveProgress};
+use crate::place::{Back, Place};
+use crate::queue_partition::{Attempt, QueuePartition};
 
 const VERSION: u64 = 4;
 /// Up to this version all sizes follow each other, and neither unreadable messages nor arrivals are known.
@@ -39,7 +42,7 @@ const PART_BYTES: usize = 256 << 10;
 
 impl QueuePartition {
     /// The events that make a restart begin here. Must be appended together.
-    pub(crate) fn snapshot(&self) -> Vec<QueueEvent> {
+    pub fn snapshot(&self) -> Vec<QueueEvent> {
         let whole = self.encode();
         let parts = whole.len().div_ceil(PART_BYTES) as u64;
         (0..)
@@ -211,7 +214,7 @@ impl QueuePartition {
     }
 
     /// Reads what the parts of a snapshot hold together. `dedup_window_ms` is the queue's.
-    pub(crate) fn decode(bytes: &[u8], dedup_window_ms: u64) -> Result<Self, Unreadable> {
+    pub fn decode(bytes: &[u8], dedup_window_ms: u64) -> Result<Self, Unreadable> {
         let mut bytes = Reader(bytes);
         let version = bytes.number()?;
         if !(VERSION_WITHOUT_LIMITS..=VERSION).contains(&version) {

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes};
 const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
 /// The header's value. A key too long for any binding is left out.
-pub(crate) fn encode(exchange: &[u8], keys: &[Bytes]) -> Vec<u8> {
+pub fn encode(exchange: &[u8], keys: &[Bytes]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     escape(&mut out, exchange);
     for key in keys.iter().filter(|key| key.len() <= KEY_BYTES_MAX) {
@@ -38,7 +38,7 @@ fn escape(out: &mut Vec<u8>, name: &[u8]) {
 }
 
 /// The exchange and the keys; what is cut short ends there.
-pub(crate) fn decode(value: Bytes) -> (Option<Bytes>, Vec<Bytes>) {
+pub fn decode(value: Bytes) -> (Option<Bytes>, Vec<Bytes>) {
     if value.first() == Some(&0) {
         return decode_binary(value);
     }

@@ -1,23 +1,26 @@
 //! Which messages of a queue partition can be read by offset: those that are not done, and those kept for replay. What
 //! was acknowledged, and is not kept, nobody reads any more.
 
-use super::event::put;
-use super::{Kept, QueueEvent, QueuePartition, State};
-use crate::queue::QueueSettings;
+use crate::entry::State;
+use crate::event::QueueEvent;
+use crate::event::put;
+use crate::kept::Kept;
+use crate::queue_partition::QueuePartition;
+use crate::settings::QueueSettings;
 
 /// Runs in one event.
 const EVENT_RUNS_MAX: usize = 1 << 16;
 
 impl QueuePartition {
     /// The lowest offset that can be read; the end when there is none.
-    pub(crate) fn lowest_visible(&self) -> u64 {
+    pub fn lowest_visible(&self) -> u64 {
         let kept = self.kept.as_ref().and_then(|kept| kept.lowest());
         let oldest = self.oldest();
         kept.map_or(oldest, |kept| kept.min(oldest))
     }
 
     /// How many messages can be read.
-    pub(crate) fn visible_count(&self) -> u64 {
+    pub fn visible_count(&self) -> u64 {
         let counts = self.counts();
         let kept = self.kept.as_ref().map_or(0, |kept| kept.count());
         let held = counts.ready + counts.leased + counts.waiting + counts.removing;
@@ -25,7 +28,7 @@ impl QueuePartition {
     }
 
     /// The lowest offset from `from` on that can be read.
-    pub(crate) fn first_visible(&self, from: u64) -> Option<u64> {
+    pub fn first_visible(&self, from: u64) -> Option<u64> {
         let touched = self.entries.range(from..).next().map(|(offset, _)| *offset);
         let groups = self.groups.iter();
         let untouched = groups
@@ -38,7 +41,7 @@ impl QueuePartition {
     }
 
     /// What can be read of a range, as first offset and end of each run; in no order, and neighbours apart.
-    pub(crate) fn visible_within(&self, (from, upto): (u64, u64), runs: &mut Vec<(u64, u64)>) {
+    pub fn visible_within(&self, (from, upto): (u64, u64), runs: &mut Vec<(u64, u64)>) {
         let touched = self.entries.range(from..upto);
         runs.extend(touched.map(|(offset, _)| (*offset, offset + 1)));
         for (_, group) in self.groups.iter() {
@@ -59,7 +62,7 @@ impl QueuePartition {
     }
 
     /// Takes note of what an event that was appended at `at` means for what is kept for replay.
-    pub(crate) fn note_kept(&mut self, event: &QueueEvent, at: u64, settings: &QueueSettings) {
+    pub fn note_kept(&mut self, event: &QueueEvent, at: u64, settings: &QueueSettings) {
         let keep_ms = settings.replay_ms;
         match event {
             QueueEvent::Acked { offsets } if keep_ms > 0 => {
@@ -82,13 +85,13 @@ impl QueuePartition {
     }
 
     /// Nothing that was replayed is left once all of it is done.
-    pub(crate) fn forget_revived(&mut self) {
+    pub fn forget_revived(&mut self) {
         if self.oldest() >= self.revived {
             self.revived = 0;
         }
     }
 
-    pub(super) fn forget_kept(&mut self, from: u64, upto: u64) {
+    pub(crate) fn forget_kept(&mut self, from: u64, upto: u64) {
         if let Some(kept) = &mut self.kept {
             kept.remove(from, upto);
             self.kept = self.kept.take().filter(|kept| kept.count() > 0);
@@ -96,7 +99,7 @@ impl QueuePartition {
     }
 
     /// Gives up what was kept for replay for long enough.
-    pub(crate) fn expire_kept(&mut self, now: u64, settings: &QueueSettings) {
+    pub fn expire_kept(&mut self, now: u64, settings: &QueueSettings) {
         if let Some(kept) = &mut self.kept {
             kept.expire(now, settings.replay_ms);
             self.kept = self.kept.take().filter(|kept| kept.count() > 0);
@@ -104,13 +107,13 @@ impl QueuePartition {
     }
 
     /// When something kept for replay is given up next, ms.
-    pub(super) fn kept_due(&self, settings: &QueueSettings) -> Option<u64> {
+    pub(crate) fn kept_due(&self, settings: &QueueSettings) -> Option<u64> {
         self.kept.as_ref()?.next_due(settings.replay_ms)
     }
 
     /// The events that make everything ready again that is kept for replay, from `from` on; and how many messages that
     /// is.
-    pub(crate) fn revive_events(&self, from: u64) -> (Vec<QueueEvent>, u64) {
+    pub fn revive_events(&self, from: u64) -> (Vec<QueueEvent>, u64) {
         let kept = self.kept.iter();
         let runs = kept.flat_map(|kept| kept.within(from, self.end));
         let mut runs: Vec<(u64, u64)> = runs.map(|(start, end)| (start, end - start)).collect();
@@ -124,7 +127,7 @@ impl QueuePartition {
     }
 
     /// Messages of these runs, none of which is here, are ready again as if they had just come.
-    pub(super) fn revive(&mut self, runs: &[(u64, u64)]) {
+    pub fn revive(&mut self, runs: &[(u64, u64)]) {
         let mut fresh = Vec::with_capacity(runs.len());
         for (start, len) in runs {
             // Nothing is ever here twice, whatever an event says.
@@ -146,7 +149,7 @@ impl QueuePartition {
 
     /// The event that drops what is ready and older than its queue keeps messages: everything before `before`. Nothing
     /// goes where something was replayed, which is as if it had just come: the log gives it up in the end.
-    pub(crate) fn outdate_event(&self, before: u64) -> Option<QueueEvent> {
+    pub fn outdate_event(&self, before: u64) -> Option<QueueEvent> {
         if self.revived > 0 || self.groups.ready_before(before, 1).is_empty() {
             return None;
         }
@@ -158,7 +161,7 @@ impl QueuePartition {
         })
     }
 
-    pub(super) fn encode_kept(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_kept(&self, out: &mut Vec<u8>) {
         let none = Kept::default();
         self.kept.as_deref().unwrap_or(&none).encode(out);
         put(out, self.revived);

@@ -194,6 +194,15 @@ impl From<routing::Error> for Error {
     }
 }
 
+impl From<delivery::Error> for Error {
+    fn from(error: delivery::Error) -> Self {
+        match error {
+            delivery::Error::Name(error) => error.into(),
+            delivery::Error::InvalidConfig(why) => Self::InvalidConfig(why),
+        }
+    }
+}
+
 impl From<storage::batch::BatchError> for Error {
     fn from(error: storage::batch::BatchError) -> Self {
         use storage::batch::BatchError;

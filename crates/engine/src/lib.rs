@@ -8,6 +8,7 @@ mod broker;
 mod clock;
 mod error;
 pub mod exchange;
+mod fuzz;
 mod memory;
 pub mod metrics;
 mod owner;

@@ -224,7 +224,10 @@ impl Rules {
         if let Some(alternate) = &self.alternate_exchange {
             vhost::check_reference(alternate)?;
         }
-        self.backoff.map_or(Ok(()), |backoff| backoff.check())
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
+        }
+        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub(crate) use routing::check_reference;
 pub use routing::{DEFAULT_VHOST as DEFAULT, NAME_BYTES_MAX, check_name, qualify, split};
-pub(crate) use routing::{check_key, check_reference};
 
 /// A vhost, for those who work in it.
 #[derive(Debug)]

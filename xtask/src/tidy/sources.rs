@@ -14,6 +14,7 @@ const CLOCK_CALLS: &[&str] = &["SystemTime::now", "Instant::now"];
 /// Crates that speak no protocol, and the names they must not know.
 const NEUTRAL: &[&str] = &[
     "crates/engine/",
+    "crates/delivery/",
     "crates/groups/",
     "crates/routing/",
     "crates/storage/",

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::stage::{Message, Stage, released};
-use crate::queue::QueueSettings;
-use crate::queue::queue_partition::{QueueEvent, QueuePartition, fuzz, message_id};
+use crate::event::{QueueEvent, fuzz};
+use crate::meta::message_id;
+use crate::queue_partition::QueuePartition;
+use crate::settings::QueueSettings;
 
 fn event() -> impl Strategy<Value = QueueEvent> {
     let offsets = || proptest::collection::vec(any::<u64>(), 0..5);

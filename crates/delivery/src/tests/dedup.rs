@@ -1,8 +1,9 @@
 //! The deduplication window.
 
 use super::stage::{Message, Stage};
-use crate::queue::QueueSettings;
-use crate::queue::queue_partition::{QueueEvent, hash};
+use crate::dedup::hash;
+use crate::event::QueueEvent;
+use crate::settings::QueueSettings;
 
 const WINDOW: u64 = 300_000;
 

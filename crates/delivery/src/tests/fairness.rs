@@ -1,8 +1,9 @@
 //! Tenants of a queue without order, priorities, and backoff.
 
 use super::stage::{Message, Stage};
-use crate::queue::queue_partition::Decided;
-use crate::queue::{After, Backoff, Growth, QueueSettings, Settlement};
+use crate::settings::{After, Backoff, Growth, QueueSettings};
+use crate::settle::Decided;
+use crate::settlement::Settlement;
 
 fn of(key: &'static str) -> Message {
     Message {
@@ -109,7 +110,7 @@ fn jitter_draws_from_zero_to_the_whole_wait() {
         } else {
             stage.now + due_after
         };
-        let expected = crate::queue::queue_partition::QueueEvent::Released {
+        let expected = crate::event::QueueEvent::Released {
             offset: 0,
             due,
             before: 1,

@@ -1,8 +1,9 @@
 //! What can be read by offset after it was acknowledged, and for how long.
 
 use super::stage::Stage;
-use crate::queue::queue_partition::QueueEvent;
-use crate::queue::{QueueSettings, Settlement};
+use crate::event::QueueEvent;
+use crate::settings::QueueSettings;
+use crate::settlement::Settlement;
 
 fn keeping(replay_ms: u64) -> Stage {
     Stage::new(QueueSettings {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::{Backoff, Limits, Ordering, Settled, Settlement};
+use crate::settings::{Backoff, Limits, Ordering};
+use crate::settlement::{Settled, Settlement};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {

@@ -1,7 +1,7 @@
 //! Order per key, and what holds it up.
 
 use super::stage::{Message, Stage, released};
-use crate::queue::{Settled, Settlement};
+use crate::settlement::{Settled, Settlement};
 
 #[test]
 fn a_key_is_locked_while_a_message_of_it_is_leased_and_only_that_key() {
@@ -60,7 +60,7 @@ fn an_acknowledgement_after_the_end_of_the_lease_is_refused_in_order_only() {
         let mut stage = if ordered {
             Stage::ordered()
         } else {
-            Stage::new(crate::queue::QueueSettings::default())
+            Stage::new(crate::settings::QueueSettings::default())
         };
         let offset = stage.send_key("a");
         let (_, lease) = stage.receive(1, 1000);
@@ -147,7 +147,7 @@ fn a_repeated_attempt_gives_the_same_leases_until_one_changes() {
 
 #[test]
 fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
-    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let mut stage = Stage::new(crate::settings::QueueSettings::default());
     let sent: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
     // Given back by its receipt, or run out: it is all the same.
     let (taken, lease) = stage.receive(1, 30_000);
@@ -176,7 +176,7 @@ fn what_is_given_back_goes_behind_what_is_ready_and_before_what_comes_later() {
 
 #[test]
 fn a_message_that_always_fails_does_not_keep_others_waiting() {
-    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let mut stage = Stage::new(crate::settings::QueueSettings::default());
     let all: Vec<u64> = (0..4).map(|_| stage.send_key("a")).collect();
     let mut served = Vec::new();
     for _ in 0..8 {
@@ -215,7 +215,7 @@ fn a_key_whose_message_fails_steps_behind_the_other_keys_and_keeps_its_order() {
 
 #[test]
 fn who_requeues_gives_back_the_old_place() {
-    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let mut stage = Stage::new(crate::settings::QueueSettings::default());
     let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
     let (taken, lease, _) = stage.lease_untimed(1);
     assert_eq!(taken, [all[0]]);
@@ -225,16 +225,16 @@ fn who_requeues_gives_back_the_old_place() {
 
 #[test]
 fn a_give_back_written_before_places_were_known_is_read_as_its_old_place() {
-    let mut stage = Stage::new(crate::queue::QueueSettings::default());
+    let mut stage = Stage::new(crate::settings::QueueSettings::default());
     let all: Vec<u64> = (0..3).map(|_| stage.send_key("a")).collect();
     stage.receive(2, 30_000);
     let old = [1, 3, 0, 0];
-    let event = crate::queue::queue_partition::QueueEvent::decode(&old).unwrap();
+    let event = crate::event::QueueEvent::decode(&old).unwrap();
     stage.apply(&event, None);
     let (offset, due, before) = (0, 0, 1);
     assert_eq!(
         event,
-        crate::queue::queue_partition::QueueEvent::Released {
+        crate::event::QueueEvent::Released {
             offset,
             due,
             before

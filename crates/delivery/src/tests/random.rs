@@ -12,11 +12,12 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::model::{Is, Known, Model};
 use super::stage::{Message, Stage, released};
-use crate::queue::queue_partition::{QueueEvent, hash};
-use crate::queue::{
-    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Limits, Ordering, QueueSettings, Settled,
-    Settlement,
+use crate::dedup::hash;
+use crate::event::QueueEvent;
+use crate::settings::{
+    After, Backoff, DeadLetterPolicy, DedupScope, Growth, Limits, Ordering, QueueSettings,
 };
+use crate::settlement::{Settled, Settlement};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ATTEMPTS: [&str; 3] = ["try-1", "try-2", "try-3"];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::queue::queue_partition::runs::Runs;
+use crate::runs::Runs;
 
 #[derive(Debug, Clone)]
 enum Op {

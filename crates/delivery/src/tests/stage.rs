@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use crate::queue::queue_partition::decide::Picked;
-use crate::queue::queue_partition::{
-    Arrival, DEDUP, DUE, Decided, EXPIRES, MessageGroupId, PRIORITY, QueueEvent, QueuePartition,
-    Receiving,
-};
-use crate::queue::{FailureClass, Ordering, QueueSettings, Settled, Settlement};
-use crate::time::Moment;
+use crate::arrival::Arrival;
+use crate::decide::Picked;
+use crate::decide::Receiving;
+use crate::event::QueueEvent;
+use crate::message_group::MessageGroupId;
+use crate::moment::Moment;
+use crate::queue_partition::QueuePartition;
+use crate::reserved::{DEDUP, DUE, EXPIRES, PRIORITY};
+use crate::settings::{Ordering, QueueSettings};
+use crate::settle::Decided;
+use crate::settlement::{FailureClass, Settled, Settlement};
 
 pub(super) const START: u64 = 1_780_000_000_000;
 

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
+use delivery::MoveProgress;
 use security::{Resource, Verb};
 use uuid::Uuid;
 
 use super::controller::Command;
 use super::{Access, queue_partitions, transfer};
-use crate::queue::queue_partition::MoveProgress;
 use crate::queue::{MoveState, MoveTask, Queue};
 use crate::{Error, Result};
 

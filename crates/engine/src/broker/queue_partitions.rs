@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use delivery::{Arrival, QueueEvent, QueuePartition, looked_into};
 use storage::{Batch, Chunk, Log, Read, StreamId};
 use uuid::Uuid;
 
 use super::Inner;
 use crate::memory::StateShare;
 use crate::owner::{OwnedQueuePartition, PartitionOwner, Round};
-use crate::queue::queue_partition::{Arrival, QueueEvent, QueuePartition, looked_into};
 use crate::queue::{NewQueue, Queue, QueuePartitionId, QueueSettings};
 use crate::{Error, Result};
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use delivery::{Lease, QueueEvent, dead_letter_history, message_id, reserved, via};
 use security::{Resource, Verb};
 use storage::batch::Record;
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,11 +13,9 @@ use super::controller::Command;
 use super::read_ahead::{Seen, weight};
 use super::{Access, Broker, TopicKey, VisibleQueues, queue_partitions};
 use crate::owner::Request;
-use crate::queue::queue_partition::{self, Lease, QueueEvent, message_id};
 use crate::queue::{
     DeadLetter, DeadLetters, Delivered, Depth, FailureClass, Held, Leases, NewQueue, Poll, Queue,
-    QueuePartitionId, QueueSettings, Receipt, Receive, Settlement, dead_letter_history, reserved,
-    via,
+    QueuePartitionId, QueueSettings, Receipt, Receive, Settlement,
 };
 use crate::room::{self, Boundless, Room};
 use crate::{Error, Result, vhost};
@@ -443,7 +442,7 @@ impl Broker {
     }
 
     async fn oldest_of_queue_partition(&self, at: QueuePartitionId) -> Result<Option<u64>> {
-        let look = |queue_partition: &queue_partition::QueuePartition| {
+        let look = |queue_partition: &delivery::QueuePartition| {
             Some((
                 queue_partition.oldest(),
                 queue_partition.arrived(queue_partition.oldest()),
@@ -455,7 +454,7 @@ impl Broker {
         };
         let (offset, arrived) = offset;
         Ok(match self.inner.record_at(at, offset).await? {
-            Seen::Record(record) => Some(queue_partition::sent_ms(record.timestamp, arrived)),
+            Seen::Record(record) => Some(delivery::sent_ms(record.timestamp, arrived)),
             Seen::Gone | Seen::Unreadable { .. } => None,
         })
     }
@@ -517,7 +516,11 @@ impl Broker {
                 };
                 let bytes = weight(&record);
                 if ahead.try_take(bytes) {
-                    delivered.push(deliver(leases.at, &lease.stamped(clock), record));
+                    delivered.push(deliver(
+                        leases.at,
+                        &lease.stamped(|at| clock.stamp_at(at)),
+                        record,
+                    ));
                     break;
                 }
                 // No message is held while room is waited for.
@@ -558,7 +561,7 @@ impl Broker {
         let readable = partition.map_or(0, |partition| partition.high_watermark());
         let mut from = from.max(bounds.start);
         for _ in 0..UNREADABLE_MAX {
-            let look = move |queue_partition: &queue_partition::QueuePartition| {
+            let look = move |queue_partition: &delivery::QueuePartition| {
                 let held = queue_partition.held_from(from, max);
                 let doing = queue_partition.doing(&held);
                 held.into_iter().zip(doing).collect::<Vec<_>>()
@@ -595,7 +598,14 @@ impl Broker {
                 if !is_taken {
                     room::take(room, bytes).await;
                 }
-                seen.push((deliver(at, &lease.stamped(&self.inner.clock), record), held));
+                seen.push((
+                    deliver(
+                        at,
+                        &lease.stamped(|at| self.inner.clock.stamp_at(at)),
+                        record,
+                    ),
+                    held,
+                ));
             }
             if from == before {
                 break;
@@ -669,7 +679,7 @@ fn header<'r>(record: &'r Record, name: &[u8]) -> Option<&'r bytes::Bytes> {
 
 /// Where a record was dead-lettered.
 pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
-    serde_json::from_slice(header(record, queue_partition::DEAD)?).ok()
+    serde_json::from_slice(header(record, reserved::DEAD)?).ok()
 }
 
 /// When a message was sent, ms: as its record says, within the time in which it can have come. One that was
@@ -677,29 +687,29 @@ pub(super) fn dead_letter(record: &Record) -> Option<DeadLetter> {
 pub(super) fn sent(record: &Record, lease: &Lease) -> u64 {
     let arrived = lease
         .arrived
-        .filter(|_| header(record, queue_partition::DEAD).is_none());
-    queue_partition::sent_ms(record.timestamp, arrived)
+        .filter(|_| header(record, reserved::DEAD).is_none());
+    delivery::sent_ms(record.timestamp, arrived)
 }
 
 pub(super) fn deliver(at: QueuePartitionId, lease: &Lease, record: Record) -> Delivered {
     let sent = sent(&record, lease);
-    let before = header(&record, queue_partition::ATTEMPTS)
+    let before = header(&record, reserved::ATTEMPTS)
         .and_then(|n| u32::try_from(reserved::number(n)?).ok())
         .unwrap_or(0);
-    let id = header(&record, queue_partition::ID).and_then(|id| reserved::id(id));
-    let dedup = header(&record, queue_partition::DEDUP).cloned();
-    let priority = header(&record, queue_partition::PRIORITY).and_then(|p| reserved::level(p));
-    let (exchange, keys) = header(&record, queue_partition::VIA)
+    let id = header(&record, reserved::ID).and_then(|id| reserved::id(id));
+    let dedup = header(&record, reserved::DEDUP).cloned();
+    let priority = header(&record, reserved::PRIORITY).and_then(|p| reserved::level(p));
+    let (exchange, keys) = header(&record, reserved::VIA)
         .cloned()
         .map(via::decode)
         .unwrap_or_default();
     let dead = dead_letter(&record);
     let dead_letter_history = dead_letter_history::history(
-        header(&record, queue_partition::DEAD_LETTER_HISTORY).map(|value| &value[..]),
+        header(&record, reserved::DEAD_LETTER_HISTORY).map(|value| &value[..]),
         dead.as_ref(),
     );
     let mut headers = record.headers;
-    headers.retain(|(name, _)| !queue_partition::is_reserved_by_engine(name));
+    headers.retain(|(name, _)| !reserved::is_reserved_by_engine(name));
     Delivered {
         id: id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset)),
         receipt: Receipt {

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use delivery::reserved::strip_reserved;
 use storage::batch::{BatchError, Record, Records};
 use storage::{Batch, Chunk, Read};
 use uuid::Uuid;
 
 use super::{Inner, queue_partitions};
 use crate::queue::QueuePartitionId;
-use crate::queue::queue_partition::strip_reserved;
 use crate::{Error, Result};
 
 /// Bytes read at once for a receiver that does not continue where a stretch ended.

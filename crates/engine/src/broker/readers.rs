@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use delivery::Lease;
 use storage::Seek;
 use storage::batch::Record;
 use tokio::sync::Notify;
@@ -15,7 +16,6 @@ use super::read_ahead::Seen;
 use super::sessions::{Delivery, Event, Hold, NewConsumer, Session, Subscription};
 use super::{Inner, queue_partitions};
 use crate::partition::Partition;
-use crate::queue::queue_partition::Lease;
 use crate::queue::reader::Reader;
 use crate::queue::{Consumer, ConsumerEvent, Position, QueuePartitionId, Source, UnackedMessage};
 use crate::{Error, Result};

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use delivery::Lease;
 use security::{Resource, Verb};
 use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -16,7 +17,6 @@ use super::read_ahead::{Seen, weight};
 use super::readers::Readers;
 use super::{Access, Broker, Inner, queue_partitions};
 use crate::owner::{Request, Round, Settles, Settling};
-use crate::queue::queue_partition::Lease;
 use crate::queue::{
     Consumer, ConsumerEvent, Credit, Delivered, Handed, OnTheWay, Queue, QueuePartitionId,
     SessionMessage, Settlement, Source, UnackedMessage,
@@ -644,7 +644,7 @@ impl Inner {
             .queues
             .with_id(at.queue)
             .map_or(u64::MAX, |queue| queue.settings().retention_ms);
-        let lease = &lease.stamped(&self.clock);
+        let lease = &lease.stamped(|at| self.clock.stamp_at(at));
         let oldest = self.clock.stamp_ago(retention);
         let fresh = record.filter(|record| sent(record, lease) >= oldest);
         let Some(record) = fresh else {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use delivery::{Ended, MoveProgress, QueueEvent};
 use storage::Batch;
 use storage::batch::BatchBuilder;
 use storage::supervisor::{Owner, Work};
@@ -18,7 +19,6 @@ use super::read_ahead::Seen;
 use super::transfer_message::{Cause, TransferMessage, TransferTarget};
 use super::{Inner, partition_of, queue_partitions};
 use crate::owner::{DeadLetterJob, PartitionKey, Turn};
-use crate::queue::queue_partition::{self, Ended, MoveProgress, QueueEvent};
 use crate::queue::{DeadLetterCause, Ordering, Queue, QueuePartitionId};
 use crate::{Error, Result};
 
@@ -167,7 +167,10 @@ fn step(
                 .state
                 .lease(message.offset)
                 .unwrap_or_default();
-            message.own_headers((at, source, lease.stamped(&inner.clock)), (cause, now))
+            message.own_headers(
+                (at, source, lease.stamped(|at| inner.clock.stamp_at(at))),
+                (cause, now),
+            )
         });
         let own: Vec<_> = own.collect();
         turn.room()?;
@@ -408,7 +411,7 @@ async fn queue_partitions_of_move(
 ) -> Result<(Vec<(QueuePartitionId, MoveProgress)>, Option<Ended>)> {
     let (mut running, mut ended) = (Vec::new(), None);
     for at in queue_partitions::of_queue(source) {
-        let look = move |queue_partition: &queue_partition::QueuePartition| {
+        let look = move |queue_partition: &delivery::QueuePartition| {
             queue_partition
                 .moves()
                 .iter()

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use delivery::{Lease, dead_letter_history, message_id, reserved, via};
 use storage::batch::{BatchBuilder, Record, RecordHeader};
 use uuid::Uuid;
 
 use super::Inner;
 use super::queues::queue_partition_of;
 use crate::exchange::{Headers, Routed, Value};
-use crate::queue::queue_partition::{self, Lease, message_id};
 use crate::queue::{
     DeadLetter, DeadLetterCause, DeadLetterEvent, DeadLetterExchange, DeadLetterReason, Failure,
-    Key, Queue, QueuePartitionId, dead_letter_history, reserved, via,
+    Key, Queue, QueuePartitionId,
 };
 use crate::time::Moment;
 use crate::{Error, Result, vhost};
@@ -60,7 +60,7 @@ struct ExchangeRoute {
 
 /// How a stored message came: the default exchange and its queue's name, if it was sent there directly.
 fn published_by(record: &Record, queue: &str) -> (Bytes, Vec<Bytes>) {
-    let (exchange, keys) = find(record, queue_partition::VIA)
+    let (exchange, keys) = find(record, reserved::VIA)
         .map(via::decode)
         .unwrap_or_default();
     if let Some(exchange) = exchange {
@@ -110,7 +110,7 @@ impl TransferMessage {
             return Ok(message);
         };
         if let Cause::Dead(DeadLetterCause { reason, .. }) = cause {
-            let before = find(record, queue_partition::DEAD_LETTER_HISTORY);
+            let before = find(record, reserved::DEAD_LETTER_HISTORY);
             let last = super::queues::dead_letter(record);
             message.dead_letter_history =
                 dead_letter_history::history(before.as_deref(), last.as_ref());
@@ -191,17 +191,17 @@ impl TransferMessage {
             record.timestamp
         };
         let kept = record.headers.iter().filter(|(name, _)| {
-            let stays = name == queue_partition::PRIORITY
-                || (name == queue_partition::VIA && !self.is_routed())
-                || (name == queue_partition::HIDDEN && !self.is_readdressed())
-                || (name == queue_partition::DEDUP && dead);
-            stays || !queue_partition::is_reserved_by_engine(name)
+            let stays = name == reserved::PRIORITY
+                || (name == reserved::VIA && !self.is_routed())
+                || (name == reserved::HIDDEN && !self.is_readdressed())
+                || (name == reserved::DEDUP && dead);
+            stays || !reserved::is_reserved_by_engine(name)
         });
         // Among dead letters in order the identity is what tells messages apart.
         let id = (dead && in_order).then(|| identity(own)).flatten();
         let headers: Vec<(&[u8], Option<&[u8]>)> = kept
             .map(|(name, value)| match &id {
-                Some(id) if name == queue_partition::DEDUP => (&name[..], Some(id.as_bytes())),
+                Some(id) if name == reserved::DEDUP => (&name[..], Some(id.as_bytes())),
                 _ => (&name[..], value.as_deref()),
             })
             .chain(own.iter().map(|(name, value)| (*name, Some(&value[..]))))
@@ -223,41 +223,38 @@ impl TransferMessage {
         let Some(record) = &self.record else {
             return Vec::new();
         };
-        let id = find(record, queue_partition::ID).and_then(|id| reserved::id(&id));
+        let id = find(record, reserved::ID).and_then(|id| reserved::id(&id));
         let id = id.unwrap_or_else(|| message_id(at.topic, at.index, record.offset));
         let id = id.to_string().into_bytes();
         let Cause::Dead(cause) = cause else {
             // Moved messages are new ones; in a queue with deduplication the old identity keeps them apart.
-            let named = find(record, queue_partition::DEDUP).map(|_| (queue_partition::DEDUP, id));
+            let named = find(record, reserved::DEDUP).map(|_| (reserved::DEDUP, id));
             return named.into_iter().collect();
         };
-        let before = number(record, queue_partition::ATTEMPTS).unwrap_or(0);
+        let before = number(record, reserved::ATTEMPTS).unwrap_or(0);
         let total = before.saturating_add(lease.leased.into());
         let dead = dead_letter(record, source, (cause, lease), now.wall);
         let mut own = headers_of(&dead);
         own.extend([
-            (queue_partition::ID, id),
-            (queue_partition::ATTEMPTS, reserved::write(total)),
+            (reserved::ID, id),
+            (reserved::ATTEMPTS, reserved::write(total)),
             (
-                queue_partition::DEAD,
+                reserved::DEAD,
                 serde_json::to_vec(&dead).unwrap_or_default(),
             ),
         ]);
-        let published_by = self.is_routed() || find(record, queue_partition::VIA).is_some();
-        let lives = find(record, queue_partition::EXPIRES).is_some();
+        let published_by = self.is_routed() || find(record, reserved::VIA).is_some();
+        let lives = find(record, reserved::EXPIRES).is_some();
         if published_by || lives || !dead_letter_history::is_plain(&self.dead_letter_history) {
             own.push((
-                queue_partition::DEAD_LETTER_HISTORY,
+                reserved::DEAD_LETTER_HISTORY,
                 dead_letter_history::encode(&self.dead_letter_history),
             ));
         }
         if let Some(route) = &self.routed {
-            own.push((
-                queue_partition::VIA,
-                via::encode(&route.exchange, &route.keys),
-            ));
+            own.push((reserved::VIA, via::encode(&route.exchange, &route.keys)));
             let due = route.delay_ms.map(|delay| now.now.saturating_add(delay));
-            own.extend(due.map(|due| (queue_partition::DUE, reserved::write(due))));
+            own.extend(due.map(|due| (reserved::DUE, reserved::write(due))));
         }
         own
     }
@@ -265,7 +262,7 @@ impl TransferMessage {
 
 /// The identity a message has by its reserved headers, as text.
 fn identity(own: &[(&'static [u8], Vec<u8>)]) -> Option<String> {
-    let (_, id) = own.iter().find(|(name, _)| *name == queue_partition::ID)?;
+    let (_, id) = own.iter().find(|(name, _)| *name == reserved::ID)?;
     String::from_utf8(id.clone()).ok()
 }
 
@@ -278,7 +275,7 @@ fn dead_letter_event(
     let (exchange, keys) = published_by(record, &source.name);
     let sent = u64::try_from(record.timestamp).unwrap_or(0);
     let sent = inner.clock.moment_of(sent).of_stamp(sent);
-    let expires = number(record, queue_partition::EXPIRES);
+    let expires = number(record, reserved::EXPIRES);
     DeadLetterEvent {
         queue: source.name.to_string(),
         reason,
@@ -343,7 +340,7 @@ fn route(record: &Record, queue: &str, by: &DeadLetterExchange) -> ExchangeRoute
     let (keys, hidden) = if let Some(key) = &by.key {
         (vec![Bytes::copy_from_slice(key.as_bytes())], Vec::new())
     } else {
-        let hidden = find(record, queue_partition::HIDDEN).map(via::decode);
+        let hidden = find(record, reserved::HIDDEN).map(via::decode);
         (published_by(record, queue).1, hidden.unwrap_or_default().1)
     };
     ExchangeRoute {

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::queue::queue_partition::{self, Brings, IDS_MAX, IdHash, QueuePartition, message_id};
+use delivery::{Brings, IDS_MAX, IdHash, QueuePartition, message_id};
+
 use crate::queue::{DedupScope, NewMessage, Overflow, Queue, QueuePartitionId, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -109,7 +110,7 @@ impl Admission {
             DedupScope::Queue => None,
             DedupScope::Key => message.key.as_deref(),
         };
-        let id = queue_partition::hash(scope, id);
+        let id = delivery::hash(scope, id);
         let known = queue_partition.duplicate(id, settings.dedup_window_ms, self.now.now);
         if let Some(original) = known.or_else(|| self.seen.get(&id).copied()) {
             return Ok(Admitted::Repeat(original));

@@ -1,9 +1,10 @@
 //! Writing messages as records: queues whose settings agree on how a message is written get the same bytes.
 
+use delivery::{reserved, via};
 use storage::Batch;
 use storage::batch::BatchBuilder;
 
-use crate::queue::{NewMessage, Ordering, QueueSettings, queue_partition, reserved, via};
+use crate::queue::{NewMessage, Ordering, QueueSettings};
 use crate::time::Moment;
 
 /// What of a queue's settings decides how messages are written for it.
@@ -103,29 +104,24 @@ fn push(
         .as_deref()
         .map(|exchange| via::encode(exchange, &message.keys));
     let decides = [
-        due.as_deref().map(|due| (queue_partition::DUE, due)),
-        expires.as_deref().map(|at| (queue_partition::EXPIRES, at)),
-        message
-            .dedup
-            .as_deref()
-            .map(|id| (queue_partition::DEDUP, id)),
+        due.as_deref().map(|due| (reserved::DUE, due)),
+        expires.as_deref().map(|at| (reserved::EXPIRES, at)),
+        message.dedup.as_deref().map(|id| (reserved::DEDUP, id)),
         layout
             .has_levels
-            .then_some((queue_partition::PRIORITY, &priority[..])),
+            .then_some((reserved::PRIORITY, &priority[..])),
     ];
     let is_bare = message.key.is_none() && decides.iter().all(Option::is_none);
     let via_header = via_header
         .as_deref()
-        .map(|via_header| (queue_partition::VIA, via_header));
+        .map(|via_header| (reserved::VIA, via_header));
     let hidden = &message.hidden_keys;
     let hidden = (!hidden.is_empty()).then(|| via::encode(b"", hidden));
-    let hidden = hidden
-        .as_deref()
-        .map(|keys| (queue_partition::HIDDEN, keys));
+    let hidden = hidden.as_deref().map(|keys| (reserved::HIDDEN, keys));
     let given = message
         .headers
         .iter()
-        .filter(|(name, _)| !queue_partition::is_reserved_by_engine(name))
+        .filter(|(name, _)| !reserved::is_reserved_by_engine(name))
         .map(|(name, value)| (&name[..], &value[..]));
     let headers: Vec<(&[u8], Option<&[u8]>)> = given
         .chain(decides.into_iter().flatten())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use delivery::Lease;
 use storage::Durability;
 use uuid::Uuid;
 
@@ -15,7 +16,6 @@ use super::timers::Timed;
 use super::turns::holds_some;
 use super::{Env, Owned, Owners, PartitionKey, Sending, Settling};
 use crate::partition::Partition;
-use crate::queue::queue_partition::Lease;
 use crate::queue::{Mailbox, Poll, QueuePartitionId, SessionMessage, Settlement, Undone};
 use crate::time::Moment;
 use crate::{Error, Result};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery::{Arrival, QueueEvent};
 use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, Trim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -10,7 +11,6 @@ use super::queues::{self, check_room};
 use super::round::Round;
 use super::{Env, Owned};
 use crate::partition::{Decision, LEADER_EPOCH, Partition, Snapshot};
-use crate::queue::queue_partition::{Arrival, QueueEvent};
 use crate::{Error, PublishResults, Published, Result};
 
 /// A partition is snapshotted when this many bytes were appended since the last time: what a start has to

@@ -1,5 +1,6 @@
 //! Sending single messages: what came for one queue in one turn becomes as few batches as possible.
 
+use delivery::QueuePartition;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
@@ -8,7 +9,6 @@ use storage::Durability;
 use super::admission::{Admission, Admitted, BATCH_BYTES};
 use super::batch_draft::{BatchDraft, RecordLayout};
 use super::round::Round;
-use crate::queue::queue_partition::QueuePartition;
 use crate::queue::{NewMessage, Sent};
 use crate::time::Moment;
 use crate::{Error, Result};

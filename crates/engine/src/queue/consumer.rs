@@ -7,14 +7,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use delivery::Lease;
 use security::Principal;
 use tokio::sync::{Notify, mpsc};
 
-use super::QueuePartitionId;
 use super::handover::OnTheWay;
-use super::queue_partition::Lease;
 use super::reader::Reader;
-use super::settlement::Settlement;
+use super::{QueuePartitionId, Settlement};
 
 /// How many messages may be held at once.
 #[derive(Debug)]

@@ -110,11 +110,11 @@ impl Drop for Handover {
 
 #[cfg(test)]
 mod tests {
+    use delivery::Lease;
     use tokio::sync::mpsc;
 
     use super::super::consumer::tests::consumer;
     use super::*;
-    use crate::queue::queue_partition::Lease;
 
     fn handed(consumer: &Arc<Consumer>, offset: u64) -> Handed {
         consumer.take(1);

@@ -1,51 +1,41 @@
 //! Queues: a log read by lease. The broker owns the position and leases each message for a while.
 //!
-//! What a queue is made of, what goes in and comes out; the state machine that owns the delivery of one
-//! partition's messages stands in `queue_partition`.
+//! What a queue is made of, what goes in and comes out; the state machine of one partition's messages is the crate
+//! `delivery`.
 
 mod consumer;
-pub(crate) mod dead_letter_history;
 mod handover;
 mod message;
 mod numbers;
 mod poll;
-pub(crate) mod queue_partition;
 pub(crate) mod reader;
 mod receipt;
-pub(crate) mod reserved;
-mod settings;
-mod settlement;
 mod table;
-pub(crate) mod via;
 
 pub(crate) use consumer::{Consumer, ConsumerEvent, Handed, Mailbox, SessionMessage, Source};
 pub use consumer::{Credit, UnackedMessage};
-pub use dead_letter_history::{DeadLetterEvent, Key};
-pub(crate) use handover::{OnTheWay, hand_over};
-pub(crate) use message::DeadLetterCause;
-pub use message::{
-    DeadLetter, DeadLetterReason, DeadLetters, Delivered, Depth, Held, MoveState, MoveTask,
-    NewMessage, Receive, Sent,
+pub(crate) use delivery::DeadLetterCause;
+pub use delivery::reserved::RESERVED;
+pub use delivery::{
+    After, Backoff, DeadLetter, DeadLetterEvent, DeadLetterExchange, DeadLetterPolicy,
+    DeadLetterReason, DedupScope, Failure, FailureClass, Growth, Held, Key, Lifetime, Limits,
+    Ordering, Overflow, QueueSettings, QueueType, Settled, Settlement, fuzz,
 };
+pub(crate) use handover::{OnTheWay, hand_over};
+pub use message::{DeadLetters, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent};
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{Leases, Poll, QueuePartitionId, Undo, Undone};
-pub use queue_partition::{fuzz, fuzz_batch};
 pub use reader::Position;
 pub use receipt::Receipt;
-pub use settings::{
-    After, Backoff, DeadLetterExchange, DeadLetterPolicy, DedupScope, Growth, Lifetime, Limits,
-    Ordering, Overflow, QueueSettings, QueueType,
-};
-pub use settlement::{Failure, FailureClass, Settled, Settlement};
 pub use table::Queues;
+
+pub use crate::fuzz::fuzz_batch;
 
 use std::sync::Arc;
 
+use delivery::stored_settings;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-/// Names of record headers that begin with this belong to the broker and its frontends.
-pub const RESERVED: &str = "forebay.";
 
 /// A queue as the catalog stores it (`queues/<name>`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,10 +51,7 @@ pub struct QueueDocument {
     /// When its settings last changed, ms.
     pub changed_ms: u64,
     /// How it behaves. Stored is what differs from the default, which therefore never changes.
-    #[serde(
-        serialize_with = "settings::differences",
-        deserialize_with = "settings::shared"
-    )]
+    #[serde(with = "stored_settings")]
     pub settings: Arc<QueueSettings>,
 }
 
@@ -113,4 +100,37 @@ pub struct NewQueue {
     pub settings: QueueSettings,
     /// The topic to lease from. Absent: the topic of the queue's own name, which is made when there is none.
     pub topic: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_holds_what_differs_and_means_the_same() {
+        let document = |settings: QueueSettings| QueueDocument {
+            id: Uuid::nil(),
+            topic: Uuid::nil(),
+            owns_topic: true,
+            created_ms: 1,
+            changed_ms: 2,
+            settings: settings.shared(),
+        };
+        let plain = serde_json::to_value(document(QueueSettings::default())).unwrap();
+        assert_eq!(plain["settings"], serde_json::json!({}));
+        let changed = document(QueueSettings {
+            ordering: Ordering::Key,
+            delay_ms: 5,
+            dead_letter: Some(DeadLetterPolicy {
+                queue: "dead".into(),
+                attempts_max: 3,
+            }),
+            ..QueueSettings::default()
+        });
+        let text = serde_json::to_string(&changed).unwrap();
+        assert_eq!(
+            serde_json::from_str::<QueueDocument>(&text).unwrap(),
+            changed
+        );
+    }
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use delivery::Counts;
+
 use super::Depth;
-use super::queue_partition::Counts;
 use crate::memory::StateMemory;
 use crate::metrics::Metrics;
 

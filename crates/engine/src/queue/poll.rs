@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use delivery::Lease;
 use security::Principal;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::queue_partition::Lease;
 use crate::Result;
 
 /// Messages leased together out of one queue partition. Dropping it without [`Leases::keep`] gives them

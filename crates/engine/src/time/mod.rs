@@ -15,6 +15,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use delivery::Moment;
+
 use crate::clock::{Clock, Uptime};
 
 /// The wall clock is drawn, not set, as long as it moves by less than this against the steady one, ms.
@@ -75,29 +77,6 @@ impl Timeline {
         }
         self.spans.push(Span { from: now, ahead });
         true
-    }
-}
-
-/// One moment, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// In broker time, ms.
-    pub(crate) now: u64,
-    /// On the wall clock, ms.
-    pub(crate) wall: u64,
-}
-
-impl Moment {
-    /// One at which both clocks show the same.
-    pub(crate) fn both(ms: u64) -> Self {
-        Self { now: ms, wall: ms }
-    }
-
-    /// In broker time, when a record came that was stamped like this by the wall clock as it stands; not later than
-    /// now.
-    pub(crate) fn of_stamp(self, stamp: u64) -> u64 {
-        let ahead = ahead(self.wall, self.now);
-        apply(stamp, ahead.saturating_neg()).min(self.now)
     }
 }
 

@@ -39,18 +39,7 @@ pub(super) const CYCLES_LEFT: &[&str] = &[
     "crates/engine/src/owner/servers.rs",
     "crates/engine/src/owner/timers.rs",
     "crates/engine/src/queue/consumer.rs",
-    "crates/engine/src/queue/dead_letter_history.rs",
     "crates/engine/src/queue/handover.rs",
-    "crates/engine/src/queue/message.rs",
-    "crates/engine/src/queue/mod.rs",
-    "crates/engine/src/queue/numbers.rs",
-    "crates/engine/src/queue/queue_partition/arrival.rs",
-    "crates/engine/src/queue/queue_partition/check.rs",
-    "crates/engine/src/queue/queue_partition/message_group.rs",
-    "crates/engine/src/queue/queue_partition/meta.rs",
-    "crates/engine/src/queue/queue_partition/mod.rs",
-    "crates/engine/src/queue/queue_partition/moves.rs",
-    "crates/engine/src/queue/queue_partition/unreadable.rs",
     "crates/engine/src/queue/reader.rs",
 ];
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use delivery::{Counts, Lease, MessageGroupId, QueueEvent};
 use security::Principal;
 use uuid::Uuid;
 
 use super::OwnedQueuePartition;
 use crate::owner::round::Round;
-use crate::queue::queue_partition::{Counts, Lease, MessageGroupId, QueueEvent};
 use crate::queue::{
     Consumer, ConsumerEvent, DeadLetterCause, DeadLetterReason, Handed, UnackedMessage, hand_over,
 };

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use delivery::MessageGroupId;
 use uuid::Uuid;
 
 use super::OwnedQueuePartition;
 use crate::owner::round::Round;
-use crate::queue::queue_partition::MessageGroupId;
 use crate::queue::{DeadLetterCause, DeadLetterReason};
 
 /// Messages of one queue partition that are on their way out at once, at most.

@@ -19,6 +19,7 @@ pub(super) use room::check as check_room;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use delivery::{Counts, QueueEvent, QueuePartition};
 use storage::Durability;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -27,7 +28,6 @@ use self::verbs::{acquire, configure, outdate, replay, reserve, settle};
 use super::completions::Answer;
 use super::round::Round;
 use super::settling::{Settles, Settling};
-use crate::queue::queue_partition::{Counts, QueueEvent, QueuePartition};
 use crate::queue::{DeadLetterCause, DeadLetterReason, Leases, Ordering, Poll, Queue, Settled};
 use crate::{Error, Result};
 

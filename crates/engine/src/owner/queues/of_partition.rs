@@ -124,9 +124,9 @@ mod tests {
     use crate::Error;
     use crate::memory::StateMemory;
     use crate::metrics::Metrics;
-    use crate::queue::queue_partition::QueueEvent;
     use crate::queue::{Numbers, Poll, QueueDocument, QueueSettings};
     use crate::time::Moment;
+    use delivery::QueueEvent;
 
     fn queue() -> Arc<Queue> {
         let document = QueueDocument {

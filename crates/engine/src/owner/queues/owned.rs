@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use delivery::{Arrival, Counts, MessageGroupId, QueueEvent, QueuePartition, looked_into};
 use storage::batch::{BatchBuilder, Outline};
 use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
@@ -11,9 +12,6 @@ use crate::memory::StateShare;
 use crate::owner::Owned;
 use crate::owner::publish::trim_to;
 use crate::partition::{LEADER_EPOCH, Partition};
-use crate::queue::queue_partition::{
-    Arrival, Counts, MessageGroupId, QueueEvent, QueuePartition, looked_into,
-};
 use crate::queue::{Consumer, Poll, Queue};
 use crate::time::Moment;
 

@@ -1,12 +1,12 @@
 //! Whether the queues of a topic take a batch that is appended to it: what they refuse from senders of single messages
 //! they refuse from others too. A batch is taken by all of them, whole, or by none.
 
+use delivery::QueuePartition;
 use storage::Batch;
 use storage::batch::Outline;
 
 use super::of_partition::QueuePartitions;
 use crate::memory::StateShare;
-use crate::queue::queue_partition::QueuePartition;
 use crate::queue::{Overflow, Queue};
 use crate::{Error, Result};
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use delivery::{Decided, Lease, MessageGroupId, QueueEvent, Receiving, after};
+
 use super::OwnedQueuePartition;
-use crate::queue::queue_partition::{Decided, Lease, MessageGroupId, QueueEvent, Receiving, after};
 use crate::queue::{
     Failure, Leases, Ordering, Poll, Queue, QueuePartitionId, Settled, Settlement, Undo,
 };
