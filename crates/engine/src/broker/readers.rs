@@ -16,8 +16,9 @@ use super::read_ahead::Seen;
 use super::sessions::{Delivery, Event, Hold, NewConsumer, Session, Subscription};
 use super::{Inner, queue_partitions};
 use crate::partition::Partition;
-use crate::queue::reader::Reader;
-use crate::queue::{Consumer, ConsumerEvent, Position, QueuePartitionId, Source, UnackedMessage};
+use crate::queue::{
+    Consumer, ConsumerEvent, Position, QueuePartitionId, Reader, Source, UnackedMessage,
+};
 use crate::{Error, Result};
 
 impl Session {

@@ -1,142 +1,19 @@
 //! Consumers: connected clients that are sent messages as they come, and hold them without a deadline.
 //!
-//! How many one may hold is counted in credits, which several consumers can share and every owner of a queue partition
-//! may take from. A queue partition that finds a credit used up registers as its waiter, and is notified when there is
-//! room again.
+//! How many one may hold is counted in credits. What goes to its session holds the consumer, and the consumer knows its
+//! session: these types stand together here, what is done with them beside it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
 
 use delivery::Lease;
 use security::Principal;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
-use super::handover::OnTheWay;
-use super::reader::Reader;
-use super::{QueuePartitionId, Settlement};
-
-/// How many messages may be held at once.
-#[derive(Debug)]
-pub struct Credit {
-    /// At most; `u32::MAX`: as many as there are.
-    max: AtomicU32,
-    held: AtomicU32,
-    /// Whether waiters are notified only when half of it is free: each time they are, they take what there is, and many at
-    /// once cost less than one by one.
-    is_lazy: bool,
-    /// Who wants to know when there is room.
-    waiters: Mutex<Vec<Waiter>>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    consumer: u64,
-    at: QueuePartitionId,
-    source: Source,
-}
-
-/// Where a consumer's messages come from.
-#[derive(Debug, Clone)]
-pub(crate) enum Source {
-    /// The owner of the queue partition leases them.
-    QueuePartition(Arc<dyn Mailbox>),
-    /// Its session reads them from the log, and is notified here that there is something to do.
-    Log(Arc<Notify>),
-}
-
-/// Where the owner of a queue partition receives the messages of sessions.
-pub(crate) trait Mailbox: Send + Sync + std::fmt::Debug {
-    /// Hands something over; never waits.
-    fn notify(self: Arc<Self>, event: SessionMessage);
-}
-
-impl Source {
-    /// There is room again.
-    fn serve(&self, at: QueuePartitionId) {
-        match self {
-            Self::QueuePartition(owner) => Arc::clone(owner).notify(SessionMessage::Serve(at)),
-            Self::Log(session) => session.notify_one(),
-        }
-    }
-
-    /// A message comes back that was not settled. What was read was never taken out.
-    fn give_back(&self, back: SessionMessage) {
-        if let Self::QueuePartition(owner) = self {
-            Arc::clone(owner).notify(back);
-        }
-    }
-}
-
-impl Credit {
-    /// A credit of `max` messages; absent: without a limit.
-    pub fn new(max: Option<u32>) -> Arc<Self> {
-        Self::of(max.unwrap_or(u32::MAX), false)
-    }
-
-    /// The same for room that is not seen from outside: waiters are notified when half of it is free.
-    pub(crate) fn lazy(max: u32) -> Arc<Self> {
-        Self::of(max, true)
-    }
-
-    fn of(max: u32, is_lazy: bool) -> Arc<Self> {
-        Arc::new(Self {
-            max: AtomicU32::new(max),
-            held: AtomicU32::new(0),
-            is_lazy,
-            waiters: Mutex::default(),
-        })
-    }
-
-    /// Changes how many may be held. Those that are held already stay.
-    pub fn set_max(&self, max: Option<u32>) {
-        self.max.store(max.unwrap_or(u32::MAX), Ordering::SeqCst);
-        self.notify_waiters();
-    }
-
-    /// How many may be held at once.
-    pub fn max(&self) -> Option<u32> {
-        Some(self.max.load(Ordering::SeqCst)).filter(|max| *max < u32::MAX)
-    }
-
-    /// How many are held.
-    pub fn held(&self) -> u32 {
-        self.held.load(Ordering::SeqCst)
-    }
-
-    /// Takes room for up to `wanted` messages; returns for how many there was.
-    fn take(&self, wanted: u32) -> u32 {
-        let max = self.max.load(Ordering::SeqCst);
-        let mut granted = 0;
-        let _ = self
-            .held
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
-                granted = wanted.min(max.saturating_sub(held));
-                (granted > 0).then(|| held + granted)
-            });
-        granted
-    }
-
-    /// Gives room back.
-    pub(crate) fn give(&self, count: u32) {
-        if count > 0 {
-            let held = self.held.fetch_sub(count, Ordering::SeqCst) - count;
-            if !self.is_lazy || held <= self.max.load(Ordering::SeqCst) / 2 {
-                self.notify_waiters();
-            }
-        }
-    }
-
-    fn notify_waiters(&self) {
-        let waiters = std::mem::take(&mut *self.lock());
-        for Waiter { at, source, .. } in waiters {
-            source.serve(at);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use super::QueuePartitionId;
+use super::credit::{Credit, Source, Waiter};
+use crate::partition::Partition;
 
 /// A consumer as one queue partition knows it.
 #[derive(Debug)]
@@ -248,106 +125,50 @@ pub(crate) enum ConsumerEvent {
 pub(crate) struct Handed {
     pub(crate) consumer: Arc<Consumer>,
     /// Next first.
-    pub(crate) leases: std::collections::VecDeque<Lease>,
+    pub(crate) leases: VecDeque<Lease>,
 }
 
-impl Drop for Handed {
-    fn drop(&mut self) {
-        let count = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
-        self.consumer.outbox.give(count);
-        for lease in &self.leases {
-            let (offset, lease) = (lease.offset, lease.number);
-            drop(UnackedMessage::new(&self.consumer, offset, lease).with(Settlement::Undo));
-        }
-    }
-}
-
-/// What the owner of a queue partition receives from sessions.
+/// A consumer and its place in the log of one partition.
 #[derive(Debug)]
-pub(crate) enum SessionMessage {
-    /// A message comes back that was not settled.
-    Back {
-        at: QueuePartitionId,
-        /// Its offset, its lease, and what becomes of it.
-        settles: (u64, u64, Settlement),
-    },
-    /// A consumer is gone.
-    Left { at: QueuePartitionId, consumer: u64 },
-    /// A credit has room again.
-    Serve(QueuePartitionId),
-}
-
-/// A message in flight to a session. One that is dropped without being settled goes back: its session is gone.
-#[derive(Debug)]
-pub struct UnackedMessage {
+pub(crate) struct Reader {
     pub(crate) consumer: Arc<Consumer>,
-    pub(crate) offset: u64,
-    pub(crate) lease: u64,
-    /// What is said when it is dropped; nothing when it was settled.
-    outcome: Option<Settlement>,
+    pub(crate) partition: Arc<Partition>,
+    /// The offset it looks at next.
+    pub(super) next: u64,
+    /// It has not found its first message: older ones, ms since 1970, are passed over.
+    pub(super) not_before: Option<u64>,
+    /// How often the partition's waiters had been woken when it registered: until they are again, it will be notified.
+    pub(super) armed: Option<u64>,
+    /// It has moved on since that was asked last.
+    pub(super) has_moved: bool,
+    /// Gone when the consumer has left.
+    pub(super) subscription: Weak<()>,
 }
 
-impl UnackedMessage {
-    pub(crate) fn new(consumer: &Arc<Consumer>, offset: u64, lease: u64) -> Self {
-        Self {
-            consumer: Arc::clone(consumer),
-            offset,
-            lease,
-            outcome: Some(Settlement::lost(false)),
-        }
-    }
+/// What is on its way to one consumer, first leased first.
+#[derive(Debug, Default)]
+pub(crate) struct OnTheWay(pub(super) Mutex<Sequence>);
 
-    fn with(mut self, outcome: Settlement) -> Self {
-        self.outcome = Some(outcome);
-        self
-    }
-
-    /// What the session calls the consumer that has it.
-    pub fn consumer(&self) -> u64 {
-        self.consumer.number
-    }
-
-    /// It could not be read: counts as a failure.
-    pub(crate) fn failed(self) {
-        drop(self.with(Settlement::FAIL));
-    }
-
-    /// Whether the message was read, not leased: nothing has to be settled.
-    pub(crate) fn is_read(&self) -> bool {
-        matches!(self.consumer.source, Source::Log(_))
-    }
-
-    /// It is settled in another way. Its room is free.
-    pub(crate) fn settled(mut self) {
-        self.outcome = None;
-        self.consumer.give(1);
-    }
-
-    /// The same, with what its queue partition is told; nothing where it was read, not leased.
-    pub(crate) fn settled_by(self, settlement: Settlement) -> Option<(u64, u64, Settlement)> {
-        let settles = (self.offset, self.lease, settlement);
-        let is_read = self.is_read();
-        self.settled();
-        (!is_read).then_some(settles)
-    }
+/// The same, with how many there were before.
+#[derive(Debug, Default)]
+pub(super) struct Sequence {
+    /// Number of the next that comes.
+    pub(super) next: u64,
+    pub(super) waiting: VecDeque<Parcel>,
 }
 
-impl Drop for UnackedMessage {
-    fn drop(&mut self) {
-        let Some(outcome) = self.outcome.take() else {
-            return;
-        };
-        let back = SessionMessage::Back {
-            at: self.consumer.at,
-            settles: (self.offset, self.lease, outcome),
-        };
-        self.consumer.source.give_back(back);
-        self.consumer.give(1);
-    }
+/// Messages that were leased together.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// Nothing when they will not be sent.
+    pub(super) handed: Option<Box<Handed>>,
+    /// What they rest on is in the log, or is known never to be.
+    pub(super) is_ready: bool,
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::credit::{Mailbox, SessionMessage};
     use super::*;
 
     #[derive(Debug)]

@@ -1,30 +1,9 @@
 //! Messages on their way to a consumer's session. They go in the order in which they were leased, whatever each of them
 //! waits for in the log, and on whatever thread that is found to be there.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::consumer::{Consumer, ConsumerEvent, Handed};
-
-/// What is on its way to one consumer, first leased first.
-#[derive(Debug, Default)]
-pub(crate) struct OnTheWay(Mutex<Sequence>);
-
-#[derive(Debug, Default)]
-struct Sequence {
-    /// Number of the next that comes.
-    next: u64,
-    waiting: VecDeque<Parcel>,
-}
-
-/// Messages that were leased together.
-#[derive(Debug)]
-struct Parcel {
-    /// Nothing when they will not be sent.
-    handed: Option<Box<Handed>>,
-    /// What they rest on is in the log, or is known never to be.
-    is_ready: bool,
-}
+use super::consumer::{Consumer, ConsumerEvent, Handed, OnTheWay, Parcel, Sequence};
 
 impl OnTheWay {
     fn lock(&self) -> MutexGuard<'_, Sequence> {

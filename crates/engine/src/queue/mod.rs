@@ -4,16 +4,19 @@
 //! `delivery`.
 
 mod consumer;
+mod credit;
 mod handover;
 mod message;
 mod numbers;
 mod poll;
-pub(crate) mod reader;
+mod reader;
 mod receipt;
 mod table;
+mod unacked;
 
-pub(crate) use consumer::{Consumer, ConsumerEvent, Handed, Mailbox, SessionMessage, Source};
-pub use consumer::{Credit, UnackedMessage};
+pub(crate) use consumer::{Consumer, ConsumerEvent, Handed, OnTheWay, Reader};
+pub use credit::Credit;
+pub(crate) use credit::{Mailbox, SessionMessage, Source};
 pub(crate) use delivery::DeadLetterCause;
 pub use delivery::reserved::RESERVED;
 pub use delivery::{
@@ -21,13 +24,14 @@ pub use delivery::{
     DeadLetterReason, DedupScope, Failure, FailureClass, Growth, Held, Key, Lifetime, Limits,
     Ordering, Overflow, QueueSettings, QueueType, Settled, Settlement, fuzz,
 };
-pub(crate) use handover::{OnTheWay, hand_over};
+pub(crate) use handover::hand_over;
 pub use message::{DeadLetters, Delivered, Depth, MoveState, MoveTask, NewMessage, Receive, Sent};
 pub(crate) use numbers::Numbers;
 pub(crate) use poll::{Leases, Poll, QueuePartitionId, Undo, Undone};
 pub use reader::Position;
 pub use receipt::Receipt;
 pub use table::Queues;
+pub use unacked::UnackedMessage;
 
 pub use crate::fuzz::fuzz_batch;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use storage::batch::Record;
 use tokio::sync::Notify;
 
-use super::Consumer;
+use super::consumer::{Consumer, Reader};
 use crate::partition::Partition;
 
 /// Where a reader begins.
@@ -23,23 +23,6 @@ pub enum Position {
     Offset(u64),
     /// With the first message that is not older, ms since 1970.
     Time(u64),
-}
-
-/// A consumer and its place in the log of one partition.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    pub(crate) consumer: Arc<Consumer>,
-    pub(crate) partition: Arc<Partition>,
-    /// The offset it looks at next.
-    next: u64,
-    /// It has not found its first message: older ones, ms since 1970, are passed over.
-    not_before: Option<u64>,
-    /// How often the partition's waiters had been woken when it registered: until they are again, it will be notified.
-    armed: Option<u64>,
-    /// It has moved on since that was asked last.
-    has_moved: bool,
-    /// Gone when the consumer has left.
-    subscription: Weak<()>,
 }
 
 impl Reader {
