@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use storage::supervisor::Owner;
 use storage::{Durability, Lsn, Progress};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
-use super::Env;
 use crate::partition::Partition;
 use crate::{Error, Result};
 
@@ -103,7 +101,7 @@ pub(super) struct Completions {
     written: AtomicU64,
     /// Notified when nothing waits any more.
     drained: Notify,
-    looks: Notify,
+    pub(super) looks: Notify,
 }
 
 impl Completions {
@@ -189,7 +187,7 @@ impl Completions {
         self.looks.notify_one();
     }
 
-    fn release(&self, reached: Progress) {
+    pub(super) fn release(&self, reached: Progress) {
         let mut ready = Vec::new();
         let is_drained = {
             let mut pending = self.lock();
@@ -208,7 +206,7 @@ impl Completions {
 
     /// The log has failed: nothing that waits was made durable, and no answer may say that it was. What waits sees
     /// the channel close.
-    fn fail(&self) {
+    pub(super) fn fail(&self) {
         let mut pending = self.lock();
         pending.failed = true;
         let lost = (
@@ -222,27 +220,5 @@ impl Completions {
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Sends answers as the log gets on, until the log stops or the broker is gone.
-pub(super) async fn run(env: Arc<Env>, owner: Owner, mut ended: watch::Receiver<()>) {
-    let completions = &env.completions;
-    let mut progress = env.log.progress();
-    loop {
-        tokio::select! {
-            biased;
-            changed = progress.changed() => if changed.is_err() {
-                // Nothing is true any more that is decided from now on.
-                env.stopped.store(true, Ordering::SeqCst);
-                return completions.fail();
-            },
-            () = completions.looks.notified() => {}
-            _ = ended.changed() => return,
-        }
-        owner.turn();
-        let reached = *progress.borrow_and_update();
-        completions.release(reached);
-        owner.rest();
     }
 }

@@ -8,8 +8,8 @@ use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Env;
 use super::acquire::acquire;
+use super::env::Env;
 use super::timers::{Due, Timed};
 use crate::group::{self, Group, GroupEvent, Outcome, Ticket};
 use crate::memory::StateShare;

@@ -1,22 +1,28 @@
 //! The lock of a partition, what waits for it, and a turn: partitions locked, changed and let go.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, TryLockError};
 
 use delivery::Lease;
 use storage::Durability;
-use uuid::Uuid;
 
 use super::acquire::acquire;
+use super::closing;
 use super::commit::{Commit, Newest, Outcome};
 use super::completions::{Answer, Waiting, when_durable};
+use super::env::Env;
+use super::owners::Owners;
+use super::partition::Owned;
+use super::partition_owner::PartitionOwner;
+use super::request::{Request, refuse};
 use super::round::Round;
+use super::servers::Served;
+use super::settling::Settling;
 use super::timers::Timed;
 use super::turns::holds_some;
-use super::{Env, Owned, Owners, PartitionKey, Sending, Settling};
-use crate::partition::Partition;
-use crate::queue::{Mailbox, Poll, QueuePartitionId, SessionMessage, Settlement, Undone};
+use crate::partition::{Partition, PartitionKey};
+use crate::queue::{Mailbox, QueuePartitionId, SessionMessage, Settlement, Undone};
 use crate::time::Moment;
 use crate::{Error, Result};
 
@@ -24,50 +30,6 @@ use crate::{Error, Result};
 const WAITING_MAX: usize = 1024;
 /// Times in a row that one task serves what others ask meanwhile.
 const ROUNDS_MAX: usize = 16;
-
-/// What may wait for a partition's lock, and is then done together with what else waits.
-pub(crate) enum Request {
-    /// Sends single messages to a queue.
-    Send(Sending),
-    /// Leases messages to a receiver; with `park` it may wait for them.
-    Receive {
-        queue: Uuid,
-        poll: Arc<Poll>,
-        park: bool,
-    },
-    /// Settles messages in flight.
-    Settle(Settling),
-    /// A message of a session.
-    Session(SessionMessage),
-}
-
-impl Request {
-    /// Whether a task waits for its answer.
-    fn is_awaited(&self) -> bool {
-        match self {
-            Self::Send(_) | Self::Receive { .. } => true,
-            Self::Settle(settling) => settling.done.is_some(),
-            Self::Session(_) => false,
-        }
-    }
-}
-
-/// A partition's lock, with its state.
-pub(crate) struct PartitionOwner {
-    pub(crate) partition: Arc<Partition>,
-    env: Arc<Env>,
-    waiting: Mutex<Vec<Request>>,
-    /// A server was called, and has not come yet.
-    is_called: AtomicBool,
-    /// Nothing once the partition is gone.
-    state: Mutex<Option<Box<Owned>>>,
-}
-
-impl std::fmt::Debug for PartitionOwner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.partition.fmt(f)
-    }
-}
 
 /// A partition that is locked.
 struct Held<'p> {
@@ -90,20 +52,6 @@ impl Drop for Held<'_> {
 }
 
 impl PartitionOwner {
-    pub(super) fn new(env: &Arc<Env>, partition: &Arc<Partition>, owned: Owned) -> Self {
-        Self {
-            partition: Arc::clone(partition),
-            env: Arc::clone(env),
-            waiting: Mutex::default(),
-            is_called: AtomicBool::new(false),
-            state: Mutex::new(Some(Box::new(owned))),
-        }
-    }
-
-    pub(super) fn key(&self) -> PartitionKey {
-        (self.partition.topic_id, self.partition.index)
-    }
-
     /// Has a request done: at once if the lock is free, else by the task that holds it; soon, where no task waits for it.
     /// What one task asks for is done in the order in which it asks.
     pub(crate) fn submit(self: &Arc<Self>, request: Request) {
@@ -127,14 +75,9 @@ impl PartitionOwner {
     /// Has a server come, unless one is on its way.
     fn call(self: &Arc<Self>) {
         if !self.is_called.swap(true, Ordering::AcqRel) {
-            self.env.servers.call(self);
+            let served: Arc<Self> = Arc::clone(self);
+            self.env.servers.call(served);
         }
-    }
-
-    /// Does what waits, as a server that was called.
-    pub(super) fn serve_called(self: &Arc<Self>) {
-        self.is_called.store(false, Ordering::Release);
-        self.serve();
     }
 
     /// Does what waits, unless another task holds the lock, which then does it.
@@ -197,7 +140,7 @@ impl PartitionOwner {
                 return Ok(());
             };
             let _inside = self.env.turns.begin();
-            super::publish::close(&self.env, &self.partition, &owned)
+            closing::close(&self.env, &self.partition, &owned)
         };
         self.serve();
         self.env.completions.synced(lsn).await
@@ -210,14 +153,21 @@ impl PartitionOwner {
         };
         let inside = self.env.turns.begin();
         if let Some(owned) = state.as_mut() {
-            super::publish::snapshot_all(&self.env, &self.partition, owned);
+            closing::snapshot_all(&self.env, &self.partition, owned);
         }
         drop(state);
         drop(inside);
     }
+}
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Served for PartitionOwner {
+    fn key(&self) -> PartitionKey {
+        Self::key(self)
+    }
+
+    fn serve_called(self: Arc<Self>) {
+        self.is_called.store(false, Ordering::Release);
+        self.serve();
     }
 }
 
@@ -355,7 +305,7 @@ fn turn<'p, T>(
         let waiting = std::mem::take(&mut *turn.held[place].owner.waiting());
         match turn.round(place) {
             Some(mut round) => round.begin(waiting),
-            None => waiting.into_iter().for_each(super::round::refuse),
+            None => waiting.into_iter().for_each(refuse),
         }
     }
     let done = work(&mut turn);
@@ -411,15 +361,5 @@ impl Owners {
         })??;
         durable.wait().await?;
         Ok(outcome)
-    }
-}
-
-impl Env {
-    /// Errors: `Unavailable` when the broker stops.
-    fn check_open(&self) -> Result<()> {
-        if self.stopped.load(Ordering::Acquire) {
-            return Err(Error::Unavailable);
-        }
-        Ok(())
     }
 }

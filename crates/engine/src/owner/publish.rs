@@ -1,21 +1,16 @@
 //! Batches that are appended to a partition, its start, and its snapshots.
 
-use std::sync::Arc;
-
 use delivery::{Arrival, QueueEvent};
-use storage::batch::{BatchBuilder, Outline};
-use storage::{Append, Durability, Log, Lsn, Trim};
+use storage::batch::Outline;
+use storage::{Append, Durability};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::queues::{self, check_room};
+use super::forgetting::keep_ids;
+use super::queues::check_room;
 use super::round::Round;
-use super::{Env, Owned};
-use crate::partition::{Decision, LEADER_EPOCH, Partition, Snapshot};
+use super::snapshots::{SNAPSHOT_BYTES, snapshot, trim_to};
+use crate::partition::Decision;
 use crate::{Error, PublishResults, Published, Result};
-
-/// A partition is snapshotted when this many bytes were appended since the last time: what a start has to
-/// read at most, per partition.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 /// One batch of a publish, for one partition.
 #[derive(Debug)]
@@ -141,7 +136,7 @@ impl Round<'_> {
         self.flush()?;
         let (log, now) = (&*self.env.log, self.now.now);
         let partition = &self.owner.partition;
-        queues::keep_ids((partition, self.owned), log, before, now);
+        keep_ids((partition, self.owned), log, before, now);
         let trimmed = trim_to((partition, self.owned), log, before, now);
         trimmed.ok_or(Error::Unavailable)?;
         for queue_partition in self.owned.queues.used_mut() {
@@ -158,68 +153,4 @@ impl Round<'_> {
             snapshot((partition, self.owned), &*self.env.log, self.now.now);
         }
     }
-}
-
-/// Gives up a partition's records and the logs of its queues; returns where that is in the log.
-pub(super) fn close(env: &Env, partition: &Arc<Partition>, owned: &Owned) -> Lsn {
-    let mut last = Lsn(0);
-    for queue_partition in owned.queues.used() {
-        last = last.max(queue_partition.give_up(&*env.log, partition.index));
-    }
-    for stream in [partition.records(), partition.state()] {
-        // A store that cannot write is about to stop the process; the next start finishes the removal.
-        if let Ok(lsn) = env.log.trim(stream, Trim::All) {
-            last = last.max(lsn);
-        }
-    }
-    env.timers.forget(owned.scheduled);
-    partition.waiters.wake();
-    last
-}
-
-/// Snapshots what changed: the next start then reads nothing but the snapshots.
-pub(super) fn snapshot_all(env: &Env, partition: &Arc<Partition>, owned: &mut Owned) {
-    let now = env.clock.now_ms();
-    queues::snapshot_queues((partition, owned), &*env.log, now);
-    if owned.bytes_since_snapshot > 0 && !owned.state.producers.is_empty() {
-        snapshot((partition, owned), &*env.log, now);
-    }
-}
-
-/// Gives up a partition's records before `before`; `None` when the log cannot.
-pub(super) fn trim_to(
-    (partition, owned): (&Arc<Partition>, &mut Owned),
-    log: &dyn Log,
-    before: u64,
-    now: u64,
-) -> Option<Lsn> {
-    // The records that go are also what a start would learn their producers from.
-    if before > owned.snapshot_upto && !owned.state.producers.is_empty() {
-        snapshot((partition, owned), log, now);
-    }
-    let lsn = log.trim(partition.records(), Trim::Before(before)).ok()?;
-    owned.state.trim(before);
-    partition.trimmed(before);
-    owned.last_lsn = lsn;
-    Some(lsn)
-}
-
-/// Writes the ledger's snapshot and gives up the one before. Failing is harmless: the next start reads more.
-fn snapshot((partition, owned): (&Arc<Partition>, &mut Owned), log: &dyn Log, now: u64) {
-    let stream = partition.state();
-    if owned.state_end == 0 {
-        owned.state_end = log.bounds(stream).map_or(0, |bounds| bounds.end);
-    }
-    let mut builder = BatchBuilder::new(now.cast_signed());
-    let bytes = Snapshot::encode(owned.state.end, &owned.state.producers);
-    builder.push(now.cast_signed(), None, Some(&bytes), &[]);
-    let batch = builder.build().placed(owned.state_end, LEADER_EPOCH, None);
-    let next = batch.header.next_offset();
-    let Ok(_) = log.append(vec![Append { stream, batch }], Durability::Vital) else {
-        return;
-    };
-    let _ = log.trim(stream, Trim::Before(owned.state_end));
-    owned.state_end = next;
-    owned.snapshot_upto = owned.state.end;
-    owned.bytes_since_snapshot = 0;
 }

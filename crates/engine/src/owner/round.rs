@@ -8,10 +8,14 @@ use uuid::Uuid;
 
 use super::commit::Commit;
 use super::completions::Answer;
-use super::queues::{OwnedQueuePartition, forget_done};
-use super::sends::Sending;
+use super::env::Env;
+use super::forgetting::forget_done;
+use super::partition::Owned;
+use super::partition_owner::PartitionOwner;
+use super::queues::OwnedQueuePartition;
+use super::request::Request;
+use super::settling::Settling;
 use super::timers::Timed;
-use super::{Env, Owned, PartitionOwner, Request, Settling};
 use crate::queue::{Leases, QueuePartitionId, SessionMessage};
 use crate::time::Moment;
 use crate::{Error, Result};
@@ -260,24 +264,5 @@ fn returned(queue: Uuid) -> Settling {
         settles: Vec::new(),
         chance: 1.0,
         done: None,
-    }
-}
-
-/// What waits for a partition that is gone.
-pub(super) fn refuse(request: Request) {
-    let gone = Error::UnknownQueue;
-    match request {
-        Request::Send(Sending { done, .. }) => drop(done.send(Err(gone))),
-        Request::Receive { poll, .. } => {
-            if let Some(answer) = poll.take_answer() {
-                drop(answer.send(Err(gone)));
-            }
-        }
-        Request::Settle(settling) => {
-            if let Some(done) = settling.done {
-                drop(done.send(Err(gone)));
-            }
-        }
-        Request::Session(_) => {}
     }
 }

@@ -1,13 +1,12 @@
 //! Sending single messages: what came for one queue in one turn becomes as few batches as possible.
 
 use delivery::QueuePartition;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use uuid::Uuid;
-
 use storage::Durability;
+use uuid::Uuid;
 
 use super::admission::{Admission, Admitted, BATCH_BYTES};
 use super::batch_draft::{BatchDraft, RecordLayout};
+use super::request::Sending;
 use super::round::Round;
 use crate::queue::{NewMessage, Sent};
 use crate::time::Moment;
@@ -15,14 +14,6 @@ use crate::{Error, Result};
 
 /// What a record takes beyond what its message counts for, bytes; mostly.
 const RECORD_BYTES: usize = 96;
-
-/// Messages for one queue.
-pub(crate) struct Sending {
-    pub(crate) queue: Uuid,
-    pub(crate) messages: Vec<NewMessage>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
-    pub(crate) done: oneshot::Sender<Result<Vec<Result<Sent>>>>,
-}
 
 /// What the sends for one queue partition come to.
 struct SendDraft {

@@ -4,16 +4,24 @@
 
 use std::sync::Arc;
 
-use storage::supervisor::Owner;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::PartitionOwner;
+use crate::partition::PartitionKey;
+
+/// Something that one of the tasks serves.
+pub(super) trait Served: Send + Sync {
+    /// Which partition it is.
+    fn key(&self) -> PartitionKey;
+
+    /// Does what waits, as one that was called.
+    fn serve_called(self: Arc<Self>);
+}
 
 /// Where the tasks are called, each for a part of all partitions.
-pub(super) struct Servers(Box<[mpsc::UnboundedSender<Arc<PartitionOwner>>]>);
+pub(super) struct Servers(Box<[mpsc::UnboundedSender<Arc<dyn Served>>]>);
 
 /// What one of the tasks receives.
-pub(super) type Calls = mpsc::UnboundedReceiver<Arc<PartitionOwner>>;
+pub(super) type Calls = mpsc::UnboundedReceiver<Arc<dyn Served>>;
 
 impl Servers {
     /// One for each processor, with what each of them receives.
@@ -25,26 +33,11 @@ impl Servers {
 
     /// Has a partition served soon. It must not be called again before that begins: so the calls that wait are no more
     /// than there are partitions.
-    pub(super) fn call(&self, owner: &Arc<PartitionOwner>) {
+    pub(super) fn call(&self, owner: Arc<dyn Served>) {
         let (topic, index) = owner.key();
         let number = topic.as_u128().wrapping_add(index.into()) % self.0.len() as u128;
         let server = &self.0[usize::try_from(number).unwrap_or(0)];
         // A broker that has ended serves nothing.
-        let _ = server.send(Arc::clone(owner));
-    }
-}
-
-/// Serves partitions, until the broker is gone.
-pub(super) async fn run(owner: Owner, mut calls: Calls, mut ended: watch::Receiver<()>) {
-    loop {
-        owner.rest();
-        let called = tokio::select! {
-            biased;
-            called = calls.recv() => called,
-            _ = ended.changed() => return,
-        };
-        let Some(called) = called else { return };
-        owner.turn();
-        called.serve_called();
+        let _ = server.send(owner);
     }
 }

@@ -2,15 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-use storage::supervisor::Owner;
-use tokio::sync::{Notify, watch};
-
-use super::Env;
-
-/// How long it sleeps when nothing is due.
-const IDLE: Duration = Duration::from_hours(1);
+use tokio::sync::Notify;
 
 /// Something that wants to be looked at when its time has come.
 pub(super) trait Timed: Send + Sync {
@@ -33,7 +26,7 @@ struct Table {
 #[derive(Default)]
 pub(super) struct Timers {
     table: Mutex<Table>,
-    earlier: Notify,
+    pub(super) earlier: Notify,
 }
 
 impl Timers {
@@ -74,7 +67,7 @@ impl Timers {
     }
 
     /// Takes out what is due.
-    fn take(&self, now: u64) -> Vec<Arc<dyn Timed>> {
+    pub(super) fn take(&self, now: u64) -> Vec<Arc<dyn Timed>> {
         let mut table = self.lock();
         let later = table.due.split_off(&(now.saturating_add(1), 0));
         let due = std::mem::replace(&mut table.due, later);
@@ -82,7 +75,7 @@ impl Timers {
     }
 
     /// When something is due next; from now on an earlier time wakes the task.
-    fn next(&self) -> Option<u64> {
+    pub(super) fn next(&self) -> Option<u64> {
         let mut table = self.lock();
         let next = table.due.first_key_value().map(|((at, _), _)| *at);
         table.wakes = next.unwrap_or(u64::MAX);
@@ -91,25 +84,5 @@ impl Timers {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Has looked at what is due, until the broker is gone.
-pub(super) async fn run(env: Arc<Env>, owner: Owner, mut ended: watch::Receiver<()>) {
-    loop {
-        owner.turn();
-        for due in env.timers.take(env.clock.now_ms()) {
-            owner.turn();
-            due.on_time();
-        }
-        let next = env.timers.next();
-        let now = env.clock.now_ms();
-        let sleep = next.map_or(IDLE, |next| Duration::from_millis(next.saturating_sub(now)));
-        owner.rest();
-        tokio::select! {
-            () = env.timers.earlier.notified() => {}
-            () = tokio::time::sleep(sleep) => {}
-            _ = ended.changed() => return,
-        }
     }
 }

@@ -27,6 +27,9 @@ use uuid::Uuid;
 /// carries an epoch carries this one.
 pub const LEADER_EPOCH: i32 = 0;
 
+/// Names a partition: its topic, and its number there.
+pub(crate) type PartitionKey = (Uuid, u32);
+
 /// The shared face of a partition.
 #[derive(Debug)]
 pub struct Partition {

@@ -104,6 +104,12 @@ impl Consumer {
             credit.give(count);
         }
     }
+
+    /// It gets nothing more, and its session is notified.
+    pub(crate) fn cancel(&self) {
+        let number = self.number;
+        let _ = self.session.send(ConsumerEvent::Cancelled { number });
+    }
 }
 
 /// What a session receives.

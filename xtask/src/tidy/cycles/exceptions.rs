@@ -23,21 +23,6 @@ pub(super) const CYCLES_LEFT: &[&str] = &[
     "crates/engine/src/broker/transfer_message.rs",
     "crates/engine/src/broker/vhosts.rs",
     "crates/engine/src/broker/visible.rs",
-    "crates/engine/src/owner/commit.rs",
-    "crates/engine/src/owner/completions.rs",
-    "crates/engine/src/owner/groups.rs",
-    "crates/engine/src/owner/lock.rs",
-    "crates/engine/src/owner/mod.rs",
-    "crates/engine/src/owner/partition.rs",
-    "crates/engine/src/owner/publish.rs",
-    "crates/engine/src/owner/queues/consumers.rs",
-    "crates/engine/src/owner/queues/of_partition.rs",
-    "crates/engine/src/owner/queues/owned.rs",
-    "crates/engine/src/owner/queues/room.rs",
-    "crates/engine/src/owner/round.rs",
-    "crates/engine/src/owner/sends.rs",
-    "crates/engine/src/owner/servers.rs",
-    "crates/engine/src/owner/timers.rs",
 ];
 
 /// Crates with a longer chain than is allowed, and its length.

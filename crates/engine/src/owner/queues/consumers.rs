@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::OwnedQueuePartition;
 use crate::owner::round::Round;
 use crate::queue::{
-    Consumer, ConsumerEvent, DeadLetterCause, DeadLetterReason, Handed, UnackedMessage, hand_over,
+    Consumer, DeadLetterCause, DeadLetterReason, Handed, UnackedMessage, hand_over,
 };
 use crate::{Error, Result};
 
@@ -151,16 +151,10 @@ fn check_rights(owned: &mut OwnedQueuePartition, may: &dyn Fn(&Principal, &str) 
     owned.consumers.retain(|consumer| {
         let stays = may(&consumer.principal, name);
         if !stays {
-            cancel(consumer);
+            consumer.cancel();
         }
         stays
     });
-}
-
-/// Notifies a consumer that it gets nothing more.
-fn cancel(consumer: &Consumer) {
-    let number = consumer.number;
-    let _ = consumer.session.send(ConsumerEvent::Cancelled { number });
 }
 
 /// Behind those of the same priority, before those of a lower one.
@@ -232,9 +226,4 @@ fn get(owned: &mut OwnedQueuePartition, consumer: &Arc<Consumer>, now: u64) -> (
         (unacked, *lease, counts.ready + counts.waiting)
     });
     (got, picked.removing)
-}
-
-/// Notifies consumers of a queue partition that is removed.
-pub(super) fn dismiss(owned: &OwnedQueuePartition) {
-    owned.consumers.iter().for_each(|consumer| cancel(consumer));
 }

@@ -12,8 +12,7 @@ mod verbs;
 
 pub(crate) use of_partition::QueuePartitions;
 pub(crate) use owned::OwnedQueuePartition;
-pub(crate) use owned::Readable;
-pub(super) use owned::{forget_done, keep_ids, readable, snapshot_queues};
+pub(super) use owned::owns_records;
 pub(super) use room::check as check_room;
 
 use std::collections::VecDeque;
@@ -26,6 +25,7 @@ use uuid::Uuid;
 
 use self::verbs::{acquire, configure, outdate, replay, reserve, settle};
 use super::completions::Answer;
+use super::forgetting::{Readable, forget_done, readable};
 use super::round::Round;
 use super::settling::{Settles, Settling};
 use crate::queue::{DeadLetterCause, DeadLetterReason, Leases, Ordering, Poll, Queue, Settled};

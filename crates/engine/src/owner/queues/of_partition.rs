@@ -75,7 +75,7 @@ impl QueuePartitions {
     }
 
     /// All queues that lease from the partition.
-    pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+    pub(in crate::owner) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.0.iter().map(Kept::queue)
     }
 

@@ -9,9 +9,7 @@ use storage::{Append, Durability, Log, Lsn, StreamId, Trim};
 
 use crate::Error;
 use crate::memory::StateShare;
-use crate::owner::Owned;
-use crate::owner::publish::trim_to;
-use crate::partition::{LEADER_EPOCH, Partition};
+use crate::partition::LEADER_EPOCH;
 use crate::queue::{Consumer, Poll, Queue};
 use crate::time::Moment;
 
@@ -50,7 +48,7 @@ pub(crate) struct OwnedQueuePartition {
     looked_into: u64,
     snapshot_bytes: u64,
     /// Records before this are accounted for by a snapshot.
-    snapshot_end: u64,
+    pub(in crate::owner) snapshot_end: u64,
     pub(super) polls: VecDeque<Arc<Poll>>,
     /// How many of them do not wait for messages to come, but for some to leave; at least.
     pub(super) short_polls: usize,
@@ -135,7 +133,7 @@ impl OwnedQueuePartition {
     }
 
     /// Whether a restart throws it away: nothing of it is kept.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(in crate::owner) fn is_transient(&self) -> bool {
         self.queue.settings().lifetime.transient
     }
 
@@ -279,7 +277,7 @@ impl OwnedQueuePartition {
                     > SNAPSHOT_RECORDS.max(self.snapshot_bytes / SNAPSHOT_GROUP_BYTES))
     }
 
-    fn changed_since_snapshot(&self) -> bool {
+    pub(in crate::owner) fn changed_since_snapshot(&self) -> bool {
         let changed = self.events_bytes + self.records_bytes + self.looked_into > 0;
         changed && !self.is_transient()
     }
@@ -317,7 +315,7 @@ impl OwnedQueuePartition {
         for answer in self.polls.iter().filter_map(|poll| poll.take_answer()) {
             let _ = answer.send(Err(Error::UnknownQueue));
         }
-        super::consumers::dismiss(self);
+        self.consumers.iter().for_each(|consumer| consumer.cancel());
         // Never written to, or the store is about to stop: the next start finishes the removal.
         log.trim(self.stream(index), Trim::All).unwrap_or_default()
     }
@@ -328,7 +326,7 @@ impl OwnedQueuePartition {
     }
 
     /// Records before this are done and not kept, and a restart does without them.
-    fn forgettable(&self) -> u64 {
+    pub(in crate::owner) fn forgettable(&self) -> u64 {
         let oldest = self.state.lowest_visible();
         // What was sent with an id has to be remembered, and only a snapshot does that without the record.
         if self.state.dedup_ids() > 0 && !self.is_transient() {
@@ -338,120 +336,7 @@ impl OwnedQueuePartition {
     }
 }
 
-/// A partition that is locked, with what its owner knows about it.
-type Held<'h> = (&'h Arc<Partition>, &'h mut Owned);
-
-/// Snapshots of queue partitions that would otherwise forget deduplication ids with the records before `before`.
-pub(in crate::owner) fn keep_ids(
-    (partition, owned): Held<'_>,
-    log: &dyn Log,
-    before: u64,
-    now: u64,
-) {
-    let index = partition.index;
-    for queue_partition in owned.queues.used_mut() {
-        if queue_partition.state.dedup_ids() > 0
-            && queue_partition.snapshot_end < before
-            && !queue_partition.is_transient()
-        {
-            queue_partition.snapshot(log, index, now);
-        }
-    }
-}
-
-/// Snapshots of queue partitions that changed: the next start then reads nothing else.
-pub(in crate::owner) fn snapshot_queues((partition, owned): Held<'_>, log: &dyn Log, now: u64) {
-    let index = partition.index;
-    for queue_partition in owned.queues.used_mut() {
-        if queue_partition.changed_since_snapshot() {
-            queue_partition.snapshot(log, index, now);
-        }
-    }
-}
-
 /// Whether the topic of a queue is there for the queue alone, and its records only as long as the queue says.
-fn owns_records(queue: &Queue) -> bool {
+pub(in crate::owner) fn owns_records(queue: &Queue) -> bool {
     queue.document.owns_topic && !queue.settings().stream
-}
-
-/// Shows readers what is left for them, and lets the log forget the rest when it is `step` records, where the partition is
-/// there for its queue alone.
-pub(in crate::owner) fn forget_done(
-    (partition, owned): Held<'_>,
-    log: &dyn Log,
-    step: u64,
-    now: u64,
-) {
-    if !owned.queues.queues().any(|queue| owns_records(queue)) {
-        return;
-    }
-    show_readable(partition, owned);
-    let done = owned
-        .queues
-        .used()
-        .map(OwnedQueuePartition::forgettable)
-        .min();
-    let before = done.unwrap_or(owned.state.end);
-    let before = before.min(partition.high_watermark());
-    if before < owned.state.start + step {
-        return;
-    }
-    trim_to((partition, owned), log, before, now);
-}
-
-/// What is done in every queue partition, and kept in none, is not there any more for readers, whatever the log still has.
-fn show_readable(partition: &Partition, owned: &Owned) {
-    let end = owned.state.end;
-    let lowest = owned
-        .queues
-        .used()
-        .map(|queue_partition| queue_partition.state.lowest_visible());
-    let lowest = lowest.min().unwrap_or(end);
-    let has_all = |queue_partition: &OwnedQueuePartition| {
-        let first = queue_partition.state.lowest_visible();
-        first == lowest
-            && queue_partition.state.visible_count() == queue_partition.state.end() - first
-    };
-    let sparse = lowest < end && !owned.queues.used().any(has_all);
-    let readable = partition.high_watermark();
-    partition.acknowledged(lowest.min(readable), sparse);
-}
-
-/// Runs of offsets that can be read: first offset and end of each, rising, none next to another.
-pub(crate) type Readable = Vec<(u64, u64)>;
-
-/// What can be read of a partition from an offset on: `span` offsets from the first one that can, and as far as `least`; up
-/// to the offset that is also returned.
-pub(in crate::owner) fn readable(
-    owned: &Owned,
-    (from, least): (u64, u64),
-    span: u64,
-) -> (Readable, u64) {
-    let queue_partitions = || {
-        owned
-            .queues
-            .used()
-            .map(|queue_partition| &queue_partition.state)
-    };
-    let first = queue_partitions()
-        .filter_map(|queue_partition| queue_partition.first_visible(from))
-        .min();
-    let Some(first) = first else {
-        return (Vec::new(), owned.state.end);
-    };
-    let upto = first.saturating_add(span).max(least);
-    let upto = upto.min(owned.state.end);
-    let mut runs = Vec::new();
-    for queue_partition in queue_partitions() {
-        queue_partition.visible_within((first, upto), &mut runs);
-    }
-    runs.sort_unstable();
-    let mut readable: Readable = Vec::with_capacity(runs.len().min(1024));
-    for (start, end) in runs {
-        match readable.last_mut() {
-            Some(last) if start <= last.1 => last.1 = last.1.max(end),
-            _ => readable.push((start, end)),
-        }
-    }
-    (readable, upto)
 }
