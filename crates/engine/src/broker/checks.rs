@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use storage::batch::{Fault, OPENED_BYTES_MAX, Outline, Outlines, Refusal, Rules};
 use storage::{Batch, BatchHeader};
-use tokio::sync::Semaphore;
 
 use super::Inner;
 use crate::owner::Entry;
@@ -18,8 +17,6 @@ use crate::queue::QueueSettings;
 use crate::topic::Topic;
 use crate::{Error, RecordErrors, Result};
 
-/// Memory that decoders may take together, bytes, besides the batches they open.
-const OPENING_BYTES_MAX: usize = OPENED_BYTES_MAX;
 /// Records a batch may have for a topic whose queues look into records: as many as fit into the largest batch that producers
 /// make unless told otherwise, when they hold nothing but a key of one byte.
 const LOOKED_INTO_MAX: i32 = 1 << 17;
@@ -34,47 +31,6 @@ const KEYS_BYTES_MAX: usize = 16 << 20;
 const SMALL_BYTES: usize = 8 << 10;
 /// … as far as it opens to no more than this.
 const SMALL_OPENED_BYTES: usize = 64 << 10;
-
-/// Room for what is being opened.
-#[derive(Debug)]
-pub(super) struct Workers {
-    /// In bytes of memory.
-    room: Arc<Semaphore>,
-    /// What each takes at least: there are never more at once than processors.
-    share: usize,
-}
-
-impl Default for Workers {
-    fn default() -> Self {
-        let count = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-        Self {
-            room: Arc::new(Semaphore::new(OPENING_BYTES_MAX)),
-            share: OPENING_BYTES_MAX / count.max(1),
-        }
-    }
-}
-
-impl Workers {
-    /// Has one of them do something that takes so many bytes; `None` when that ended in a panic or the broker stops.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        bytes: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let bytes = bytes.clamp(self.share, OPENING_BYTES_MAX);
-        let room = Arc::clone(&self.room);
-        let room = room
-            .acquire_many_owned(u32::try_from(bytes).ok()?)
-            .await
-            .ok()?;
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(room);
-            done
-        });
-        done.await.ok()
-    }
-}
 
 /// A batch with what it has to comply with.
 pub(super) struct Unchecked {

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use storage::Expected;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Inner;
-use super::controller::encode;
+use super::command::ExchangeCommand;
+use super::documents::encode;
 use crate::exchange::{
     self, Arguments, Binding, BindingId, Bound, DEFAULT, Destination, Exchange, ExchangeDocument,
     NewExchange, Removed, Target, octets,
@@ -27,28 +27,6 @@ use crate::{Error, Result, vhost};
 
 /// Documents removed at the same time.
 const REMOVALS_MAX: usize = 256;
-
-/// What the controller can be asked about them.
-pub(super) enum Command {
-    Declare {
-        new: Box<NewExchange>,
-        done: oneshot::Sender<Result<Arc<Exchange>>>,
-    },
-    Delete {
-        vhost: String,
-        name: String,
-        if_unused: bool,
-        done: oneshot::Sender<Result<()>>,
-    },
-    Bind {
-        binding: Box<Binding>,
-        done: oneshot::Sender<Result<()>>,
-    },
-    Unbind {
-        binding: Box<Binding>,
-        done: oneshot::Sender<Result<()>>,
-    },
-}
 
 /// A binding as the catalog stores it (`bindings/<its identity>`).
 #[derive(Serialize, Deserialize)]
@@ -79,17 +57,17 @@ fn binding_key(id: BindingId) -> String {
     format!("bindings/{:032x}", id.0)
 }
 
-pub(super) async fn handle(inner: &Inner, command: Command) {
+pub(super) async fn handle(inner: &Inner, command: ExchangeCommand) {
     match command {
-        Command::Declare { new, done } => drop(done.send(declare(inner, *new).await)),
-        Command::Delete {
+        ExchangeCommand::Declare { new, done } => drop(done.send(declare(inner, *new).await)),
+        ExchangeCommand::Delete {
             vhost,
             name,
             if_unused,
             done,
         } => drop(done.send(delete(inner, &vhost, &name, if_unused).await)),
-        Command::Bind { binding, done } => drop(done.send(bind(inner, *binding).await)),
-        Command::Unbind { binding, done } => drop(done.send(unbind(inner, &binding).await)),
+        ExchangeCommand::Bind { binding, done } => drop(done.send(bind(inner, *binding).await)),
+        ExchangeCommand::Unbind { binding, done } => drop(done.send(unbind(inner, &binding).await)),
     }
 }
 

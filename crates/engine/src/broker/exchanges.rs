@@ -6,8 +6,7 @@ use std::sync::Arc;
 use security::{Resource, Verb};
 use tokio::sync::oneshot;
 
-use super::controller;
-use super::exchange_table::Command;
+use super::command::{Command, ExchangeCommand};
 use super::{Access, Broker, Inner};
 use crate::exchange::{
     Binding, DEFAULT, Destination, Exchange, NewExchange, NoHeaders, Route, Routed, Target,
@@ -27,7 +26,7 @@ impl Access {
         }
         drop(qualified);
         let new = Box::new(exchange);
-        self.exchange_command(|done| Command::Declare { new, done })
+        self.exchange_command(|done| ExchangeCommand::Declare { new, done })
             .await
     }
 
@@ -104,7 +103,7 @@ impl Access {
         let qualified = qualified(vhost, name);
         self.authorize(Verb::Delete, Resource::Exchange(&qualified))?;
         let (vhost, name) = (vhost.to_owned(), name.to_owned());
-        self.exchange_command(|done| Command::Delete {
+        self.exchange_command(|done| ExchangeCommand::Delete {
             vhost,
             name,
             if_unused,
@@ -118,7 +117,7 @@ impl Access {
     pub async fn bind(&self, binding: Binding) -> Result<()> {
         self.may_bind(&binding)?;
         let binding = Box::new(binding);
-        self.exchange_command(|done| Command::Bind { binding, done })
+        self.exchange_command(|done| ExchangeCommand::Bind { binding, done })
             .await
     }
 
@@ -127,7 +126,7 @@ impl Access {
     pub async fn unbind(&self, binding: &Binding) -> Result<()> {
         self.may_bind(binding)?;
         let binding = Box::new(binding.clone());
-        self.exchange_command(|done| Command::Unbind { binding, done })
+        self.exchange_command(|done| ExchangeCommand::Unbind { binding, done })
             .await
     }
 
@@ -157,10 +156,9 @@ impl Access {
 
     async fn exchange_command<T>(
         &self,
-        make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+        make: impl FnOnce(oneshot::Sender<Result<T>>) -> ExchangeCommand,
     ) -> Result<T> {
-        self.command(|done| controller::Command::Exchange(make(done)))
-            .await
+        self.command(|done| Command::Exchange(make(done))).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::Access;
-use super::controller::Command;
+use super::command::Command;
 use crate::group::{self, Group};
 use crate::{Error, Result};
 use security::{Resource, Verb};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use security::{Resource, Verb};
 use storage::Expected;
-use tokio::sync::oneshot;
 
-use super::controller::{self, config_of, encode};
+use super::command::{Command, KeepCommand};
+use super::documents::encode;
+use super::kept_settings::{Keep, Kept, Stored, Values};
+use super::topic_table::config_of;
 use super::{Access, Broker, Inner};
 use crate::topic::{Config, Topic, Topics};
 use crate::{Error, Result};
@@ -24,43 +26,12 @@ const BYTES_MAX: usize = 64 << 10;
 
 const FOLDER: &str = "kept/";
 
-/// Names and values.
-pub(crate) type Values = BTreeMap<String, String>;
-
-/// What is kept, by what it belongs to.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Kept(BTreeMap<Arc<str>, Stored>);
-
-#[derive(Debug, Clone)]
-struct Stored {
-    version: u64,
-    values: Arc<Values>,
-}
-
-/// A change of what is kept for one thing.
-#[derive(Debug, Clone)]
-pub struct Keep {
-    /// What it belongs to.
-    pub scope: String,
-    /// Forget what is not named.
-    pub replace: bool,
-    /// Settings with their values; those without one are forgotten.
-    pub values: Vec<(String, Option<String>)>,
-}
-
-/// What the controller is asked.
-pub(super) struct Command {
-    keep: Keep,
-    dry_run: bool,
-    done: oneshot::Sender<Result<()>>,
-}
-
 impl Access {
     /// Changes what is kept, all or nothing; with `dry_run` only checks it. It is asked about `resource`.
     pub async fn keep(&self, resource: Resource<'_>, keep: Keep, dry_run: bool) -> Result<()> {
         self.authorize(Verb::Configure, resource)?;
         self.command(|done| {
-            controller::Command::Keep(Command {
+            Command::Keep(KeepCommand {
                 keep,
                 dry_run,
                 done,
@@ -118,8 +89,8 @@ pub(super) async fn recover(inner: &Inner) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
-    let Command {
+pub(super) async fn handle(inner: &Arc<Inner>, command: KeepCommand) {
+    let KeepCommand {
         keep,
         dry_run,
         done,

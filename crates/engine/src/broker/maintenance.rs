@@ -6,7 +6,7 @@ use storage::Seek;
 use storage::supervisor::Owner;
 use tokio::sync::oneshot;
 
-use super::controller::Command;
+use super::command::Command;
 use super::{Inner, queue_partitions};
 use crate::Result;
 use crate::group::{Group, State};

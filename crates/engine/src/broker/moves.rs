@@ -6,7 +6,7 @@ use delivery::MoveProgress;
 use security::{Resource, Verb};
 use uuid::Uuid;
 
-use super::controller::Command;
+use super::command::Command;
 use super::{Access, queue_partitions, transfer};
 use crate::queue::{MoveState, MoveTask, Queue};
 use crate::{Error, Result};

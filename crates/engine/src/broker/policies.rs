@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use security::{Resource, Verb};
 use storage::Expected;
-use tokio::sync::oneshot;
 
-use super::controller::{self, encode};
+use super::command::{Command, PolicyCommand};
+use super::documents::encode;
 use super::{Access, Broker, Inner, queue_partitions};
 use crate::policy::{InEffect, Kind, Policies, Policy, PolicyDocument};
 use crate::queue::Queue;
@@ -25,20 +25,6 @@ impl Broker {
 
 /// Most policies of both kinds together.
 const POLICIES_MAX: usize = 10_000;
-
-/// What can be done to policies.
-pub(super) enum Command {
-    Put {
-        policy: Box<Policy>,
-        done: oneshot::Sender<Result<()>>,
-    },
-    Remove {
-        kind: Kind,
-        vhost: String,
-        name: String,
-        done: oneshot::Sender<Result<bool>>,
-    },
-}
 
 impl Access {
     /// The policies of a vhost.
@@ -56,7 +42,7 @@ impl Access {
         let resource = Resource::Vhost(&policy.vhost);
         self.authorize(Verb::Configure, resource)?;
         let policy = Box::new(policy);
-        self.command(|done| controller::Command::Policy(Command::Put { policy, done }))
+        self.command(|done| Command::Policy(PolicyCommand::Put { policy, done }))
             .await
     }
 
@@ -65,7 +51,7 @@ impl Access {
         self.authorize(Verb::Configure, Resource::Vhost(vhost))?;
         let (vhost, name) = (vhost.to_owned(), name.to_owned());
         self.command(|done| {
-            controller::Command::Policy(Command::Remove {
+            Command::Policy(PolicyCommand::Remove {
                 kind,
                 vhost,
                 name,
@@ -84,10 +70,10 @@ fn key(kind: Kind, vhost: &str, name: &str) -> String {
     format!("policies/{kind}/{}", vhost::qualify(vhost, name))
 }
 
-pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
+pub(super) async fn handle(inner: &Arc<Inner>, command: PolicyCommand) {
     match command {
-        Command::Put { policy, done } => drop(done.send(put(inner, *policy).await)),
-        Command::Remove {
+        PolicyCommand::Put { policy, done } => drop(done.send(put(inner, *policy).await)),
+        PolicyCommand::Remove {
             kind,
             vhost,
             name,

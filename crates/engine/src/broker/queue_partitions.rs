@@ -8,6 +8,7 @@ use storage::{Batch, Chunk, Log, Read, StreamId};
 use uuid::Uuid;
 
 use super::Inner;
+use super::prepared::{Part, Prepared};
 use crate::memory::StateShare;
 use crate::owner::{OwnedQueuePartition, PartitionOwner, Round};
 use crate::queue::{NewQueue, Queue, QueuePartitionId, QueueSettings};
@@ -55,14 +56,6 @@ pub(super) async fn open_queue_partitions(
     Ok(())
 }
 
-/// What a new queue makes of the records that its topic has already: made by who wants the queue, before the controller has
-/// to wait for it.
-pub(super) struct Prepared {
-    topic: Uuid,
-    settings: Arc<QueueSettings>,
-    parts: VecDeque<Part>,
-}
-
 impl Prepared {
     /// Looks into the records of a topic for a queue that is about to be attached to it; `None` when there is nothing to look
     /// into. Errors: `QueueStateFull` when there are more message groups than there is memory for.
@@ -103,16 +96,6 @@ impl Prepared {
             && self.settings == queue.effective
             && self.parts.len() == queue.partitions as usize
     }
-}
-
-/// A queue partition that is being made of a partition's records.
-struct Part {
-    queue_partition: QueuePartition,
-    /// Records that had to be looked into.
-    looked_into: u64,
-    share: StateShare,
-    /// The controller makes it, and shows by it that it lives.
-    by_controller: bool,
 }
 
 impl Part {

@@ -8,25 +8,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use storage::Expected;
 use uuid::Uuid;
 
-use super::controller::{self, encode};
-use super::queues::{QueueChange, Removal};
-use super::topics::NewTopic;
-use super::{Inner, exchange_table, queue_partitions};
+use super::command::{ConfigChange, NewTopic, QueueChange, Removal};
+use super::documents::encode;
+use super::prepared::Prepared;
+use super::queue_removal::{key, remove};
+use super::{Inner, queue_partitions, topic_removal, topic_table};
 use crate::queue::{NewQueue, Numbers, Ordering, Queue, QueueDocument, QueueSettings};
 use crate::topic::Topic;
 use crate::{Error, Result, vhost};
-
-fn key(name: &str) -> String {
-    format!("queues/{name}")
-}
-
-fn removed_key(id: Uuid) -> String {
-    format!("removed-queues/{id}")
-}
 
 /// Most annotation and tag bytes together: a document has its limit, and this leaves room.
 const TEXT_BYTES_MAX: usize = 256 << 10;
@@ -34,7 +26,7 @@ const TEXT_BYTES_MAX: usize = 256 << 10;
 pub(super) async fn create(
     inner: &Arc<Inner>,
     new: NewQueue,
-    prepared: Option<queue_partitions::Prepared>,
+    prepared: Option<Prepared>,
 ) -> Result<Arc<Queue>> {
     let (vhost, name) = vhost::split(&new.name);
     vhost::check_name(vhost)?;
@@ -89,7 +81,7 @@ pub(super) async fn create(
     };
     if let Some(own) = own {
         let id = (queue.document.topic, is_vital);
-        match controller::create_as(inner, id, own, false).await {
+        match topic_table::create_as(inner, id, own, false).await {
             // One text for both.
             Ok(topic) => queue.name = Arc::clone(&topic.name),
             Err(error) => {
@@ -106,7 +98,7 @@ pub(super) async fn create(
 async fn open(
     inner: &Arc<Inner>,
     queue: Arc<Queue>,
-    prepared: Option<queue_partitions::Prepared>,
+    prepared: Option<Prepared>,
 ) -> Result<Arc<Queue>> {
     if let Err(error) = queue_partitions::open_queue_partitions(inner, &queue, prepared).await {
         // Nobody has seen it.
@@ -279,10 +271,10 @@ pub(super) async fn configure(
 
 /// Has a queue's own topic keep its records for as long as the queue says.
 async fn keep_for(inner: &Arc<Inner>, topic: Uuid, retention_ms: u64) -> Result<()> {
-    let set = super::topics::ConfigChange::Set("retention.ms".into(), retention_ms.to_string());
+    let set = ConfigChange::Set("retention.ms".into(), retention_ms.to_string());
     let topic = inner.topics.load().with_id(topic).cloned();
     match topic {
-        Some(topic) => controller::configure(inner, &topic.name, &[set], false).await,
+        Some(topic) => topic_table::configure(inner, &topic.name, &[set], false).await,
         None => Ok(()),
     }
 }
@@ -312,7 +304,7 @@ async fn drop_queue(inner: &Arc<Inner>, queue: &Arc<Queue>) -> Result<()> {
     let own_topic = inner.topics.load().with_id(queue.document.topic).cloned();
     if let Some(topic) = own_topic.filter(|_| queue.document.owns_topic) {
         // The topic takes its queues with it.
-        return controller::delete(inner, &topic.name, topic.id()).await;
+        return topic_removal::delete(inner, &topic.name, topic.id()).await;
     }
     remove(inner, queue).await
 }
@@ -323,44 +315,6 @@ pub(super) async fn remove_transient(inner: &Arc<Inner>) -> Result<()> {
         if queue.settings().lifetime.transient {
             drop_queue(inner, &queue).await?;
         }
-    }
-    Ok(())
-}
-
-/// Removes a queue whose topic stays, or goes in the same stroke.
-async fn remove(inner: &Inner, queue: &Arc<Queue>) -> Result<()> {
-    let note = removed_key(queue.id());
-    let queue_partitions = Bytes::from(queue.partitions.to_string());
-    let noted = inner
-        .catalog
-        .put_vital(&note, Expected::Any, queue_partitions)
-        .await;
-    if let Err(error) = &noted
-        && !matches!(error, storage::Error::DiskFull)
-    {
-        return Err(error.clone().into());
-    }
-    inner
-        .catalog
-        .put_if(&key(&queue.name), Expected::Any, None)
-        .await?;
-    inner.queues.remove(&queue.name);
-    exchange_table::forget_queue(inner, queue).await?;
-    let owner = queue.settings().lifetime.owner;
-    inner.consumer_registry.forget(queue.id(), owner);
-    queue_partitions::close_queue_partitions(inner, queue).await?;
-    if let Some(topic) = inner.topics.load().with_id(queue.document.topic) {
-        // Readers that wait for more look, and see that there will be none.
-        topic.partitions.iter().for_each(|p| p.waiters.wake());
-    }
-    inner.catalog.put_if(&note, Expected::Any, None).await?;
-    Ok(())
-}
-
-/// Removes every queue that leases from a topic that is about to go.
-pub(super) async fn remove_of_topic(inner: &Inner, topic: Uuid) -> Result<()> {
-    for queue in inner.queues.of_topic(topic) {
-        remove(inner, &queue).await?;
     }
     Ok(())
 }

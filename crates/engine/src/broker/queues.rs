@@ -7,9 +7,9 @@ use delivery::{Lease, QueueEvent, dead_letter_history, message_id, reserved, via
 use security::{Resource, Verb};
 use storage::batch::Record;
 use tokio::sync::OwnedSemaphorePermit;
-use uuid::Uuid;
 
-use super::controller::Command;
+use super::command::{Command, QueueChange, Removal};
+use super::prepared::Prepared;
 use super::read_ahead::{Seen, weight};
 use super::{Access, Broker, TopicKey, VisibleQueues, queue_partitions};
 use crate::owner::Request;
@@ -19,20 +19,6 @@ use crate::queue::{
 };
 use crate::room::{self, Boundless, Room};
 use crate::{Error, Result, vhost};
-
-/// A change of a queue's settings, made on the settings as they stand.
-pub type QueueChange = Box<dyn FnOnce(&mut QueueSettings) -> Result<()> + Send>;
-
-/// On what conditions a queue is removed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Removal {
-    /// Only the queue of this identity, not another one that has got its name since.
-    pub id: Option<Uuid>,
-    /// Only when it has no consumers.
-    pub if_unused: bool,
-    /// Only when nothing in it is ready, waits or is about to leave.
-    pub if_empty: bool,
-}
 
 /// Messages looked at in one step when they are counted.
 const LOOK_MAX: usize = 64;
@@ -87,7 +73,7 @@ impl Access {
             self.authorize(Verb::Consume, Resource::Topic(topic))?;
         }
         self.may_dead_letter(&queue.name, &queue.settings)?;
-        let prepared = queue_partitions::Prepared::new(&self.inner, &queue).await?;
+        let prepared = Prepared::new(&self.inner, &queue).await?;
         let (queue, prepared) = (Box::new(queue), prepared.map(Box::new));
         self.command(|done| Command::CreateQueue {
             queue,

@@ -7,23 +7,20 @@
 //! message.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::reserved::strip_reserved;
+use storage::Batch;
 use storage::batch::{BatchError, Record, Records};
-use storage::{Batch, Chunk, Read};
 use uuid::Uuid;
 
-use super::{Inner, queue_partitions};
 use crate::queue::QueuePartitionId;
-use crate::{Error, Result};
 
 /// Bytes read at once for a receiver that does not continue where a stretch ended.
 const STRETCH_BYTES: usize = 128 << 10;
 /// Bytes read at once for a receiver that continues where a stretch ended, when few queue partitions share the room,
 /// and when many do.
-const LONG_STRETCH_BYTES: usize = 1 << 20;
+pub(super) const LONG_STRETCH_BYTES: usize = 1 << 20;
 const SHORT_STRETCH_BYTES: usize = 32 << 10;
 /// Stretches of a queue partition there should be room for: consumers of one queue partition are not all at the same
 /// place.
@@ -32,8 +29,6 @@ const RANGES_OF_QUEUE_PARTITION: usize = 4;
 const DECODED_BYTES: usize = 2 << 20;
 /// What batches may take that are kept open, each somewhere in its middle, bytes.
 const OPEN_BYTES_MAX: usize = 32 << 20;
-/// Compressed batches up to this size are opened where they are needed; larger ones by a worker.
-const SMALL_BYTES: usize = 4 << 10;
 /// Faults that are remembered, so that each is logged once.
 const FAULTS_MAX: usize = 1024;
 /// What a record takes beyond its bytes.
@@ -69,10 +64,10 @@ struct Kept {
 
 /// A batch that is open somewhere in its middle.
 #[derive(Debug)]
-struct Open {
-    records: Records,
-    end: u64,
-    made_here: bool,
+pub(super) struct Open {
+    pub(super) records: Records,
+    pub(super) end: u64,
+    pub(super) made_here: bool,
 }
 
 impl Kept {
@@ -123,7 +118,7 @@ pub(super) struct ReadAhead {
 
 /// What is known of an offset.
 #[derive(Debug, PartialEq)]
-enum Known {
+pub(super) enum Known {
     Read(Seen),
     /// It was not read, or too long ago.
     Unread,
@@ -163,18 +158,18 @@ impl Seen {
 
 /// What came of decoding.
 #[derive(Default)]
-struct Decoded {
-    records: Vec<Record>,
-    bytes: usize,
+pub(super) struct Decoded {
+    pub(super) records: Vec<Record>,
+    pub(super) bytes: usize,
     /// One past the last offset that was looked at.
-    next: u64,
-    faults: Vec<(u64, u64, BatchError)>,
-    open: Option<Open>,
+    pub(super) next: u64,
+    pub(super) faults: Vec<(u64, u64, BatchError)>,
+    pub(super) open: Option<Open>,
 }
 
 impl Decoded {
     /// Takes records out of a batch from an offset on, as many as are wanted at once.
-    fn take(&mut self, mut open: Open, offset: u64) {
+    pub(super) fn take(&mut self, mut open: Open, offset: u64) {
         let skipped = open.records.skip_to(offset);
         let mut fault = skipped.err();
         while fault.is_none() && self.bytes < DECODED_BYTES {
@@ -208,7 +203,7 @@ impl Decoded {
     }
 
     /// The same for batches that follow each other.
-    fn take_all(&mut self, batches: Vec<Batch>, offset: u64) {
+    pub(super) fn take_all(&mut self, batches: Vec<Batch>, offset: u64) {
         for batch in batches {
             if self.open.is_some() || self.bytes >= DECODED_BYTES {
                 return;
@@ -245,7 +240,7 @@ impl ReadAhead {
     }
 
     /// What is at an offset, if that is known.
-    fn find(&self, at: QueuePartitionId, offset: u64) -> Known {
+    pub(super) fn find(&self, at: QueuePartitionId, offset: u64) -> Known {
         let kept = self.lock();
         let before = kept.before(at, offset);
         let Some(stretch) = before.filter(|stretch| offset < stretch.next) else {
@@ -256,7 +251,7 @@ impl ReadAhead {
 
     /// How many bytes to read from an offset on: many where receivers continue, as far as there is room for all of
     /// them.
-    fn stretch_bytes(&self, at: QueuePartitionId, offset: u64) -> usize {
+    pub(super) fn stretch_bytes(&self, at: QueuePartitionId, offset: u64) -> usize {
         let kept = self.lock();
         let goes_on = kept
             .before(at, offset)
@@ -270,14 +265,14 @@ impl ReadAhead {
     }
 
     /// Held while a queue partition's records are read from the disk: the tasks that waited for it find them here.
-    async fn gate(&self, at: QueuePartitionId) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(super) async fn gate(&self, at: QueuePartitionId) -> tokio::sync::MutexGuard<'_, ()> {
         let hash = at.topic.as_u64_pair().1.wrapping_add(u64::from(at.index));
         let gate = usize::try_from(hash % GATES as u64).unwrap_or(0);
         self.gates[gate].lock().await
     }
 
     /// Keeps what was found from `from` on, up to and excluding `next`.
-    fn keep(&self, at: QueuePartitionId, from: u64, next: u64, records: Vec<Record>) {
+    pub(super) fn keep(&self, at: QueuePartitionId, from: u64, next: u64, records: Vec<Record>) {
         let bytes = RECORD_BYTES + records.iter().map(weight).sum::<usize>();
         if next <= from || bytes > self.room_bytes {
             return;
@@ -294,7 +289,7 @@ impl ReadAhead {
     }
 
     /// Keeps a batch open.
-    fn keep_open(&self, at: QueuePartitionId, open: Open) {
+    pub(super) fn keep_open(&self, at: QueuePartitionId, open: Open) {
         let mut kept = self.lock();
         kept.open.push_back(((at.topic, at.index), open));
         let bytes = kept.open.iter().map(|(_, open)| open.records.held_bytes());
@@ -307,7 +302,7 @@ impl ReadAhead {
     }
 
     /// A batch that is open at or before an offset it holds.
-    fn take_open(&self, at: QueuePartitionId, offset: u64) -> Option<Open> {
+    pub(super) fn take_open(&self, at: QueuePartitionId, offset: u64) -> Option<Open> {
         let mut kept = self.lock();
         let place = kept.open.iter().position(|(queue_partition, open)| {
             let holds = (open.records.next_offset()..open.end).contains(&offset);
@@ -317,7 +312,7 @@ impl ReadAhead {
     }
 
     /// Whether it is the first time that this is said.
-    fn is_news(&self, key: Key) -> bool {
+    pub(super) fn is_news(&self, key: Key) -> bool {
         let mut kept = self.lock();
         if kept.faults.contains(&key) {
             return false;
@@ -336,7 +331,7 @@ impl ReadAhead {
 
 /// What there is at an offset among records that cover all up to `next`: what was looked at and is not there cannot be
 /// read.
-fn seen(records: &[Record], next: u64, offset: u64) -> Seen {
+pub(super) fn seen(records: &[Record], next: u64, offset: u64) -> Seen {
     match records.binary_search_by_key(&offset, |record| record.offset) {
         Ok(place) => Seen::Record(records[place].clone()),
         Err(place) => Seen::Unreadable {
@@ -353,119 +348,11 @@ pub(super) fn weight(record: &Record) -> usize {
     RECORD_BYTES + length(&record.key) + length(&record.value) + headers.sum::<usize>()
 }
 
-impl Inner {
-    /// What there is at an offset. Errors: `Storage` when it is there and cannot be read yet: it must not be taken for
-    /// gone.
-    pub(super) async fn record_at(&self, at: QueuePartitionId, offset: u64) -> Result<Seen> {
-        let known = &self.read_ahead;
-        if let Known::Read(found) = known.find(at, offset) {
-            return Ok(found);
-        }
-        let bytes = known.stretch_bytes(at, offset);
-        let read = self
-            .log
-            .read(queue_partitions::records(at), offset, u64::MAX, bytes);
-        let batches = match read {
-            Read::Ready(read) => match batches(read, offset)? {
-                None => return Ok(Seen::Gone),
-                Some(batches) if batches.iter().all(is_quick) => {
-                    return Ok(self.found(at, offset, decode(batches, offset)));
-                }
-                Some(batches) => Ok(batches),
-            },
-            Read::Disk(read) => Err(read),
-        };
-        let _gate = known.gate(at).await;
-        if let Known::Read(found) = known.find(at, offset) {
-            return Ok(found);
-        }
-        // Kept before the gate opens.
-        if let Some(open) = known.take_open(at, offset) {
-            let bytes = open.records.opening_bytes();
-            let work = move || {
-                let mut decoded = Decoded::default();
-                decoded.take(open, offset);
-                decoded
-            };
-            let decoded = self.workers.run(bytes, work).await;
-            return Ok(self.found(at, offset, decoded.unwrap_or_default()));
-        }
-        let batches = match batches {
-            Ok(batches) => batches,
-            Err(read) => {
-                self.metrics.disk_reads.fetch_add(1, Relaxed);
-                match self::batches(read.await, offset)? {
-                    Some(batches) => batches,
-                    None => return Ok(Seen::Gone),
-                }
-            }
-        };
-        if batches.iter().all(is_quick) {
-            return Ok(self.found(at, offset, decode(batches, offset)));
-        }
-        let bytes = batches.iter().map(Batch::opening_bytes).max();
-        let end = batches
-            .last()
-            .map_or(offset, |last| last.header.next_offset());
-        let work = move || decode(batches, offset);
-        let decoded = self.workers.run(bytes.unwrap_or(0), work).await;
-        // A decoder that did not even come back says nothing good about what it was given.
-        let decoded = decoded.unwrap_or_else(|| Decoded {
-            next: end,
-            faults: vec![(offset, end, UNREADABLE)],
-            ..Decoded::default()
-        });
-        Ok(self.found(at, offset, decoded))
-    }
-
-    /// Keeps what was decoded from an offset on, and answers with what is there.
-    fn found(&self, at: QueuePartitionId, offset: u64, decoded: Decoded) -> Seen {
-        let known = &self.read_ahead;
-        let Decoded {
-            records,
-            next,
-            faults,
-            open,
-            ..
-        } = decoded;
-        for (from, upto, error) in faults {
-            if known.is_news((at.topic, at.index, from)) {
-                let name = self
-                    .topics
-                    .load()
-                    .with_id(at.topic)
-                    .map(|t| t.name.to_string());
-                tracing::warn!(
-                    topic = name.unwrap_or_default(), partition = at.index, offset = from, upto, %error,
-                    "records cannot be read"
-                );
-            }
-        }
-        let next = next.max(offset + 1);
-        let found = seen(&records, next, offset);
-        let from = records
-            .first()
-            .map_or(offset, |first| first.offset.min(offset));
-        known.keep(at, from, next, records);
-        if let Some(open) = open {
-            known.keep_open(at, open);
-        }
-        found
-    }
-
-    /// Messages of a queue partition cannot be read: they stay, and are not leased again.
-    pub(super) fn set_unreadable(&self, at: QueuePartitionId, from: u64, upto: u64) {
-        // One that is gone has nothing to note.
-        let _ = queue_partitions::run(self, at, |round| {
-            round.set_unreadable(at.queue, from, upto);
-        });
-    }
-}
-
 const FEWER: BatchError = BatchError::Inconsistent("the batch holds fewer records than it says");
-const UNREADABLE: BatchError = BatchError::Inconsistent("the records cannot be decompressed");
+pub(super) const UNREADABLE: BatchError =
+    BatchError::Inconsistent("the records cannot be decompressed");
 
-fn decode(batches: Vec<Batch>, offset: u64) -> Decoded {
+pub(super) fn decode(batches: Vec<Batch>, offset: u64) -> Decoded {
     let mut decoded = Decoded {
         next: offset,
         ..Decoded::default()
@@ -489,32 +376,11 @@ fn first_wanted(batch: &Batch, offset: u64) -> u64 {
     }
 }
 
-/// Whether a batch is decoded in no time.
-fn is_quick(batch: &Batch) -> bool {
-    batch.header.codec() == 0
-        || (batch.bytes() <= SMALL_BYTES && batch.opening_bytes() <= LONG_STRETCH_BYTES)
-}
-
-/// The batches of a read; none when what was asked for is gone.
-fn batches(read: storage::Result<Chunk>, offset: u64) -> Result<Option<Vec<Batch>>> {
-    let chunk = match read {
-        Err(storage::Error::OutOfRange { .. } | storage::Error::Missing) => return Ok(None),
-        other => other?,
-    };
-    let batches = chunk.batches()?;
-    if batches.is_empty() {
-        return Err(Error::Storage(format!(
-            "message {offset} cannot be read yet"
-        )));
-    }
-    Ok(Some(batches))
-}
-
 /// What a fuzzer asserts of any batch: all its records are found, wherever a reader begins, and a stretch holds no more
 /// than it may.
 pub(crate) fn fuzz_reading(batch: &Batch) {
     let (base, end) = (batch.header.base_offset, batch.header.next_offset());
-    let all = batch.records().map_while(std::result::Result::ok);
+    let all = batch.records().map_while(Result::ok);
     let all = all.map(|record| record.offset);
     // A batch may hold more records than it says that it has offsets: nobody asks for them.
     let all: Vec<u64> = all.filter(|offset| *offset < end).collect();

@@ -11,7 +11,7 @@ use storage::batch::Record;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::queue_expiry::{ExpiryMessage, Known};
+use super::consumer_registry::{ExpiryMessage, Known};
 use super::queues::{deliver, sent};
 use super::read_ahead::{Seen, weight};
 use super::readers::Readers;

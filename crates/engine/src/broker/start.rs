@@ -11,12 +11,15 @@ use storage::{Chunk, Expected, Log, Read, StreamId, Trim};
 use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use super::controller::{self, config_of};
-use super::producers::ProducerIds;
+use super::command::Command;
+use super::consumer_registry::{ConsumerRegistry, ExpiryMessage};
+use super::producer_ids::ProducerIds;
 use super::read_ahead::ReadAhead;
+use super::topic_table::config_of;
+use super::workers::Workers;
 use super::{
-    Broker, Inner, Parts, Settings, exchange_table, kept, maintenance, policies, queue_expiry,
-    queue_table, timekeeper, transfer, vhosts,
+    Broker, Inner, Parts, Settings, controller, exchange_table, kept, maintenance, policies,
+    queue_expiry, queue_table, timekeeper, transfer, vhosts,
 };
 use crate::exchange::RoutingTables;
 use crate::group::{self, Group, GroupEvent};
@@ -81,7 +84,7 @@ impl Broker {
             owners,
             dead_letter_jobs,
             queue_expiry,
-            consumer_registry: queue_expiry::ConsumerRegistry::default(),
+            consumer_registry: ConsumerRegistry::default(),
             rights: AtomicU64::new(0),
             policies: ArcSwap::default(),
             queues: Queues::default(),
@@ -89,7 +92,7 @@ impl Broker {
             moves: Mutex::new(BTreeMap::new()),
             controller,
             draining: watch::Sender::new(false),
-            workers: super::checks::Workers::default(),
+            workers: Workers::default(),
             kept: ArcSwap::default(),
             topic_defaults,
             cluster_id,
@@ -105,7 +108,7 @@ impl Broker {
     /// has enough to show that it is alive.
     pub fn ping(&self) {
         self.inner.owners.ping();
-        let _ = self.inner.controller.try_send(controller::Command::Ping);
+        let _ = self.inner.controller.try_send(Command::Ping);
     }
 
     /// Ends waiting fetches early from now on: the broker is about to stop.
@@ -132,9 +135,9 @@ impl Broker {
 /// Starts the owners there is one of.
 fn spawn_global(
     inner: &Arc<Inner>,
-    commands: mpsc::Receiver<controller::Command>,
+    commands: mpsc::Receiver<Command>,
     removing: Vec<mpsc::Receiver<DeadLetterJob>>,
-    reaped: mpsc::UnboundedReceiver<queue_expiry::ExpiryMessage>,
+    reaped: mpsc::UnboundedReceiver<ExpiryMessage>,
 ) {
     let owner = |name: &str, work| inner.supervisor.owner(name, work);
     let weak = || Arc::downgrade(inner);

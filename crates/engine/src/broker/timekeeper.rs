@@ -6,7 +6,8 @@ use std::time::Duration;
 use storage::Expected;
 use storage::supervisor::Owner;
 
-use super::{Inner, Parts, controller};
+use super::documents::encode;
+use super::{Inner, Parts};
 use crate::time::{Time, Timeline};
 use crate::{Error, Result};
 
@@ -54,7 +55,7 @@ pub(super) async fn run(inner: Weak<Inner>, owner: Owner) {
 /// Keeps what the next start must know. Without it that start goes by what was kept before, so failing does no more
 /// than that.
 pub(super) async fn keep(inner: &Inner) {
-    let document = Some(controller::encode(&inner.clock.timeline()));
+    let document = Some(encode(&inner.clock.timeline()));
     let kept = inner.catalog.put_if(KEY, Expected::Any, document).await;
     if let Err(error) = kept {
         tracing::debug!(%error, "the time was not kept");

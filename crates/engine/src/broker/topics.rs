@@ -1,44 +1,15 @@
 //! Topics through the door: make, find, change, trim and remove them, and look offsets up by time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use security::{Resource, Verb};
 use tokio::sync::oneshot;
 
-use super::controller::Command;
+use super::command::{Command, ConfigChange, NewTopic};
 use super::{Access, Broker, TopicKey, VisibleTopics};
 use crate::partition::Partition;
 use crate::topic::Topic;
 use crate::{Error, Result};
-
-/// A topic to be made.
-#[derive(Debug, Clone, Default)]
-pub struct NewTopic {
-    /// Name.
-    pub name: String,
-    /// Number of partitions; the broker's default when absent.
-    pub partitions: Option<u32>,
-    /// Copies; one when absent.
-    pub replication: Option<u16>,
-    /// Settings that differ from their defaults.
-    pub overrides: BTreeMap<String, String>,
-}
-
-/// One change of a topic's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigChange {
-    /// Gives a setting a value.
-    Set(String, String),
-    /// Goes back to the default.
-    Reset(String),
-    /// Adds to a list.
-    Append(String, String),
-    /// Takes out of a list.
-    Subtract(String, String),
-    /// Goes back to the default everywhere: the changes that follow start from nothing.
-    ResetAll,
-}
 
 /// What to look up in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

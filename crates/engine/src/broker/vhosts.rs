@@ -8,27 +8,14 @@ use std::sync::Arc;
 
 use security::{Resource, Verb};
 use storage::Expected;
-use tokio::sync::oneshot;
 
-use super::controller::{self, encode};
+use super::command::{Command, Removal, VhostCommand};
+use super::documents::encode;
 use super::exchange_table::{self, check_room};
-use super::queues::Removal;
 use super::{Access, Inner, policies, queue_table};
 use crate::exchange::VhostRouting;
 use crate::vhost::{self, Vhost, VhostDocument};
 use crate::{Error, Result};
-
-/// What can be done to vhosts.
-pub(super) enum Command {
-    Create {
-        name: String,
-        done: oneshot::Sender<Result<bool>>,
-    },
-    Delete {
-        name: String,
-        done: oneshot::Sender<Result<()>>,
-    },
-}
 
 /// How much there is in a vhost, what every vhost has left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +66,7 @@ impl Access {
             return Ok(false);
         }
         let name = name.to_owned();
-        self.command(|done| controller::Command::Vhost(Command::Create { name, done }))
+        self.command(|done| Command::Vhost(VhostCommand::Create { name, done }))
             .await
     }
 
@@ -101,7 +88,7 @@ impl Access {
     pub async fn delete_vhost(&self, name: &str) -> Result<()> {
         self.authorize(Verb::Delete, Resource::Vhost(name))?;
         let name = name.to_owned();
-        self.command(|done| controller::Command::Vhost(Command::Delete { name, done }))
+        self.command(|done| Command::Vhost(VhostCommand::Delete { name, done }))
             .await
     }
 }
@@ -114,10 +101,10 @@ fn removed_key(name: &str) -> String {
     format!("removed-vhosts/{name}")
 }
 
-pub(super) async fn handle(inner: &Arc<Inner>, command: Command) {
+pub(super) async fn handle(inner: &Arc<Inner>, command: VhostCommand) {
     match command {
-        Command::Create { name, done } => drop(done.send(create(inner, &name).await)),
-        Command::Delete { name, done } => drop(done.send(delete(inner, &name).await)),
+        VhostCommand::Create { name, done } => drop(done.send(create(inner, &name).await)),
+        VhostCommand::Delete { name, done } => drop(done.send(delete(inner, &name).await)),
     }
 }
 
