@@ -3,7 +3,7 @@
 //!
 //! Plain batches are looked through where they lie, at once. Compressed ones are opened as a stream, by a few workers,
 //! so that neither a connection nor an owner of partitions is held up; only small ones are tried at once. All workers
-//! together open no more than `OPENING_BYTES_MAX` at a time.
+//! together open no more than `workers::OPENING_BYTES_MAX` at a time.
 
 use std::sync::Arc;
 

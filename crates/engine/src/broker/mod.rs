@@ -1,4 +1,4 @@
-//! The broker: what it is made of and set to. What is done with it goes through [`Access`], on behalf of a principal.
+//! The broker: started, stopped, and used through [`Access`], on behalf of a principal.
 
 mod access;
 mod checks;
